@@ -1,0 +1,26 @@
+# Generated code of the IR: a C++ header and a one-file Python module. Defines the target executorch_ggml_schema.
+
+set(schema "${PROJECT_SOURCE_DIR}/schema/ggml_ir.fbs")
+set(EXECUTORCH_GGML_GENERATED_DIR "${PROJECT_BINARY_DIR}/generated")
+set(generated_header "${EXECUTORCH_GGML_GENERATED_DIR}/ggml_ir_generated.h")
+set(EXECUTORCH_GGML_GENERATED_PYTHON "${EXECUTORCH_GGML_GENERATED_DIR}/_ggml_ir.py")
+
+add_custom_command(
+  OUTPUT "${generated_header}"
+  COMMAND "${EXECUTORCH_GGML_FLATC}" --cpp -o "${EXECUTORCH_GGML_GENERATED_DIR}" "${schema}"
+  DEPENDS "${schema}" VERBATIM COMMENT "flatc: ggml_ir_generated.h")
+
+# flatc 2.0.8 names the Python file after the schema; older readers of the tree need no flatc of their own.
+set(python_commands)
+if(EXECUTORCH_GGML_PYTHON_IN_TREE)
+  set(python_commands COMMAND "${CMAKE_COMMAND}" -E copy_if_different "${EXECUTORCH_GGML_GENERATED_PYTHON}" "${PROJECT_SOURCE_DIR}/executorch_ggml/_ggml_ir.py")
+  file(MAKE_DIRECTORY "${PROJECT_SOURCE_DIR}/executorch_ggml")
+endif()
+add_custom_command(
+  OUTPUT "${EXECUTORCH_GGML_GENERATED_PYTHON}"
+  COMMAND "${EXECUTORCH_GGML_FLATC}" --python --gen-object-api --gen-onefile -o "${EXECUTORCH_GGML_GENERATED_DIR}" "${schema}"
+  COMMAND "${CMAKE_COMMAND}" -E rename "${EXECUTORCH_GGML_GENERATED_DIR}/ggml_ir_generated.py" "${EXECUTORCH_GGML_GENERATED_PYTHON}"
+  ${python_commands}
+  DEPENDS "${schema}" VERBATIM COMMENT "flatc: _ggml_ir.py")
+
+add_custom_target(executorch_ggml_schema ALL DEPENDS "${generated_header}" "${EXECUTORCH_GGML_GENERATED_PYTHON}")

@@ -1,0 +1,61 @@
+// IR -> ggml graph: a table from op to a small function (graph/ops/*.cpp), no pattern matching and no cleverness.
+//
+// ggml's builders and CPU kernels abort the process when a precondition does not hold, and ggml-cpu's supports_op says
+// yes to nearly everything. So each function here checks the preconditions of the builder AND of the kernel first.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "ggml.h"
+#include "ir/program.h"
+#include "util/status.h"
+
+namespace etggml::graph {
+
+/// Tensors that have memory already, owned by the caller; called at most once per leaf node, only for live nodes.
+/// nullptr is answered with ETGGML_INTERNAL. Shapes must be those of the slots; types are checked where they are used.
+struct Leaves {
+  virtual ~Leaves() = default;
+  virtual ggml_tensor* weight(uint32_t slot) = 0;
+  virtual ggml_tensor* state(uint32_t slot) = 0;
+  virtual ggml_tensor* constant(uint32_t index) = 0;
+};
+
+/// A tensor the runtime fills before every compute (ggml may reuse its memory after its last reader):
+/// InputLeaf, CausalMask or Fill. See host_fill.h.
+struct HostInput {
+  ggml_tensor* tensor = nullptr;
+  uint32_t node = 0;
+  int64_t index_limit = INT64_MAX;  // integer contents must be in [0, index_limit): they index rows somewhere
+};
+
+struct Built {
+  ggml_cgraph* graph = nullptr;
+  std::vector<ggml_tensor*> values;       // by node; nullptr for nodes nothing needs
+  std::vector<HostInput> host_inputs;
+  std::vector<ggml_tensor*> outputs;      // by Graph.outputs; contiguous, flagged as outputs; may be a leaf or a state
+};
+
+/// May replace ggml_mul_mat of one node: returns the result tensor (F32, ne = {w->ne[1], x->ne[1], x->ne[2], x->ne[3]}),
+/// or nullptr to let ggml do it. Called after all preconditions of ggml_mul_mat hold. Must not throw.
+using MulMatHook = ggml_tensor* (*)(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, void* user);
+
+struct BuildOptions {
+  bool is_cpu = true;            // the device's kernels are ggml-cpu's
+  MulMatHook mul_mat = nullptr;  // our own matrix kernels (kernels/gemv_prefetch.h)
+  void* mul_mat_user = nullptr;
+};
+
+/// Bytes of a ggml_context (no_alloc) that holds the graph of any binding of this program.
+size_t context_bytes(const ir::Program& program);
+
+/// Builds the graph for one binding of the symbols, nodes in IR order. `ctx` must be empty, no_alloc and of at least
+/// context_bytes(). Never aborts. Errors name the payload, node and op: ETGGML_FORMAT (the graph breaks a rule),
+/// ETGGML_SHAPE (these symbols break it), ETGGML_UNSUPPORTED (a type the device cannot use there: a weight's type in the
+/// GGUF, or the cache type), ETGGML_INTERNAL (a Leaves that misbehaves).
+Result<Built> build(ggml_context* ctx, const ir::Program& program, const std::vector<int64_t>& symbols, Leaves& leaves,
+                    const BuildOptions& options);
+
+}  // namespace etggml::graph

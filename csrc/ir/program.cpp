@@ -1,0 +1,89 @@
+#include "ir/program.h"
+
+#include <cstring>
+#include <new>
+
+#include "flatbuffers/flatbuffers.h"
+#include "ir/expr.h"
+#include "ir/validate.h"
+
+namespace etggml::ir {
+
+std::string node_name(const fb::Graph& graph, uint32_t index) {
+  const fb::Node* node = graph.nodes()->Get(index);
+  std::string text = format("node %u (%s", index, fb::EnumNameOp(node->op_type()));
+  // Only called on graphs whose leaves may not be validated yet, so every index is checked here again.
+  auto add = [&](const char* kind, const flatbuffers::String* name) {
+    if (name) text += format(" %s '%.80s'", kind, name->c_str());
+  };
+  if (const auto* leaf = node->op_as_InputLeaf()) {
+    if (leaf->input() < Program::count(graph.inputs())) add("input", graph.inputs()->Get(leaf->input())->name());
+  } else if (const auto* leaf = node->op_as_WeightLeaf()) {
+    if (leaf->slot() < Program::count(graph.weights())) add("weight", graph.weights()->Get(leaf->slot())->name());
+  } else if (const auto* leaf = node->op_as_StateLeaf()) {
+    if (leaf->slot() < Program::count(graph.states())) add("state", graph.states()->Get(leaf->slot())->name());
+  }
+  return text + ")";
+}
+
+Result<std::shared_ptr<const Program>> Program::parse(const void* data, size_t size, std::string origin) {
+  if (!data) return error(ETGGML_INVALID_ARGUMENT, "%s: no payload", origin.c_str());
+  if (size < 16 || size > kMaxPayloadBytes) {
+    return error(ETGGML_FORMAT, "%s: a payload of %zu bytes; it must have 16 to %zu", origin.c_str(), size, kMaxPayloadBytes);
+  }
+  std::shared_ptr<Program> program(new (std::nothrow) Program());
+  if (!program) return error(ETGGML_OUT_OF_MEMORY, "%s: no memory for the graph", origin.c_str());
+  program->origin_ = std::move(origin);
+  program->storage_.resize((size + 7) / 8);
+  std::memcpy(program->storage_.data(), data, size);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(program->storage_.data());
+
+  if (!fb::GraphBufferHasIdentifier(bytes)) {
+    return error(ETGGML_FORMAT, "%s: not an executorch-ggml payload: the identifier at byte 4 is not \"%s\"",
+                 program->origin_.c_str(), fb::GraphIdentifier());
+  }
+  // Each node is two tables; expressions, shapes and slots are bounded beside it.
+  flatbuffers::Verifier verifier(bytes, size, /*max_depth=*/16, /*max_tables=*/1000000);
+  if (!fb::VerifyGraphBuffer(verifier)) {
+    return error(ETGGML_FORMAT,
+                 "%s: the payload is corrupt: an offset, length or string leaves its %zu bytes (truncated or damaged file?)",
+                 program->origin_.c_str(), size);
+  }
+  program->graph_ = fb::GetGraph(bytes);
+  ETGGML_RETURN_IF_ERROR(Validator(program.get()).run());
+  return std::shared_ptr<const Program>(std::move(program));
+}
+
+int64_t Program::dim(int64_t encoded, const std::vector<int64_t>& symbols) const {
+  if (encoded >= 0) return encoded;
+  return eval_expr(*graph_->exprs()->Get(static_cast<uint32_t>(-(encoded + 1))), symbols);
+}
+
+std::array<int64_t, 4> Program::shape(uint32_t index, const std::vector<int64_t>& symbols) const {
+  const auto* ne = graph_->shapes()->Get(index)->ne();
+  return {dim(ne->Get(0), symbols), dim(ne->Get(1), symbols), dim(ne->Get(2), symbols), dim(ne->Get(3), symbols)};
+}
+
+std::vector<int64_t> Program::dims(const flatbuffers::Vector<int64_t>* encoded, const std::vector<int64_t>& symbols) const {
+  std::vector<int64_t> out;
+  out.reserve(count(encoded));
+  for (uint32_t i = 0; i < count(encoded); ++i) out.push_back(dim(encoded->Get(i), symbols));
+  return out;
+}
+
+Status Program::check_shapes(const std::vector<int64_t>& symbols) const {
+  if (symbols.size() != symbol_min_.size()) {
+    return error(ETGGML_INTERNAL, "%s: %zu symbol values for a graph with %zu", origin_.c_str(), symbols.size(),
+                 symbol_min_.size());
+  }
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    if (symbols[i] < symbol_min_[i] || symbols[i] > symbol_max_[i]) {
+      return error(ETGGML_SHAPE, "%s: symbol '%s' is %lld, outside its bounds %lld..%lld", origin_.c_str(),
+                   graph_->symbols()->Get(static_cast<uint32_t>(i))->name()->c_str(), static_cast<long long>(symbols[i]),
+                   static_cast<long long>(symbol_min_[i]), static_cast<long long>(symbol_max_[i]));
+    }
+  }
+  return check_layout(*this, symbols, ETGGML_SHAPE, "");
+}
+
+}  // namespace etggml::ir

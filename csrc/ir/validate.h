@@ -1,0 +1,76 @@
+// Semantic validation of a payload that the FlatBuffers verifier has accepted. One concern per file:
+// symbols, expressions and shapes (validate_shapes.cpp), boundary and storage tables (validate_tables.cpp), nodes
+// (validate_nodes.cpp), which integers index rows (index_flow.cpp), strided layouts at concrete symbols (layout.cpp).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "flatbuffers/flatbuffers.h"
+#include "ir/expr.h"
+#include "ir/program.h"
+#include "util/status.h"
+
+namespace etggml::ir {
+
+class Validator {
+ public:
+  explicit Validator(Program* program) : p_(*program), g_(*program->graph_) {}
+
+  /// Everything, in an order in which each step may rely on the ones before it. Fills the program's derived tables.
+  Status run();
+
+ private:
+  Status version();
+  // validate_shapes.cpp
+  Status symbol_bounds();
+  Status expressions();
+  Status dimension(int64_t dim, const std::string& where) const;
+  Status dimensions(const flatbuffers::Vector<int64_t>* dims, const std::string& where) const;
+  Status shapes();
+  Status literal_shape(uint32_t index, const std::string& where) const;
+  Status symbol_sources();
+  // validate_tables.cpp
+  Status name(const flatbuffers::String* text, const std::string& where, bool required) const;
+  Status inputs();
+  Status outputs();
+  Status weights();
+  Status states();
+  Status constants();
+  Status expectations();
+  Status storage_type(int type, uint32_t shape, const std::string& where) const;
+  // validate_nodes.cpp
+  Status nodes();
+  Status node_common(uint32_t index);
+  Status node_fields(uint32_t index);
+  Status leaf_fields(uint32_t index);
+  Status input_leaf(uint32_t index, const fb::InputLeaf& leaf);
+  Status effects();
+  void liveness();
+  // index_flow.cpp
+  Status index_flow();
+
+  Status fail(const char* format, ...) const __attribute__((format(printf, 2, 3)));
+  Status node_fail(uint32_t node, const char* format, ...) const __attribute__((format(printf, 3, 4)));
+
+  Program& p_;
+  const fb::Graph& g_;
+  std::vector<Interval> ranges_;  // of the expressions
+};
+
+/// How many bits of payload-driven checks there are on a shape at concrete symbols: every dimension in 1..kMaxDim, rows in
+/// int, elements below kMaxElements. Empty: fine; else what is wrong.
+std::string shape_problem(const std::array<int64_t, 4>& ne);
+
+/// Product of dimensions, saturating at INT64_MAX; negative dimensions count as 0.
+int64_t element_count(const int64_t* dims, size_t n);
+inline int64_t element_count(const std::array<int64_t, 4>& ne) { return element_count(ne.data(), 4); }
+
+/// Whether ggml knows the type number (removed types have no blocks).
+bool type_known(int type);
+
+/// Checks shapes, views and boundary sizes at concrete symbols; `when` is appended to messages ("at the lower bounds ...").
+Status check_layout(const Program& program, const std::vector<int64_t>& symbols, etggml_status code, const char* when);
+
+}  // namespace etggml::ir

@@ -1,0 +1,39 @@
+#include "runtime/context.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace etggml::runtime {
+
+Result<std::shared_ptr<Context>> Context::create(Options options, std::shared_ptr<const gguf::FileSet> files, bool exclusive_engine) {
+  auto context = std::make_shared<Context>();
+  if (exclusive_engine) {
+    ETGGML_ASSIGN_OR_RETURN(context->engine, Engine::create(options.device, options.threads));
+  } else {
+    ETGGML_ASSIGN_OR_RETURN(context->engine, Engine::shared(options.device, options.threads));
+  }
+  context->states = std::make_shared<StateStore>(context->engine->device(), options.cache_type);
+  context->embedded = std::make_shared<WeightStore>(context->engine->device());
+  context->options = std::move(options);
+  context->files = std::move(files);
+  return context;
+}
+
+std::shared_ptr<WeightStore> Context::store_of(const gguf::FileSet& files) {
+  std::shared_ptr<WeightStore> store = WeightStore::shared(files, engine->device());
+  std::lock_guard<std::mutex> guard(mutex_);
+  if (std::find(stores_.begin(), stores_.end(), store) == stores_.end()) stores_.push_back(store);
+  return store;
+}
+
+void Context::add(Executable* executable) {
+  std::lock_guard<std::mutex> guard(mutex_);
+  executables_.push_back(executable);
+}
+
+void Context::remove(Executable* executable) {
+  std::lock_guard<std::mutex> guard(mutex_);
+  executables_.erase(std::remove(executables_.begin(), executables_.end(), executable), executables_.end());
+}
+
+}  // namespace etggml::runtime

@@ -1,0 +1,49 @@
+// What the delegates of one loaded program share: engine, states, sources of weights, statistics. Under a stock ExecuTorch
+// runtime every delegate has one of its own (there is nothing that tells which delegates belong together).
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "gguf/file_set.h"
+#include "runtime/engine.h"
+#include "runtime/options.h"
+#include "runtime/profile.h"
+#include "runtime/states.h"
+#include "runtime/weight_store.h"
+
+namespace etggml::runtime {
+
+class Executable;
+
+struct Context {
+  Options options;
+  std::shared_ptr<Engine> engine;
+  std::shared_ptr<StateStore> states;
+  std::shared_ptr<const gguf::FileSet> files;   ///< may be null
+  std::shared_ptr<WeightStore> embedded;        ///< weights from the .pte / .ptd
+  Profile profile;
+
+  /// Store for the weights of a file set (shared with other programs); kept as long as this context.
+  std::shared_ptr<WeightStore> store_of(const gguf::FileSet& files);
+
+  /// Delegates alive, for statistics.
+  void add(Executable* executable);
+  void remove(Executable* executable);
+  template <class Fn>
+  void for_each_executable(Fn fn) const {
+    std::lock_guard<std::mutex> guard(mutex_);
+    for (const Executable* executable : executables_) fn(*executable);
+  }
+
+  /// engine: options' own (exclusive) or the process's shared one.
+  static Result<std::shared_ptr<Context>> create(Options options, std::shared_ptr<const gguf::FileSet> files, bool exclusive_engine);
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<Executable*> executables_;
+  std::vector<std::shared_ptr<WeightStore>> stores_;
+};
+
+}  // namespace etggml::runtime

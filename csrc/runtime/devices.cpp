@@ -1,0 +1,147 @@
+#include "runtime/devices.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <mutex>
+
+#include "util/env.h"
+#include "util/log.h"
+#include "util/paths.h"
+
+namespace etggml::runtime {
+namespace {
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+const char* type_name(enum ggml_backend_dev_type type) {
+  switch (type) {
+    case GGML_BACKEND_DEVICE_TYPE_CPU:
+      return "cpu";
+    case GGML_BACKEND_DEVICE_TYPE_GPU:
+      return "gpu";
+    case GGML_BACKEND_DEVICE_TYPE_IGPU:
+      return "igpu";
+    default:
+      return "accel";
+  }
+}
+
+Device describe(ggml_backend_dev_t handle) {
+  ggml_backend_dev_props props = {};
+  ggml_backend_dev_get_props(handle, &props);
+  Device device;
+  device.handle = handle;
+  device.name = props.name;  // replaced by the option name once the devices of a family have been counted
+  device.description = props.description == nullptr ? "" : props.description;
+  device.type = type_name(props.type);
+  device.memory_free = props.memory_free;
+  device.memory_total = props.memory_total;
+  if (device.type == "accel") {
+    device.usable = false;
+    device.reason = "an accelerator runs only some operators; it cannot take a whole graph";
+  } else if (props.type == GGML_BACKEND_DEVICE_TYPE_META) {
+    device.usable = false;
+    device.reason = "tensor-parallel devices are not supported yet";
+  }
+  return device;
+}
+
+std::vector<Device> enumerate() {
+  std::vector<Device> devices;
+  std::map<std::string, int> family_size;
+  std::vector<std::string> families;
+  for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    ggml_backend_dev_t handle = ggml_backend_dev_get(i);
+    devices.push_back(describe(handle));
+    families.push_back(lower(ggml_backend_reg_name(ggml_backend_dev_backend_reg(handle))));
+    family_size[families.back()]++;
+  }
+  // "cuda:0", "cuda:1" but plain "cpu": a family whose members are numbered by nature (GPUs) always carries the number.
+  std::map<std::string, int> next;
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const int number = next[families[i]]++;
+    const bool numbered = devices[i].type == "gpu" || family_size[families[i]] > 1;
+    devices[i].name = numbered ? format("%s:%d", families[i].c_str(), number) : families[i];
+  }
+  return devices;
+}
+
+std::string available(const std::vector<Device>& devices) {
+  std::string text;
+  for (const Device& d : devices) {
+    if (!text.empty()) text += ", ";
+    text += d.name + (d.usable ? "" : " (unusable: " + d.reason + ")");
+  }
+  return text.empty() ? "none" : text;
+}
+
+}  // namespace
+
+Status load_backends() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    route_ggml_log();
+    const std::string& directory = library_directory();
+    // Only our own directory: ggml's default would also search the executable's and the current directory, where another
+    // package's modules of another version may lie.
+    if (!directory.empty()) ggml_backend_load_all_from_path(directory.c_str());
+    for (size_t i = 0; i < ggml_backend_reg_count(); ++i) {
+      log(ETGGML_LOG_DEBUG, "ggml backend %s", ggml_backend_reg_name(ggml_backend_reg_get(i)));
+    }
+  });
+  if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) == nullptr) {
+    return error(ETGGML_DEVICE,
+                 "no ggml CPU module (libggml-cpu*.so) could be loaded from '%s': the installation is incomplete or "
+                 "was built for another machine; reinstall executorch-ggml",
+                 library_directory().c_str());
+  }
+  return ok_status();
+}
+
+Result<std::vector<Device>> list_devices() {
+  ETGGML_RETURN_IF_ERROR(load_backends());
+  return enumerate();
+}
+
+Result<Device> select_device(const std::string& name) {
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<Device> devices, list_devices());
+  std::string wanted = name;
+  const char* source = "option \"device\"";
+  if (wanted.empty()) {
+    wanted = env_string("GGML_BACKEND_DEVICE");
+    source = "environment variable GGML_BACKEND_DEVICE";
+  }
+  if (wanted.empty()) wanted = "cpu";
+  wanted = lower(wanted);
+  for (const Device& d : devices) {
+    const bool first_of_family = d.name == wanted + ":0";
+    if (d.name != wanted && !first_of_family && lower(ggml_backend_dev_name(d.handle)) != wanted) continue;
+    if (!d.usable) return error(ETGGML_DEVICE, "device '%s' cannot be used: %s", d.name.c_str(), d.reason.c_str());
+    return d;
+  }
+  return error(ETGGML_DEVICE, "%s: there is no device '%s'; available: %s. A GPU needs its module beside the library in '%s'",
+               source, wanted.c_str(), available(devices).c_str(), library_directory().c_str());
+}
+
+void* backend_function(ggml_backend_dev_t device, const char* name) {
+  return ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), name);
+}
+
+void* cpu_module_symbol(const char* name) {
+  static void* module = []() -> void* {
+    if (!load_backends().ok()) return nullptr;
+    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    // The module was loaded privately by ggml; a function it published tells which file it is.
+    const std::string file = file_of_address(backend_function(cpu, "ggml_threadpool_new"));
+    return file.empty() ? nullptr : dlopen(file.c_str(), RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
+  }();
+  return module == nullptr ? nullptr : dlsym(module, name);
+}
+
+}  // namespace etggml::runtime

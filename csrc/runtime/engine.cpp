@@ -1,0 +1,129 @@
+#include "runtime/engine.h"
+
+#include <map>
+#include <utility>
+
+#include "runtime/threads.h"
+#include "util/log.h"
+
+namespace etggml::runtime {
+namespace {
+
+using NewPool = ggml_threadpool_t (*)(ggml_threadpool_params*);
+using FreePool = void (*)(ggml_threadpool_t);
+using SetPool = void (*)(ggml_backend_t, ggml_threadpool_t);
+
+// Workers sleep between computes instead of spinning: a wake-up costs tens of microseconds, spinning costs a busy machine
+// whole time slices. Inside a compute the barrier still spins briefly.
+constexpr uint32_t kPoll = 0;
+
+bool abort_callback(void* engine) { return static_cast<const Engine*>(engine)->cancelled(); }
+
+}  // namespace
+
+Result<std::unique_ptr<Arena>> Arena::create(ggml_backend_buffer_type_t type) {
+  std::unique_ptr<Arena> arena(new Arena());
+  arena->allocator_ = ggml_gallocr_new(type);
+  if (arena->allocator_ == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot create a graph allocator");
+  return arena;
+}
+
+Arena::~Arena() { ggml_gallocr_free(allocator_); }
+
+size_t Arena::bytes() const { return bytes_; }
+
+Status Arena::place(ggml_cgraph* graph) {
+  if (!ggml_gallocr_alloc_graph(allocator_, graph)) {
+    // The old memory is gone as well (ggml frees before it allocates).
+    bytes_ = 0;
+    ++generation_;
+    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate the intermediate results of this call; use shorter inputs or fewer "
+                                       "programs at a time");
+  }
+  // The allocator replaces its memory only to grow it, so an unchanged size means unchanged addresses.
+  const size_t now = ggml_gallocr_get_buffer_size(allocator_, 0);
+  if (now != bytes_) {
+    bytes_ = now;
+    ++generation_;
+  }
+  return ok_status();
+}
+
+Result<std::shared_ptr<Engine>> Engine::create(const std::string& device, int threads) {
+  std::shared_ptr<Engine> engine(new Engine());
+  ETGGML_RETURN_IF_ERROR(engine->init(device, threads));
+  return engine;
+}
+
+Result<std::shared_ptr<Engine>> Engine::shared(const std::string& device, int threads) {
+  // Leaked on purpose: threads may still hold engines while static destructors run.
+  static auto* engines = new std::map<std::pair<std::string, int>, std::weak_ptr<Engine>>();
+  static auto* mutex = new std::mutex();
+  ETGGML_ASSIGN_OR_RETURN(const Device selected, select_device(device));
+  const std::pair<std::string, int> key(selected.name, threads > 0 ? threads : default_threads());
+  std::lock_guard<std::mutex> guard(*mutex);
+  if (std::shared_ptr<Engine> engine = (*engines)[key].lock()) return engine;
+  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<Engine> engine, create(key.first, key.second));
+  (*engines)[key] = engine;
+  return engine;
+}
+
+Status Engine::init(const std::string& device, int threads) {
+  ETGGML_ASSIGN_OR_RETURN(device_, select_device(device));
+  threads_ = threads > 0 ? threads : default_threads();
+  backend_ = ggml_backend_dev_init(device_.handle, nullptr);
+  if (backend_ == nullptr) {
+    return error(ETGGML_DEVICE, "device '%s' (%s) could not be initialised", device_.name.c_str(), device_.description.c_str());
+  }
+  if (auto set_threads = backend_function<ggml_backend_set_n_threads_t>(device_.handle, "ggml_backend_set_n_threads")) {
+    set_threads(backend_, threads_);
+  }
+  if (auto set_abort = backend_function<ggml_backend_set_abort_callback_t>(device_.handle, "ggml_backend_set_abort_callback")) {
+    set_abort(backend_, abort_callback, this);
+  }
+  auto new_pool = backend_function<NewPool>(device_.handle, "ggml_threadpool_new");
+  auto set_pool = backend_function<SetPool>(device_.handle, "ggml_backend_cpu_set_threadpool");
+  free_pool_ = backend_function<FreePool>(device_.handle, "ggml_threadpool_free");
+  if (is_cpu() && new_pool != nullptr && set_pool != nullptr && free_pool_ != nullptr) {
+    // Without a pool ggml makes and joins its threads in every compute. With one thread the pool has no threads at all.
+    ggml_threadpool_params params = ggml_threadpool_params_default(threads_);
+    params.poll = kPoll;
+    pool_ = new_pool(&params);
+    if (pool_ == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot create a pool of %d threads", threads_);
+    set_pool(backend_, pool_);
+  }
+  ETGGML_ASSIGN_OR_RETURN(arena_, Arena::create(buffer_type()));
+  log(ETGGML_LOG_DEBUG, "engine on %s, %d threads", device_.name.c_str(), threads_);
+  return ok_status();
+}
+
+Engine::~Engine() {
+  arena_.reset();
+  if (backend_ != nullptr) ggml_backend_free(backend_);
+  if (pool_ != nullptr) free_pool_(pool_);
+}
+
+ggml_backend_buffer_type_t Engine::buffer_type() const { return ggml_backend_dev_buffer_type(device_.handle); }
+
+Status Engine::compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
+  const ggml_status status = plan != nullptr ? ggml_backend_graph_plan_compute(backend_, plan)
+                                             : ggml_backend_graph_compute(backend_, graph);
+  if (status == GGML_STATUS_SUCCESS) return ok_status();
+  if (status == GGML_STATUS_ABORTED) return error(ETGGML_CANCELLED, "the call was cancelled");
+  if (status == GGML_STATUS_ALLOC_FAILED) {
+    return error(ETGGML_OUT_OF_MEMORY, "device '%s' ran out of memory while computing", device_.name.c_str());
+  }
+  return error(ETGGML_DEVICE, "device '%s' failed while computing (ggml status %d)", device_.name.c_str(),
+               static_cast<int>(status));
+}
+
+ggml_backend_graph_plan_t Engine::make_plan(ggml_cgraph* graph) {
+  // ggml asserts that the backend has plans; only the CPU's does.
+  return is_cpu() ? ggml_backend_graph_plan_create(backend_, graph) : nullptr;
+}
+
+void Engine::free_plan(ggml_backend_graph_plan_t plan) {
+  if (plan != nullptr) ggml_backend_graph_plan_free(backend_, plan);
+}
+
+}  // namespace etggml::runtime

@@ -1,0 +1,50 @@
+// A plan: the ggml graph of one binding of the symbols with memory for every tensor, ready to be filled and computed.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "graph/build.h"
+#include "runtime/engine.h"
+#include "runtime/memory.h"
+
+namespace etggml::runtime {
+
+class Plan {
+ public:
+  /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held.
+  static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Program& program,
+                                              const std::vector<int64_t>& symbols, graph::Leaves& leaves);
+  ~Plan();
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  /// False once the arena has moved: the plan's tensors dangle and it must be dropped.
+  bool placed() const { return arena_.generation() == generation_; }
+
+  const graph::Built& built() const { return built_; }
+  ggml_cgraph* graph() const { return built_.graph; }
+  ggml_backend_graph_plan_t schedule() const { return schedule_; }
+  const std::vector<int64_t>& symbols() const { return symbols_; }
+  /// Descriptors, not counting the shared arena.
+  size_t bytes() const;
+
+  /// IR node that computes ggml node `index` of the graph, or -1.
+  int64_t ir_node(int index) const { return ir_nodes_[static_cast<size_t>(index)]; }
+
+ private:
+  Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
+  Status check_device(const ir::Program& program) const;
+  void map_nodes();
+
+  Engine& engine_;
+  Arena& arena_;
+  uint64_t generation_ = 0;
+  ContextPtr context_;
+  graph::Built built_;
+  ggml_backend_graph_plan_t schedule_ = nullptr;
+  std::vector<int64_t> symbols_;
+  std::vector<int64_t> ir_nodes_;
+};
+
+}  // namespace etggml::runtime

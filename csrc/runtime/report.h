@@ -1,0 +1,43 @@
+// What is wrong between a graph and the weights it is given: collected completely, so that a user sees every problem at
+// once and not one per attempt.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gguf/file_set.h"
+#include "util/json.h"
+#include "util/status.h"
+
+namespace etggml::runtime {
+
+struct Problem {
+  enum class Kind { Missing, Shape, Type, Metadata };
+  Kind kind = Kind::Missing;
+  std::string key;       ///< tensor name or metadata key
+  std::string expected;  ///< e.g. "[1024, 3072]"
+  std::string found;
+  std::vector<std::string> nearest;
+  std::string message;   ///< complete sentence
+};
+
+struct Report {
+  std::vector<Problem> problems;
+  std::set<std::string> needed;    ///< tensors the graph uses, by their first name
+  uint64_t bytes = 0;              ///< of those found
+  std::set<std::string> used;      ///< names found
+
+  /// Adds a problem unless the same one is there (methods of one program share weights).
+  void add(Problem problem);
+  /// ETGGML_BIND with the first problems in the message, OK when there are none.
+  Status status(const std::string& where) const;
+  /// As etggml_program_check documents it. files may be null.
+  Json json(const gguf::FileSet* files) const;
+};
+
+/// "[1024, 3072]": ggml order, trailing ones dropped.
+std::string shape_text(const int64_t ne[4]);
+
+}  // namespace etggml::runtime

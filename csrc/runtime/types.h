@@ -1,0 +1,37 @@
+// Facts about ggml types, and conversions between them that check before they call: ggml asserts on what it dislikes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ggml.h"
+#include "util/status.h"
+
+namespace etggml::runtime {
+
+/// `number` names a type this ggml knows (numbers of removed types are not).
+bool type_known(int32_t number);
+/// "q4_K", or "type 77".
+std::string type_name(int32_t number);
+/// ggml's CPU backend can multiply a matrix of this type.
+bool cpu_can_multiply(ggml_type type);
+/// get_rows can read rows of this type (into F32, or I32 from I32).
+bool can_get_rows(ggml_type type);
+/// to_float() / from_float() below know the type.
+bool has_to_float(ggml_type type);
+bool has_from_float(ggml_type type);
+
+/// Bytes of `elements` contiguous elements; ETGGML_INVALID_ARGUMENT when they are not whole blocks.
+Result<size_t> row_bytes(ggml_type type, int64_t elements);
+
+/// Rows of `type` -> F32. `elements` must be whole blocks. ETGGML_UNSUPPORTED for a type without a decoder.
+Status to_float(ggml_type type, const void* src, int64_t elements, float* dst);
+
+/// F32 [rows, columns] -> `type`. importance: F32 [columns] or nullptr (types that need one get ones). Quantised targets refuse
+/// NaN and infinity with ETGGML_RANGE (ggml would abort on some); types that cannot be written are ETGGML_UNSUPPORTED.
+Status from_float(ggml_type type, const float* src, int64_t rows, int64_t columns, const float* importance, void* dst);
+
+/// [rows, columns] of one type -> another, through F32 unless they are equal.
+Status convert_rows(ggml_type from, const void* src, ggml_type to, void* dst, int64_t rows, int64_t columns);
+
+}  // namespace etggml::runtime

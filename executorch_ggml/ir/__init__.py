@@ -1,0 +1,1 @@
+"""The intermediate representation: builder, serialisation, text dump and a numpy interpreter. Never imports torch."""

@@ -1,0 +1,168 @@
+"""Symbolic dimensions ahead of time: sympy expressions, proofs about them, and their postfix form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import sympy
+
+from . import expr as postfix
+from .errors import Unsupported
+
+Dim: TypeAlias = Any
+"""``int`` or a sympy expression over positive integer symbols."""
+
+Shape: TypeAlias = tuple[Any, ...]
+
+INT64_MAX = (1 << 63) - 1
+
+
+def simplify(dim: Dim) -> Dim:
+    """The same dimension, as a plain int when it is a number, else expanded."""
+    if isinstance(dim, int):
+        return int(dim)
+    if isinstance(dim, sympy.Integer):
+        return int(dim)
+    expanded = sympy.expand(dim)
+    return int(expanded) if expanded.is_Integer else expanded
+
+
+def shape_of(dims: Iterable[Dim]) -> Shape:
+    """A tuple of simplified dimensions."""
+    return tuple(simplify(d) for d in dims)
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """Product of dimensions, 1 for none."""
+    result: Dim = 1
+    for dim in dims:
+        result = result * dim
+    return simplify(result)
+
+
+def same(a: Dim, b: Dim) -> bool:
+    """True only when both are provably equal for every value of the symbols."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    return bool(simplify(a - b) == 0)
+
+
+def same_shape(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
+    """True only when both shapes are provably equal."""
+    return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+
+
+def is_one(dim: Dim) -> bool:
+    """True for the literal 1; a symbol that may be 1 is not."""
+    return isinstance(dim, int) and dim == 1
+
+
+def static(dim: Dim, what: str) -> int:
+    """The dimension as an int.
+
+    Raises:
+        Unsupported: it depends on a symbol.
+    """
+    dim = simplify(dim)
+    if not isinstance(dim, int):
+        raise Unsupported(f"{what} depends on a dynamic dimension ({dim})")
+    return dim
+
+
+def static_shape(dims: Sequence[Dim], what: str) -> tuple[int, ...]:
+    """The whole shape as ints; raises Unsupported when a dimension is dynamic."""
+    return tuple(static(d, what) for d in dims)
+
+
+def divide(a: Dim, b: Dim) -> Dim | None:
+    """``a / b`` when the division provably leaves no remainder, else None."""
+    a, b = simplify(a), simplify(b)
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b if b and a % b == 0 else None
+    if b == 0:
+        return None
+    quotient = sympy.cancel(sympy.sympify(a) / b)
+    numerator, denominator = sympy.fraction(quotient)
+    if denominator != 1 or any(not c.is_integer for c in sympy.expand(numerator).as_coefficients_dict().values()):
+        return None
+    return simplify(numerator)
+
+
+def free_symbols(dim: Dim) -> set[Any]:
+    """The symbols a dimension depends on."""
+    return set() if isinstance(dim, int) else set(dim.free_symbols)
+
+
+def to_postfix(dim: Dim, symbols: Mapping[str, int]) -> postfix.Postfix:
+    """Postfix code of a dimension.
+
+    Raises:
+        Unsupported: an unbound symbol, or a function that the IR has no code for.
+    """
+    out: list[tuple[int, int]] = []
+    _emit(sympy.sympify(dim), symbols, out)
+    return tuple(out)
+
+
+def _chain(args: Sequence[Any], code: int, symbols: Mapping[str, int], out: list[tuple[int, int]]) -> None:
+    _emit(args[0], symbols, out)
+    for arg in args[1:]:
+        _emit(arg, symbols, out)
+        out.append((code, 0))
+
+
+def _quotient(value: Any, code: int, symbols: Mapping[str, int], out: list[tuple[int, int]]) -> None:
+    numerator, denominator = sympy.fraction(sympy.together(value))
+    _emit(numerator, symbols, out)
+    if denominator != 1:
+        _emit(denominator, symbols, out)
+        out.append((code, 0))
+
+
+def _emit(e: Any, symbols: Mapping[str, int], out: list[tuple[int, int]]) -> None:
+    # torch has its own integer functions beside sympy's; they are told apart by name because this module must not
+    # import torch.
+    name = type(e).__name__
+    if e.is_Integer:
+        out.append((postfix.CONST, int(e)))
+    elif e.is_Symbol:
+        if e.name not in symbols:
+            raise Unsupported(f"dimension symbol {e.name} cannot be computed from the inputs of the delegate")
+        out.append((postfix.SYMBOL, symbols[e.name]))
+    elif e.is_Add or e.is_Mul:
+        # An exact rational coefficient (s*t/2) is one division at the end.
+        numerator, denominator = sympy.fraction(sympy.together(e))
+        if denominator != 1:
+            _emit(numerator, symbols, out)
+            _emit(denominator, symbols, out)
+            out.append((postfix.FLOOR_DIV, 0))
+        elif e.is_Add:
+            positive = [a for a in e.args if not a.could_extract_minus_sign()]
+            negative = [-a for a in e.args if a.could_extract_minus_sign()]
+            if not positive:
+                positive = [sympy.Integer(0)]
+            _chain(positive, postfix.ADD, symbols, out)
+            for term in negative:
+                _emit(term, symbols, out)
+                out.append((postfix.SUB, 0))
+        else:
+            _chain(e.args, postfix.MUL, symbols, out)
+    elif e.is_Pow and e.exp.is_Integer and int(e.exp) > 0:
+        _chain([e.base] * int(e.exp), postfix.MUL, symbols, out)
+    elif name in ("FloorDiv", "CleanDiv"):
+        _chain(e.args, postfix.FLOOR_DIV, symbols, out)
+    elif name in ("CeilDiv",):
+        _chain(e.args, postfix.CEIL_DIV, symbols, out)
+    elif name in ("Mod", "PythonMod"):
+        _chain(e.args, postfix.MOD, symbols, out)
+    elif name in ("floor", "FloorToInt"):
+        _quotient(e.args[0], postfix.FLOOR_DIV, symbols, out)
+    elif name in ("ceiling", "CeilToInt"):
+        _quotient(e.args[0], postfix.CEIL_DIV, symbols, out)
+    elif name == "Max":
+        _chain(e.args, postfix.MAX, symbols, out)
+    elif name == "Min":
+        _chain(e.args, postfix.MIN, symbols, out)
+    else:
+        raise Unsupported(f"dimension {e} uses {name}, which the graph cannot compute at run time")

@@ -1,0 +1,162 @@
+"""The graph under construction: plain records, before serialisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .dims import INT64_MAX, Shape
+from .types import DType, GgmlType
+from .value import Ne
+
+Array = npt.NDArray[Any]
+
+# Nodes whose result is memory that existed before them: they must run, in order, exactly once.
+EFFECTS = frozenset({"SetRows", "Cpy"})
+VIEWS = frozenset({"Reshape", "View", "Permute"})
+LEAVES = frozenset({"InputLeaf", "WeightLeaf", "StateLeaf", "ConstLeaf"})
+
+# Usage of a weight, as the IR numbers it.
+MATMUL, ROWS, ELEMENTWISE = 0, 1, 2
+GENERIC_STATE, KV_CACHE = 0, 1
+
+
+@dataclass
+class Node:
+    """One IR node; ``attrs`` are the fields of its table in the schema."""
+
+    op: str
+    src: tuple[int, ...]
+    type: GgmlType
+    ne: Ne
+    attrs: dict[str, Any]
+    strides: Ne
+    debug_handle: int = 0
+    state: int = -1
+
+
+@dataclass
+class Input:
+    """An argument of the delegate. ``kind``: 0 tensor, 1 int, 2 double, 3 bool."""
+
+    name: str
+    kind: int
+    dtype: DType
+    shape: Shape
+
+
+@dataclass
+class Weight:
+    """A parameter, buffer or lifted constant as the graph sees it, before it is decided how it is read.
+
+    ``load`` gives the elements (float32, or the integer type) in torch layout; None when only the key is known.
+    """
+
+    name: str
+    parts: list[list[str]]
+    shape: tuple[int, ...]
+    dtype: DType
+    type: GgmlType
+    load: Callable[[], Array] | None = None
+
+
+@dataclass
+class WeightSlot:
+    """One way in which a weight is read. Several slots may share a key."""
+
+    weight: int
+    usage: int
+    type: GgmlType
+    cast: GgmlType
+
+
+@dataclass
+class State:
+    """A mutable buffer that the delegate owns."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: GgmlType
+    kind: int
+    initial: str = ""
+
+
+@dataclass
+class Symbol:
+    """A named dimension; ``source`` is (kind, attributes) of the SymbolSource union, None while unbound."""
+
+    name: str
+    min: int = 0
+    max: int = INT64_MAX
+    source: tuple[str, dict[str, int]] | None = None
+
+
+@dataclass
+class Constant:
+    """A small literal."""
+
+    data: Array
+    type: GgmlType
+    ne: Ne
+
+
+@dataclass
+class Output:
+    """A result of the delegate, in order."""
+
+    name: str
+    node: int
+    dtype: DType
+    shape: Shape
+
+
+@dataclass
+class Graph:
+    """Everything that goes into one payload."""
+
+    name: str = ""
+    producer: str = "executorch-ggml"
+    symbols: list[Symbol] = field(default_factory=list)
+    inputs: list[Input] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    weights: list[Weight] = field(default_factory=list)
+    slots: list[WeightSlot] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    constants: list[Constant] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    expectations: dict[str, str] = field(default_factory=dict)
+    replacements: list[tuple[Any, Any]] = field(default_factory=list)
+    """Dimension expressions (old, new) to rewrite before encoding, in order: how symbols that are not a bare input
+    dimension follow from those that are."""
+
+    def used_slots(self) -> list[int]:
+        """Indices of the weight slots that live nodes read, in order of first use."""
+        found: dict[int, None] = {}
+        for index in self.live():
+            if self.nodes[index].op == "WeightLeaf":
+                found[self.nodes[index].attrs["slot"]] = None
+        return list(found)
+
+    def used_weights(self) -> list[int]:
+        """Indices of the weights that live nodes read."""
+        return list(dict.fromkeys(self.slots[s].weight for s in self.used_slots()))
+
+    def live(self) -> list[int]:
+        """Indices of the nodes that outputs and effects need, in order."""
+        needed = {o.node for o in self.outputs}
+        keep: list[int] = []
+        for index in range(len(self.nodes) - 1, -1, -1):
+            node = self.nodes[index]
+            if index in needed or node.op in EFFECTS:
+                keep.append(index)
+                needed.update(node.src)
+        return keep[::-1]
+
+
+def as_bytes(array: npt.NDArray[Any]) -> bytes:
+    """Row-major bytes of an array."""
+    return np.ascontiguousarray(array).tobytes()

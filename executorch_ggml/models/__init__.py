@@ -1,0 +1,28 @@
+"""Decoders built from a GGUF's own description of itself.
+
+`read_header` reads metadata and tensor table, `build_decoder` makes the torch module (weights on the meta device), and
+`load_dequantized` fills it for an eager reference run.
+"""
+
+from __future__ import annotations
+
+from executorch_ggml.models.architectures import ARCHITECTURES, Architecture
+from executorch_ggml.models.config import ModelConfig, RopeConfig, load_config
+from executorch_ggml.models.decoder import TIED_HEAD, Decoder, build_decoder
+from executorch_ggml.models.header import GgufHeader, TensorInfo, read_header
+from executorch_ggml.models.weights import load_dequantized
+
+__all__ = [
+    "ARCHITECTURES",
+    "TIED_HEAD",
+    "Architecture",
+    "Decoder",
+    "GgufHeader",
+    "ModelConfig",
+    "RopeConfig",
+    "TensorInfo",
+    "build_decoder",
+    "load_config",
+    "load_dequantized",
+    "read_header",
+]

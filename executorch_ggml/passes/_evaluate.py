@@ -1,0 +1,230 @@
+"""Evaluating a part of a graph on chosen positions, in float64, to see which function it is.
+
+A table of rotation angles can be written in many ways (outer product, batched matmul, einsum, a table looked up by
+position). What all have in common: it depends on one vector of integer positions and on constants. `positions_of` finds
+that vector, `Evaluator` computes the table for positions of our choice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from ._graph import GraphEditor, aten, is_call, is_tensor, shape, value
+
+# Layout operators that pass integer elements on unchanged, so that the vector behind them is still the positions.
+_LAYOUT = (
+    aten.unsqueeze.default,
+    aten.squeeze.dims,
+    aten.squeeze.dim,
+    aten.squeeze.default,
+    aten.view.default,
+    aten._unsafe_view.default,
+    aten.reshape.default,
+    aten.expand.default,
+    aten.clone.default,
+    aten.alias.default,
+)
+
+# Operators that a table may be made of. Anything that looks at values (where, max, comparisons) is not among them: a
+# table that changes with the length of the sequence could agree on samples and differ elsewhere.
+_ALLOWED = frozenset(
+    {
+        *_LAYOUT,
+        aten._to_copy.default,
+        aten.to.dtype,
+        aten.to.dtype_layout,
+        aten.type_as.default,
+        aten.lift_fresh_copy.default,
+        aten.detach.default,
+        aten.permute.default,
+        aten.transpose.int,
+        aten.t.default,
+        aten.slice.Tensor,
+        aten.select.int,
+        aten.cat.default,
+        aten.stack.default,
+        aten.repeat.default,
+        aten.repeat_interleave.self_int,
+        aten.mul.Tensor,
+        aten.mul.Scalar,
+        aten.div.Tensor,
+        aten.div.Scalar,
+        aten.add.Tensor,
+        aten.sub.Tensor,
+        aten.neg.default,
+        aten.reciprocal.default,
+        aten.pow.Scalar,
+        aten.pow.Tensor_Scalar,
+        aten.exp.default,
+        aten.log.default,
+        aten.cos.default,
+        aten.sin.default,
+        aten.matmul.default,
+        aten.bmm.default,
+        aten.mm.default,
+        aten.outer.default,
+        aten.einsum.default,
+        aten.arange.default,
+        aten.arange.start,
+        aten.arange.start_step,
+        aten.full.default,
+        aten.ones.default,
+        aten.polar.default,
+        aten.complex.default,
+        aten.view_as_real.default,
+        aten.view_as_complex.default,
+        aten.index.Tensor,
+        aten.index_select.default,
+        aten.embedding.default,
+    }
+)
+
+
+class CannotEvaluate(Exception):
+    """The subgraph reads something that is neither a constant nor the positions."""
+
+
+def through_layout(node: Node) -> Node:
+    """The integer tensor that a chain of layout operators passes on."""
+    while is_call(node, *_LAYOUT) and isinstance(node.args[0], Node):
+        node = node.args[0]
+    return node
+
+
+def positions_of(editor: GraphEditor, *roots: Node) -> list[Node]:
+    """The integer tensors, behind layout operators, that the given float tensors are computed from.
+
+    Constants do not count. Each is where integers enter: cast to float, or used as an index.
+
+    Raises:
+        CannotEvaluate: an operator that is not known to be a plain function of its arguments, or a float input.
+    """
+    found: list[Node] = []
+    seen: set[Node] = set()
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if not is_tensor(node):
+            if isinstance(node.meta.get("val"), (torch.SymInt, int)):
+                continue
+            raise CannotEvaluate(f"{node.name} is not a tensor")
+        if editor.constant(node) is not None:
+            continue
+        if not value(node).is_floating_point() and not value(node).is_complex():
+            base = through_layout(node)
+            if editor.constant(base) is None and base not in found:
+                found.append(base)
+            continue
+        if not is_call(node) or node.target not in _ALLOWED:
+            raise CannotEvaluate(f"{node.name} ({node.target}) is not a function of positions and constants")
+        stack.extend(node.all_input_nodes)
+    return found
+
+
+class Evaluator:
+    """Values of nodes for chosen contents of one integer tensor.
+
+    Args:
+        editor: gives the constants.
+        leaf: the integer tensor that is given contents, or None.
+        contents: its contents; its shape also decides the symbolic sizes.
+        sizes: values of size symbols, by name.
+    """
+
+    def __init__(
+        self, editor: GraphEditor, leaf: Node | None, contents: torch.Tensor | None, sizes: dict[str, int]
+    ) -> None:
+        self._editor = editor
+        self._sizes = sizes
+        self._known: dict[Node, torch.Tensor] = {}
+        if leaf is not None and contents is not None:
+            self._known[leaf] = contents
+
+    def size(self, item: Any) -> Any:
+        """A size with the chosen values for its symbols.
+
+        Raises:
+            CannotEvaluate: it depends on a symbol without a value.
+        """
+        if isinstance(item, Node):
+            item = item.meta.get("val")
+        if not isinstance(item, torch.SymInt):
+            return item
+        expr = item.node.expr
+        expr = expr.subs({s: self._sizes[str(s)] for s in expr.free_symbols if str(s) in self._sizes})
+        if expr.free_symbols:
+            raise CannotEvaluate(f"size {expr} is not bound")
+        return int(expr)
+
+    def __call__(self, node: Node) -> torch.Tensor:
+        """The value of a node, floats in float64.
+
+        Raises:
+            CannotEvaluate: as `positions_of`.
+        """
+        known = self._known.get(node)
+        if known is not None:
+            return known
+        data = self._editor.constant(node)
+        if data is not None:
+            result = _widen(data)
+        else:
+            if not is_call(node) or node.target not in _ALLOWED:
+                raise CannotEvaluate(f"{node.name} is neither a constant nor the positions")
+            result = self._call(node)
+        self._known[node] = result
+        return result
+
+    def _call(self, node: Node) -> torch.Tensor:
+        def convert(item: Node) -> Any:
+            return self(item) if is_tensor(item) else self.size(item)
+
+        args = torch.fx.map_arg(node.args, convert)
+        kwargs = dict(torch.fx.map_arg(node.kwargs, convert))
+        target: Any = node.target
+        if target in (aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.type_as.default):
+            source = args[0]
+            wanted = value(node).dtype
+            if wanted.is_floating_point:
+                return source.to(torch.float64)
+            return source.to(wanted)
+        for key in ("dtype", "device", "pin_memory", "layout", "memory_format"):
+            kwargs.pop(key, None)
+        if target in (aten.arange.default, aten.arange.start, aten.arange.start_step, aten.full.default, aten.ones.default):
+            kwargs["dtype"] = torch.float64 if value(node).is_floating_point() else value(node).dtype
+        try:
+            with torch.no_grad():
+                return _widen(target(*args, **kwargs))
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:
+            raise CannotEvaluate(f"{node.name}: {error}") from error
+
+
+def _widen(data: torch.Tensor) -> torch.Tensor:
+    if data.is_complex():
+        return data.to(torch.complex128)
+    return data.to(torch.float64) if data.is_floating_point() else data
+
+
+def bind_sizes(node: Node, length: int) -> dict[str, int]:
+    """Values of the size symbols in a node's shape such that its only symbolic dimension has the given length.
+
+    Raises:
+        CannotEvaluate: more than one dimension is symbolic, or it is not a plain symbol.
+    """
+    symbolic = [d for d in shape(node) if isinstance(d, torch.SymInt)]
+    names = {str(d.node.expr) for d in symbolic}
+    if not names:
+        return {}
+    expr = symbolic[0].node.expr
+    if len(names) > 1 or not expr.is_Symbol:
+        raise CannotEvaluate(f"{node.name} has sizes {sorted(names)}")
+    return {str(expr): length}
+
+
+

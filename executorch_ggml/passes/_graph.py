@@ -1,0 +1,245 @@
+"""Editing the graph of an exported program: new nodes, constants, and a signature that stays true.
+
+The passes work on a functional ATen graph (no operator mutates its arguments). Every new node gets a `val` computed
+on fake tensors and the provenance of the node it stands for, so that source lines survive into debug handles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from torch._guards import detect_fake_mode
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.export import ExportedProgram
+from torch.export.graph_signature import (
+    ConstantArgument,
+    ExportGraphSignature,
+    InputKind,
+    InputSpec,
+    SymIntArgument,
+    TensorArgument,
+)
+from torch.fx import Node
+
+aten = torch.ops.aten
+
+Dim = int | torch.SymInt
+
+_PROVENANCE = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node", "custom")
+
+
+def is_call(node: object, *targets: object) -> bool:
+    """Whether the node calls one of the given operators (any operator if none is given)."""
+    return isinstance(node, Node) and node.op == "call_function" and (not targets or node.target in targets)
+
+
+def value(node: Node) -> torch.Tensor:
+    """The fake tensor a node stands for.
+
+    Raises:
+        TypeError: the node is not a single tensor.
+    """
+    val = node.meta.get("val")
+    if not isinstance(val, torch.Tensor):
+        raise TypeError(f"{node.name} is not a tensor")
+    return val
+
+
+def is_tensor(node: object) -> bool:
+    """Whether this is a node that stands for one tensor."""
+    return isinstance(node, Node) and isinstance(node.meta.get("val"), torch.Tensor)
+
+
+def shape(node: Node) -> tuple[Dim, ...]:
+    """Shape of a tensor node; symbolic sizes are SymInts."""
+    return tuple(value(node).shape)
+
+
+def same_dim(left: object, right: object) -> bool:
+    """Whether two sizes are equal for every value of their symbols, without adding a guard."""
+    if isinstance(left, int) and isinstance(right, int):
+        return left == right
+    if isinstance(left, torch.SymInt) and isinstance(right, torch.SymInt):
+        return bool(left.node.expr == right.node.expr)
+    return False
+
+
+def same_shape(left: Sequence[object], right: Sequence[object]) -> bool:
+    """Whether two shapes are equal for every value of their symbols."""
+    return len(left) == len(right) and all(same_dim(a, b) for a, b in zip(left, right, strict=True))
+
+
+def dim_index(dim: int, rank: int) -> int:
+    """A dimension counted from the front."""
+    return dim + rank if dim < 0 else dim
+
+
+def argument(node: Node, index: int, name: str, default: object = None) -> Any:
+    """An argument of a call, whether given by position or by name."""
+    if index < len(node.args):
+        return node.args[index]
+    return node.kwargs.get(name, default)
+
+
+def is_functional(ep: ExportedProgram) -> bool:
+    """Whether no node mutates its arguments and no region is wrapped in a higher order operator."""
+    for node in ep.graph.nodes:
+        if node.op == "get_attr":
+            return False
+        if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable:
+            return False
+    return True
+
+
+class GraphEditor:
+    """One pass's changes to an exported program, in place.
+
+    Insert with `call`, replace with `replace`, and leave through `finish`, which removes what has become dead and
+    makes the signature agree with the graph. `changed` tells whether anything was done.
+    """
+
+    def __init__(self, ep: ExportedProgram) -> None:
+        self.ep = ep
+        self.graph = ep.graph
+        self.changed = False
+        self._fake_mode = detect_fake_mode([n.meta.get("val") for n in ep.graph.nodes if n.op == "placeholder"])
+        self._inputs = {
+            spec.arg.name: spec
+            for spec in ep.graph_signature.input_specs
+            if isinstance(spec.arg, TensorArgument)
+        }
+        self._mutated = set(ep.graph_signature.buffers_to_mutate.values())
+
+    # ------------------------------------------------------------------ constants
+
+    def constant(self, node: object) -> torch.Tensor | None:
+        """The data of a parameter, a buffer nobody mutates or a lifted constant; None for anything else.
+
+        Weights on the meta device and fake tensors have no data: None.
+        """
+        if not isinstance(node, Node) or node.op != "placeholder":
+            return None
+        spec = self._inputs.get(node.name)
+        if spec is None or spec.target is None or spec.target in self._mutated:
+            return None
+        if spec.kind not in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
+            return None
+        data = self.ep.state_dict.get(spec.target)
+        if data is None:
+            data = self.ep.constants.get(spec.target)
+        if not isinstance(data, torch.Tensor) or isinstance(data, FakeTensor) or data.is_meta:
+            return None
+        return data.detach()
+
+    def is_mutated_buffer(self, node: object) -> bool:
+        """Whether a placeholder is a buffer that this program writes."""
+        if not isinstance(node, Node) or node.op != "placeholder":
+            return False
+        spec = self._inputs.get(node.name)
+        return spec is not None and spec.kind == InputKind.BUFFER and spec.target in self._mutated
+
+    def scalar(self, item: object) -> float | None:
+        """A number written in the graph: a Python number or a constant of one element."""
+        if isinstance(item, bool):
+            return None
+        if isinstance(item, (int, float)):
+            return float(item)
+        data = self.constant(item)
+        return float(data.item()) if data is not None and data.numel() == 1 else None
+
+    def add_constant(self, data: torch.Tensor, name: str) -> Node:
+        """A placeholder for new constant data; equal data under one name is added once."""
+        data = data.detach().contiguous()
+        raw = data.reshape(-1).view(torch.uint8).numpy().tobytes()
+        digest = hashlib.sha256(repr((data.dtype, tuple(data.shape))).encode() + raw).hexdigest()[:12]
+        target = f"_ggml_{name}_{digest}"
+        for node in self.graph.nodes:
+            if node.op == "placeholder" and node.name in self._inputs and self._inputs[node.name].target == target:
+                return cast(Node, node)
+        signature = self.ep.graph_signature
+        # A constant comes before every user input: the callers of the program count user inputs only.
+        position = next(
+            (i for i, s in enumerate(signature.input_specs) if s.kind == InputKind.USER_INPUT),
+            len(signature.input_specs),
+        )
+        placeholders = [n for n in self.graph.nodes if n.op == "placeholder"]
+        with (
+            self.graph.inserting_before(placeholders[position])
+            if position < len(placeholders)
+            else self.graph.inserting_before(next(n for n in self.graph.nodes if n.op != "placeholder"))
+        ):
+            node = self.graph.placeholder(f"c{target}")
+        node.target = node.name
+        node.meta["val"] = self._fake(data)
+        spec = InputSpec(InputKind.BUFFER, TensorArgument(name=node.name), target, persistent=False)
+        specs = list(signature.input_specs)
+        specs.insert(position, spec)
+        self.ep._graph_signature = ExportGraphSignature(specs, list(signature.output_specs))
+        self.ep.constants[target] = data
+        self._inputs[node.name] = spec
+        self.changed = True
+        return node
+
+    def _fake(self, data: torch.Tensor) -> torch.Tensor:
+        if self._fake_mode is None:
+            return data.to("meta")
+        return self._fake_mode.from_tensor(data, static_shapes=True)
+
+    # ------------------------------------------------------------------ nodes
+
+    def call(self, before: Node, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Node:
+        """A new call in front of a node, with its fake value and that node's provenance."""
+        with self.graph.inserting_before(before):
+            node = self.graph.call_function(target, args, kwargs)
+        for key in _PROVENANCE:
+            if key in before.meta:
+                node.meta[key] = before.meta[key]
+        fake_args, fake_kwargs = torch.fx.map_arg((args, kwargs), lambda n: n.meta["val"])
+        mode = self._fake_mode if self._fake_mode is not None else contextlib.nullcontext()
+        with mode, torch.no_grad():
+            node.meta["val"] = target(*fake_args, **fake_kwargs)
+        self.changed = True
+        return node
+
+    def replace(self, old: Node, new: Node) -> None:
+        """Let every user of `old`, the program's outputs included, read `new`."""
+        old.replace_all_uses_with(new)
+        self.changed = True
+
+    def users_include_output(self, node: Node) -> bool:
+        """Whether the node is an output of the program."""
+        return any(user.op == "output" for user in node.users)
+
+    def finish(self) -> bool:
+        """Remove dead nodes, renew the signature, check the graph; True if the pass changed anything."""
+        if not self.changed:
+            return False
+        self.graph.eliminate_dead_code()
+        output = next(n for n in self.graph.nodes if n.op == "output")
+        signature = self.ep.graph_signature
+        specs = []
+        for spec, result in zip(signature.output_specs, output.args[0], strict=True):
+            if isinstance(result, Node) and isinstance(spec.arg, (TensorArgument, SymIntArgument)):
+                spec.arg.name = result.name
+            elif isinstance(spec.arg, ConstantArgument):
+                spec.arg = ConstantArgument(name=spec.arg.name, value=result)
+            specs.append(spec)
+        self.ep._graph_signature = ExportGraphSignature(list(signature.input_specs), specs)
+        self.graph.lint()
+        self.ep.graph_module.recompile()
+        return True
+
+
+def nodes_of(graph: torch.fx.Graph, *targets: object) -> list[Node]:
+    """The calls of the given operators, in order; a list, so that the graph may change meanwhile."""
+    return [node for node in graph.nodes if is_call(node, *targets)]
+
+
+def operands(node: Node) -> Iterable[tuple[object, object]]:
+    """The two operands of a commutative binary call, in both orders."""
+    yield node.args[0], node.args[1]
+    yield node.args[1], node.args[0]

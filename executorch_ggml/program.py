@@ -1,0 +1,220 @@
+"""Running a `.pte`.
+
+    with Program("model.pte", "model.gguf", threads=4) as program:
+        (logits,) = program.execute("forward", [input_ids, positions])
+
+numpy arrays in, numpy arrays out; torch tensors come back when torch tensors are given. torch itself is not needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, cast
+
+from executorch_ggml import _abi, _arrays, _load
+from executorch_ggml._callback import Progress, ProgressCallback
+from executorch_ggml.errors import BusyError, GgmlError, InternalError
+from executorch_ggml.gguf import GGUFFile
+
+_MAX_OUTPUTS = 256
+
+
+class _Handle:
+    """An etggml_program. Results that were not copied hold it."""
+
+    def __init__(self, pointer: int) -> None:
+        self.pointer = ctypes.c_void_p(pointer)
+        self._finalizer = weakref.finalize(self, _load.library().etggml_program_free, ctypes.c_void_p(pointer))
+
+
+class Program:
+    """A loaded `.pte`: its methods, its states (KV caches, ...), its plans.
+
+    pte: path of the program.
+    gguf: path of a GGUF file, or an open GGUFFile, with the weights; None when the `.pte` or data_path holds them.
+        Programs loaded with the same file share the weights in memory.
+    device: "cpu", or a name that `devices()` lists. threads: compute threads; 0 = physical cores available.
+    cache_type: ggml type of KV caches ("f32", "f16", "q8_0", ...; default "f16").
+    methods: names to prepare now instead of on their first call. data_path: a `.ptd` with weights.
+    max_plans: how many prepared graphs are kept (one per binding of the dynamic dimensions).
+    profile: collect times per operation for stats(). etdump: record ExecuTorch's event trace.
+    progress: called with a fraction while loading; returning False cancels (CancelledError), and what it raises is
+        raised here.
+
+    One call at a time: while one thread is inside, a call from another raises BusyError and changes nothing.
+
+    Raises FileError, FormatError, BindError (weights that do not fit; `executorch_ggml.check` lists all of them),
+    UnsupportedError, DeviceError, OutOfMemoryError, InvalidArgumentError, LibraryError.
+    """
+
+    def __init__(
+        self,
+        pte: str | os.PathLike[str],
+        gguf: str | os.PathLike[str] | GGUFFile | None = None,
+        *,
+        device: str | None = None,
+        threads: int | None = None,
+        cache_type: str | None = None,
+        methods: Sequence[str] | None = None,
+        data_path: str | os.PathLike[str] | None = None,
+        max_plans: int | None = None,
+        profile: bool | None = None,
+        etdump: bool | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.path = os.fspath(pte)
+        lib = _load.library()
+        options = _load.options_json(
+            {
+                "device": device,
+                "threads": threads,
+                "cache_type": cache_type,
+                "methods": list(methods) if methods is not None else None,
+                "data_path": os.fspath(data_path) if data_path is not None else None,
+                "max_plans": max_plans,
+                "profile": profile,
+                "etdump": etdump,
+            }
+        )
+        # A path given as such is opened here and closed when the program is loaded: the program keeps the mapping.
+        file = gguf if gguf is None or isinstance(gguf, GGUFFile) else GGUFFile(gguf)
+        handle = file.handle if file is not None else None
+        callback = ProgressCallback(progress)
+        pointer = ctypes.c_void_p()
+        status = lib.etggml_program_load(
+            _load.path_bytes(pte), handle.pointer if handle is not None else None, options, callback.c, None,
+            ctypes.byref(pointer),
+        )  # fmt: skip
+        if status == 0:  # first, so that nothing leaks should the callback have raised on its last call
+            self._handle: _Handle | None = _Handle(cast(int, pointer.value))
+        callback.check(status)
+        self._lock = threading.Lock()
+
+    @property
+    def handle(self) -> _Handle:
+        """The open handle. Raises GgmlError after close()."""
+        if self._handle is None:
+            raise GgmlError(f"{self.path}: the program was closed")
+        return self._handle
+
+    def _enter(self) -> _Handle:
+        # The library has such a lock of its own. This one also covers copying the results, which live in the program
+        # until its next call.
+        handle = self.handle
+        if not self._lock.acquire(blocking=False):
+            raise BusyError(f"{self.path}: another thread is inside this program; wait for it or load one per thread")
+        return handle
+
+    def execute(self, method: str, inputs: Sequence[Any], *, copy: bool = True) -> list[Any]:
+        """Runs a method and returns its outputs.
+
+        inputs: numpy arrays (anything numpy makes an array of), torch tensors, or Python numbers where the method takes
+        a number. They may be non-contiguous; dtypes are not converted. copy=False returns read-only views of the
+        program's memory, valid until its next call.
+
+        Raises ShapeError, DtypeError or ValueRangeError for inputs the method does not take, BusyError, CancelledError,
+        DeviceError, OutOfMemoryError, and BindError etc. when the method is prepared by this call.
+        """
+        arguments = _arrays.Inputs(inputs)
+        handle = self._enter()
+        try:
+            results = (_abi.Tensor * _MAX_OUTPUTS)()
+            count = ctypes.c_size_t(_MAX_OUTPUTS)
+            status = _load.library().etggml_program_execute(
+                handle.pointer, method.encode(), arguments.array, arguments.count, results, ctypes.byref(count)
+            )
+            _load.check(status)
+            if count.value > _MAX_OUTPUTS:
+                raise InternalError(f"method {method!r} has {count.value} outputs; at most {_MAX_OUTPUTS} are possible")
+            return [
+                _arrays.output(results[i], handle, as_torch=arguments.any_torch, copy=copy) for i in range(count.value)
+            ]
+        finally:
+            self._lock.release()
+
+    def __call__(self, *inputs: Any) -> list[Any]:
+        """`execute("forward", inputs)`"""
+        return self.execute("forward", inputs)
+
+    def info(self) -> dict[str, Any]:
+        """Methods with their inputs and outputs, device, threads, states, weights, plans."""
+        return cast("dict[str, Any]", self._json("etggml_program_info"))
+
+    def stats(self) -> dict[str, Any]:
+        """Times per phase, times per operation (with profile=True or GGML_PROFILE=1), plan cache hits."""
+        return cast("dict[str, Any]", self._json("etggml_program_stats"))
+
+    def _json(self, function: str) -> Any:
+        handle = self._enter()
+        try:
+            return _load.take_json(function, handle.pointer)
+        finally:
+            self._lock.release()
+
+    def reset(self) -> None:
+        """Sets every state back to its initial value: a new conversation."""
+        handle = self._enter()
+        try:
+            _load.check(_load.library().etggml_program_reset(handle.pointer))
+        finally:
+            self._lock.release()
+
+    def cancel(self) -> None:
+        """From any thread: the running call, if any, ends with CancelledError. The states it has written stay written."""
+        handle = self._handle
+        if handle is not None:
+            _load.library().etggml_program_cancel(handle.pointer)
+
+    def close(self) -> None:
+        """Drops the program; its memory is freed when no result made with copy=False is left.
+
+        Raises BusyError while another thread is inside.
+        """
+        if self._handle is None:
+            return
+        self._enter()
+        self._handle = None
+        self._lock.release()
+
+    @property
+    def closed(self) -> bool:
+        return self._handle is None
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Program({self.path!r}{', closed' if self.closed else ''})"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One delegate payload of a `.pte`: the graph in GGIR (see schema/ggml_ir.fbs), unverified bytes."""
+
+    method: str
+    index: int
+    """within its method, from 0"""
+    data: bytes
+
+
+def payloads(pte: str | os.PathLike[str]) -> list[Payload]:
+    """The payloads of our delegates in a `.pte`, in order of method and appearance."""
+    found: list[Payload] = []
+
+    def collect(method: bytes, index: int, data: int, size: int, _user: object) -> None:
+        found.append(Payload(method.decode("utf-8", "replace"), index, ctypes.string_at(data, size)))
+
+    callback = _abi.PayloadFn(collect)
+    _load.check(_load.library().etggml_program_payloads(_load.path_bytes(pte), callback, None))
+    return found

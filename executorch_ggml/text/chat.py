@@ -1,0 +1,126 @@
+"""Chat templates: a conversation to the prompt text its model was trained on."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import SecurityError
+
+from executorch_ggml.errors import FormatError, InvalidArgumentError, UnsupportedError
+from executorch_ggml.text.metadata import string
+from executorch_ggml.text.sandbox import MAX_TEMPLATE, Budget, Sandbox
+
+Message = Mapping[str, Any]
+"""``{"role": "system" | "user" | "assistant" | "tool", "content": str, ...}``; further keys are the template's affair."""
+
+_PREFIX = "tokenizer.chat_template"
+
+
+class _Refused(Exception):
+    """Raised by a template through raise_exception()."""
+
+
+def select_template(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The templates of a GGUF by name; the unnamed one is ``"default"``."""
+    templates = {}
+    for key in metadata:
+        if key == _PREFIX or key.startswith(_PREFIX + "."):
+            text = string(metadata, key)
+            if text:
+                templates[key[len(_PREFIX) + 1 :] or "default"] = text
+    return templates
+
+
+class ChatTemplate:
+    """One compiled template. Rendering is safe on templates from anywhere and from several threads."""
+
+    def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "", name: str = "default") -> None:
+        """Raises :class:`FormatError` when ``source`` is no template, or longer than any real one."""
+        if len(source) > MAX_TEMPLATE:
+            raise FormatError(f"chat template {name!r} has {len(source)} characters; the limit is {MAX_TEMPLATE}")
+        self._name = name
+        self._environment = Sandbox()
+        self._lock = threading.Lock()
+        self._constants = {"bos_token": bos_token, "eos_token": eos_token, "raise_exception": _raise, "strftime_now": _now}
+        try:
+            self._template = self._environment.from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise FormatError(f"chat template {name!r}, line {error.lineno}: {error.message}") from error
+        except (jinja2.TemplateError, RecursionError, MemoryError, SyntaxError, ValueError) as error:
+            raise FormatError(f"chat template {name!r} cannot be compiled: {error}") from error
+
+    @classmethod
+    def select(cls, templates: Mapping[str, str], name: str, *, bos_token: str, eos_token: str) -> ChatTemplate:
+        """The template of that name; ``name`` may also be the source of a template."""
+        source = templates.get(name)
+        if source is None and ("{{" in name or "{%" in name):
+            source, name = name, "given by the caller"
+        if source is None:
+            if not templates:
+                raise UnsupportedError(
+                    "the GGUF has no chat template (tokenizer.chat_template): give the prompt as text, or pass a template"
+                )
+            near = difflib.get_close_matches(name, templates, n=1)
+            raise InvalidArgumentError(
+                f"the GGUF has no chat template {name!r}; it has {', '.join(sorted(templates))}"
+                + (f" (did you mean {near[0]!r}?)" if near else "")
+            )
+        return cls(source, bos_token=bos_token, eos_token=eos_token, name=name)
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,
+    ) -> str:
+        """The prompt for ``messages``. ``variables`` reach the template as they are (``enable_thinking=False``).
+
+        Raises :class:`InvalidArgumentError` when a message is malformed or the template refuses the conversation, :class:`FormatError`
+        when the template is faulty or does what templates must not do.
+        """
+        conversation = [_plain(message, i) for i, message in enumerate(messages)]
+        size = sum(len(str(message)) for message in conversation) + len(str(tools or "")) + len(str(documents or ""))
+        context = {
+            **self._constants,
+            "messages": conversation,
+            "add_generation_prompt": add_generation_prompt,
+            "tools": list(tools) if tools else None,
+            "documents": list(documents) if documents else None,
+            **variables,
+        }
+        with self._lock:
+            self._environment.budget = Budget(4_000_000 + 64 * size)
+            try:
+                return self._template.render(context)
+            except _Refused as error:
+                raise InvalidArgumentError(f"the chat template refuses this conversation: {error}") from None
+            except SecurityError as error:
+                raise FormatError(f"chat template {self._name!r} was stopped: {error}") from None
+            except jinja2.TemplateError as error:
+                raise FormatError(f"chat template {self._name!r} failed: {error.message or error}") from error
+            except Exception as error:  # whatever Python raises inside foreign code
+                raise FormatError(f"chat template {self._name!r} failed: {type(error).__name__}: {error}") from error
+
+
+def _plain(message: Message, index: int) -> dict[str, Any]:
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        raise InvalidArgumentError(f"messages[{index}] is not a mapping with a 'role'")
+    if "content" not in message and "tool_calls" not in message:
+        raise InvalidArgumentError(f"messages[{index}] has no 'content'")
+    return dict(message)
+
+
+def _raise(message: str) -> None:
+    raise _Refused(message)
+
+
+def _now(pattern: str) -> str:
+    return time.strftime(pattern[:256])
