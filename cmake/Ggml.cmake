@@ -46,6 +46,10 @@ if(NOT EXECUTORCH_GGML_PORTABLE)
   endif()
 endif()
 
+# ggml would stamp itself with the commit of the repository around it, which is ours; a commit of ours must not rebuild it.
+set(GIT_EXE OFF CACHE STRING "" FORCE)
+set(GGML_BUILD_COMMIT 0c1e57098)   # llama.cpp's, as in third-party/lock.json
+
 set(GGML_AVAILABLE_BACKENDS "" CACHE INTERNAL "")   # appended to by ggml; must not remember an earlier configuration
 add_subdirectory("${EXECUTORCH_GGML_GGML_DIR}" "${PROJECT_BINARY_DIR}/ggml" EXCLUDE_FROM_ALL SYSTEM)
 

@@ -1,24 +1,33 @@
-# libexecutorch_ggml: everything under csrc/ except the tools.
+# libexecutorch_ggml: everything under csrc/ except the tools. Also executorch_ggml_static, the same objects as an
+# archive, so that C++ tests reach what the shared library hides.
 
 file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/csrc/*.cpp")
 list(FILTER sources EXCLUDE REGEX "/csrc/(tools|ggml_ext)/")
-file(WRITE "${EXECUTORCH_GGML_GENERATED_DIR}/empty.cpp" "")   # a library needs a source, even in the first hour of a tree
 
-add_library(executorch_ggml SHARED ${sources} "${EXECUTORCH_GGML_GENERATED_DIR}/empty.cpp")
-add_dependencies(executorch_ggml executorch_ggml_schema ${EXECUTORCH_GGML_GGML_TARGETS})
-set_target_properties(executorch_ggml PROPERTIES
-  CXX_VISIBILITY_PRESET hidden
-  VISIBILITY_INLINES_HIDDEN ON
-  INSTALL_RPATH "${EXECUTORCH_GGML_ORIGIN};${EXECUTORCH_GGML_ORIGIN}/../../executorch/lib")
-target_include_directories(executorch_ggml
-  PUBLIC "${PROJECT_SOURCE_DIR}/csrc/include"
-  PRIVATE "${PROJECT_SOURCE_DIR}/csrc" "${EXECUTORCH_GGML_GENERATED_DIR}" "${EXECUTORCH_GGML_GGML_DIR}/src")
-target_compile_definitions(executorch_ggml PRIVATE
-  ETGGML_BUILD EXECUTORCH_GGML_VERSION="${PROJECT_VERSION}" EXECUTORCH_GGML_BUILD_TYPE="$<CONFIG>")
-target_compile_options(executorch_ggml PRIVATE -Wall -Wextra -Wno-missing-field-initializers ${EXECUTORCH_GGML_SANITIZE_FLAGS})
-target_link_libraries(executorch_ggml PRIVATE
+add_library(executorch_ggml_objects OBJECT ${sources})
+add_dependencies(executorch_ggml_objects executorch_ggml_schema)
+set_target_properties(executorch_ggml_objects PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+target_include_directories(executorch_ggml_objects PUBLIC
+  "${PROJECT_SOURCE_DIR}/csrc/include" "${PROJECT_SOURCE_DIR}/csrc" "${EXECUTORCH_GGML_GENERATED_DIR}" "${EXECUTORCH_GGML_GGML_DIR}/src")
+target_compile_definitions(executorch_ggml_objects PRIVATE
+  EXECUTORCH_GGML_VERSION="${PROJECT_VERSION}" EXECUTORCH_GGML_BUILD_TYPE="$<CONFIG>")
+target_compile_options(executorch_ggml_objects
+  PRIVATE -Wall -Wextra -Wno-missing-field-initializers
+  PUBLIC ${EXECUTORCH_GGML_SANITIZE_FLAGS})
+target_link_options(executorch_ggml_objects INTERFACE ${EXECUTORCH_GGML_SANITIZE_FLAGS})
+target_link_libraries(executorch_ggml_objects PUBLIC
   executorch_ggml_runtime executorch_ggml_flatbuffers executorch_ggml_json ggml ggml-base Threads::Threads ${CMAKE_DL_LIBS})
-target_link_options(executorch_ggml PRIVATE ${EXECUTORCH_GGML_SANITIZE_FLAGS})
+
+add_library(executorch_ggml SHARED $<TARGET_OBJECTS:executorch_ggml_objects>)
+add_dependencies(executorch_ggml ${EXECUTORCH_GGML_GGML_TARGETS})   # the modules are not linked, but belong to it
+set_target_properties(executorch_ggml PROPERTIES
+  LINKER_LANGUAGE CXX
+  INSTALL_RPATH "${EXECUTORCH_GGML_ORIGIN};${EXECUTORCH_GGML_ORIGIN}/../../executorch/lib")
+target_include_directories(executorch_ggml INTERFACE "${PROJECT_SOURCE_DIR}/csrc/include")
+target_link_libraries(executorch_ggml PRIVATE executorch_ggml_objects)
 if(NOT APPLE AND NOT EXECUTORCH_GGML_SANITIZE)   # a sanitizer's runtime is resolved from the executable
   target_link_options(executorch_ggml PRIVATE -Wl,--no-undefined)
 endif()
+
+add_library(executorch_ggml_static STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:executorch_ggml_objects>)
+target_link_libraries(executorch_ggml_static PUBLIC executorch_ggml_objects)

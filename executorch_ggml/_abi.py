@@ -6,7 +6,20 @@ Nothing here loads a library: `_load.library()` does, and binds this table to it
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_bool, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    c_bool,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from typing import Any
 
 ABI_VERSION = 1
@@ -98,10 +111,11 @@ PROTOTYPES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("etggml_default_threads", c_int, ()),
     # etggml_status etggml_type(int32_t type, etggml_type_info *out)
     ("etggml_type", _status, (c_int32, POINTER(TypeInfo))),
-    # etggml_status etggml_quantize(int32_t type, const float *src, int64_t rows, int64_t columns, const float *importance,
-    #                               void *dst, size_t dst_size)
+    # etggml_status etggml_quantize(int32_t type, const float *src, int64_t rows, int64_t columns,
+    #                               const float *importance, void *dst, size_t dst_size)
     ("etggml_quantize", _status, (c_int32, c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_size_t)),
-    # etggml_status etggml_dequantize(int32_t type, const void *src, size_t src_size, int64_t rows, int64_t columns, float *dst)
+    # etggml_status etggml_dequantize(int32_t type, const void *src, size_t src_size, int64_t rows, int64_t columns,
+    #                                 float *dst)
     ("etggml_dequantize", _status, (c_int32, c_void_p, c_size_t, c_int64, c_int64, c_void_p)),
     # etggml_status etggml_gguf_open(const char *path, const char *options_json, etggml_gguf **out)
     ("etggml_gguf_open", _status, (c_char_p, c_char_p, POINTER(_handle))),
@@ -132,8 +146,8 @@ PROTOTYPES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("etggml_program_payloads", _status, (c_char_p, PayloadFn, c_void_p)),
     # etggml_status etggml_program_info(etggml_program *program, char **json)
     ("etggml_program_info", _status, (_handle, _json_out)),
-    # etggml_status etggml_program_execute(etggml_program *program, const char *method, const etggml_tensor *in, size_t n_in,
-    #                                      etggml_tensor *out, size_t *n_out)
+    # etggml_status etggml_program_execute(etggml_program *program, const char *method, const etggml_tensor *in,
+    #                                      size_t n_in, etggml_tensor *out, size_t *n_out)
     (
         "etggml_program_execute",
         _status,

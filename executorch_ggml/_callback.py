@@ -13,7 +13,7 @@ Progress = Callable[[float], "bool | None"]
 
 
 class ProgressCallback:
-    """Holds the C callback for the duration of one call: `check(lib.f(..., cb.c, None))` becomes `cb.check(lib.f(...))`."""
+    """The C callback for the duration of one call: `check(lib.f(..., cb.c, None))` becomes `cb.check(lib.f(...))`."""
 
     def __init__(self, function: Progress | None) -> None:
         self._function = function

@@ -65,8 +65,8 @@ def executorch_directory() -> Path:
         if (Path(place) / "lib" / _file_name("executorch")).exists():
             return Path(place)
     raise LibraryError(
-        f"executorch in {places[0]} has no lib/{_file_name('executorch')}; the wheels for this platform may lack it, or "
-        "it was installed from source without it"
+        f"executorch in {places[0]} has no lib/{_file_name('executorch')}; the wheels for this platform may lack it, "
+        "or it was installed from source without it"
     )
 
 
@@ -128,9 +128,10 @@ def _load() -> tuple[ctypes.CDLL, Path]:
 
 
 def library() -> ctypes.CDLL:
-    """The library, loaded on the first call, with prototypes declared and its log routed to the logger "executorch_ggml".
+    """The library, loaded on the first call, prototypes declared and its log routed to the logger "executorch_ggml".
 
-    Loading also registers the backend "GgmlBackend" with ExecuTorch's runtime. Raises LibraryError with every path tried.
+    Loading also registers the backend "GgmlBackend" with ExecuTorch's runtime. Raises LibraryError with every path
+    tried.
     """
     global _library, _path
     if _library is None:

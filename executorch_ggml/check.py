@@ -55,7 +55,7 @@ class Report:
         verdict = "fits" if self.ok else f"does not fit: {len(self.problems)} problem{'s'[: len(self.problems) != 1]}"
         lines = [f"{self.pte} with {weights}: {verdict} ({self.tensors} tensors, {self.bytes / 1e6:.1f} MB)"]
         if self.problems:
-            rows = [("problem", "key", "expected", "found")]
+            rows: list[tuple[str, ...]] = [("problem", "key", "expected", "found")]
             rows += [(p.kind, p.key, p.expected or "-", _found(p)) for p in self.problems]
             lines += _table(rows)
         if self.extra:
@@ -98,9 +98,7 @@ def check(pte: str | os.PathLike[str], gguf: str | os.PathLike[str] | GGUFFile |
     """
     file = gguf if gguf is None or isinstance(gguf, GGUFFile) else GGUFFile(gguf)
     handle = file.handle if file is not None else None  # held during the call
-    raw = _load.take_json(
-        "etggml_program_check", _load.path_bytes(pte), handle.pointer if handle is not None else None
-    )
+    raw = _load.take_json("etggml_program_check", _load.path_bytes(pte), handle.pointer if handle is not None else None)
     return Report(
         pte=os.fspath(pte),
         gguf=file.path if file is not None else None,

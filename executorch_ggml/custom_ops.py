@@ -14,7 +14,7 @@ import math
 
 import torch
 
-__all__ = ["ROPE_NEOX", "ROPE_NORM", "causal_attention", "moe_topk", "mul_mat_id", "rope"]
+__all__ = ["ROPE_NEOX", "ROPE_NORM", "causal_attention", "glu", "moe_topk", "mul_mat_id", "rope"]
 
 ROPE_NORM = 0
 """Rotates the pairs (2i, 2i + 1)."""
@@ -341,3 +341,44 @@ def _(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     _check_moe_topk(scores, k)
     shape = (scores.shape[0], k)
     return scores.new_empty(shape), scores.new_empty(shape, dtype=torch.int64)
+
+
+_ACTIVATIONS = {
+    "silu": torch.nn.functional.silu,
+    "gelu": torch.nn.functional.gelu,
+    "relu": torch.nn.functional.relu,
+}
+
+
+def _check_glu(gate: torch.Tensor, up: torch.Tensor, activation: str) -> None:
+    torch._check(
+        activation in _ACTIVATIONS, lambda: f"glu: activation must be one of {sorted(_ACTIVATIONS)}: {activation!r}"
+    )
+    torch._check(gate.dim() == up.dim(), lambda: f"glu: ranks {gate.dim()} and {up.dim()} differ")
+    for dim in range(gate.dim()):
+        torch._check(gate.shape[dim] == up.shape[dim], lambda: f"glu: {tuple(gate.shape)} and {tuple(up.shape)} differ")
+    torch._check(gate.dtype == up.dtype, lambda: f"glu: {gate.dtype} and {up.dtype} differ")
+
+
+@torch.library.custom_op("executorch_ggml::glu", mutates_args=())
+def glu(gate: torch.Tensor, up: torch.Tensor, activation: str) -> torch.Tensor:
+    """activation(gate) * up: the gated unit of SwiGLU ("silu"), GeGLU ("gelu", exact) and ReGLU ("relu").
+
+    Args:
+        gate, up: floating point, of one shape and dtype.
+        activation: "silu", "gelu" or "relu".
+
+    Returns:
+        A tensor of the same shape and dtype, contiguous.
+
+    Raises:
+        RuntimeError: shapes or dtypes differ, or the activation is not known.
+    """
+    _check_glu(gate, up, activation)
+    return (_ACTIVATIONS[activation](gate) * up).contiguous()
+
+
+@glu.register_fake
+def _(gate: torch.Tensor, up: torch.Tensor, activation: str) -> torch.Tensor:
+    _check_glu(gate, up, activation)
+    return gate.new_empty(gate.shape)

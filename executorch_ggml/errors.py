@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class GgmlError(Exception):
-    """Base of all errors. `status` is the number of the C interface (`etggml_status`), -1 for errors found in Python."""
+    """Base of all errors. `status` is the C interface's number (`etggml_status`), -1 for errors found in Python."""
 
     status = -1
 

@@ -47,7 +47,16 @@ VALUE_TYPE_NAMES = {
     10: "u64", 11: "i64", 12: "f64",
 }  # fmt: skip
 # Types whose elements numpy has too. BF16 is not among them: see GGUFTensor.numpy.
-_NUMPY = {"f32": "<f4", "f16": "<f2", "f64": "<f8", "i8": "<i1", "i16": "<i2", "i32": "<i4", "i64": "<i8", "bf16": "<u2"}
+_NUMPY = {
+    "f32": "<f4",
+    "f16": "<f2",
+    "f64": "<f8",
+    "i8": "<i1",
+    "i16": "<i2",
+    "i32": "<i4",
+    "i64": "<i8",
+    "bf16": "<u2",
+}
 
 
 class _Handle:
@@ -95,8 +104,8 @@ class GGUFTensor:
     def numpy(self) -> npt.NDArray[Any]:
         """A read-only view of the mapped file, without a copy.
 
-        F32, F16, F64 and integer tensors have their torch shape and dtype. BF16, which numpy lacks, comes as uint16 (the
-        upper halves of float32). Quantised types come as uint8 [..., bytes of a row].
+        F32, F16, F64 and integer tensors have their torch shape and dtype. BF16, which numpy lacks, comes as uint16
+        (the upper halves of float32). Quantised types come as uint8 [..., bytes of a row].
         """
         kind = self.type
         dtype = _NUMPY.get(kind.name.lower())

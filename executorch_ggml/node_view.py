@@ -28,7 +28,8 @@ _DTYPES: dict[torch.dtype, DType] = {
 
 def overload_of(target: Any) -> Any:
     """The ATen overload behind an edge-dialect one; other targets unchanged."""
-    return getattr(target, "_op", target)
+    # An ATen overload has an attribute of that name too: its compiled function.
+    return target if isinstance(target, torch._ops.OpOverload) else getattr(target, "_op", target)
 
 
 def to_dtype(dtype: torch.dtype) -> DType:
@@ -156,6 +157,10 @@ class NodeView:
     def tensors(self, name: str) -> list[Value]:
         """A list of tensors."""
         return [self._value(a) for a in self.raw(name)]
+
+    def value_of(self, raw: Any) -> Value:
+        """The value of an fx node found inside an argument (a list with gaps, say)."""
+        return self._value(raw)
 
     def is_tensor(self, name: str) -> bool:
         """Whether the argument is a tensor (and not a Python number)."""

@@ -166,7 +166,7 @@ class Program:
             self._lock.release()
 
     def cancel(self) -> None:
-        """From any thread: the running call, if any, ends with CancelledError. The states it has written stay written."""
+        """From any thread: the running call, if any, ends with CancelledError. States it has written stay written."""
         handle = self._handle
         if handle is not None:
             _load.library().etggml_program_cancel(handle.pointer)

@@ -62,6 +62,8 @@ class Entry:
     target: Any
     lower: Lowering
     keep: bool
+    trivial: bool
+    always_keep: bool
     cases: Callable[[], Sequence[Case]] | None = field(default=None, compare=False)
 
 
@@ -70,13 +72,19 @@ _loaded = False
 
 
 def register(
-    *targets: Any, keep: bool = False, cases: Callable[[], Sequence[Case]] | None = None
+    *targets: Any,
+    keep: bool = False,
+    trivial: bool = False,
+    always_keep: bool = False,
+    cases: Callable[[], Sequence[Case]] | None = None,
 ) -> Callable[[Lowering], Lowering]:
     """Declares the lowering of one or several ATen overloads.
 
     Args:
         targets: ``torch.ops...`` overloads; edge-dialect nodes are matched through them, exactly, never by name.
         keep: ask the exporter not to decompose the operator (where every node of it is supported).
+        trivial: the operator only renames or moves data; a partition of nothing else is not worth a delegate.
+        always_keep: keep it even where it does not occur yet (it appears in decompositions of others).
         cases: gives the test cases, run by ``tests/ops``.
     """
 
@@ -84,7 +92,7 @@ def register(
         for target in targets:
             if target in _ENTRIES:
                 raise ValueError(f"{target} is registered twice")
-            _ENTRIES[target] = Entry(target, function, keep, cases)
+            _ENTRIES[target] = Entry(target, function, keep, trivial, always_keep, cases)
         return function
 
     return wrap

@@ -42,7 +42,12 @@ def _by_number(number: int) -> GgmlType:
     info = _abi.TypeInfo(struct_size=ctypes.sizeof(_abi.TypeInfo))
     _load.check(_load.library().etggml_type(number, ctypes.byref(info)))
     return GgmlType(
-        number, info.name.decode(), int(info.block_size), int(info.type_size), bool(info.quantized), bool(info.cpu_mul_mat)
+        number,
+        info.name.decode(),
+        int(info.block_size),
+        int(info.type_size),
+        bool(info.quantized),
+        bool(info.cpu_mul_mat),
     )
 
 
@@ -60,7 +65,7 @@ def all_types() -> dict[str, GgmlType]:
 
 
 def ggml_type(which: int | str | GgmlType) -> GgmlType:
-    """A type by its number in GGUF files or its name in any case. Raises UnsupportedError when ggml does not know it."""
+    """A type by its number in GGUF files or its name in any case. Raises UnsupportedError for an unknown one."""
     if isinstance(which, GgmlType):
         return which
     if isinstance(which, int):

@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-LOCK = json.loads((HERE / "lock.json").read_text(encoding="utf-8"))["packages"]
+LOCK: dict[str, Any] = json.loads((HERE / "lock.json").read_text(encoding="utf-8"))["packages"]
 BUILD_PACKAGES = ("llama.cpp", "executorch")
 
 
@@ -70,8 +70,9 @@ def archive(name: str) -> Path:
         wheels = any(file.endswith(".whl") for file in lock["archives"])
         if not wheels:  # one archive for every platform: the cache alone can answer
             for file, digest in lock["archives"].items():
-                if (cache / file).is_file() and sha256(cache / file) == digest:
-                    return cache / file
+                cached: Path = cache / file
+                if cached.is_file() and sha256(cached) == digest:
+                    return cached
         requirements = Path(scratch) / "requirements.txt"
         hashes = "".join(f" --hash=sha256:{digest}" for digest in lock["archives"].values())
         requirements.write_text(lock["distribution"] + hashes + "\n", encoding="utf-8")
@@ -90,12 +91,13 @@ def archive(name: str) -> Path:
             )
         if sha256(found[0]) != lock["archives"][found[0].name]:
             raise FetchError(f"{found[0].name} is not the file pinned in {HERE / 'lock.json'}")
-        os.replace(found[0], cache / found[0].name)
-        return cache / found[0].name
+        kept: Path = cache / found[0].name
+        os.replace(found[0], kept)
+        return kept
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the regular files of an archive; links, devices and odd names are refused by being skipped."""
+    """Name and content of the regular files of an archive; links and devices are left out."""
     if path.suffix == ".whl":
         with zipfile.ZipFile(path) as wheel:
             for entry in wheel.infolist():

@@ -2,7 +2,6 @@
 
 #include <cinttypes>
 #include <new>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "gguf/index.h"
@@ -10,6 +9,7 @@
 #include "gguf/parse.h"
 #include "gguf/split.h"
 #include "gguf/text.h"
+#include "util/json.h"
 #include "util/nearest.h"
 
 namespace etggml::gguf {
@@ -108,8 +108,8 @@ class MappedFileSet final : public FileSet {
                    path.c_str(), split.count, first.c_str(), set.count);
     }
     if (split.no != index) {
-      return error(ETGGML_FORMAT, "%s: a repeated or misnamed shard: it holds shard %" PRIu64 " where %zu is expected",
-                   path.c_str(), split.no + 1, index + 1);
+      return error(ETGGML_FORMAT, "%s: a repeated or misnamed shard: it holds shard %" PRIu64 " where %zu of the set of %s is expected",
+                   path.c_str(), split.no + 1, index + 1, first.c_str());
     }
     if (split.has_tensors && set.has_tensors && split.tensors != set.tensors) {
       return error(ETGGML_FORMAT, "%s: is a foreign shard: of a set of %" PRIu64 " tensors, but %s is of a set of %" PRIu64,
@@ -157,14 +157,14 @@ std::vector<std::string> FileSet::nearest(std::string_view name, size_t n) const
 }
 
 std::string FileSet::info_json() const {
-  nlohmann::json paths = nlohmann::json::array();
+  Json paths = Json::array();
   uint64_t file_bytes = 0, data_bytes = 0;
   for (const Shard& shard : shards_) {
     paths.push_back(shard.path);
     file_bytes += shard.size;
   }
   for (const Tensor& tensor : tensors_) data_bytes += tensor.nbytes;
-  const nlohmann::json info = {{"path", path()},
+  const Json info = {{"path", path()},
                                {"paths", paths},
                                {"version", shards_.front().version},
                                {"alignment", shards_.front().alignment},
@@ -173,8 +173,7 @@ std::string FileSet::info_json() const {
                                {"data_bytes", data_bytes},
                                {"file_bytes", file_bytes},
                                {"id", id_}};
-  // A path need not be UTF-8; JSON must be.
-  return info.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return to_text(info);
 }
 
 }  // namespace etggml::gguf

@@ -14,8 +14,9 @@
 
 namespace etggml::graph {
 
-/// Tensors that have memory already, owned by the caller; called at most once per leaf node, only for live nodes.
-/// nullptr is answered with ETGGML_INTERNAL. Shapes must be those of the slots; types are checked where they are used.
+/// Tensors that have memory (data and buffer) already, owned by the caller; called at most once per leaf node, only for live
+/// nodes. nullptr is answered with ETGGML_INTERNAL. Shapes must be those of the slots and memory packed; types are checked
+/// where they are used. Give them names: building a graph names unnamed ones, the only thing that is ever written to them.
 struct Leaves {
   virtual ~Leaves() = default;
   virtual ggml_tensor* weight(uint32_t slot) = 0;
@@ -36,10 +37,15 @@ struct Built {
   std::vector<ggml_tensor*> values;       // by node; nullptr for nodes nothing needs
   std::vector<HostInput> host_inputs;
   std::vector<ggml_tensor*> outputs;      // by Graph.outputs; contiguous, flagged as outputs; may be a leaf or a state
+  /// Most tensors that hold allocated memory at one time. ggml_gallocr aborts when its free list has 256 holes, which needs
+  /// about as many tensors alive: above kMaxSharedTensors give every tensor memory of its own instead.
+  uint32_t peak_live = 0;
 };
 
+constexpr uint32_t kMaxSharedTensors = 240;
+
 /// May replace ggml_mul_mat of one node: returns the result tensor (F32, ne = {w->ne[1], x->ne[1], x->ne[2], x->ne[3]}),
-/// or nullptr to let ggml do it. Called after all preconditions of ggml_mul_mat hold. Must not throw.
+/// or nullptr to let ggml do it. Called after all preconditions of ggml_mul_mat hold. May make one tensor; must not throw.
 using MulMatHook = ggml_tensor* (*)(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, void* user);
 
 struct BuildOptions {

@@ -23,6 +23,8 @@ Status fill_host_input(const ir::Program& program, const HostInput& input, const
 /// ETGGML_RANGE as above; ETGGML_UNSUPPORTED for a pair of types without a conversion (see can_convert).
 Status convert(int32_t dtype, const void* src, int64_t count, ggml_type type, bool mask, int64_t limit, const char* name,
                void* dst);
+/// The torch dtype in which an input's contents arrive: its own for a tensor, int64 / double / bool for scalars.
+int32_t boundary_dtype(const ir::fb::Input& input);
 /// Whether convert() knows the pair.
 bool can_convert(int32_t dtype, ggml_type type, bool mask);
 

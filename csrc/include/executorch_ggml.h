@@ -172,6 +172,8 @@ ETGGML_API etggml_status etggml_program_reset(etggml_program *program);
 ETGGML_API void etggml_program_cancel(etggml_program *program);
 /* JSON: per-phase times (GGML_PERF_LOG), per-op times (GGML_PROFILE or "profile"), plan cache hits. */
 ETGGML_API etggml_status etggml_program_stats(etggml_program *program, char **json);
+/* Writes the ETDump recorded since load (option "etdump") to a file, for ExecuTorch's Inspector, and starts a new one. */
+ETGGML_API etggml_status etggml_program_etdump(etggml_program *program, const char *path);
 
 /* ---------------------------------------------------------------- token loop */
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ggml.h"
 #include "gguf/file_set.h"
 #include "ir/program.h"
 #include "runtime/named_data.h"

@@ -1,7 +1,10 @@
 #include "runtime/context.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
+
+#include "runtime/executable.h"
 
 namespace etggml::runtime {
 
@@ -24,6 +27,20 @@ std::shared_ptr<WeightStore> Context::store_of(const gguf::FileSet& files) {
   std::lock_guard<std::mutex> guard(mutex_);
   if (std::find(stores_.begin(), stores_.end(), store) == stores_.end()) stores_.push_back(store);
   return store;
+}
+
+WeightTotals Context::weight_totals() const {
+  WeightTotals totals;
+  std::set<const void*> seen;
+  for_each_executable([&](const Executable& executable) {
+    for (const WeightUse& use : executable.weights()) {
+      if (!seen.insert(use.address).second) continue;
+      totals.count += 1;
+      totals.bytes += use.bytes;
+      totals.bytes_private += use.bytes_private;
+    }
+  });
+  return totals;
 }
 
 void Context::add(Executable* executable) {

@@ -17,6 +17,12 @@ namespace etggml::runtime {
 
 class Executable;
 
+struct WeightTotals {
+  size_t count = 0;
+  uint64_t bytes = 0;
+  uint64_t bytes_private = 0;  ///< in copies of ours; the rest is mapped
+};
+
 struct Context {
   Options options;
   std::shared_ptr<Engine> engine;
@@ -27,6 +33,9 @@ struct Context {
 
   /// Store for the weights of a file set (shared with other programs); kept as long as this context.
   std::shared_ptr<WeightStore> store_of(const gguf::FileSet& files);
+
+  /// Weights of all delegates, those they share counted once.
+  WeightTotals weight_totals() const;
 
   /// Delegates alive, for statistics.
   void add(Executable* executable);

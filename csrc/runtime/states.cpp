@@ -30,6 +30,7 @@ Result<Storage> StateStore::get(const ir::Program& program, uint32_t index, cons
   wanted.name = slot.name() == nullptr ? "" : slot.name()->str();
   wanted.type = slot.kind() == ir::fb::StateKind_KvCache ? cache_type_ : static_cast<ggml_type>(slot.type());
   wanted.ne = program.shape(slot.shape(), {});
+  wanted.kv_cache = slot.kind() == ir::fb::StateKind_KvCache;
   if (!type_known(wanted.type)) {
     return error(ETGGML_FORMAT, "%s: state '%s' has unknown type %d", program.origin().c_str(), wanted.name.c_str(), static_cast<int>(wanted.type));
   }

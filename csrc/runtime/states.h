@@ -19,6 +19,7 @@ struct StateInfo {
   ggml_type type = GGML_TYPE_F32;
   std::array<int64_t, 4> ne{1, 1, 1, 1};
   size_t bytes = 0;
+  bool kv_cache = false;  ///< entries belong to positions: going back needs no reset
 };
 
 class StateStore {

@@ -92,6 +92,13 @@ class Products(Pointwise):
         rows = self._emit("GetRows", (table, flat), (ids.numel, table.shape[1]), dtype=table.dtype)
         return self.reshape(rows, (*ids.shape, table.shape[1]))
 
+    def gather_rows(self, tables: Value, ids: Value) -> Value:
+        """Rows of one table per batch entry: tables [B, N, K], ids integer [B, n] -> F32 [B, n, K]."""
+        tables, ids = self.dense_rows(self.f32(tables)), self.ids(ids)
+        if (tables.rank, ids.rank) != (3, 2) or not same(tables.shape[0], ids.shape[0]):
+            raise IrError(f"gather_rows of {list(tables.shape)} at {list(ids.shape)}")
+        return self._emit("GetRows", (tables, ids), (*ids.shape, tables.shape[2]), dtype=tables.dtype)
+
     def set_rows(self, destination: Value, values: Value, ids: Value) -> Value:
         """Overwrites rows of a state in place: destination [R, K] (dense), values [n, K], ids integer [n].
 

@@ -166,3 +166,22 @@ def _emit(e: Any, symbols: Mapping[str, int], out: list[tuple[int, int]]) -> Non
         _chain(e.args, postfix.MIN, symbols, out)
     else:
         raise Unsupported(f"dimension {e} uses {name}, which the graph cannot compute at run time")
+
+
+def probably_same(a: Dim, b: Dim) -> bool:
+    """True when both are provably equal, or agree at many values of the symbols (different forms of one formula)."""
+    if same(a, b):
+        return True
+    symbols = sorted(free_symbols(a) | free_symbols(b), key=lambda s: str(s.name))
+    if not symbols:
+        return False
+    index = {str(s.name): i for i, s in enumerate(symbols)}
+    try:
+        left, right = to_postfix(a, index), to_postfix(b, index)
+    except Unsupported:
+        return False
+    for trial in range(24):
+        values = [2 + (trial * (7 + 5 * i) + i) % 97 for i in range(len(symbols))]
+        if postfix.evaluate(left, values) != postfix.evaluate(right, values):
+            return False
+    return True

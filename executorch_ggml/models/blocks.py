@@ -113,7 +113,7 @@ class Block(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """[1, T, H * D] -> [1, T, H, D]"""
-        return x.unflatten(-1, (-1, self.config.head_dim))
+        return torch.unflatten(x, -1, (-1, self.config.head_dim))
 
     def _qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Projections of x [1, T, width] as heads; q for the last position only when the output is."""
@@ -170,7 +170,7 @@ class Block(nn.Module):
         total = outputs[:, 0]
         for i in range(1, self.config.experts_used):
             total = total + outputs[:, i]
-        return total.unflatten(0, (1, -1))
+        return torch.unsqueeze(total, 0)
 
     def forward(self, x: Tensor, positions: Tensor, factors: Tensor | None) -> Tensor:
         """x: [1, T, width], positions: int64 [T] -> [1, T, width], or [1, 1, width] when last_only."""

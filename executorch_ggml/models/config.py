@@ -165,6 +165,12 @@ def _windows(meta: Metadata, arch: Architecture, layers: int) -> tuple[int, ...]
     return tuple(window if local else 0 for local in pattern)
 
 
+def _expert_ff(meta: Metadata, arch: Architecture, ff: int, used: int) -> int:
+    """Width of one expert. Where it is not given, feed_forward_length is that of one (Mixtral) or of all used."""
+    shared = arch.experts == "always"
+    return meta.integer("expert_feed_forward_length", (ff // used if shared else ff) or None)
+
+
 def _vocab(header: GgufHeader) -> int:
     """Rows of the embedding; the tokenizer must have as many tokens, or ids would mean something else."""
     info = header.tensors.get("token_embd.weight")
@@ -241,7 +247,7 @@ def load_config(header: GgufHeader, max_seq_len: int) -> ModelConfig:
         rope=ropes,
         experts=experts,
         experts_used=used,
-        expert_ff=meta.integer("expert_feed_forward_length", ff // used if ff and used else None) if experts else 0,
+        expert_ff=_expert_ff(meta, arch, ff, used) if experts else 0,
         context=context,
         max_seq_len=max_seq_len,
         bos=bos[0] if bos else None,

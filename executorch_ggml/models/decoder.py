@@ -89,8 +89,8 @@ def _check_tensors(model: Decoder, header: GgufHeader) -> None:
     if extra:
         shown = ", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if len(extra) > 5 else "")
         raise UnsupportedError(
-            f"{header.path}: a {model.config.architecture.name} with the tensors {shown} is not supported, and ignoring "
-            "them would give wrong results"
+            f"{header.path}: a {model.config.architecture.name} with the tensors {shown} is not supported, and "
+            "ignoring them would give wrong results"
         )
 
 

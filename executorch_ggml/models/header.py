@@ -9,6 +9,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 an
 from __future__ import annotations
 
 import mmap
+import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -172,10 +173,12 @@ def _parse_tensor(cursor: _Cursor, index: int) -> TensorInfo:
 
 def _read_one(path: Path) -> tuple[dict[str, Scalar | _Array], list[TensorInfo]]:
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _parse(_Cursor(data, str(path)))
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # mmap refuses an empty file with ValueError
         raise FileError(f"{path}: cannot be read: {error}") from error
+    with data:
+        return _parse(_Cursor(data, str(path)))
 
 
 def _parse(cursor: _Cursor) -> tuple[dict[str, Scalar | _Array], list[TensorInfo]]:
@@ -219,7 +222,7 @@ def _shard_paths(path: Path, metadata: Mapping[str, Scalar | _Array]) -> list[Pa
     return [path.with_name(f"{match['stem']}-{i + 1:05d}-of-{count:05d}.gguf") for i in range(count)]
 
 
-def read_header(path: str | Path) -> GgufHeader:
+def read_header(path: str | os.PathLike[str]) -> GgufHeader:
     """Reads metadata and the tensor table of a GGUF, or of all shards of a split one.
 
     Raises FileError (cannot be read), FormatError (malformed), UnsupportedError (version or byte order).

@@ -5,8 +5,8 @@ Dequantisation is that of the `gguf` package (numpy), on purpose not ggml's own 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
@@ -29,7 +29,7 @@ def _tensors(header: GgufHeader) -> Iterator[tuple[str, torch.Tensor]]:
             yield tensor.name, torch.from_numpy(data).reshape(header.tensors[tensor.name].shape)
 
 
-def load_dequantized(model: Decoder, gguf: str | Path | GgufHeader) -> Decoder:
+def load_dequantized(model: Decoder, gguf: str | os.PathLike[str] | GgufHeader) -> Decoder:
     """Replaces the meta parameters of `model` by the GGUF's weights in float32, and its caches by zeros on the CPU.
 
     A tied head shares the memory of the embedding. Returns the model.
@@ -47,7 +47,7 @@ def load_dequantized(model: Decoder, gguf: str | Path | GgufHeader) -> Decoder:
             module_name, _, attribute = name.rpartition(".")
             module = model.get_submodule(module_name)
             if getattr(module, attribute).shape != tensor.shape:
-                raise BindError(f"{header.path}: {key!r} has shape {tuple(tensor.shape)}, which is not that of {name!r}")
+                raise BindError(f"{header.path}: {key!r} has shape {tuple(tensor.shape)}, not that of {name!r}")
             setattr(module, attribute, torch.nn.Parameter(tensor, requires_grad=False))
     for name, buffer in list(model.named_buffers()):
         module_name, _, attribute = name.rpartition(".")

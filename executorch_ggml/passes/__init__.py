@@ -2,30 +2,46 @@
 
 `run_pre_decomposition` applies all of them; `GgmlPartitioner` calls it, so nobody has to. Each pass proves its pattern
 (shapes, constants, the arithmetic on positions) and leaves alone what it cannot prove.
+
+Projections that share an input (Q, K and V; gate and up) are not merged here. In memory of a CPU a merged weight would be
+a private copy of most of the model beside the mapped file, and a matrix-vector product gains nothing from it; where
+merging pays (one kernel launch instead of three), the loader can concatenate the parts of a weight slot on upload.
 """
 
 from __future__ import annotations
 
 from torch.export import ExportedProgram
 
+from .. import custom_ops as _custom_ops  # registers the operators that the passes emit
 from ._graph import is_functional
+from .attention import fuse_cached_attention
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
+from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
+from .glu import fuse_glu
+from .gqa import strip_gqa_expand
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
 from .simplify import simplify
 
 __all__ = [
+    "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
     "eliminate_common_subexpressions",
+    "fold_batch_norm",
     "fold_constants",
+    "fuse_cached_attention",
+    "fuse_glu",
     "fuse_rms_norm",
     "fuse_rope",
     "remove_asserts",
     "run_pre_decomposition",
     "simplify",
+    "strip_gqa_expand",
 ]
+
+assert _custom_ops
 
 
 def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
@@ -39,13 +55,19 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     """
     # An empty table only makes the graph functional: no operator is decomposed that can be kept.
     ep = ep.run_decompositions({})
-    assert is_functional(ep)
+    if not is_functional(ep):  # control flow: its branches are not ours to rewrite
+        return ep
     remove_asserts(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     simplify(ep)
+    fold_batch_norm(ep)
     fold_constants(ep)
     fuse_rms_norm(ep)
     fuse_rope(ep)
+    strip_gqa_expand(ep)
+    fuse_cached_attention(ep)
+    fuse_glu(ep)
     simplify(ep)
+    eliminate_common_subexpressions(ep)
     return ep

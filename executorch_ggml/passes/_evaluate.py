@@ -83,7 +83,7 @@ _ALLOWED = frozenset(
 )
 
 
-class CannotEvaluate(Exception):
+class NotEvaluableError(Exception):
     """The subgraph reads something that is neither a constant nor the positions."""
 
 
@@ -100,7 +100,7 @@ def positions_of(editor: GraphEditor, *roots: Node) -> list[Node]:
     Constants do not count. Each is where integers enter: cast to float, or used as an index.
 
     Raises:
-        CannotEvaluate: an operator that is not known to be a plain function of its arguments, or a float input.
+        NotEvaluableError: an operator that is not known to be a plain function of its arguments, or a float input.
     """
     found: list[Node] = []
     seen: set[Node] = set()
@@ -113,7 +113,7 @@ def positions_of(editor: GraphEditor, *roots: Node) -> list[Node]:
         if not is_tensor(node):
             if isinstance(node.meta.get("val"), (torch.SymInt, int)):
                 continue
-            raise CannotEvaluate(f"{node.name} is not a tensor")
+            raise NotEvaluableError(f"{node.name} is not a tensor")
         if editor.constant(node) is not None:
             continue
         if not value(node).is_floating_point() and not value(node).is_complex():
@@ -122,7 +122,7 @@ def positions_of(editor: GraphEditor, *roots: Node) -> list[Node]:
                 found.append(base)
             continue
         if not is_call(node) or node.target not in _ALLOWED:
-            raise CannotEvaluate(f"{node.name} ({node.target}) is not a function of positions and constants")
+            raise NotEvaluableError(f"{node.name} ({node.target}) is not a function of positions and constants")
         stack.extend(node.all_input_nodes)
     return found
 
@@ -150,7 +150,7 @@ class Evaluator:
         """A size with the chosen values for its symbols.
 
         Raises:
-            CannotEvaluate: it depends on a symbol without a value.
+            NotEvaluableError: it depends on a symbol without a value.
         """
         if isinstance(item, Node):
             item = item.meta.get("val")
@@ -159,14 +159,14 @@ class Evaluator:
         expr = item.node.expr
         expr = expr.subs({s: self._sizes[str(s)] for s in expr.free_symbols if str(s) in self._sizes})
         if expr.free_symbols:
-            raise CannotEvaluate(f"size {expr} is not bound")
+            raise NotEvaluableError(f"size {expr} is not bound")
         return int(expr)
 
     def __call__(self, node: Node) -> torch.Tensor:
         """The value of a node, floats in float64.
 
         Raises:
-            CannotEvaluate: as `positions_of`.
+            NotEvaluableError: as `positions_of`.
         """
         known = self._known.get(node)
         if known is not None:
@@ -176,7 +176,7 @@ class Evaluator:
             result = _widen(data)
         else:
             if not is_call(node) or node.target not in _ALLOWED:
-                raise CannotEvaluate(f"{node.name} is neither a constant nor the positions")
+                raise NotEvaluableError(f"{node.name} is neither a constant nor the positions")
             result = self._call(node)
         self._known[node] = result
         return result
@@ -196,13 +196,19 @@ class Evaluator:
             return source.to(wanted)
         for key in ("dtype", "device", "pin_memory", "layout", "memory_format"):
             kwargs.pop(key, None)
-        if target in (aten.arange.default, aten.arange.start, aten.arange.start_step, aten.full.default, aten.ones.default):
+        if target in (
+            aten.arange.default,
+            aten.arange.start,
+            aten.arange.start_step,
+            aten.full.default,
+            aten.ones.default,
+        ):
             kwargs["dtype"] = torch.float64 if value(node).is_floating_point() else value(node).dtype
         try:
             with torch.no_grad():
                 return _widen(target(*args, **kwargs))
         except (RuntimeError, IndexError, ValueError, TypeError) as error:
-            raise CannotEvaluate(f"{node.name}: {error}") from error
+            raise NotEvaluableError(f"{node.name}: {error}") from error
 
 
 def _widen(data: torch.Tensor) -> torch.Tensor:
@@ -215,7 +221,7 @@ def bind_sizes(node: Node, length: int) -> dict[str, int]:
     """Values of the size symbols in a node's shape such that its only symbolic dimension has the given length.
 
     Raises:
-        CannotEvaluate: more than one dimension is symbolic, or it is not a plain symbol.
+        NotEvaluableError: more than one dimension is symbolic, or it is not a plain symbol.
     """
     symbolic = [d for d in shape(node) if isinstance(d, torch.SymInt)]
     names = {str(d.node.expr) for d in symbolic}
@@ -223,8 +229,5 @@ def bind_sizes(node: Node, length: int) -> dict[str, int]:
         return {}
     expr = symbolic[0].node.expr
     if len(names) > 1 or not expr.is_Symbol:
-        raise CannotEvaluate(f"{node.name} has sizes {sorted(names)}")
+        raise NotEvaluableError(f"{node.name} has sizes {sorted(names)}")
     return {str(expr): length}
-
-
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch._guards import detect_fake_mode
@@ -32,8 +32,8 @@ Dim = int | torch.SymInt
 _PROVENANCE = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node", "custom")
 
 
-def is_call(node: object, *targets: object) -> bool:
-    """Whether the node calls one of the given operators (any operator if none is given)."""
+def is_call(node: object, *targets: object) -> TypeGuard[Node]:
+    """Whether this is a node that calls one of the given operators (any operator if none is given)."""
     return isinstance(node, Node) and node.op == "call_function" and (not targets or node.target in targets)
 
 
@@ -49,7 +49,7 @@ def value(node: Node) -> torch.Tensor:
     return val
 
 
-def is_tensor(node: object) -> bool:
+def is_tensor(node: object) -> TypeGuard[Node]:
     """Whether this is a node that stands for one tensor."""
     return isinstance(node, Node) and isinstance(node.meta.get("val"), torch.Tensor)
 
@@ -73,9 +73,9 @@ def same_shape(left: Sequence[object], right: Sequence[object]) -> bool:
     return len(left) == len(right) and all(same_dim(a, b) for a, b in zip(left, right, strict=True))
 
 
-def dim_index(dim: int, rank: int) -> int:
+def dim_index(dim: Any, rank: int) -> int:
     """A dimension counted from the front."""
-    return dim + rank if dim < 0 else dim
+    return int(dim) + rank if dim < 0 else int(dim)
 
 
 def argument(node: Node, index: int, name: str, default: object = None) -> Any:
@@ -95,6 +95,16 @@ def is_functional(ep: ExportedProgram) -> bool:
     return True
 
 
+def _must_stay(node: Node) -> bool:
+    """Whether a node has an effect besides its value.
+
+    fx keeps everything that may draw random numbers, attention (dropout) among them; without dropout it draws none.
+    """
+    if node.op == "call_function" and node.target == aten.scaled_dot_product_attention.default:
+        return bool(argument(node, 4, "dropout_p", 0.0))
+    return bool(node.is_impure())
+
+
 class GraphEditor:
     """One pass's changes to an exported program, in place.
 
@@ -108,9 +118,7 @@ class GraphEditor:
         self.changed = False
         self._fake_mode = detect_fake_mode([n.meta.get("val") for n in ep.graph.nodes if n.op == "placeholder"])
         self._inputs = {
-            spec.arg.name: spec
-            for spec in ep.graph_signature.input_specs
-            if isinstance(spec.arg, TensorArgument)
+            spec.arg.name: spec for spec in ep.graph_signature.input_specs if isinstance(spec.arg, TensorArgument)
         }
         self._mutated = set(ep.graph_signature.buffers_to_mutate.values())
 
@@ -151,35 +159,55 @@ class GraphEditor:
         data = self.constant(item)
         return float(data.item()) if data is not None and data.numel() == 1 else None
 
+    def target_of(self, node: Node) -> str:
+        """Fully qualified name of the parameter or buffer that a placeholder stands for."""
+        return str(self._inputs[node.name].target)
+
     def add_constant(self, data: torch.Tensor, name: str) -> Node:
         """A placeholder for new constant data; equal data under one name is added once."""
         data = data.detach().contiguous()
         raw = data.reshape(-1).view(torch.uint8).numpy().tobytes()
         digest = hashlib.sha256(repr((data.dtype, tuple(data.shape))).encode() + raw).hexdigest()[:12]
         target = f"_ggml_{name}_{digest}"
+        known = self._placeholder(target)
+        if known is None:
+            known = self._add_input(InputKind.BUFFER, target, data, persistent=False)
+            self.ep.constants[target] = data
+        return known
+
+    def add_parameter(self, data: torch.Tensor, target: str) -> Node:
+        """A placeholder for a new parameter under a name that is not taken yet (a number is appended if it is)."""
+        base, number = target, 1
+        while self._placeholder(target) is not None:
+            number += 1
+            target = f"{base}{number}"
+        data = data.detach().contiguous()
+        node = self._add_input(InputKind.PARAMETER, target, data)
+        self.ep.state_dict[target] = torch.nn.Parameter(data, requires_grad=False)
+        return node
+
+    def _placeholder(self, target: str) -> Node | None:
         for node in self.graph.nodes:
             if node.op == "placeholder" and node.name in self._inputs and self._inputs[node.name].target == target:
                 return cast(Node, node)
-        signature = self.ep.graph_signature
-        # A constant comes before every user input: the callers of the program count user inputs only.
-        position = next(
-            (i for i, s in enumerate(signature.input_specs) if s.kind == InputKind.USER_INPUT),
-            len(signature.input_specs),
-        )
+        return None
+
+    def _add_input(self, kind: InputKind, target: str, data: torch.Tensor, persistent: bool | None = None) -> Node:
+        specs = list(self.ep.graph_signature.input_specs)
+        # Parameters come before buffers, and both before the arguments of the caller, as torch.export lays them out.
+        before = {InputKind.PARAMETER: 0, InputKind.BUFFER: 1, InputKind.CONSTANT_TENSOR: 2}
+        position = next((i for i, s in enumerate(specs) if before.get(s.kind, 3) > before[kind]), len(specs))
         placeholders = [n for n in self.graph.nodes if n.op == "placeholder"]
-        with (
-            self.graph.inserting_before(placeholders[position])
-            if position < len(placeholders)
-            else self.graph.inserting_before(next(n for n in self.graph.nodes if n.op != "placeholder"))
-        ):
-            node = self.graph.placeholder(f"c{target}")
+        others = (n for n in self.graph.nodes if n.op != "placeholder")
+        next_node = placeholders[position] if position < len(placeholders) else next(others)
+        letter = "p" if kind is InputKind.PARAMETER else "b"
+        with self.graph.inserting_before(next_node):
+            node = self.graph.placeholder(f"{letter}_{target}".replace(".", "_"))
         node.target = node.name
         node.meta["val"] = self._fake(data)
-        spec = InputSpec(InputKind.BUFFER, TensorArgument(name=node.name), target, persistent=False)
-        specs = list(signature.input_specs)
+        spec = InputSpec(kind, TensorArgument(name=node.name), target, persistent=persistent)
         specs.insert(position, spec)
-        self.ep._graph_signature = ExportGraphSignature(specs, list(signature.output_specs))
-        self.ep.constants[target] = data
+        self.ep._graph_signature = ExportGraphSignature(specs, list(self.ep.graph_signature.output_specs))
         self._inputs[node.name] = spec
         self.changed = True
         return node
@@ -218,7 +246,7 @@ class GraphEditor:
         """Remove dead nodes, renew the signature, check the graph; True if the pass changed anything."""
         if not self.changed:
             return False
-        self.graph.eliminate_dead_code()
+        self.graph.eliminate_dead_code(_must_stay)
         output = next(n for n in self.graph.nodes if n.op == "output")
         signature = self.ep.graph_signature
         specs = []
@@ -239,7 +267,7 @@ def nodes_of(graph: torch.fx.Graph, *targets: object) -> list[Node]:
     return [node for node in graph.nodes if is_call(node, *targets)]
 
 
-def operands(node: Node) -> Iterable[tuple[object, object]]:
+def operands(node: Node) -> Iterable[tuple[Any, Any]]:
     """The two operands of a commutative binary call, in both orders."""
     yield node.args[0], node.args[1]
     yield node.args[1], node.args[0]

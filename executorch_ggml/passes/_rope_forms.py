@@ -43,24 +43,22 @@ def part_of(node: object) -> Part | None:
         return None
     if is_call(node, aten.slice.Tensor):
         source = node.args[0]
-        assert isinstance(source, Node)
         width = shape(source)[-1]
         start = argument(node, 2, "start", 0) or 0
         step = argument(node, 4, "step", 1)
-        dim = dim_index(int(argument(node, 1, "dim", 0)), len(shape(source)))
+        dim = dim_index(argument(node, 1, "dim", 0), len(shape(source)))
         if dim != len(shape(source)) - 1 or not all(isinstance(i, int) for i in (width, start, step)):
             return None
         count = shape(node)[-1]
         assert isinstance(count, int)
-        return Part(source, dim_index(start, width), step, count)  # type: ignore[arg-type]
+        return Part(source, dim_index(start, width), step, count)
     if node.target is operator.getitem and is_call(
         node.args[0], aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default
     ):
         split, index = node.args
-        assert isinstance(split, Node) and isinstance(index, int)
+        assert isinstance(index, int)
         source = split.args[0]
-        assert isinstance(source, Node)
-        if dim_index(int(argument(split, 2, "dim", 0)), len(shape(source))) != len(shape(source)) - 1:
+        if dim_index(argument(split, 2, "dim", 0), len(shape(source))) != len(shape(source)) - 1:
             return None
         widths = [part.shape[-1] for part in split.meta["val"]]
         if not all(isinstance(w, int) for w in widths):
@@ -71,9 +69,9 @@ def part_of(node: object) -> Part | None:
         pairs = node.args[0]
         if (
             is_call(pairs, aten.reshape.default, aten.view.default)
-            and dim_index(int(node.args[1]), len(shape(pairs))) == len(shape(pairs)) - 1  # type: ignore[arg-type]
+            and dim_index(int(node.args[1]), len(shape(pairs))) == len(shape(pairs)) - 1
         ):
-            return _pair_part(pairs, int(node.args[2]))  # type: ignore[arg-type]
+            return _pair_part(pairs, int(node.args[2]))
     if is_call(node, aten.squeeze.dims, aten.squeeze.dim):
         inner = node.args[0]
         if is_call(inner, aten.slice.Tensor) or (isinstance(inner, Node) and inner.target is operator.getitem):
@@ -82,9 +80,12 @@ def part_of(node: object) -> Part | None:
                 return _pair_part(part.source, part.start)
     if node.target is operator.getitem and is_call(node.args[0], aten.unbind.int):
         unbind, index = node.args
-        assert isinstance(unbind, Node) and isinstance(index, int)
+        assert isinstance(index, int)
         pairs = unbind.args[0]
-        if isinstance(pairs, Node) and dim_index(int(argument(unbind, 1, "dim", 0)), len(shape(pairs))) == len(shape(pairs)) - 1:
+        if (
+            isinstance(pairs, Node)
+            and dim_index(argument(unbind, 1, "dim", 0), len(shape(pairs))) == len(shape(pairs)) - 1
+        ):
             return _pair_part(pairs, index)
     return None
 
@@ -120,23 +121,26 @@ def _pair(first: object, second: object) -> tuple[Node, int] | None:
 def _joined(node: object) -> tuple[object, object, int] | None:
     """(first, second, mode), if the node puts pairs together again."""
     if is_call(node, aten.cat.default):
-        assert isinstance(node, Node)
         parts = node.args[0]
         if (
             isinstance(parts, (list, tuple))
             and len(parts) == 2
-            and dim_index(int(argument(node, 1, "dim", 0)), len(shape(node))) == len(shape(node)) - 1
+            and dim_index(argument(node, 1, "dim", 0), len(shape(node))) == len(shape(node)) - 1
         ):
             return parts[0], parts[1], ROPE_NEOX
     if is_call(node, aten.reshape.default, aten.view.default):
-        assert isinstance(node, Node)
         stacked = node.args[0]
         if isinstance(stacked, Node) and is_tensor(stacked) and len(shape(stacked)) == len(shape(node)) + 1:
             pair = _stacked(stacked)
             width = shape(node)[-1]
-            if pair is not None and same_shape(shape(stacked)[:-2], shape(node)[:-1]) and shape(stacked)[-2:] == (
-                width // 2 if isinstance(width, int) else None,
-                2,
+            if (
+                pair is not None
+                and same_shape(shape(stacked)[:-2], shape(node)[:-1])
+                and shape(stacked)[-2:]
+                == (
+                    width // 2 if isinstance(width, int) else None,
+                    2,
+                )
             ):
                 return (*pair, ROPE_NORM)
     return None
@@ -148,19 +152,19 @@ def _stacked(node: Node) -> tuple[object, object] | None:
     if is_call(node, aten.stack.default):
         parts = node.args[0]
         if isinstance(parts, (list, tuple)) and len(parts) == 2:
-            return (parts[0], parts[1]) if dim_index(int(argument(node, 1, "dim", 0)), rank) == rank - 1 else None
+            return (parts[0], parts[1]) if dim_index(argument(node, 1, "dim", 0), rank) == rank - 1 else None
     if is_call(node, aten.cat.default):
         parts = node.args[0]
         if isinstance(parts, (list, tuple)) and len(parts) == 2:
-            if dim_index(int(argument(node, 1, "dim", 0)), rank) != rank - 1:
+            if dim_index(argument(node, 1, "dim", 0), rank) != rank - 1:
                 return None
             inner = []
             for part in parts:
                 if not is_call(part, aten.unsqueeze.default):
                     return None
-                if dim_index(int(part.args[1]), rank) != rank - 1:  # type: ignore[attr-defined, arg-type]
+                if dim_index(int(part.args[1]), rank) != rank - 1:
                     return None
-                inner.append(part.args[0])  # type: ignore[attr-defined]
+                inner.append(part.args[0])
             return inner[0], inner[1]
     return None
 
@@ -172,17 +176,15 @@ def rotate_form(node: Node) -> Rotation | None:
     for left, right in operands(node):
         if not is_call(left, aten.mul.Tensor) or not is_call(right, aten.mul.Tensor):
             continue
-        assert isinstance(left, Node) and isinstance(right, Node)
         for rotated, sin in operands(right):
             joined = _joined(rotated)
             if joined is None or not is_call(joined[0], aten.neg.default):
                 continue
-            pair = _pair(joined[1], joined[0].args[0])  # type: ignore[attr-defined]
+            pair = _pair(joined[1], joined[0].args[0])
             if pair is None or pair[1] != joined[2]:
                 continue
             for x, cos in operands(left):
                 if x is pair[0] and is_tensor(cos) and is_tensor(sin) and same_shape(shape(node), shape(pair[0])):
-                    assert isinstance(cos, Node) and isinstance(sin, Node)
                     return Rotation(pair[0], cos, sin, pair[1])
     return None
 
@@ -194,20 +196,18 @@ def split_form(node: Node) -> Rotation | None:
         return None
     first, second, mode = joined
     if not is_call(first, aten.sub.Tensor) or not is_call(second, aten.add.Tensor):
-        return None
-    assert isinstance(first, Node) and isinstance(second, Node)
+        return None and isinstance(second, Node)
     if argument(first, 2, "alpha", 1) != 1 or argument(second, 2, "alpha", 1) != 1:
         return None
     minuend, subtrahend = first.args
     if not is_call(minuend, aten.mul.Tensor) or not is_call(subtrahend, aten.mul.Tensor):
         return None
-    for a, cos in operands(minuend):  # type: ignore[arg-type]
-        for b, sin in operands(subtrahend):  # type: ignore[arg-type]
+    for a, cos in operands(minuend):
+        for b, sin in operands(subtrahend):
             pair = _pair(a, b)
             if pair is None or pair[1] != mode or not is_tensor(cos) or not is_tensor(sin):
                 continue
             if _is_sum(second, ((a, sin), (b, cos))) and same_shape(shape(node), shape(pair[0])):
-                assert isinstance(cos, Node) and isinstance(sin, Node)
                 return Rotation(pair[0], cos, sin, mode)
     return None
 
@@ -216,8 +216,7 @@ def _is_sum(node: Node, products: tuple[tuple[object, object], tuple[object, obj
     terms = [
         {id(term.args[0]), id(term.args[1])}
         for term in node.args[:2]
-        if is_call(term, aten.mul.Tensor)
-        and isinstance(term, Node)
+        if is_call(term, aten.mul.Tensor) and isinstance(term, Node)
     ]
     wanted = [{id(a), id(b)} for a, b in products]
     return len(terms) == 2 and (terms == wanted or terms == wanted[::-1])
@@ -233,14 +232,16 @@ class ComplexRotation:
 
 def complex_form(node: Node) -> ComplexRotation | None:
     """reshape(view_as_real(view_as_complex(reshape(x, [..., D / 2, 2])) * table), [..., D])."""
-    if not is_call(node, aten.reshape.default, aten.view.default) or not is_call(node.args[0], aten.view_as_real.default):
+    if not is_call(node, aten.reshape.default, aten.view.default) or not is_call(
+        node.args[0], aten.view_as_real.default
+    ):
         return None
-    product = node.args[0].args[0]  # type: ignore[union-attr]
+    product = node.args[0].args[0]
     if not is_call(product, aten.mul.Tensor):
         return None
-    for number, table in operands(product):  # type: ignore[arg-type]
+    for number, table in operands(product):
         if is_call(number, aten.view_as_complex.default) and isinstance(table, Node) and is_tensor(table):
-            pairs = number.args[0]  # type: ignore[attr-defined]
+            pairs = number.args[0]
             if not isinstance(pairs, Node):
                 continue
             part = _pair_part(pairs, 0)

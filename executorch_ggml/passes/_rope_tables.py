@@ -15,7 +15,7 @@ import torch
 from torch.fx import Node
 
 from ..custom_ops import ROPE_NEOX
-from ._evaluate import CannotEvaluate, Evaluator, bind_sizes, positions_of
+from ._evaluate import NotEvaluableError, Evaluator, bind_sizes, positions_of
 from ._graph import GraphEditor, aten, dim_index, is_call, same_dim, shape
 
 # Positions at which tables that are computed (not looked up) are compared.
@@ -50,7 +50,7 @@ class _Tables:
         self.editor, self.x, self.cos, self.sin, self.mode, self.half, self.axis = editor, x, cos, sin, mode, half, axis
         leaves = positions_of(editor, cos, sin)
         if len(leaves) > 1:
-            raise CannotEvaluate(f"the tables depend on {len(leaves)} integer tensors")
+            raise NotEvaluableError(f"the tables depend on {len(leaves)} integer tensors")
         self.leaf = leaves[0] if leaves else None
         rows = shape(x)[axis]
         if self.leaf is None:
@@ -58,7 +58,7 @@ class _Tables:
         else:
             dims = shape(self.leaf)
             if len(dims) not in (1, 2) or (len(dims) == 2 and dims[0] != 1) or not same_dim(dims[-1], rows):
-                raise CannotEvaluate(f"positions have shape {dims}, x has {rows} rows")
+                raise NotEvaluableError(f"positions have shape {dims}, x has {rows} rows")
             self.length = dims[-1] if isinstance(dims[-1], int) else None
         self.limit = self._lookup_limit()
 
@@ -75,11 +75,10 @@ class _Tables:
             stack.extend(node.all_input_nodes)
             if is_call(node, aten.index.Tensor, aten.index_select.default, aten.embedding.default):
                 table = node.args[0]
-                assert isinstance(table, Node)
-                dim = dim_index(int(node.args[1]), len(shape(table))) if node.target == aten.index_select.default else 0  # type: ignore[arg-type]
+                dim = dim_index(int(node.args[1]), len(shape(table))) if node.target == aten.index_select.default else 0
                 rows = shape(table)[dim]
                 if not isinstance(rows, int):
-                    raise CannotEvaluate("a table of unknown length")
+                    raise NotEvaluableError("a table of unknown length")
                 limit = rows if limit is None else min(limit, rows)
         return limit
 
@@ -87,7 +86,7 @@ class _Tables:
         """cos and sin, each [len(positions), n_dims / 2] in float64."""
         step = self.length or max(len(positions), 1)
         if (len(positions) + step - 1) // step > _CHUNKS:
-            raise CannotEvaluate("too many evaluations")
+            raise NotEvaluableError("too many evaluations")
         rows: list[tuple[torch.Tensor, torch.Tensor]] = []
         for start in range(0, len(positions), step):
             chunk = list(positions[start : start + step])
@@ -105,7 +104,7 @@ class _Tables:
             positions = positions.reshape((1,) * (len(shape(self.leaf)) - 1) + (-1,))
         elif isinstance(rows, torch.SymInt):
             if not rows.node.expr.is_Symbol:
-                raise CannotEvaluate(f"the number of rows is {rows}")
+                raise NotEvaluableError(f"the number of rows is {rows}")
             sizes = {str(rows.node.expr): len(positions)}
         for dim in shape(self.x):  # other dynamic dimensions (a batch) do not matter: any size shows the same
             if isinstance(dim, torch.SymInt):
@@ -124,17 +123,17 @@ class _Tables:
                 else (table[..., 0::2], table[..., 1::2])
             )
             if not torch.equal(*halves):
-                raise CannotEvaluate("the two halves of the table differ")
+                raise NotEvaluableError("the two halves of the table differ")
             table = halves[0]
         elif width != self.half:
-            raise CannotEvaluate(f"the table is {width} wide")
+            raise NotEvaluableError(f"the table is {width} wide")
         try:
             table = table.expand([*full[:-1], self.half])
         except RuntimeError as error:
-            raise CannotEvaluate(str(error)) from error
+            raise NotEvaluableError(str(error)) from error
         table = table.movedim(self.axis, -2).reshape(-1, full[self.axis], self.half)
         if not torch.equal(table, table[:1].expand_as(table)):
-            raise CannotEvaluate("the table depends on more than the position")
+            raise NotEvaluableError("the table depends on more than the position")
         return table[0]
 
 
@@ -144,11 +143,11 @@ def _frequencies(tables: _Tables, positions: list[int]) -> tuple[torch.Tensor, f
     magnitudes = torch.hypot(cos, sin)
     magnitude = float(magnitudes.mean())
     if magnitude <= 0.0 or (magnitudes - magnitude).abs().max() > 1e-6 * magnitude:
-        raise CannotEvaluate("cos and sin do not lie on a circle")
+        raise NotEvaluableError("cos and sin do not lie on a circle")
     if abs(magnitude - 1.0) < 1e-7:
         magnitude = 1.0
     if 1 not in positions:
-        raise CannotEvaluate("one position is not enough to see the frequencies")
+        raise NotEvaluableError("one position is not enough to see the frequencies")
     phases = torch.atan2(sin, cos)
     frequency = phases[positions.index(1)].clone()
     last = 1
@@ -159,7 +158,7 @@ def _frequencies(tables: _Tables, positions: list[int]) -> tuple[torch.Tensor, f
             frequency = (phases[row] + 2.0 * math.pi * turns) / position
             last = position
     if (frequency <= 0.0).any():
-        raise CannotEvaluate("a frequency is not positive")
+        raise NotEvaluableError("a frequency is not positive")
     noise = 2e-7 if tables.limit is not None else 1e-12
     return frequency, magnitude, torch.full_like(frequency, noise / last)
 
@@ -203,7 +202,7 @@ def _check(tables: _Tables, found: RopeTables, positions: Sequence[int]) -> None
     tolerance = (2e-6 + 1.3e-6 * angle) * found.attn_factor
     for table, expected in ((cos, angle.cos()), (sin, angle.sin())):
         if not bool(((table - expected * found.attn_factor).abs() <= tolerance).all()):
-            raise CannotEvaluate("the tables are not those of a rotary embedding")
+            raise NotEvaluableError("the tables are not those of a rotary embedding")
 
 
 def prove_tables(editor: GraphEditor, x: Node, cos: Node, sin: Node, mode: int, n_dims: int) -> RopeTables | None:
@@ -232,7 +231,7 @@ def prove_tables(editor: GraphEditor, x: Node, cos: Node, sin: Node, mode: int, 
             found = _parameters(*_ordered(_frequencies(tables, seen)), tables.leaf, axis)
             _check(tables, found, every)
             return found
-        except CannotEvaluate:
+        except NotEvaluableError:
             continue
     return None
 

@@ -23,9 +23,7 @@ def _foldable(node: Node) -> bool:
     if node.target._schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags:
         return False
     # An unused parameter of a view is still the parameter: a layout change alone costs nothing at run time.
-    return not (
-        node.target._schema.returns and any(r.alias_info is not None for r in node.target._schema.returns)
-    )
+    return not (node.target._schema.returns and any(r.alias_info is not None for r in node.target._schema.returns))
 
 
 def fold_constants(ep: ExportedProgram) -> bool:
@@ -45,7 +43,7 @@ def fold_constants(ep: ExportedProgram) -> bool:
         fake = value(node)
         if not all(isinstance(d, int) for d in fake.shape) or fake.numel() * fake.element_size() > LIMIT_BYTES:
             continue
-        args, kwargs = torch.fx.map_arg((node.args, dict(node.kwargs)), lambda n: inputs[n])
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), inputs.__getitem__)
         with torch.no_grad():
             known[node] = node.target(*args, **kwargs)
     for node, result in known.items():

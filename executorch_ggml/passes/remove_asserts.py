@@ -35,5 +35,3 @@ class RemoveGraphAssertsPass:
     def __call__(self, ep: ExportedProgram) -> ExportedProgram:
         """Same as `run`."""
         return self.run(ep)
-
-

@@ -11,34 +11,42 @@ from __future__ import annotations
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ._graph import GraphEditor, argument, aten, dim_index, is_call, is_tensor, nodes_of, operands, same_shape, shape, value
+from ._graph import (
+    GraphEditor,
+    argument,
+    aten,
+    dim_index,
+    is_call,
+    is_tensor,
+    nodes_of,
+    operands,
+    same_shape,
+    shape,
+    value,
+)
 
 
 def _squared(node: object) -> Node | None:
     """x, if the node is x * x in any spelling."""
-    if is_call(node, aten.pow.Tensor_Scalar) and node.args[1] == 2:  # type: ignore[union-attr]
-        base = node.args[0]  # type: ignore[union-attr]
-    elif is_call(node, aten.square.default):
-        base = node.args[0]  # type: ignore[union-attr]
-    elif is_call(node, aten.mul.Tensor) and node.args[0] is node.args[1]:  # type: ignore[union-attr]
-        base = node.args[0]  # type: ignore[union-attr]
-    else:
-        return None
-    return base if isinstance(base, Node) and is_tensor(base) else None
+    squared = (
+        is_call(node, aten.square.default)
+        or (is_call(node, aten.pow.Tensor_Scalar) and node.args[1] == 2)
+        or (is_call(node, aten.mul.Tensor) and node.args[0] is node.args[1])
+    )
+    base = node.args[0] if squared and isinstance(node, Node) else None
+    return base if is_tensor(base) else None
 
 
 def _mean_square(editor: GraphEditor, node: object) -> tuple[Node, float] | None:
     """(x, eps), if the node is mean(x ** 2 over the last dimension, kept) + eps."""
     if not is_call(node, aten.add.Tensor, aten.add.Scalar):
         return None
-    assert isinstance(node, Node)
     if argument(node, 2, "alpha", 1) != 1:
         return None
     for mean, number in operands(node):
         eps = editor.scalar(number)
         if eps is None or eps <= 0.0 or not is_call(mean, aten.mean.dim):
             continue
-        assert isinstance(mean, Node)
         x = _squared(mean.args[0])
         if x is None or not argument(mean, 2, "keepdim", False):
             continue
@@ -52,24 +60,26 @@ def _mean_square(editor: GraphEditor, node: object) -> tuple[Node, float] | None
     return None
 
 
+def _under_root(node: object) -> object:
+    """y, if the node is y ** -0.5 in any spelling."""
+    if is_call(node, aten.rsqrt.default) or (is_call(node, aten.pow.Tensor_Scalar) and node.args[1] == -0.5):
+        return node.args[0]
+    if is_call(node, aten.reciprocal.default) and is_call(node.args[0], aten.sqrt.default):
+        return node.args[0].args[0]
+    return None
+
+
 def _match(editor: GraphEditor, node: Node) -> tuple[Node, float] | None:
     """(x, eps), if the node is the normalised x."""
     if is_call(node, aten.mul.Tensor):
         for x, scale in operands(node):
-            inner: object = None
-            if is_call(scale, aten.rsqrt.default):
-                inner = scale.args[0]  # type: ignore[attr-defined]
-            elif is_call(scale, aten.pow.Tensor_Scalar) and scale.args[1] == -0.5:  # type: ignore[attr-defined]
-                inner = scale.args[0]  # type: ignore[attr-defined]
-            elif is_call(scale, aten.reciprocal.default) and is_call(scale.args[0], aten.sqrt.default):  # type: ignore[attr-defined]
-                inner = scale.args[0].args[0]  # type: ignore[attr-defined]
-            found = _mean_square(editor, inner)
+            found = _mean_square(editor, _under_root(scale))
             if found is not None and found[0] is x:
                 return found
     if is_call(node, aten.div.Tensor) and argument(node, 2, "rounding_mode") is None:
         root = node.args[1]
         if is_call(root, aten.sqrt.default):
-            found = _mean_square(editor, root.args[0])  # type: ignore[union-attr]
+            found = _mean_square(editor, root.args[0])
             if found is not None and found[0] is node.args[0]:
                 return found
     return None
@@ -92,7 +102,6 @@ def fuse_rms_norm(ep: ExportedProgram) -> bool:
             for left, right in operands(users[0]):
                 if (
                     left is node
-                    and isinstance(right, Node)
                     and is_tensor(right)
                     and same_shape(shape(right), (size,))
                     and value(right).dtype == value(node).dtype

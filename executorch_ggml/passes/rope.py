@@ -33,7 +33,7 @@ def _rest(node: Node, x: Node) -> tuple[Node, Node, Node] | None:
     parts = cat.args[0]
     if not isinstance(parts, (list, tuple)) or len(parts) != 2 or parts[0] is not node:
         return None
-    if dim_index(int(argument(cat, 1, "dim", 0)), len(shape(cat))) != len(shape(cat)) - 1:
+    if dim_index(argument(cat, 1, "dim", 0), len(shape(cat))) != len(shape(cat)) - 1:
         return None
     tail = part_of(parts[1])
     width = shape(part.source)[-1]
@@ -60,8 +60,10 @@ def _emit(editor: GraphEditor, node: Node, rotation: Rotation, found: RopeTables
     rank = len(shape(x))
     # The operator wants [..., T, H, D].
     if found.axis == -2:
-        x = editor.call(target, aten.unsqueeze.default, x, 1) if rank == 2 else editor.call(
-            target, aten.transpose.int, x, rank - 3, rank - 2
+        x = (
+            editor.call(target, aten.unsqueeze.default, x, 1)
+            if rank == 2
+            else editor.call(target, aten.transpose.int, x, rank - 3, rank - 2)
         )
     result = editor.call(
         target,
@@ -80,8 +82,10 @@ def _emit(editor: GraphEditor, node: Node, rotation: Rotation, found: RopeTables
         0,
     )
     if found.axis == -2:
-        result = editor.call(target, aten.squeeze.dims, result, [1]) if rank == 2 else editor.call(
-            target, aten.transpose.int, result, rank - 3, rank - 2
+        result = (
+            editor.call(target, aten.squeeze.dims, result, [1])
+            if rank == 2
+            else editor.call(target, aten.transpose.int, result, rank - 3, rank - 2)
         )
     if value(result).dtype != value(target).dtype:
         result = editor.call(target, aten._to_copy.default, result, dtype=value(target).dtype)

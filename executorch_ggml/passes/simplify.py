@@ -51,7 +51,7 @@ def _no_op(editor: GraphEditor, node: Node) -> Node | None:
         return source if axes == list(range(rank)) else None
     if is_call(node, aten.transpose.int):
         rank = len(shape(node))
-        return source if dim_index(node.args[1], rank) == dim_index(node.args[2], rank) else None  # type: ignore[arg-type]
+        return source if dim_index(node.args[1], rank) == dim_index(node.args[2], rank) else None
     if is_call(node, aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar):
         # A float zero is left where it is: -0.0 + 0.0 is 0.0, which a sign-reading operator could notice.
         adds_zero = not value(node).dtype.is_floating_point and editor.scalar(node.args[1]) == 0.0
@@ -80,11 +80,10 @@ def _cancelled(editor: GraphEditor, node: Node) -> Node | None:
     if source is None or not isinstance(source.args[0] if source.args else None, Node):
         return None
     inner = source.args[0]
-    assert isinstance(inner, Node)
     if is_call(node, aten.transpose.int) and is_call(source, aten.transpose.int):
         rank = len(shape(node))
-        outer_dims = {dim_index(int(d), rank) for d in node.args[1:3]}  # type: ignore[arg-type]
-        inner_dims = {dim_index(int(d), rank) for d in source.args[1:3]}  # type: ignore[arg-type]
+        outer_dims = {dim_index(int(d), rank) for d in node.args[1:3]}
+        inner_dims = {dim_index(int(d), rank) for d in source.args[1:3]}
         return inner if outer_dims == inner_dims else None
     if is_call(node, aten.reshape.default) and is_call(source, *_RESHAPES):
         return editor.call(node, aten.reshape.default, inner, node.args[1])
@@ -101,7 +100,7 @@ def _without_empty_parts(editor: GraphEditor, node: Node) -> Node | None:
     assert isinstance(parts, (list, tuple))
     if not all(isinstance(p, Node) and is_tensor(p) for p in parts):
         return None
-    dim = dim_index(int(argument(node, 1, "dim", 0)), len(shape(node)))
+    dim = dim_index(argument(node, 1, "dim", 0), len(shape(node)))
     kept = [p for p in parts if isinstance(p, Node) and not (len(shape(p)) > dim and shape(p)[dim] == 0)]
     if len(kept) == len(parts) or not kept or any(value(p).dtype != value(node).dtype for p in kept):
         return None
@@ -138,5 +137,3 @@ def simplify(ep: ExportedProgram) -> bool:
                 editor.changed = editor.changed or bool(users)
                 break
     return editor.finish()
-
-

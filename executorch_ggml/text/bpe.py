@@ -38,7 +38,7 @@ class BpeEncoder:
         for i, (left, right) in enumerate(vocabulary.merges):
             for text in (left, right, left + right):
                 if text not in ids:
-                    raise FormatError(f"tokenizer.ggml.merges[{i}] needs {text!r}, which tokenizer.ggml.tokens does not have")
+                    raise FormatError(f"tokenizer.ggml.merges[{i}] needs {text!r}, which is no token")
         try:
             model = models.BPE(
                 vocab=ids,
@@ -74,7 +74,7 @@ class BpeEncoder:
 
 
 def piece_bytes(vocabulary: Vocabulary, alphabet: dict[str, int], token: int) -> bytes:
-    """The bytes a normal token stands for. A character outside the byte alphabet (a foreign token) stands for itself."""
+    """The bytes a normal token stands for. A character outside the byte alphabet stands for itself."""
     text = vocabulary.tokens[token]
     if not vocabulary.pre.byte_level or vocabulary.types[token] == BYTE:
         return text.replace("\u2581", " ").encode()

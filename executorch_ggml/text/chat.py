@@ -16,12 +16,12 @@ from executorch_ggml.text.metadata import string
 from executorch_ggml.text.sandbox import MAX_TEMPLATE, Budget, Sandbox
 
 Message = Mapping[str, Any]
-"""``{"role": "system" | "user" | "assistant" | "tool", "content": str, ...}``; further keys are the template's affair."""
+"""``{"role": "system" | "user" | "assistant" | "tool", "content": str, ...}``; more keys as the template likes."""
 
 _PREFIX = "tokenizer.chat_template"
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Raised by a template through raise_exception()."""
 
 
@@ -46,7 +46,12 @@ class ChatTemplate:
         self._name = name
         self._environment = Sandbox()
         self._lock = threading.Lock()
-        self._constants = {"bos_token": bos_token, "eos_token": eos_token, "raise_exception": _raise, "strftime_now": _now}
+        self._constants = {
+            "bos_token": bos_token,
+            "eos_token": eos_token,
+            "raise_exception": _raise,
+            "strftime_now": _now,
+        }
         try:
             self._template = self._environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
@@ -63,7 +68,7 @@ class ChatTemplate:
         if source is None:
             if not templates:
                 raise UnsupportedError(
-                    "the GGUF has no chat template (tokenizer.chat_template): give the prompt as text, or pass a template"
+                    "the GGUF has no chat template (tokenizer.chat_template): give the prompt as text or pass one"
                 )
             near = difflib.get_close_matches(name, templates, n=1)
             raise InvalidArgumentError(
@@ -83,8 +88,8 @@ class ChatTemplate:
     ) -> str:
         """The prompt for ``messages``. ``variables`` reach the template as they are (``enable_thinking=False``).
 
-        Raises :class:`InvalidArgumentError` when a message is malformed or the template refuses the conversation, :class:`FormatError`
-        when the template is faulty or does what templates must not do.
+        Raises :class:`InvalidArgumentError` when a message is malformed or the template refuses the conversation,
+        :class:`FormatError` when the template is faulty or does what templates must not do.
         """
         conversation = [_plain(message, i) for i, message in enumerate(messages)]
         size = sum(len(str(message)) for message in conversation) + len(str(tools or "")) + len(str(documents or ""))
@@ -100,7 +105,7 @@ class ChatTemplate:
             self._environment.budget = Budget(4_000_000 + 64 * size)
             try:
                 return self._template.render(context)
-            except _Refused as error:
+            except _RefusedError as error:
                 raise InvalidArgumentError(f"the chat template refuses this conversation: {error}") from None
             except SecurityError as error:
                 raise FormatError(f"chat template {self._name!r} was stopped: {error}") from None
@@ -119,7 +124,7 @@ def _plain(message: Message, index: int) -> dict[str, Any]:
 
 
 def _raise(message: str) -> None:
-    raise _Refused(message)
+    raise _RefusedError(message)
 
 
 def _now(pattern: str) -> str:

@@ -74,7 +74,7 @@ _gpt4o = PreTokenizer((_GPT4O,))
 _deepseek3 = PreTokenizer(_DEEPSEEK3)
 _bloom = PreTokenizer((" ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+",))
 _bailing = PreTokenizer(
-    (rf"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{{L}}\p{{N}}]?+\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",)
+    (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",)
 )
 # Groups of three digits counted from the right: 1234567 -> 1 234 567.
 _RIGHT_DIGITS = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"
@@ -83,6 +83,10 @@ _spm_bpe = PreTokenizer((r"[^\n]+|[\n]+",), byte_level=False, escape_spaces=True
 _gemma4 = replace(_spm_bpe, newline_runs=True)
 
 DEFAULT = PreTokenizer((r"[\p{P}\$\+<=>\^~\|]+", _GPT2_WORDS, r"\p{N}+", r"[0-9][0-9][0-9]"))
+_GPT2_NAMES = [
+    "gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jina-v2-es", "jina-v2-de", "a.x-4.0", "mellum", "modern-bert",
+    "jina-v1-en", "jina-v2-code", "roberta-bpe", "exaone4", "mpt", "olmo", "jais", "trillion", "granite-docling",
+]  # fmt: skip
 
 PRE_TOKENIZERS: dict[str, PreTokenizer] = {
     "default": DEFAULT,
@@ -95,11 +99,7 @@ PRE_TOKENIZERS: dict[str, PreTokenizer] = {
     **dict.fromkeys(["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez"], _qwen2),
     **dict.fromkeys(["stablelm2", "hunyuan", "solar-open", "grok-2"], _qwen2),
     **dict.fromkeys(
-        [
-            "gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jina-v2-es", "jina-v2-de", "a.x-4.0", "mellum",
-            "modern-bert", "jina-v1-en", "jina-v2-code", "roberta-bpe", "exaone4", "mpt", "olmo", "jais", "trillion",
-            "granite-docling",
-        ],
+        _GPT2_NAMES,
         _gpt2,
     ),
     **dict.fromkeys(

@@ -1,16 +1,17 @@
 """A Jinja environment for templates from files nobody vouches for.
 
-A chat template is a program that arrives inside a data file (CVE-2024-34359 and its successors are what happens when one
-forgets that). Four fences: Jinja's immutable sandbox (no underscore attributes, no mutation), allow-lists instead of
-deny-lists for filters, globals and methods, a budget of work per rendering, and a deadline. Everything that repeats or grows - loop rounds,
-calls, written text, results of operators and filters - draws on the budget, so that a template of a
-few bytes can neither spin nor fill the memory.
+A chat template is a program that arrives inside a data file (CVE-2024-34359 and its successors are what happens when
+one forgets that). Four fences: Jinja's immutable sandbox (no underscore attributes, no mutation), allow-lists instead
+of deny-lists for filters, globals and methods, a budget of work per rendering, and a deadline. Everything that repeats
+or grows - loop rounds, calls, written text, results of operators and filters - draws on the budget, so that a template
+of a few bytes can neither spin nor fill the memory.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import string
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -25,20 +26,17 @@ MAX_TEMPLATE = 1 << 20  # characters of source
 MAX_RESULT = 1 << 22  # characters or elements of any one value
 SECONDS = 10.0
 
-_FILTERS = frozenset(
-    "abs batch capitalize count d default dictsort e escape first float forceescape groupby int items last length list "
-    "lower map max min reject rejectattr reverse round safe select selectattr slice sort string title trim unique upper "
-    "wordcount".split()
-)
+_FILTERS = """abs batch capitalize count d default dictsort e escape first float forceescape groupby int items last
+    length list lower map max min reject rejectattr reverse round safe select selectattr slice sort string title trim
+    unique upper wordcount"""
+_STR_METHODS = """capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit islower
+    isnumeric isspace istitle isupper join lower lstrip partition removeprefix removesuffix replace rfind rindex
+    rpartition rsplit rstrip split splitlines startswith strip swapcase title upper"""
 _METHODS: dict[type, frozenset[str]] = {
-    str: frozenset(
-        "capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit islower isnumeric isspace "
-        "istitle isupper join lower lstrip partition removeprefix removesuffix replace rfind rindex rpartition rsplit rstrip "
-        "split splitlines startswith strip swapcase title upper".split()
-    ),
-    dict: frozenset("copy get items keys values".split()),
-    list: frozenset("copy count index".split()),
-    tuple: frozenset("count index".split()),
+    str: frozenset(_STR_METHODS.split()),
+    dict: frozenset(["copy", "get", "items", "keys", "values"]),
+    list: frozenset(["copy", "count", "index"]),
+    tuple: frozenset(["count", "index"]),
     int: frozenset(["bit_length"]),
     float: frozenset(["is_integer"]),
 }
@@ -99,9 +97,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.budget = Budget(0)
         keep = {name: self.globals[name] for name in ("dict", "namespace", "joiner", "cycler")}
         self.globals = {**keep, "range": self._range}
-        self.filters = {name: self._charged(self.filters[name], name) for name in sorted(_FILTERS)}
-        for name, function in (("tojson", _to_json), ("indent", _indent), ("join", self._join), ("replace", self._replace)):
-            self.filters[name] = self._charged(function, name)
+        self.filters = {name: self._charged(self.filters[name], name) for name in _FILTERS.split()}
+        ours = {"tojson": _to_json, "indent": _indent, "join": self._join, "replace": self._replace}
+        self.filters |= {name: self._charged(function, name) for name, function in ours.items()}
         self.filters["_sliced"] = self._sliced
         self.filters["_rounds"] = self._rounds
         self.filters["_made"] = lambda value: self.budget.result(value)
@@ -114,10 +112,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for loop in list(tree.find_all(nodes.For)):
             loop.iter = _filter(loop.iter, "_rounds")
         for output in list(tree.find_all(nodes.Output)):
-            output.nodes = [
-                _filter(nodes.Const(node.data, lineno=node.lineno) if isinstance(node, nodes.TemplateData) else node, "_written")
-                for node in output.nodes
-            ]
+            output.nodes = [_filter(_expression(node), "_written") for node in output.nodes]
         for item in list(tree.find_all(nodes.Getitem)):
             if isinstance(item.arg, nodes.Slice):
                 item.node = _filter(item.node, "_sliced")
@@ -183,7 +178,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.budget.charge(sum(len(arg) for arg in args if isinstance(arg, (str, list, tuple, dict))))
         owner, name = getattr(obj, "__self__", None), getattr(obj, "__name__", "")
         if isinstance(owner, str) and name in ("replace", "join"):
-            obj = functools.partial(self._replace, owner) if name == "replace" else functools.partial(self._joined, owner)
+            obj = functools.partial(self._replace if name == "replace" else self._joined, owner)
         return self.budget.result(super().call(context, obj, *args, **kwargs))
 
     def _joined(self, glue: str, items: Any) -> str:
@@ -199,9 +194,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError("the template raises to a power that is too large")
         if operator == "%" and sizes[0] is not None:
             raise SecurityError("'%' formatting is not available to templates; use '~'")
-        if isinstance(left, int) and isinstance(right, int) and operator == "*":
-            if left.bit_length() + right.bit_length() > 4096:
-                raise SecurityError("the template multiplies numbers that are too large")
+        if operator == "*" and isinstance(left, int) and isinstance(right, int) and max(abs(left), abs(right)) >> 2048:
+            raise SecurityError("the template multiplies numbers that are too large")
         return self.budget.result(super().call_binop(context, operator, left, right))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
@@ -212,9 +206,30 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 return attr in methods
         return not callable(value) or type(obj).__module__.startswith("jinja2.")
 
-    def is_safe_callable(self, obj: Any) -> bool:
-        # str.format would reach attributes of its arguments; the sandbox wraps it, we do without it altogether.
-        return super().is_safe_callable(obj) and getattr(obj, "__name__", "") not in ("format", "format_map")
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """``str.format``, which can reach attributes and pad to any width, here only ``{}``, ``{0}``, ``{name}``."""
+        owner, name = getattr(value, "__self__", None), getattr(value, "__name__", "")
+        if not isinstance(owner, str) or name not in ("format", "format_map"):
+            return None
+        if name == "format_map":
+            raise SecurityError("format_map is not available to templates")
+        return functools.partial(self._format, owner)
+
+    def _format(self, text: str, /, *args: Any, **kwargs: Any) -> str:
+        parts, position = [], iter(range(len(args)))
+        for literal, field, spec, conversion in string.Formatter().parse(text):
+            parts.append(literal)
+            if field is None:
+                continue
+            if spec or conversion or not (field == "" or field.isidentifier() or field.isdecimal()):
+                raise SecurityError("only {}, {0} and {name} are available to format() in templates")
+            index = next(position, len(args)) if field == "" else int(field) if field.isdecimal() else None
+            parts.append(str(kwargs[field] if index is None else args[index]))
+        return self._glue("", parts)
+
+
+def _expression(node: nodes.Expr) -> nodes.Expr:
+    return nodes.Const(node.data, lineno=node.lineno) if isinstance(node, nodes.TemplateData) else node
 
 
 def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
@@ -255,5 +270,5 @@ def _indent(text: str, width: int | str = 4, first: bool = False, blank: bool = 
     lines = str(text).split("\n")
     if len(lines) * len(pad) > MAX_RESULT:
         raise SecurityError("indent: the result is too large")
-    padded = [line if i == 0 and not first or not (line or blank) else pad + line for i, line in enumerate(lines)]
+    padded = [line if (i == 0 and not first) or not (line or blank) else pad + line for i, line in enumerate(lines)]
     return "\n".join(padded)

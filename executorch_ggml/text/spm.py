@@ -1,8 +1,8 @@
 """SentencePiece-style encoding of plain text: the pair with the best score merges first, bytes for what is left.
 
-Characters are the initial symbols; of all adjacent pairs whose concatenation is a token, the one with the highest score
-(leftmost on a tie) becomes that token, until none is left. A symbol that is no token becomes its UTF-8 bytes' ``<0xXX>``
-tokens, or the unknown token where the vocabulary has no bytes.
+Characters are the initial symbols; of all adjacent pairs whose concatenation is a token, the one with the highest
+score (leftmost on a tie) becomes that token, until none is left. A symbol that is no token becomes its UTF-8 bytes'
+``<0xXX>`` tokens, or the unknown token where the vocabulary has no bytes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class SpmEncoder:
         self._bytes = [vocabulary.ids.get(f"<0x{b:02X}>") for b in range(256)]
 
     def encode(self, text: str, after_special: bool) -> list[int]:
-        """Ids of ``text``. ``after_special``: it begins the sequence or follows a special token, where vocabularies with
-        ``add_space_prefix`` put a space."""
+        """Ids of ``text``. ``after_special``: it begins the sequence or follows a special token, which is where
+        vocabularies with ``add_space_prefix`` put a space."""
         if after_special and self._add_space_prefix:
             text = " " + text
         symbols: list[str] = list(text.replace(" ", SPACE))

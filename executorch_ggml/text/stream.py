@@ -22,8 +22,8 @@ class StreamDecoder:
     """Decodes a sequence incrementally: ``push(id)`` returns the text that became certain, ``flush()`` the rest.
 
     A character whose bytes are spread over several tokens appears with the last of them; bytes that are not UTF-8
-    become U+FFFD. ``previous``: the token before the first one, ``None`` at the start of a text. At the start and after a special
-    token, the space that a SentencePiece vocabulary prefixes is dropped again.
+    become U+FFFD. ``previous``: the token before the first one, ``None`` at the start of a text. At the start and after
+    a special token, the space that a SentencePiece vocabulary prefixes is dropped again.
     """
 
     def __init__(self, pieces: Pieces, previous: int | None = None, special: bool = False) -> None:

@@ -86,13 +86,14 @@ class Tokenizer:
     def encode(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Token ids of ``text``.
 
-        ``add_special`` puts the bos and eos tokens where the vocabulary wants them. ``parse_special`` recognises control
-        tokens written out in the text (``<|im_start|>``): for rendered chat templates, not for text from outside.
+        ``add_special`` puts the bos and eos tokens where the vocabulary wants them. ``parse_special`` recognises
+        control tokens written out in the text (``<|im_start|>``): for rendered chat templates, not for foreign text.
         """
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise InvalidArgumentError(f"the text is not valid Unicode at character {error.start}: {error.reason}") from None
+            reason = f"the text is not valid Unicode at character {error.start}: {error.reason}"
+            raise InvalidArgumentError(reason) from None
         vocabulary = self.vocabulary
         ids: list[int] = []
         if add_special and vocabulary.add_bos and vocabulary.bos_id is not None:

@@ -57,8 +57,8 @@ _ALWAYS_SHOWN = frozenset(["<|channel|>", "<|message|>", "<|start|>", "<|constra
 class Vocabulary:
     """What encoding and decoding need.
 
-    ``tokens[i]`` is the text of id ``i`` as stored (byte-level BPE texts are in GPT-2's byte alphabet), ``types[i]`` one
-    of the module's constants, ``scores[i]`` the merge score (SPM; zeros elsewhere). Ids are ``None`` when the
+    ``tokens[i]`` is the text of id ``i`` as stored (byte-level BPE texts are in GPT-2's byte alphabet), ``types[i]``
+    one of the module's constants, ``scores[i]`` the merge score (SPM; zeros elsewhere). Ids are ``None`` when the
     file does not define them. ``end_ids``: every id that ends a generation.
     """
 
@@ -102,7 +102,7 @@ class Vocabulary:
         if model not in SPM_MODELS | BPE_MODELS:
             kind = _OTHER_MODELS.get(model, "unknown")
             raise UnsupportedError(
-                f"tokenizer.ggml.model {model!r} ({kind}) is not supported; supported are 'gpt2' and 'gemma4' (BPE) and "
+                f"tokenizer.ggml.model {model!r} ({kind}) is not supported; supported: 'gpt2' and 'gemma4' (BPE), "
                 "'llama' (SentencePiece). Pass token ids instead of text."
             )
         spm = model in SPM_MODELS
@@ -138,16 +138,17 @@ class Vocabulary:
             special(fim, None)  # checked for range only
         fim_ends = {special(name, None) for name in ("fim_pad", "fim_rep", "fim_sep")} - {None}
 
-        end_ids = {i for i in fim_ends if i is not None}
-        for text in _END_TEXTS | _FIM_END_TEXTS:
-            i_end = ids.get(text)
-            if i_end is not None:
-                end_ids.add(i_end)
-                types[i_end] = CONTROL
+        merges = [] if spm else _merges(metadata)
+        # A normal token that merges produce is text that happens to read like an end: "</s>" is an HTML tag to Qwen.
+        produced = {left + right for left, right in merges} & (_END_TEXTS | _FIM_END_TEXTS)
+        end_ids = {i for i in (eos_id, eot_id, eom_id, *fim_ends) if i is not None}
+        for text in (_END_TEXTS | _FIM_END_TEXTS) & ids.keys():
+            if types[ids[text]] != NORMAL or text not in produced:
+                end_ids.add(ids[text])
+                types[ids[text]] = CONTROL
         for text in _ALWAYS_SHOWN & ids.keys():
             types[ids[text]] = USER_DEFINED
-        end_ids |= {i for i in (eos_id, eot_id, eom_id) if i is not None}
-        _exceptions(ids, types, end_ids)
+        _leave_out(ids, types, end_ids)
 
         add_bos = flag(metadata, "tokenizer.ggml.add_bos_token")
         if add_bos and bos_id is None:
@@ -167,7 +168,7 @@ class Vocabulary:
             tokens=tokens,
             types=types,
             scores=scores,
-            merges=[] if spm else _merges(metadata),
+            merges=merges,
             ids=ids,
             bos_id=bos_id,
             eos_id=eos_id,
@@ -186,7 +187,7 @@ class Vocabulary:
 def _pre_tokenizer(metadata: Mapping[str, Any], model: str) -> PreTokenizer:
     name = "gemma4" if model == "gemma4" else string(metadata, "tokenizer.ggml.pre")
     if not name:
-        log.warning("the GGUF names no pre-tokenizer (tokenizer.ggml.pre); using 'default', which may split text differently")
+        log.warning("the GGUF names no pre-tokenizer (tokenizer.ggml.pre); text is split by 'default'")
         return DEFAULT
     found = PRE_TOKENIZERS.get(name)
     if found is None:
@@ -219,7 +220,7 @@ def _merges(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     return merges
 
 
-def _exceptions(ids: Mapping[str, int], types: list[int], end_ids: set[int]) -> None:
+def _leave_out(ids: Mapping[str, int], types: list[int], end_ids: set[int]) -> None:
     """Vocabularies in which a text of the end list means something else."""
     harmony = {"<|return|>", "<|call|>", "<|end|>"} <= ids.keys()
     solar = {"<|flush|>", "<|end|>"} <= ids.keys() and bool({"<|call|>", "<|calls|>"} & ids.keys())

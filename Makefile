@@ -1,0 +1,74 @@
+# make setup   .venv with the package installed editable (native code in build/dev), everything tests need
+# make demo    export the bundled model and stream text from it
+# make test    C++ and Python tests          make test-quick   the ones that take seconds
+# make lint    what a commit must pass       make format       make the formatters' part of it pass
+# make wheel   a wheel for other machines, into dist/
+# make clean   removes everything that the others made
+#
+# Variables: PYTHON (the interpreter that .venv is made from), TORCH (what pip is asked for), JOBS, PYTEST_ARGS
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+JOBS ?=
+PYTEST_ARGS ?=
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+
+bin := .venv/bin
+export PATH := $(CURDIR)/$(bin):$(PATH)
+# A developer's environment must not decide what the tests see.
+unexport PYTHONPATH
+unexport PYTHONHOME
+
+.PHONY: setup build demo test test-quick lint format wheel clean
+
+setup: .venv/.stamp
+
+# Remade when what is installed, or how, has changed; otherwise this costs nothing.
+.venv/.stamp: pyproject.toml build_backend.py third-party/lock.json $(wildcard wheels/*.toml) .ci/packages
+	.ci/packages
+	test -x $(bin)/python || $(PYTHON) -m venv .venv
+	$(bin)/python -c 'import sys; sys.exit("Python >= 3.10 is needed, this is " + sys.version) if sys.version_info < (3, 10) else None'
+	pip="$(bin)/python -m pip --disable-pip-version-check --quiet"
+	cmake --version 2>/dev/null | grep -qE 'version (3\.(2[5-9]|[3-9][0-9])|[4-9])' || $$pip install 'cmake>=3.25'
+	ninja --version >/dev/null 2>&1 || $$pip install ninja
+	# Without isolation the tools that built build/dev stay where they are, so that it can be rebuilt.
+	$$pip install --no-build-isolation "$(TORCH)" "tomli>=2; python_version < '3.11'" -C build-dir=build/dev -e ".[test]"
+	touch $@
+
+# Native code after an edit; a second or two when nothing has changed.
+build: setup
+	cmake --build build/dev $(if $(JOBS),--parallel $(JOBS)) | { grep -vE '^\[0/|^ninja: no work' || true; }
+	cmake --install build/dev --component executorch_ggml --prefix executorch_ggml >/dev/null
+
+demo: build
+	$(bin)/python examples/demo.py
+
+test: build
+	ctest --test-dir build/dev --output-on-failure
+	$(bin)/python -m pytest -m "not nightly" $(PYTEST_ARGS)
+
+test-quick: build
+	$(bin)/python -m pytest -m quick $(PYTEST_ARGS)
+
+native_sources = $$(git ls-files -co --exclude-standard 'csrc/*.cpp' 'csrc/*.h' 'tests/cpp/*.cpp' 'tests/cpp/*.c')
+
+lint: setup
+	ruff check
+	ruff format --check
+	mypy
+	clang-format --dry-run --Werror $(native_sources)
+
+format: setup
+	ruff check --fix
+	ruff format
+	clang-format -i $(native_sources)
+
+wheel: setup
+	$(bin)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf .venv build dist executorch_ggml/{lib,bin,include,licences,_ggml_ir.py} .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

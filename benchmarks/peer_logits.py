@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Logits against llama.cpp on the same GGUF: every architecture, prompt lengths 1, 7, 64 and max-1, and a prefill split in two.
+
+    python benchmarks/peer_logits.py [--types f32 q8_0] [--archs qwen3 llama ...]
+
+Tiny models with random weights (benchmarks/make_gguf.py); llama.cpp is built by benchmarks/peer. Both run one thread.
+Columns: worst NMSE of a row of logits over the prompts, and whether every argmax agrees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks import peer  # noqa: E402
+from benchmarks.gguf_layouts import LAYOUTS  # noqa: E402
+from benchmarks.make_gguf import write_gguf  # noqa: E402
+from benchmarks.nmse import nmse  # noqa: E402
+
+from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte  # noqa: E402
+from executorch_ggml.gguf_module import GGUFModule  # noqa: E402
+
+CONTEXT = 128
+
+
+def prompts(vocabulary: int) -> dict[str, list[list[int]]]:
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> list[int]:
+        return [int(x) for x in rng.integers(0, vocabulary, n)]
+
+    return {"1": [draw(1)], "7": [draw(7)], "64": [draw(64)], "max-1": [draw(CONTEXT - 1)], "40+23": [draw(40), draw(23)]}
+
+
+def ours(module: GGUFModule, chunks: list[list[int]]) -> np.ndarray:
+    module.reset()
+    rows, position = [], 0
+    for chunk in chunks:
+        rows.append(module.forward([chunk], list(range(position, position + len(chunk))))[0][0, -1].copy())
+        position += len(chunk)
+    return np.stack(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archs", nargs="+", default=list(LAYOUTS))
+    parser.add_argument("--types", nargs="+", default=["f32", "q8_0"])
+    parser.add_argument("--cache-type", default="f32", choices=("f32", "f16"))
+    options = parser.parse_args()
+    tools = peer.build()
+    print("| architecture | weights | " + " | ".join(prompts(2)) + " | argmax |\n|" + "---|" * 8)
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        for arch in options.archs:
+            for kind in options.types:
+                path, pte, out = Path(folder) / "m.gguf", Path(folder) / "m.pte", Path(folder) / "logits"
+                write_gguf(path, arch=arch, size="tiny", type=kind)
+                export_gguf_to_pte(path, pte, GGUFExportConfig(max_seq_len=CONTEXT))
+                row, agree = [], True
+                with GGUFModule(pte, path, cache_type=options.cache_type, threads=1) as module:
+                    vocabulary = module.describe()["vocab_size"]
+                    for chunks in prompts(vocabulary).values():
+                        theirs = tools.logits(path, chunks, out=out, cache_type=options.cache_type, context=CONTEXT)
+                        mine = ours(module, chunks)
+                        row.append(max(nmse(a, b.astype(np.float64)) for a, b in zip(mine, theirs, strict=True)))
+                        agree &= bool((mine.argmax(-1) == theirs.argmax(-1)).all())
+                failed |= not agree
+                print(f"| {arch} | {kind} | " + " | ".join(f"{x:.1e}" for x in row) + f" | {'same' if agree else 'DIFFERS'} |", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

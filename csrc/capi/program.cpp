@@ -1,0 +1,110 @@
+// Programs: load, check, execute.
+#include "capi/program.h"
+
+#include <utility>
+
+#include "capi/error.h"
+#include "capi/gguf.h"
+#include "util/json.h"
+
+using namespace etggml;        // NOLINT: this file is nothing but the boundary
+using namespace etggml::capi;  // NOLINT
+
+etggml_status etggml_program_load(const char* pte_path, const etggml_gguf* weights, const char* options_json, etggml_progress_fn progress, void* user,
+                                  etggml_program** out) {
+  return guard([&]() -> Status {
+    if (pte_path == nullptr) return null_pointer("pte_path");
+    if (out == nullptr) return null_pointer("out");
+    ETGGML_ASSIGN_OR_RETURN(runtime::Options options, runtime::parse_options(options_json));
+    runtime::ProgressFn notify;
+    if (progress != nullptr) notify = [=](double fraction) { return progress(fraction, user); };
+    ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<runtime::Program> program,
+                            runtime::Program::load(pte_path, weights == nullptr ? nullptr : weights->files, std::move(options), notify));
+    *out = new etggml_program{std::move(program)};
+    return ok_status();
+  });
+}
+
+void etggml_program_free(etggml_program* program) {
+  (void)guard([&]() -> Status {
+    delete program;
+    return ok_status();
+  });
+}
+
+etggml_status etggml_program_check(const char* pte_path, const etggml_gguf* weights, char** json) {
+  return guard([&]() -> Status {
+    if (pte_path == nullptr) return null_pointer("pte_path");
+    if (json == nullptr) return null_pointer("json");
+    ETGGML_ASSIGN_OR_RETURN(const Json report, runtime::check_program(pte_path, weights == nullptr ? nullptr : weights->files));
+    return copy_out(to_text(report), json);
+  });
+}
+
+etggml_status etggml_program_payloads(const char* pte_path, etggml_payload_fn fn, void* user) {
+  return guard([&]() -> Status {
+    if (pte_path == nullptr) return null_pointer("pte_path");
+    if (fn == nullptr) return null_pointer("fn");
+    return runtime::program_payloads(pte_path, [=](const char* method, size_t index, const void* data, size_t size) { fn(method, index, data, size, user); });
+  });
+}
+
+etggml_status etggml_program_info(etggml_program* program, char** json) {
+  return guard([&]() -> Status {
+    if (program == nullptr) return null_pointer("program");
+    if (json == nullptr) return null_pointer("json");
+    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
+    ETGGML_ASSIGN_OR_RETURN(const Json info, program->impl->info(inside));
+    return copy_out(to_text(info), json);
+  });
+}
+
+etggml_status etggml_program_execute(etggml_program* program, const char* method, const etggml_tensor* in, size_t n_in, etggml_tensor* out,
+                                     size_t* n_out) {
+  return guard([&]() -> Status {
+    if (program == nullptr) return null_pointer("program");
+    if (in == nullptr && n_in > 0) return null_pointer("in");
+    if (n_out == nullptr) return null_pointer("n_out");
+    if (out == nullptr && *n_out > 0) return null_pointer("out");
+    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
+    // Asked before computing: a call must not change states (KV caches) and then fail for want of room.
+    ETGGML_ASSIGN_OR_RETURN(const size_t outputs, program->impl->output_count(method));
+    if (*n_out < outputs) {
+      return error(ETGGML_INVALID_ARGUMENT, "method '%s' has %zu outputs, there is room for %zu", method == nullptr ? "forward" : method, outputs, *n_out);
+    }
+    ETGGML_RETURN_IF_ERROR(program->impl->execute(inside, method, in, n_in));
+    const std::vector<etggml_tensor>& results = program->impl->outputs(inside);
+    for (size_t i = 0; i < results.size(); ++i) out[i] = results[i];
+    *n_out = results.size();
+    return ok_status();
+  });
+}
+
+etggml_status etggml_program_reset(etggml_program* program) {
+  return guard([&]() -> Status {
+    if (program == nullptr) return null_pointer("program");
+    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
+    return program->impl->reset(inside);
+  });
+}
+
+void etggml_program_cancel(etggml_program* program) {
+  if (program != nullptr) program->impl->cancel();
+}
+
+etggml_status etggml_program_stats(etggml_program* program, char** json) {
+  return guard([&]() -> Status {
+    if (program == nullptr) return null_pointer("program");
+    if (json == nullptr) return null_pointer("json");
+    return copy_out(to_text(program->impl->stats()), json);
+  });
+}
+
+etggml_status etggml_program_etdump(etggml_program* program, const char* path) {
+  return guard([&]() -> Status {
+    if (program == nullptr) return null_pointer("program");
+    if (path == nullptr) return null_pointer("path");
+    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
+    return program->impl->write_etdump(inside, path);
+  });
+}

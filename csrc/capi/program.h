@@ -1,0 +1,11 @@
+// What an etggml_program handle is, for the other parts of the C ABI.
+#pragma once
+
+#include <memory>
+
+#include "executorch_ggml.h"
+#include "runtime/program.h"
+
+struct etggml_program {
+  std::unique_ptr<etggml::runtime::Program> impl;
+};

@@ -1,0 +1,161 @@
+#include "delegate/backend.h"
+
+#include <executorch/runtime/backend/interface.h>
+#include <executorch/runtime/core/event_tracer_hooks_delegate.h>
+
+#include <exception>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "delegate/arguments.h"
+#include "delegate/errors.h"
+#include "delegate/named_data.h"
+#include "delegate/observer.h"
+#include "delegate/settings.h"
+#include "ir/program.h"
+#include "runtime/executable.h"
+#include "runtime/expectations.h"
+#include "runtime/load_scope.h"
+#include "runtime/report.h"
+#include "runtime/process_weights.h"
+#include "util/env.h"
+
+namespace etggml::delegate {
+namespace {
+
+using executorch::runtime::ArrayRef;
+using executorch::runtime::Backend;
+using executorch::runtime::BackendExecutionContext;
+using executorch::runtime::BackendInitContext;
+using executorch::runtime::BackendInterface;
+using executorch::runtime::BackendOption;
+using executorch::runtime::BackendOptionContext;
+using executorch::runtime::CompileSpec;
+using executorch::runtime::DelegateHandle;
+using executorch::runtime::Error;
+using executorch::runtime::EValue;
+using executorch::runtime::FreeableBuffer;
+using executorch::runtime::Span;
+using runtime::LoadScope;
+
+struct Handle {
+  std::unique_ptr<runtime::Executable> executable;  // null when loaded only to look at it
+  std::shared_ptr<runtime::Context> context;
+  std::vector<void*> adopted;
+  InputViews inputs;
+};
+
+std::string origin_of(const LoadScope* scope, const char* method, size_t index) {
+  std::string text = scope != nullptr && !scope->origin.empty() ? scope->origin : "the .pte";
+  text += std::string(", method '") + (method == nullptr ? "?" : method) + "'";
+  return index > 0 ? text + ", delegate " + std::to_string(index) : text;
+}
+
+Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuffer& processed) {
+  LoadScope* scope = LoadScope::current();
+  const size_t index = scope == nullptr ? 0 : scope->delegates++;
+  auto handle = std::make_unique<Handle>();
+  if (scope != nullptr && scope->mode == LoadScope::Mode::Payloads) {
+    scope->payload(init.get_method_name(), processed.data(), processed.size());
+    return handle;
+  }
+  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<const ir::Program> program,
+                          ir::Program::parse(processed.data(), processed.size(), origin_of(scope, init.get_method_name(), index)));
+  const EtNamedData named(init.get_named_data_map());
+  runtime::Sources sources;
+  sources.named = &named;
+  ETGGML_ASSIGN_OR_RETURN(sources.process, runtime::process_weights());
+  if (scope != nullptr && scope->mode == LoadScope::Mode::Check) {
+    sources.files = scope->files;
+    if (sources.files) runtime::check_expectations(*program, *sources.files, scope->report);
+    ETGGML_RETURN_IF_ERROR(runtime::bind_weights(*program, sources, true, scope->report).status());
+    return handle;
+  }
+  if (scope != nullptr) {
+    handle->context = scope->context;
+  } else {
+    ETGGML_ASSIGN_OR_RETURN(handle->context, stock_context(init));
+  }
+  sources.files = handle->context->files;
+  ETGGML_ASSIGN_OR_RETURN(handle->executable, runtime::Executable::create(handle->context, std::move(program), sources,
+                                                                         scope != nullptr ? scope->progress : runtime::ProgressFn()));
+  return handle;
+}
+
+Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args) {
+  if (handle.executable == nullptr) return error(ETGGML_INTERNAL, "this delegate was loaded for inspection only");
+  const auto& graph = handle.executable->program().graph();
+  const size_t n_in = graph.inputs() == nullptr ? 0 : graph.inputs()->size();
+  const size_t n_out = graph.outputs() == nullptr ? 0 : graph.outputs()->size();
+  if (args.size() != n_in + n_out) {
+    return error(ETGGML_FORMAT, "%s: called with %zu values, the graph has %zu inputs and %zu outputs",
+                 handle.executable->program().origin().c_str(), args.size(), n_in, n_out);
+  }
+  ETGGML_RETURN_IF_ERROR(handle.inputs.assign(args, n_in));
+  EtOutputs outputs(args, n_in, &handle.adopted, handle.context->options.skip_output_copy);
+  TracerObserver observer(context.event_tracer());
+  return handle.executable->run(handle.inputs.data(), n_in, outputs, observer.wanted() ? &observer : nullptr);
+}
+
+// What would otherwise cross ExecuTorch's boundary as an exception.
+template <class Fn>
+Status guarded(Fn fn) {
+  try {
+    return fn();
+  } catch (const std::bad_alloc&) {
+    return error(ETGGML_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::exception& e) {
+    return error(ETGGML_INTERNAL, "%s", e.what());
+  } catch (...) {
+    return error(ETGGML_INTERNAL, "unknown exception");
+  }
+}
+
+class GgmlBackend final : public BackendInterface {
+ public:
+  bool is_available() const override { return true; }
+
+  executorch::runtime::Result<DelegateHandle*> init(BackendInitContext& context, FreeableBuffer* processed,
+                                                    ArrayRef<CompileSpec>) const override {
+    std::unique_ptr<Handle> handle;
+    const Status status = guarded([&]() -> Status {
+      ETGGML_ASSIGN_OR_RETURN(handle, load(context, *processed));
+      return ok_status();
+    });
+    if (!status.ok()) {
+      LoadScope* scope = LoadScope::current();
+      if (scope != nullptr && scope->failure.ok()) scope->failure = status;
+      return report(status);
+    }
+    processed->Free();  // the parsed program has its own copy
+    return handle.release();
+  }
+
+  Error execute(BackendExecutionContext& context, DelegateHandle* handle, Span<EValue*> args) const override {
+    return report(guarded([&] { return run(context, *static_cast<Handle*>(handle), args); }));
+  }
+
+  Error set_option(BackendOptionContext&, const Span<BackendOption>& options) override {
+    return report(guarded([&] { return set_process_options(options); }));
+  }
+
+  void destroy(DelegateHandle* handle) const override { delete static_cast<Handle*>(handle); }
+};
+
+// ExecuTorch keeps the pointer for the life of the process.
+Error register_once() {
+  if (env_flag("EXECUTORCH_GGML_SKIP_REGISTRATION")) return Error::NotSupported;
+  if (executorch::runtime::get_backend_class(kBackendId) != nullptr) return Error::RegistrationAlreadyRegistered;
+  static GgmlBackend* backend = new (std::nothrow) GgmlBackend();
+  if (backend == nullptr) return Error::MemoryAllocationFailed;
+  return executorch::runtime::register_backend(Backend{kBackendId, backend});
+}
+
+const Error registered_at_load = register_once();
+
+}  // namespace
+
+Error registration() { return registered_at_load; }
+
+}  // namespace etggml::delegate

@@ -1,0 +1,20 @@
+// ExecuTorch's NamedDataMap (the .pte's own data, a .ptd, or a host's map) as the runtime's NamedData.
+#pragma once
+
+#include <executorch/runtime/core/named_data_map.h>
+
+#include "runtime/named_data.h"
+
+namespace etggml::delegate {
+
+class EtNamedData final : public runtime::NamedData {
+ public:
+  /// map may be null: then nothing is found.
+  explicit EtNamedData(const executorch::runtime::NamedDataMap* map) : map_(map) {}
+  Status get(const std::string& key, runtime::Blob* blob, bool* found) const override;
+
+ private:
+  const executorch::runtime::NamedDataMap* map_;
+};
+
+}  // namespace etggml::delegate

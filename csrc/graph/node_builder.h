@@ -1,0 +1,132 @@
+// What an op's build function works with: its sources, its declared result, and the checks they share.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ggml.h"
+#include "graph/build.h"
+#include "graph/cpu_types.h"
+#include "ir/program.h"
+#include "util/status.h"
+
+namespace etggml::graph {
+
+namespace fb = ir::fb;
+using Shape = std::array<int64_t, 4>;
+
+inline Shape shape_of(const ggml_tensor* t) { return {t->ne[0], t->ne[1], t->ne[2], t->ne[3]}; }
+std::string shape_text(const Shape& ne);
+
+/// State of one build() that nodes share.
+struct BuildState {
+  ggml_context* ctx;
+  const ir::Program& program;
+  const std::vector<int64_t>& symbols;
+  Leaves& leaves;
+  const BuildOptions& options;
+  std::vector<ggml_tensor*> values;
+  std::vector<HostInput> host_inputs;
+  std::vector<int64_t> index_limits;
+  /// Values whose type the graph leaves to the weight file or the session, so that a type a kernel cannot take is the
+  /// file's or the session's doing, not the graph's.
+  std::vector<bool> open_type;
+  /// Rope factors padded to the row length, by (source, length): shared by the layers of a model.
+  std::map<std::pair<const ggml_tensor*, int64_t>, ggml_tensor*> padded_factors;
+};
+
+class NodeBuilder {
+ public:
+  NodeBuilder(BuildState& state, uint32_t index);
+
+  ggml_context* ctx() const { return state_.ctx; }
+  BuildState& state() { return state_; }
+  const BuildOptions& options() const { return state_.options; }
+  const fb::Node& node() const { return node_; }
+  uint32_t index() const { return index_; }
+  uint32_t src_count() const { return ir::Program::count(node_.src()); }
+  ggml_tensor* src(uint32_t i) const { return state_.values[node_.src()->Get(i)]; }
+  bool src_open(uint32_t i) const { return state_.open_type[node_.src()->Get(i)]; }
+  /// Declared result shape.
+  const Shape& ne() const { return ne_; }
+  /// Declared result type; GGML_TYPE_COUNT when open (255).
+  ggml_type type() const { return node_.type() == 255 ? GGML_TYPE_COUNT : static_cast<ggml_type>(node_.type()); }
+  int64_t dim(int64_t encoded) const { return state_.program.dim(encoded, state_.symbols); }
+
+  Status fail(const char* format, ...) const __attribute__((format(printf, 2, 3)));
+  Status unsupported(const char* format, ...) const __attribute__((format(printf, 2, 3)));
+
+  // Each of these is a precondition of a ggml builder or kernel; the message names the source.
+  Status type_in(uint32_t src, std::initializer_list<ggml_type> types) const;
+  Status type_problem(uint32_t src, const char* what) const;  // "src[0] is q4_K (weight 'x'): <what>"
+  Status contiguous(uint32_t src) const;
+  Status dense_rows(uint32_t src) const;    // nb[0] is the type's size
+  Status contiguous_1(uint32_t src) const;  // rows at one distance, possibly padded
+  Status same_shape(uint32_t a, uint32_t b) const;
+  Status result_shape(const Shape& expected) const;
+  Status elements_in_int() const;  // kernels that count elements in int
+
+ private:
+  Status message(etggml_status code, const char* format, va_list args) const;
+
+  BuildState& state_;
+  const uint32_t index_;
+  const fb::Node& node_;
+  const Shape ne_;
+};
+
+using OpFunction = Result<ggml_tensor*> (*)(NodeBuilder&);
+
+/// The table: the function that builds an op.
+OpFunction op_function(fb::Op op);
+
+// ops/<family>.cpp
+Result<ggml_tensor*> build_input_leaf(NodeBuilder&);
+Result<ggml_tensor*> build_weight_leaf(NodeBuilder&);
+Result<ggml_tensor*> build_state_leaf(NodeBuilder&);
+Result<ggml_tensor*> build_const_leaf(NodeBuilder&);
+Result<ggml_tensor*> build_causal_mask(NodeBuilder&);
+Result<ggml_tensor*> build_fill(NodeBuilder&);
+Result<ggml_tensor*> build_unary(NodeBuilder&);
+Result<ggml_tensor*> build_leaky_relu(NodeBuilder&);
+Result<ggml_tensor*> build_clamp(NodeBuilder&);
+Result<ggml_tensor*> build_scale(NodeBuilder&);
+Result<ggml_tensor*> build_binary(NodeBuilder&);
+Result<ggml_tensor*> build_glu(NodeBuilder&);
+Result<ggml_tensor*> build_mul_mat(NodeBuilder&);
+Result<ggml_tensor*> build_mul_mat_id(NodeBuilder&);
+Result<ggml_tensor*> build_norm(NodeBuilder&);
+Result<ggml_tensor*> build_rms_norm(NodeBuilder&);
+Result<ggml_tensor*> build_group_norm(NodeBuilder&);
+Result<ggml_tensor*> build_l2_norm(NodeBuilder&);
+Result<ggml_tensor*> build_soft_max(NodeBuilder&);
+Result<ggml_tensor*> build_rope(NodeBuilder&);
+Result<ggml_tensor*> build_flash_attn(NodeBuilder&);
+Result<ggml_tensor*> build_get_rows(NodeBuilder&);
+Result<ggml_tensor*> build_set_rows(NodeBuilder&);
+Result<ggml_tensor*> build_cpy(NodeBuilder&);
+Result<ggml_tensor*> build_cast(NodeBuilder&);
+Result<ggml_tensor*> build_cont(NodeBuilder&);
+Result<ggml_tensor*> build_reshape(NodeBuilder&);
+Result<ggml_tensor*> build_view(NodeBuilder&);
+Result<ggml_tensor*> build_permute(NodeBuilder&);
+Result<ggml_tensor*> build_repeat(NodeBuilder&);
+Result<ggml_tensor*> build_concat(NodeBuilder&);
+Result<ggml_tensor*> build_pad(NodeBuilder&);
+Result<ggml_tensor*> build_sum(NodeBuilder&);
+Result<ggml_tensor*> build_sum_rows(NodeBuilder&);
+Result<ggml_tensor*> build_mean(NodeBuilder&);
+Result<ggml_tensor*> build_argmax(NodeBuilder&);
+Result<ggml_tensor*> build_argsort(NodeBuilder&);
+Result<ggml_tensor*> build_top_k(NodeBuilder&);
+Result<ggml_tensor*> build_cumsum(NodeBuilder&);
+Result<ggml_tensor*> build_im2col(NodeBuilder&);
+Result<ggml_tensor*> build_conv2d_dw(NodeBuilder&);
+Result<ggml_tensor*> build_pool2d(NodeBuilder&);
+
+}  // namespace etggml::graph

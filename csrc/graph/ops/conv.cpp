@@ -1,0 +1,87 @@
+// Convolution by im2col, depthwise convolution, pooling. Images are [W, H, C, N].
+#include "graph/node_builder.h"
+
+namespace etggml::graph {
+namespace {
+
+int64_t conv_size(int64_t in, int64_t kernel, int stride, int padding, int dilation) {
+  const int64_t room = in + 2 * int64_t{padding} - int64_t{dilation} * (kernel - 1) - 1;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+}  // namespace
+
+// src: kernel (for its shape alone), image. Two-dimensional: [KW, KH, IC, OC], [IW, IH, IC, N] -> [IC*KH*KW, OW, OH, N];
+// one-dimensional: [K, IC, OC], [IL, IC, N] -> [IC*K, OL, N].
+Result<ggml_tensor*> build_im2col(NodeBuilder& b) {
+  const auto* op = b.node().op_as_Im2col();
+  ggml_tensor* kernel = b.src(0);
+  ggml_tensor* image = b.src(1);
+  if (b.type() != GGML_TYPE_F32 && b.type() != GGML_TYPE_F16) return b.fail("type must be f32 or f16");
+  if (b.type() == GGML_TYPE_F32) {
+    ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32}));
+  } else {
+    ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32, GGML_TYPE_F16}));
+  }
+  ETGGML_RETURN_IF_ERROR(b.contiguous(1));
+  ETGGML_RETURN_IF_ERROR(b.dense_rows(1));
+  const bool is_2d = op->is_2d();
+  const bool fits = is_2d ? kernel->ne[2] == image->ne[2] : kernel->ne[1] == image->ne[1] && image->ne[3] == 1;
+  if (!fits) {
+    return b.fail("a kernel of shape %s over an image of shape %s", shape_text(shape_of(kernel)).c_str(),
+                  shape_text(shape_of(image)).c_str());
+  }
+  // The kernel keeps the distance between images in an int.
+  if (image->nb[is_2d ? 3 : 2] > INT32_MAX) return b.fail("an image of %zu bytes is too large", image->nb[is_2d ? 3 : 2]);
+  const int64_t out_w = conv_size(image->ne[0], kernel->ne[0], op->s0(), op->p0(), op->d0());
+  const int64_t out_h = is_2d ? conv_size(image->ne[1], kernel->ne[1], op->s1(), op->p1(), op->d1()) : 1;
+  if (out_w < 1 || out_h < 1) return b.fail("the image is smaller than the kernel");
+  if (is_2d) {
+    ETGGML_RETURN_IF_ERROR(b.result_shape({kernel->ne[0] * kernel->ne[1] * kernel->ne[2], out_w, out_h, image->ne[3]}));
+  } else {
+    ETGGML_RETURN_IF_ERROR(b.result_shape({kernel->ne[0] * kernel->ne[1], out_w, image->ne[2], 1}));
+  }
+  return ggml_im2col(b.ctx(), kernel, image, op->s0(), op->s1(), op->p0(), op->p1(), op->d0(), op->d1(), is_2d, b.type());
+}
+
+// src: kernel [KW, KH, 1, C], image [W, H, C, N] -> [OW, OH, C, N].
+Result<ggml_tensor*> build_conv2d_dw(NodeBuilder& b) {
+  const auto* op = b.node().op_as_Conv2dDw();
+  ggml_tensor* kernel = b.src(0);
+  ggml_tensor* image = b.src(1);
+  ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16}));
+  ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32}));
+  for (uint32_t i = 0; i < 2; ++i) {
+    ETGGML_RETURN_IF_ERROR(b.contiguous(i));
+    ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
+  }
+  // Channels-last images give a channels-last result, which is not the layout the graph promises.
+  if (ggml_is_contiguous_channels(image)) return b.fail("src[1] is laid out channels last");
+  if (kernel->ne[2] != 1 || kernel->ne[3] != image->ne[2]) {
+    return b.fail("a kernel of shape %s over an image of shape %s", shape_text(shape_of(kernel)).c_str(),
+                  shape_text(shape_of(image)).c_str());
+  }
+  const int64_t out_w = conv_size(image->ne[0], kernel->ne[0], op->s0(), op->p0(), op->d0());
+  const int64_t out_h = conv_size(image->ne[1], kernel->ne[1], op->s1(), op->p1(), op->d1());
+  if (out_w < 1 || out_h < 1) return b.fail("the image is smaller than the kernel");
+  ETGGML_RETURN_IF_ERROR(b.result_shape({out_w, out_h, image->ne[2], image->ne[3]}));
+  return ggml_conv_2d_dw_direct(b.ctx(), kernel, image, op->s0(), op->s1(), op->p0(), op->p1(), op->d0(), op->d1());
+}
+
+Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {
+  const auto* op = b.node().op_as_Pool2d();
+  ggml_tensor* x = b.src(0);
+  ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16}));
+  ETGGML_RETURN_IF_ERROR(b.contiguous(0));
+  ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
+  // ggml computes the size in float: keep every term exact.
+  if (x->ne[0] + 2 * op->p0() >= (1 << 24) || x->ne[1] + 2 * op->p1() >= (1 << 24)) return b.fail("the image is too large");
+  const int64_t out_w = conv_size(x->ne[0], op->k0(), op->s0(), op->p0(), 1);
+  const int64_t out_h = conv_size(x->ne[1], op->k1(), op->s1(), op->p1(), 1);
+  if (out_w < 1 || out_h < 1) return b.fail("the image is smaller than the window");
+  ETGGML_RETURN_IF_ERROR(b.result_shape({out_w, out_h, x->ne[2], x->ne[3]}));
+  return ggml_pool_2d(b.ctx(), x, op->kind() == fb::PoolKind_Max ? GGML_OP_POOL_MAX : GGML_OP_POOL_AVG, op->k0(), op->k1(),
+                      op->s0(), op->s1(), static_cast<float>(op->p0()), static_cast<float>(op->p1()));
+}
+
+}  // namespace etggml::graph

@@ -1,0 +1,73 @@
+// Matrix products. Every mul_mat of a graph is made by build_mul_mat, so BuildOptions::mul_mat can put kernels of ours in
+// its place.
+#include "graph/node_builder.h"
+
+namespace etggml::graph {
+namespace {
+
+using ll = long long;
+
+/// What both products ask of the weight: a type with a dot product, whole rows, not transposed, blocks that match those the
+/// activations are converted to.
+Status weight_ok(const NodeBuilder& b) {
+  const ggml_tensor* w = b.src(0);
+  if (!cpu_mul_mat(w->type)) return b.type_problem(0, "there is no matrix product for this type");
+  ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
+  if (w->nb[1] < w->nb[0]) return b.fail("src[0] is transposed");
+  const int64_t block = ggml_blck_size(cpu_vec_dot_type(w->type));
+  if (w->ne[0] % block != 0) {
+    return b.type_problem(0, format("rows of %lld elements are not whole blocks of %lld", static_cast<ll>(w->ne[0]),
+                                    static_cast<ll>(block)).c_str());
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
+  ggml_tensor* w = b.src(0);
+  ggml_tensor* x = b.src(1);
+  ETGGML_RETURN_IF_ERROR(weight_ok(b));
+  ETGGML_RETURN_IF_ERROR(b.dense_rows(1));
+  if (w->type == GGML_TYPE_F32) {
+    ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}));
+  } else if (is_float(w->type)) {
+    ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32, w->type}));
+  } else {
+    ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32}));
+  }
+  if (w->ne[0] != x->ne[0] || x->ne[2] % w->ne[2] != 0 || x->ne[3] % w->ne[3] != 0) {
+    return b.fail("src[0] of shape %s cannot multiply src[1] of shape %s", shape_text(shape_of(w)).c_str(),
+                  shape_text(shape_of(x)).c_str());
+  }
+  ETGGML_RETURN_IF_ERROR(b.result_shape({w->ne[1], x->ne[1], x->ne[2], x->ne[3]}));
+  if (b.options().mul_mat) {
+    if (ggml_tensor* ours = b.options().mul_mat(b.ctx(), w, x, b.options().mul_mat_user)) return ours;
+  }
+  ggml_tensor* y = ggml_mul_mat(b.ctx(), w, x);
+  ggml_prec_set_acc(y, GGML_PREC_F32);
+  return y;
+}
+
+Result<ggml_tensor*> build_mul_mat_id(NodeBuilder& b) {
+  ggml_tensor* experts = b.src(0);
+  ggml_tensor* x = b.src(1);
+  ggml_tensor* ids = b.src(2);
+  ETGGML_RETURN_IF_ERROR(weight_ok(b));
+  ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32}));
+  ETGGML_RETURN_IF_ERROR(b.dense_rows(1));
+  ETGGML_RETURN_IF_ERROR(b.type_in(2, {GGML_TYPE_I32}));
+  if (experts->ne[3] != 1 || x->ne[3] != 1 || ids->ne[2] != 1 || ids->ne[3] != 1 || experts->ne[0] != x->ne[0] ||
+      ids->ne[1] != x->ne[2] || ids->ne[0] % x->ne[1] != 0) {
+    return b.fail("experts %s, x %s and ids %s do not fit: [K, N, E], [K, 1 | n, T], [n, T]",
+                  shape_text(shape_of(experts)).c_str(), shape_text(shape_of(x)).c_str(), shape_text(shape_of(ids)).c_str());
+  }
+  ETGGML_RETURN_IF_ERROR(b.result_shape({experts->ne[1], ids->ne[0], x->ne[2], 1}));
+  // Its scratch memory is experts x ids entries; ggml does not check that product.
+  if (ids->ne[0] * ids->ne[1] > INT32_MAX / 8 / experts->ne[2]) return b.fail("too many ids for %lld experts", static_cast<ll>(experts->ne[2]));
+  ggml_tensor* y = ggml_mul_mat_id(b.ctx(), experts, x, ids);
+  ggml_prec_set_acc(y, GGML_PREC_F32);
+  return y;
+}
+
+}  // namespace etggml::graph

@@ -1,0 +1,59 @@
+#include "host/et_log.h"
+
+#include <executorch/runtime/platform/platform.h>
+#include <executorch/runtime/platform/runtime.h>
+
+#include <cstdio>
+#include <mutex>
+
+#include "runtime/load_scope.h"
+#include "util/log.h"
+
+namespace etggml::host {
+namespace {
+
+constexpr size_t kMaxKept = 2000;  // bytes: a corrupt file can produce a line per byte
+
+pal_emit_log_message_method previous = nullptr;
+thread_local std::string errors;
+
+int level_of(et_pal_log_level_t level) {
+  switch (level) {
+    case kDebug:
+      return ETGGML_LOG_DEBUG;
+    case kInfo:
+      return ETGGML_LOG_INFO;
+    default:
+      return ETGGML_LOG_ERROR;
+  }
+}
+
+void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, const char* function, size_t line, const char* message,
+          size_t length) {
+  if (!runtime::HostCall::active()) {
+    if (previous != nullptr) previous(timestamp, level, file, function, line, message, length);
+    return;
+  }
+  const std::string text(message, length);
+  if ((level == kError || level == kFatal) && errors.size() < kMaxKept) errors += (errors.empty() ? "" : "; ") + text;
+  if (log_enabled()) log_line(level_of(level), ("ExecuTorch: " + text).c_str());
+}
+
+}  // namespace
+
+void route_executorch_log() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    executorch::runtime::runtime_init();
+    previous = executorch::runtime::get_pal_impl()->emit_log_message;
+    executorch::runtime::register_pal(executorch::runtime::PalImpl::create(emit, __FILE__));
+  });
+}
+
+std::string take_executorch_errors() {
+  std::string taken;
+  taken.swap(errors);
+  return taken;
+}
+
+}  // namespace etggml::host

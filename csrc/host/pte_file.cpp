@@ -1,0 +1,103 @@
+#include "host/pte_file.h"
+
+#include <executorch/extension/data_loader/mmap_data_loader.h>
+#include <executorch/extension/flat_tensor/flat_tensor_data_map.h>
+#include <executorch/runtime/executor/program.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "host/et_log.h"
+#include "host/kernels.h"
+#include "runtime/load_scope.h"
+
+namespace etggml::host {
+namespace {
+
+using executorch::extension::FlatTensorDataMap;
+using executorch::extension::MmapDataLoader;
+using executorch::runtime::Error;
+using executorch::runtime::Program;
+
+// ExecuTorch opens anything: a FIFO would block it, a directory fails with a code that says nothing.
+Status check_regular(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return error(ETGGML_IO, "%s: %s", path.c_str(), std::strerror(errno));
+  if (!S_ISREG(info.st_mode)) return error(ETGGML_IO, "%s is not a regular file", path.c_str());
+  if (info.st_size == 0) return error(ETGGML_FORMAT, "%s is empty", path.c_str());
+  return ok_status();
+}
+
+Result<std::unique_ptr<MmapDataLoader>> map(const std::string& path) {
+  ETGGML_RETURN_IF_ERROR(check_regular(path));
+  auto loader = MmapDataLoader::from(path.c_str(), MmapDataLoader::MlockConfig::NoMlock);
+  if (!loader.ok()) return error(ETGGML_IO, "%s cannot be opened: %s", path.c_str(), describe(loader.error()).c_str());
+  return std::make_unique<MmapDataLoader>(std::move(loader.get()));
+}
+
+}  // namespace
+
+// Order matters: a Program reads from its loader until it is destroyed.
+struct PteFile::Files {
+  std::unique_ptr<MmapDataLoader> loader, data_loader;
+  std::unique_ptr<FlatTensorDataMap> data;
+  std::unique_ptr<Program> program;
+};
+
+PteFile::PteFile() : files_(std::make_unique<Files>()) {}
+PteFile::~PteFile() = default;
+
+const Program& PteFile::program() const { return *files_->program; }
+
+const executorch::runtime::NamedDataMap* PteFile::data() const { return files_->data.get(); }
+
+std::string describe(Error error) {
+  const std::string log = take_executorch_errors();
+  const char* name = executorch::runtime::to_string(error);
+  const std::string text = format("%s (0x%x)", std::strncmp(name, "Error::", 7) == 0 ? name + 7 : name, static_cast<unsigned>(error));
+  return log.empty() ? text : text + ": " + log;
+}
+
+Result<std::unique_ptr<PteFile>> PteFile::open(const std::string& path, const std::string& data_path) {
+  route_executorch_log();
+  ensure_cpu_kernels();
+  runtime::HostCall host_call;
+  take_executorch_errors();
+  std::unique_ptr<PteFile> file(new PteFile());
+  file->path_ = path;
+  ETGGML_ASSIGN_OR_RETURN(file->files_->loader, map(path));
+  auto program = Program::load(file->files_->loader.get(), Program::Verification::InternalConsistency);
+  if (!program.ok()) {
+    return error(ETGGML_FORMAT, "%s is not a usable ExecuTorch program: %s", path.c_str(), describe(program.error()).c_str());
+  }
+  file->files_->program = std::make_unique<Program>(std::move(program.get()));
+  if (!data_path.empty()) {
+    ETGGML_ASSIGN_OR_RETURN(file->files_->data_loader, map(data_path));
+    auto data = FlatTensorDataMap::load(file->files_->data_loader.get());
+    if (!data.ok()) {
+      return error(ETGGML_FORMAT, "%s is not a usable .ptd file: %s", data_path.c_str(), describe(data.error()).c_str());
+    }
+    file->files_->data = std::make_unique<FlatTensorDataMap>(std::move(data.get()));
+  }
+  ETGGML_RETURN_IF_ERROR(file->read_methods());
+  return file;
+}
+
+Status PteFile::read_methods() {
+  for (size_t i = 0; i < files_->program->num_methods(); ++i) {
+    auto name = files_->program->get_method_name(i);
+    if (!name.ok() || *name == nullptr) {
+      return error(ETGGML_FORMAT, "%s: method %zu has no name: %s", path_.c_str(), i, describe(name.error()).c_str());
+    }
+    methods_.push_back(*name);
+  }
+  if (methods_.empty()) return error(ETGGML_FORMAT, "%s has no methods", path_.c_str());
+  return ok_status();
+}
+
+bool PteFile::has_method(const std::string& name) const { return std::find(methods_.begin(), methods_.end(), name) != methods_.end(); }
+
+}  // namespace etggml::host

@@ -1,0 +1,18 @@
+// What a method's meta data says of an input or output.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace etggml::host {
+
+struct ValueInfo {
+  enum class Kind { Tensor, Int, Double, Bool, None, Other };
+  std::string name;
+  Kind kind = Kind::None;
+  int32_t dtype = 0;           ///< torch ScalarType; Tensor only
+  std::vector<int64_t> bound;  ///< largest size of each dimension; Tensor only
+};
+
+}  // namespace etggml::host

@@ -1,0 +1,221 @@
+// Executable: one call.
+#include <cstring>
+#include <utility>
+
+#include "graph/host_fill.h"
+#include "runtime/dump.h"
+#include "runtime/executable.h"
+#include "runtime/output.h"
+#include "util/env.h"
+#include "util/log.h"
+#include "util/scalar_type.h"
+
+namespace etggml::runtime {
+namespace {
+
+// A graph is rebuilt whenever the attended length crosses a multiple of this. CPU kernels cost time for every key, so it is small
+// there; on GPUs the fast attention kernels want multiples of 256 and rebuilding is dearer.
+constexpr int64_t kRoundCpu = 32;
+constexpr int64_t kRoundGpu = 256;
+
+bool computes(const ggml_tensor* t) {
+  switch (t->op) {
+    case GGML_OP_NONE:
+    case GGML_OP_VIEW:
+    case GGML_OP_RESHAPE:
+    case GGML_OP_PERMUTE:
+    case GGML_OP_TRANSPOSE:
+      return false;
+    default:
+      return ggml_nelements(t) > 0;
+  }
+}
+
+// What distinguishes the ops that matter: type and shape of the matrix.
+std::string op_detail(const ggml_tensor* t) {
+  if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS) return "";
+  const ggml_tensor* w = t->src[0];
+  return format("%s %lldx%lld", ggml_type_name(w->type), static_cast<long long>(w->ne[0]), static_cast<long long>(w->ne[1]));
+}
+
+int64_t op_bytes(const ggml_tensor* t) {
+  size_t bytes = ggml_nbytes(t);
+  for (int s = 0; s < GGML_MAX_SRC && t->src[s] != nullptr; ++s) bytes += ggml_nbytes(t->src[s]);
+  return static_cast<int64_t>(bytes);
+}
+
+}  // namespace
+
+class Executable::SlotLeaves final : public graph::Leaves {
+ public:
+  explicit SlotLeaves(const Executable& e) : e_(e) {}
+  ggml_tensor* weight(uint32_t slot) override { return at(e_.weights_, slot); }
+  ggml_tensor* state(uint32_t slot) override { return at(e_.states_, slot); }
+  ggml_tensor* constant(uint32_t index) override { return at(e_.constants_, index); }
+
+ private:
+  static ggml_tensor* at(const std::vector<ggml_tensor*>& list, uint32_t i) { return i < list.size() ? list[i] : nullptr; }
+  const Executable& e_;
+};
+
+Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, NodeObserver* observer) {
+  CallTimes times;
+  bool hit = false;
+  std::lock_guard<std::mutex> guard(context_->engine->mutex());
+  std::vector<int64_t> symbols;
+  {
+    Stopwatch watch(&times[Phase::Bind]);
+    ETGGML_RETURN_IF_ERROR(check_files());
+    ETGGML_ASSIGN_OR_RETURN(symbols, program_->bind(inputs, n, context_->engine->is_cpu() ? kRoundCpu : kRoundGpu));
+  }
+  Plan* plan = nullptr;
+  {
+    Stopwatch watch(&times[Phase::Plan]);
+    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, &hit));
+  }
+  std::vector<void*> destinations;
+  {
+    Stopwatch watch(&times[Phase::Fill]);
+    ETGGML_RETURN_IF_ERROR(announce(*plan, sink, &destinations));
+    ETGGML_RETURN_IF_ERROR(fill(*plan, inputs, n));
+  }
+  {
+    Stopwatch watch(&times[Phase::Compute]);
+    ETGGML_RETURN_IF_ERROR(compute(*plan, observer));
+  }
+  {
+    Stopwatch watch(&times[Phase::Output]);
+    ETGGML_RETURN_IF_ERROR(deliver(*plan, sink, destinations));
+  }
+  context_->profile.add_call(times, hit);
+  static const bool perf_log = env_flag("GGML_PERF_LOG");
+  if (perf_log) {
+    log(ETGGML_LOG_INFO, "perf %s: bind %.3f plan %.3f%s fill %.3f compute %.3f output %.3f total %.3f ms", program_->origin().c_str(),
+        times[Phase::Bind] * 1e-6, times[Phase::Plan] * 1e-6, hit ? "" : " (new)", times[Phase::Fill] * 1e-6, times[Phase::Compute] * 1e-6,
+        times[Phase::Output] * 1e-6, times.total() * 1e-6);
+  }
+  return ok_status();
+}
+
+Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, bool* hit) {
+  uncached_.reset();
+  if (std::unique_ptr<Plan>* found = plans_.find(symbols)) {
+    if ((*found)->placed()) {
+      *hit = true;
+      return found->get();
+    }
+    plans_.erase(symbols);
+  }
+  Engine& engine = *context_->engine;
+  Arena& arena = own_arena_ != nullptr ? *own_arena_ : engine.arena();
+  SlotLeaves leaves(*this);
+  ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan, Plan::create(engine, arena, *program_, symbols, leaves));
+  dump_plan(*plan, *program_);
+  Plan* raw = plan.get();
+  if (plans_.capacity() == 0) {
+    uncached_ = std::move(plan);
+  } else {
+    plans_.insert(symbols, std::move(plan));
+  }
+  return raw;
+}
+
+Status Executable::announce(const Plan& plan, OutputSink& sink, std::vector<void*>* destinations) {
+  const auto* outputs = program_->graph().outputs();
+  const size_t count = outputs == nullptr ? 0 : outputs->size();
+  destinations->assign(count, nullptr);
+  output_memory_.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    const ir::fb::Output& output = *outputs->Get(static_cast<flatbuffers::uoffset_t>(i));
+    const std::vector<int64_t> dims = program_->dims(output.dims(), plan.symbols());
+    int64_t elements = 1;
+    for (int64_t d : dims) elements *= d;
+    if (elements != ggml_nelements(plan.built().outputs[i])) {
+      return error(ETGGML_FORMAT, "%s: output %zu declares %lld elements but its value has %lld", program_->origin().c_str(), i,
+                   static_cast<long long>(elements), static_cast<long long>(ggml_nelements(plan.built().outputs[i])));
+    }
+    const size_t nbytes = static_cast<size_t>(elements) * scalar_size(output.dtype());
+    ETGGML_RETURN_IF_ERROR(sink.resize(i, output.dtype(), dims, nbytes, &(*destinations)[i]));
+  }
+  return ok_status();
+}
+
+Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n) {
+  for (const graph::HostInput& input : plan.built().host_inputs) {
+    ggml_tensor* tensor = input.tensor;
+    if (tensor->data == nullptr || tensor->buffer == nullptr) {
+      return error(ETGGML_INTERNAL, "%s: input node %u has no memory", program_->origin().c_str(), input.node);
+    }
+    const size_t bytes = ggml_nbytes(tensor);
+    if (ggml_backend_buffer_is_host(tensor->buffer)) {
+      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), tensor->data, bytes));
+    } else {
+      staging_.resize(bytes);
+      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), staging_.data(), bytes));
+      ggml_backend_tensor_set(tensor, staging_.data(), 0, bytes);
+    }
+  }
+  return ok_status();
+}
+
+Status Executable::compute(const Plan& plan, NodeObserver* observer) {
+  if (observer != nullptr || context_->options.profile) return compute_nodes(plan, observer);
+  if (ggml_graph_n_nodes(plan.graph()) == 0) return ok_status();
+  return context_->engine->compute(plan.graph(), plan.schedule());
+}
+
+// One node at a time: exact times, at the price of a thread synchronisation per node and of ggml's fusions.
+Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
+  ggml_init_params params = {};
+  params.mem_size = ggml_graph_overhead_custom(8, false) + 1024;
+  params.no_alloc = true;
+  ContextPtr scratch(ggml_init(params));
+  if (scratch == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate a graph for profiling");
+  ggml_cgraph* single = ggml_new_graph_custom(scratch.get(), 8, false);
+  for (int i = 0; i < ggml_graph_n_nodes(plan.graph()); ++i) {
+    ggml_tensor* node = ggml_graph_node(plan.graph(), i);
+    if (!computes(node)) continue;
+    ggml_graph_clear(single);
+    ggml_graph_add_node(single, node);
+    const int64_t start = now_ns();
+    ETGGML_RETURN_IF_ERROR(context_->engine->compute(single, nullptr));
+    const int64_t end = now_ns();
+    context_->profile.add_op(ggml_op_desc(node), op_detail(node), end - start, op_bytes(node));
+    if (observer != nullptr) observer->node(plan.ir_node(i), ggml_op_desc(node), start, end);
+  }
+  return ok_status();
+}
+
+Status Executable::deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
+  const auto* outputs = program_->graph().outputs();
+  for (size_t i = 0; i < destinations.size(); ++i) {
+    const ggml_tensor* tensor = plan.built().outputs[i];
+    const int32_t dtype = outputs->Get(static_cast<flatbuffers::uoffset_t>(i))->dtype();
+    const size_t nbytes = static_cast<size_t>(ggml_nelements(tensor)) * scalar_size(dtype);
+    ggml_backend_buffer_t buffer = tensor->view_src != nullptr ? tensor->view_src->buffer : tensor->buffer;
+    // Only memory that no other delegate can overwrite may be handed out: our own arena.
+    const bool adopt = own_arena_ != nullptr && (destinations[i] == nullptr || sink.prefer_adopt()) && same_representation(tensor->type, dtype) &&
+                       buffer != nullptr && ggml_backend_buffer_is_host(buffer);
+    if (adopt) {
+      sink.adopt(i, tensor->data);
+      continue;
+    }
+    void* destination = destinations[i];
+    if (destination == nullptr) {
+      output_memory_[i].resize(nbytes);
+      destination = output_memory_[i].data();
+    }
+    ETGGML_RETURN_IF_ERROR(read_output(tensor, dtype, destination, nbytes));
+    if (destinations[i] == nullptr) sink.adopt(i, destination);
+  }
+  return ok_status();
+}
+
+void Executable::plan_totals(size_t* count, size_t* bytes) const {
+  std::lock_guard<std::mutex> guard(context_->engine->mutex());
+  *count = plans_.size() + (uncached_ != nullptr ? 1 : 0);
+  *bytes = uncached_ != nullptr ? uncached_->bytes() : 0;
+  plans_.for_each([&](const std::vector<int64_t>&, const std::unique_ptr<Plan>& plan) { *bytes += plan->bytes(); });
+}
+
+}  // namespace etggml::runtime

@@ -1,0 +1,157 @@
+#include "runtime/program.h"
+
+#include <executorch/devtools/etdump/etdump_flatcc.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include "host/method.h"
+#include "host/pte_file.h"
+#include "runtime/context.h"
+#include "runtime/executable.h"
+#include "runtime/load_scope.h"
+#include "util/log.h"
+
+namespace etggml::runtime {
+namespace {
+
+std::string method_name(const char* method) { return method == nullptr || *method == '\0' ? "forward" : method; }
+
+}  // namespace
+
+Result<std::unique_ptr<Program>> Program::load(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights, Options options,
+                                               const ProgressFn& progress) {
+  std::unique_ptr<Program> program(new Program());
+  ETGGML_ASSIGN_OR_RETURN(program->file_, host::PteFile::open(pte, options.data_path));
+  if (options.etdump) program->etdump_ = std::make_unique<executorch::etdump::ETDumpGen>();
+  const std::vector<std::string> methods = options.methods;
+  ETGGML_ASSIGN_OR_RETURN(program->context_, Context::create(std::move(options), std::move(weights), true));
+  for (size_t i = 0; i < methods.size(); ++i) {
+    ProgressFn share;
+    if (progress) share = [&, i](double f) { return progress((static_cast<double>(i) + f) / static_cast<double>(methods.size())); };
+    ETGGML_RETURN_IF_ERROR(program->load_method(methods[i], share));
+  }
+  if (progress && !progress(1.0)) return error(ETGGML_CANCELLED, "loading was cancelled");
+  return program;
+}
+
+Program::~Program() {
+  HostCall host_call;  // what ExecuTorch says while it tears down belongs to us as well
+  methods_.clear();
+}
+
+Status Program::load_method(const std::string& name, const ProgressFn& progress) {
+  LoadScope scope(LoadScope::Mode::Run);
+  scope.origin = file_->path();
+  scope.context = context_;
+  scope.progress = progress;
+  methods_.erase(name);
+  ETGGML_ASSIGN_OR_RETURN(methods_[name], host::LoadedMethod::load(*file_, name, etdump_.get()));
+  log(ETGGML_LOG_DEBUG, "%s: method '%s' loaded, %zu delegates", file_->path().c_str(), name.c_str(), scope.delegates);
+  return ok_status();
+}
+
+Result<Program::Guard> Program::enter() {
+  std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
+  if (!lock.owns_lock()) {
+    return error(ETGGML_BUSY, "another thread is inside this program; a program runs one call at a time, load it again to run calls in parallel (weights are shared)");
+  }
+  context_->engine->clear_cancel();
+  return Guard(std::move(lock));
+}
+
+Status Program::execute(const Guard&, const char* method, const etggml_tensor* in, size_t n_in) {
+  const std::string name = method_name(method);
+  outputs_.clear();
+  if (n_in > 0) serial_.fetch_add(1, std::memory_order_relaxed);
+  auto it = methods_.find(name);
+  if (it == methods_.end() || it->second == nullptr || it->second->stuck()) {
+    ETGGML_RETURN_IF_ERROR(load_method(name, ProgressFn()));
+    it = methods_.find(name);
+  }
+  if (etdump_ != nullptr) etdump_->create_event_block("Execute");
+  return it->second->execute(in, n_in, &outputs_);
+}
+
+Result<std::vector<host::ValueInfo>> Program::inputs(const char* method) const {
+  HostCall host_call;
+  return host::method_inputs(*file_, method_name(method));
+}
+
+Result<std::vector<host::ValueInfo>> Program::method_outputs(const char* method) const {
+  HostCall host_call;
+  return host::method_outputs(*file_, method_name(method));
+}
+
+Result<size_t> Program::output_count(const char* method) const {
+  HostCall host_call;
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<host::ValueInfo> outputs, host::method_outputs(*file_, method_name(method)));
+  return outputs.size();
+}
+
+Status Program::reset(const Guard&) {
+  std::lock_guard<std::mutex> engine(context_->engine->mutex());
+  outputs_.clear();
+  serial_.fetch_add(1, std::memory_order_relaxed);
+  return context_->states->reset();
+}
+
+void Program::cancel() { context_->engine->cancel(); }
+
+Result<Json> Program::info(const Guard&) const {
+  HostCall host_call;
+  Json methods = Json::array();
+  for (const std::string& name : file_->methods()) {
+    ETGGML_ASSIGN_OR_RETURN(Json method, host::method_json(*file_, name));
+    const auto it = methods_.find(name);
+    method["loaded"] = it != methods_.end() && it->second != nullptr;
+    methods.push_back(std::move(method));
+  }
+  Json states = Json::array();
+  for (const StateInfo& state : context_->states->list()) {
+    states.push_back({{"name", state.name}, {"type", ggml_type_name(state.type)}, {"shape", state.ne}, {"bytes", state.bytes}});
+  }
+  WeightTotals weights = context_->weight_totals();
+  size_t plans = 0, plan_bytes = 0;
+  context_->for_each_executable([&](const Executable& e) {
+    size_t count = 0, bytes = 0;
+    e.plan_totals(&count, &bytes);
+    plans += count;
+    plan_bytes += bytes;
+  });
+  const Engine& engine = *context_->engine;
+  return Json{{"path", file_->path()},
+              {"weights_path", context_->files ? Json(context_->files->path()) : Json()},
+              {"methods", methods},
+              {"device", engine.device().name},
+              {"device_description", engine.device().description},
+              {"threads", engine.threads()},
+              {"states", states},
+              {"weights", {{"count", weights.count}, {"bytes", weights.bytes}, {"bytes_private", weights.bytes_private}}},
+              {"plans", {{"count", plans}, {"bytes", plan_bytes}}},
+              {"arena_bytes", context_->engine->arena().bytes()},
+              {"cache_type", ggml_type_name(context_->states->cache_type())}};
+}
+
+Json Program::stats() const { return context_->profile.json(); }
+
+Status Program::write_etdump(const Guard&, const std::string& path) {
+  if (etdump_ == nullptr) return error(ETGGML_INVALID_ARGUMENT, "no ETDump is recorded; load the program with the option \"etdump\": true");
+  const executorch::etdump::ETDumpResult dump = etdump_->get_etdump_data();
+  Status status;
+  std::FILE* file = dump.buf == nullptr ? nullptr : std::fopen(path.c_str(), "wbe");
+  if (dump.buf == nullptr) {
+    status = error(ETGGML_INVALID_ARGUMENT, "nothing has been recorded yet");
+  } else if (file == nullptr) {
+    status = error(ETGGML_IO, "%s cannot be written", path.c_str());
+  } else {
+    const bool written = std::fwrite(dump.buf, 1, dump.size, file) == dump.size;
+    if (std::fclose(file) != 0 || !written) status = error(ETGGML_IO, "%s could not be written completely", path.c_str());
+  }
+  std::free(dump.buf);
+  etdump_->reset();
+  return status;
+}
+
+}  // namespace etggml::runtime

@@ -1,0 +1,104 @@
+// A loaded program: the C++ face of etggml_program, for the C ABI and for native loops on top of it (the generator).
+//
+//   ETGGML_ASSIGN_OR_RETURN(Program::Guard guard, program.enter());        // ETGGML_BUSY when another thread is inside
+//   ETGGML_RETURN_IF_ERROR(program.execute(guard, "forward", in, 2));       // as often as wanted under one guard
+//   const std::vector<etggml_tensor>& out = program.outputs(guard);        // in place, until the next execute / reset
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "executorch_ggml.h"
+#include "gguf/file_set.h"
+#include "host/value_info.h"
+#include "runtime/options.h"
+#include "runtime/progress.h"
+#include "util/json.h"
+
+namespace executorch::etdump {
+class ETDumpGen;
+}
+
+namespace etggml::host {
+class LoadedMethod;
+class PteFile;
+}  // namespace etggml::host
+
+namespace etggml::runtime {
+
+struct Context;
+
+class Program {
+ public:
+  /// weights may be null. progress may be empty.
+  static Result<std::unique_ptr<Program>> load(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights, Options options,
+                                               const ProgressFn& progress);
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  /// The right to be inside the program. While it is held every other thread gets ETGGML_BUSY. cancel() stays in effect until the
+  /// guard is released.
+  class Guard {
+   public:
+    Guard(Guard&&) = default;
+    Guard& operator=(Guard&&) = default;
+
+   private:
+    friend class Program;
+    explicit Guard(std::unique_lock<std::mutex> lock) : lock_(std::move(lock)) {}
+    std::unique_lock<std::mutex> lock_;
+  };
+  /// ETGGML_BUSY at once when somebody is inside.
+  Result<Guard> enter();
+
+  /// method: nullptr = "forward"; initialised on first use. Everything about the inputs is checked, see etggml_program_execute.
+  Status execute(const Guard&, const char* method, const etggml_tensor* in, size_t n_in);
+  /// Of the last successful execute().
+  const std::vector<etggml_tensor>& outputs(const Guard&) const { return outputs_; }
+
+  /// Changes whenever the states may have: with every reset() and every execute() that has inputs. A loop that relies on what it left
+  /// in the states can tell that somebody else has been here.
+  uint64_t serial() const { return serial_.load(std::memory_order_relaxed); }
+  /// Of the methods loaded so far.
+  std::vector<StateInfo> states(const Guard&) const { return context_->states->list(); }
+
+  /// Number of outputs of a method. ETGGML_INVALID_ARGUMENT when there is no such method.
+  Result<size_t> output_count(const char* method) const;
+  /// Inputs of a method: dtype and upper-bound shape. ETGGML_INVALID_ARGUMENT when there is no such method.
+  Result<std::vector<host::ValueInfo>> inputs(const char* method) const;
+  Result<std::vector<host::ValueInfo>> method_outputs(const char* method) const;
+
+  Status reset(const Guard&);
+  /// From any thread, with or without a guard.
+  void cancel();
+  Result<Json> info(const Guard&) const;
+  Json stats() const;
+  /// Writes the ETDump recorded so far and starts a new one. ETGGML_INVALID_ARGUMENT unless loaded with "etdump".
+  Status write_etdump(const Guard&, const std::string& path);
+
+ private:
+  Program() = default;
+  Status load_method(const std::string& name, const ProgressFn& progress);
+
+  // The order of destruction matters: methods before what their delegates and ExecuTorch's loader use.
+  std::shared_ptr<Context> context_;
+  std::unique_ptr<host::PteFile> file_;
+  std::unique_ptr<executorch::etdump::ETDumpGen> etdump_;
+  std::map<std::string, std::unique_ptr<host::LoadedMethod>> methods_;
+  std::vector<etggml_tensor> outputs_;
+  std::atomic<uint64_t> serial_{0};
+  std::mutex busy_;
+};
+
+/// See etggml_program_check. weights may be null.
+Result<Json> check_program(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights);
+
+/// See etggml_program_payloads.
+Status program_payloads(const std::string& pte, const std::function<void(const char* method, size_t index, const void* data, size_t size)>& fn);
+
+}  // namespace etggml::runtime

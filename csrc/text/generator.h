@@ -1,0 +1,62 @@
+// The token loop: sequence, positions and chunks on top of a loaded program, sampling without leaving the library.
+//
+// The sequence is the truth; the program's states are a cache of a prefix of it. `cached_` counts the tokens whose keys and
+// values are in the cache; whatever lies beyond is run before the next token is chosen. Forgetting tokens is therefore free
+// (attention never looks beyond a query's position, so stale entries are invisible until they are overwritten), a failed call
+// is undone by positions alone, and a sequence whose states somebody else has overwritten is run again rather than
+// continued wrongly. States other than KV caches (recurrent ones) cannot go back: such a program runs the sequence again
+// from their initial values.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/program.h"
+#include "text/sampler.h"
+#include "util/status.h"
+
+namespace etggml::text {
+
+class Generator {
+ public:
+  /// Options as etggml_generator_create. ETGGML_UNSUPPORTED when the method is no (input_ids int64 [1, n], positions int64
+  /// [n]) -> logits. `program` must outlive the generator.
+  static Result<std::unique_ptr<Generator>> create(runtime::Program& program, const char* options_json);
+
+  /// See etggml_generator_feed. After an error the sequence is what it was before.
+  Status feed(const int32_t* tokens, size_t n, const runtime::ProgressFn& progress);
+  Result<int32_t> next();
+  size_t position() const { return sequence_.size(); }
+  /// ETGGML_INVALID_ARGUMENT when n > position().
+  Status rewind(size_t n);
+  Status logits(const float** data, size_t* n_vocab);
+
+ private:
+  Generator(runtime::Program& program, const SamplerOptions& sampling) : program_(program), sampler_(sampling) {}
+
+  Status inspect();
+  Status check_room(size_t count) const;
+  /// Brings the cache up to the end of the sequence and makes its logits current.
+  Status catch_up(const runtime::Program::Guard& guard, const runtime::ProgressFn& progress);
+  Status run(const runtime::Program::Guard& guard, size_t first, size_t count);
+  Result<const float*> current_logits(const runtime::Program::Guard& guard);
+  bool only_kv_caches(const runtime::Program::Guard& guard) const;
+  /// The states hold the first n tokens at most; there are no logits.
+  void go_back(const runtime::Program::Guard& guard, size_t n);
+
+  runtime::Program& program_;
+  Sampler sampler_;
+  std::string method_ = "forward";
+  size_t max_chunk_ = 0;   ///< tokens a call
+  int64_t limit_ = 0;      ///< positions the caches hold; 0 = the program does not say
+  size_t n_vocab_ = 0;
+  std::vector<int32_t> sequence_;
+  size_t cached_ = 0;
+  bool have_logits_ = false;  ///< those of sequence_[cached_ - 1], in the program's output
+  uint64_t serial_ = 0;       ///< Program::serial() after our last call
+  std::vector<int64_t> ids_, positions_;  // scratch
+  std::vector<float> converted_;          // logits of methods that give F16 or BF16
+};
+
+}  // namespace etggml::text

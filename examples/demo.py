@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""`make demo`: exports the bundled GGUF, streams text from it, and says where everything is.
+
+python examples/demo.py [--prompt TEXT] [--gguf FILE] [--max-tokens N] [--temperature T] [--seed N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gguf", type=Path, default=ROOT / "assets" / "scripture-2.9m-q8_0.gguf")
+    parser.add_argument("--prompt", default="In the morning the king said to")
+    parser.add_argument("--max-tokens", type=int, default=160)
+    parser.add_argument("--max-seq-len", type=int, default=512)
+    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    pte = ROOT / "build" / "demo" / (options.gguf.stem + ".pte")
+    pte.parent.mkdir(parents=True, exist_ok=True)
+
+    started = time.monotonic()
+    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+
+    export_gguf_to_pte(options.gguf, pte, GGUFExportConfig(max_seq_len=options.max_seq_len))
+    print(f"exported {pte} ({pte.stat().st_size:,} bytes) in {time.monotonic() - started:.1f} s\n")
+
+    from executorch_ggml.gguf_module import GGUFModule
+
+    with GGUFModule(pte, options.gguf) as module:
+        module.print_info()
+        print(f"\n{options.prompt}", end="", flush=True)
+        generation = module.generate(
+            options.prompt,
+            max_tokens=options.max_tokens,
+            temperature=options.temperature,
+            top_p=0.95,
+            repeat_penalty=1.1,
+            seed=options.seed,
+        )
+        for piece in generation:
+            print(piece, end="", flush=True)
+        stats = generation.stats
+        print(f"\n\nprompt {stats.prompt_tokens} tokens at {stats.prompt_per_second:,.0f} tok/s, ", end="")
+        print(f"decode {stats.decode_tokens} tokens at {stats.decode_per_second:,.0f} tok/s on {module.info()['program']['threads']} thread(s)")
+    print(f"weights {options.gguf}\ngraph   {pte}\nagain:  {Path(sys.executable).parent / 'executorch-ggml'} run {pte} {options.gguf} -p 'And it happened that'")
+
+
+if __name__ == "__main__":
+    main()

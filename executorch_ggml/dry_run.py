@@ -1,0 +1,159 @@
+"""Asks every node's lowering whether it can be delegated, on metadata only, and keeps the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from .ir.builder import Builder, IrError, Unsupported, Value
+from .lowering import is_getitem, lower_node
+from .node_view import meta_of
+from .program_view import ProgramView
+
+
+@dataclass
+class StateUse:
+    """A mutable buffer that one delegate may own: its placeholder and every node that touches its memory."""
+
+    placeholder: Node
+    members: list[Node] = field(default_factory=list)
+
+
+@dataclass
+class Decisions:
+    """Result of a dry run.
+
+    Attributes:
+        reasons: per call node, why it is not delegated; empty text: it can be.
+        states: buffers that a delegate may own.
+        not_owned: buffers that stay with ExecuTorch.
+        stages: the partition of each delegated node, once cut.
+    """
+
+    reasons: dict[Node, str] = field(default_factory=dict)
+    states: dict[str, StateUse] = field(default_factory=dict)
+    not_owned: set[str] = field(default_factory=set)
+    getitems: list[Node] = field(default_factory=list)
+    stages: dict[Node, int] = field(default_factory=dict)
+
+    def is_supported(self, node: Node) -> bool:
+        """Whether a node can be delegated."""
+        return self.reasons.get(node) == ""
+
+
+def dry_run(
+    ep: ExportedProgram,
+    view: ProgramView,
+    only: Collection[Any] | None = None,
+    not_owned: Collection[str] = (),
+) -> Decisions:
+    """Decides about every call node (or those whose target is in ``only``).
+
+    Each node is lowered alone on a scratch builder whose leaves are its inputs, by the very function that the backend
+    runs later; weights are looked up but their data is not read.
+    """
+    out = Decisions(not_owned=set(not_owned))
+    aliases = _state_aliases(ep, view, out)
+    for node in ep.graph.nodes:
+        if node.op != "call_function" or (only is not None and node.target not in only):
+            continue
+        if is_getitem(node):
+            source = node.args[0]
+            out.reasons[node] = "" if out.reasons.get(source) == "" else "its source is not delegated"
+            out.getitems.append(node)
+            continue
+        out.reasons[node] = _try(node, view, aliases)
+    for name in list(out.states):
+        # A buffer changed or read outside the delegates belongs to ExecuTorch.
+        if not all(out.is_supported(m) for m in out.states[name].members) or not out.states[name].members:
+            if only is None:
+                return dry_run(ep, view, only, out.not_owned | {name} | _stuck(out))
+    return out
+
+
+def _stuck(out: Decisions) -> set[str]:
+    return {n for n, s in out.states.items() if not s.members or not all(out.is_supported(m) for m in s.members)}
+
+
+def _state_aliases(ep: ExportedProgram, view: ProgramView, out: Decisions) -> dict[Node, str]:
+    """Nodes that stand for the memory of a mutable buffer: its placeholder and the results of updates in place."""
+    aliases: dict[Node, str] = {}
+    if not view.mutated:
+        return aliases
+    by_name = {n.name: n for n in ep.graph.nodes}
+    for node in ep.graph.nodes:
+        name = view.name_of(node)
+        if name in view.mutated_buffers and name not in out.not_owned and _floating(node):
+            aliases[node] = name
+            out.states[name] = StateUse(node)
+    for node in ep.graph.nodes:
+        if node.op == "call_function" and _updates_first_argument(node) and node.args[0] in aliases:
+            aliases[node] = aliases[node.args[0]]
+    for result, name in view.mutated.items():
+        if name in out.states and result in by_name and by_name[result].op == "call_function":
+            out.states[name].members.append(by_name[result])
+    for node, name in aliases.items():
+        out.states[name].members.extend(u for u in node.users if u.op == "call_function")
+        if node.op == "call_function":
+            out.states[name].members.append(node)
+    for use in out.states.values():
+        use.members = list(dict.fromkeys(use.members))
+    return aliases
+
+
+def _updates_first_argument(node: Node) -> bool:
+    schema = getattr(getattr(node.target, "_op", node.target), "_schema", None)
+    return schema is not None and schema.name in ("aten::index_copy", "aten::index_put")
+
+
+def _floating(node: Node) -> bool:
+    val = node.meta.get("val")
+    return isinstance(val, torch.Tensor) and val.dtype.is_floating_point
+
+
+def _try(node: Node, view: ProgramView, aliases: dict[Node, str]) -> str:
+    """The reason against delegating one node, or an empty string."""
+    val = node.meta.get("val")
+    if not isinstance(val, (torch.Tensor, tuple, list)):
+        return "computes a size, not a tensor"
+    builder = Builder("dry run")
+    values: dict[Node, Any] = {}
+    try:
+        for source in node.all_input_nodes:
+            value = _leaf(builder, source, view, aliases)
+            if value is not None:
+                values[source] = value
+        lower_node(builder, node, values, view)
+    except Unsupported as e:
+        return str(e) or "not supported"
+    except IrError as e:
+        # A lowering that contradicts export is a bug of ours; refusing keeps the program right.
+        return f"internal: {e}"
+    return ""
+
+
+def _leaf(builder: Builder, source: Node, view: ProgramView, aliases: dict[Node, str]) -> Value | tuple[Value, ...] | None:
+    val = source.meta.get("val")
+    if isinstance(val, (tuple, list)):
+        return tuple(
+            builder.add_input(f"{source.name}.{i}", meta_of(v).shape, meta_of(v).dtype) for i, v in enumerate(val)
+        )
+    if not isinstance(val, torch.Tensor):
+        return None
+    if source in aliases:
+        name = aliases[source]
+        meta = meta_of(val)
+        placeholder = source
+        while placeholder.op != "placeholder":
+            placeholder = placeholder.args[0]  # type: ignore[assignment]
+        kind = view.state_kind(placeholder)
+        return builder.add_state(name, [int(d) for d in meta.shape], meta.dtype, kind)
+    if view.name_of(source) is not None and not view.is_mutated(source):
+        return view.weight(builder, source, hash_constants=False)
+    meta = meta_of(val)
+    return builder.add_input(source.name, meta.shape, meta.dtype)

@@ -1,0 +1,41 @@
+"""numpy meaning of the image operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .kernels import Array, Ne
+
+
+def _windows(x: Array, k: tuple[int, int], s: tuple[int, int], p: tuple[int, int], d: tuple[int, int], fill: float) -> Array:
+    """[..., H, W] -> [..., OH, OW, KH, KW] (height, width order)."""
+    lead = [(0, 0)] * (x.ndim - 2)
+    padded = np.pad(x, [*lead, (p[0], p[0]), (p[1], p[1])], constant_values=fill)
+    span = (d[0] * (k[0] - 1) + 1, d[1] * (k[1] - 1) + 1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, span, axis=(-2, -1))
+    return np.asarray(windows[..., :: s[0], :: s[1], :: d[0], :: d[1]])
+
+
+def im2col(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
+    kernel, x = src
+    if not op.is2d:
+        raise NotImplementedError("one-dimensional im2col")
+    size = (kernel.shape[2], kernel.shape[3])
+    w = _windows(x, size, (op.s1, op.s0), (op.p1, op.p0), (op.d1, op.d0), 0.0)
+    n, c, oh, ow, kh, kw = w.shape
+    return np.asarray(w.transpose(0, 2, 3, 1, 4, 5).reshape(n, oh, ow, c * kh * kw))
+
+
+def conv2d_dw(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
+    kernel, x = src
+    size = (kernel.shape[2], kernel.shape[3])
+    w = _windows(x, size, (op.s1, op.s0), (op.p1, op.p0), (op.d1, op.d0), 0.0)
+    return np.einsum("nchwkl,ckl->nchw", w, kernel[:, 0])
+
+
+def pool2d(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
+    fill = -np.inf if op.kind == 0 else 0.0
+    w = _windows(src[0], (op.k1, op.k0), (op.s1, op.s0), (op.p1, op.p0), (1, 1), fill)
+    return np.asarray(w.max(axis=(-2, -1)) if op.kind == 0 else w.mean(axis=(-2, -1)))

@@ -1,0 +1,43 @@
+"""Gated units."""
+
+from __future__ import annotations
+
+import torch
+
+from .. import custom_ops
+from ..ir.builder import GluKind
+from ..registry import Builder, Case, NodeView, Unsupported, Value, register
+
+_KINDS = {"silu": GluKind.SWIGLU, "gelu": GluKind.GEGLU_ERF, "relu": GluKind.REGLU}
+
+
+def _cases() -> list[Case]:
+    def unit(activation: str) -> object:
+        def run(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+            return custom_ops.glu(gate, up, activation)
+
+        return run
+
+    def halves(x: torch.Tensor) -> torch.Tensor:
+        gate, up = x.chunk(2, dim=-1)
+        return custom_ops.glu(gate, up, "silu")
+
+    def permuted(x: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        return custom_ops.glu(x.permute(2, 0, 1), up, "silu")
+
+    dynamic = ({1: ("t", 1, 9)}, {1: ("t", 1, 9)})
+    return [
+        *(Case(unit(a), [(1, 5, 6), (1, 5, 6)], dynamic=dynamic, name=a) for a in _KINDS),  # type: ignore[arg-type]
+        Case(halves, [(3, 5, 12)], name="halves_of_one_product"),
+        Case(permuted, [(3, 4, 5), (5, 3, 4)], name="permuted"),
+    ]
+
+
+@register(torch.ops.executorch_ggml.glu.default, cases=_cases)
+def glu(b: Builder, n: NodeView) -> Value:
+    """activation(gate) * up."""
+    n.require_float()
+    kind = _KINDS.get(n.text("activation"))
+    if kind is None:
+        raise Unsupported(f"activation {n.text('activation')!r}")
+    return b.glu(kind, n.tensor("gate"), n.tensor("up"))

@@ -1,0 +1,96 @@
+"""Writes into mutable buffers.
+
+The exported graph is functional: a write is an operator whose result is the whole new contents. Where the old
+contents belong to a state of the delegate, the rows are written in place; the builder copies whatever still needs the
+old contents before. Every other kind of update (`add_`, `mul_`, `copy_`) is an ordinary computation whose result is
+copied into the state at the end.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ..ir.dims import Dim, product, same, same_shape
+from ..registry import Arg, Builder, Case, NodeView, Unsupported, Value, register
+
+
+def _write_rows(b: Builder, state: Value, dim: int, index: Value, source: Value) -> Value:
+    """state with ``state[..., index[i], ...] = source[..., i, ...]`` along one dimension; source has full rank."""
+    if state.state < 0:
+        raise Unsupported("rows are written in place, into a mutable buffer that the delegate owns")
+    if state.rank == 0 or index.rank != 1:
+        raise Unsupported(f"an index of rank {index.rank} into a buffer of rank {state.rank}")
+    rows: Dim = index.shape[0]
+    lead, tail = product(state.shape[:dim]), product(state.shape[dim + 1 :])
+    expected = (*state.shape[:dim], rows, *state.shape[dim + 1 :])
+    if not same_shape(source.shape, expected):
+        source = b.expand(source, expected)
+    # Rows of one length, in as many groups as lie before the dimension: ggml shares the row numbers among groups.
+    if same(lead, 1):
+        target, values = (state.shape[dim], tail), (rows, tail)
+    else:
+        target, values = (lead, state.shape[dim], tail), (lead, rows, tail)
+    written = b.set_rows(b.reshape(state, target), b.reshape(b.f32(source), values), index)
+    return b.reshape(written, state.shape)
+
+
+class _Buffer(torch.nn.Module):
+    """A module with one state that is written and read in the ways of real models."""
+
+    def __init__(self, how: str, start: float) -> None:
+        super().__init__()
+        self.how = how
+        self.register_buffer("state", torch.full((2, 6, 4), start))
+
+    def forward(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        old = self.state * 2.0
+        if self.how == "index_copy":
+            self.state.index_copy_(1, index, x)
+        elif self.how == "index_put":
+            self.state[:, index] = x
+        elif self.how == "add":
+            self.state.add_(x.sum())
+        elif self.how == "copy":
+            self.state.copy_(self.state * 0.5 + x.mean())
+        return old + self.state
+
+
+def _cases() -> list[Case]:
+    index = Arg((3,), torch.int64, 0, 6)
+    return [
+        Case(_Buffer(how, start), [(2, 3, 4), index], name=f"{how}_{start:g}")
+        for how in ("index_copy", "index_put", "add", "copy")
+        for start in (0.0, 1.5)
+    ]
+
+
+@register(torch.ops.aten.index_copy.default, keep=True, cases=_cases)
+def index_copy(b: Builder, n: NodeView) -> Value:
+    """index_copy(self, dim, index [n], source): self's shape with n along dim."""
+    n.require_float()
+    state = n.tensor("self")
+    return _write_rows(b, state, n.integer("dim") % max(state.rank, 1), n.tensor("index"), n.tensor("source"))
+
+
+@register(torch.ops.aten.index_put.default)
+def index_put(b: Builder, n: NodeView) -> Value:
+    """index_put with one index vector, not accumulating: what ``buffer[:, index] = values`` becomes."""
+    n.require_float()
+    if n.flag("accumulate"):
+        raise Unsupported("accumulating into a buffer")
+    state = n.tensor("self")
+    indices = list(n.raw("indices"))
+    used = [dim for dim, index in enumerate(indices) if index is not None]
+    if len(used) != 1:
+        raise Unsupported("only one dimension can be indexed")
+    index = n.value_of(indices[used[0]])
+    if not index.dtype.is_integer:
+        raise Unsupported(f"a {index.dtype.name.lower()} index")
+    return _write_rows(b, state, used[0], index, n.tensor("values"))
+
+
+@register(torch.ops.aten.copy.default)
+def copy(b: Builder, n: NodeView) -> Value:
+    """copy(self, src): src in self's shape and type."""
+    n.require_float()
+    return b.expand(b.f32(n.tensor("src")), n.out.shape)

@@ -1,0 +1,126 @@
+"""Elementwise functions of one tensor that ggml computes as torch does."""
+
+from __future__ import annotations
+
+import torch
+
+from ..ir.builder import Builder, UnaryKind, Value
+from ..registry import Arg, Case, NodeView, Unsupported, register
+
+_aten = torch.ops.aten
+
+_SHAPES = [(7,), (3, 5), (2, 3, 4), (2, 3, 4, 5), (2, 1, 3, 2, 4)]
+
+
+def _cases(fn, low=-3.0, high=3.0, tolerance=1e-9):  # type: ignore[no-untyped-def]
+    cases = [Case(fn, [Arg(s, low=low, high=high)], tolerance=tolerance) for s in _SHAPES]
+    # A permuted operand, and a dynamic dimension.
+    cases.append(
+        Case(lambda x: fn(x.permute(1, 2, 0)), [Arg((2, 3, 4), low=low, high=high)], tolerance=tolerance, name="permuted")
+    )
+    cases.append(
+        Case(fn, [Arg((5, 3), low=low, high=high)], dynamic=[{0: ("n", 1, 9)}], tolerance=tolerance, name="dynamic")
+    )
+    return cases
+
+
+def _simple(target, kind, fn, keep=False, low=-3.0, high=3.0, tolerance=1e-9):  # type: ignore[no-untyped-def]
+    @register(target, keep=keep, cases=lambda: _cases(fn, low, high, tolerance))
+    def lower(b: Builder, n: NodeView) -> Value:
+        n.require_float()
+        return b.unary(kind, n.tensor("self"))
+
+
+_simple(_aten.abs.default, UnaryKind.ABS, torch.abs)
+_simple(_aten.neg.default, UnaryKind.NEG, torch.neg)
+_simple(_aten.exp.default, UnaryKind.EXP, torch.exp)
+_simple(_aten.log.default, UnaryKind.LOG, torch.log, low=0.05)
+_simple(_aten.sqrt.default, UnaryKind.SQRT, torch.sqrt, low=0.0)
+_simple(_aten.sin.default, UnaryKind.SIN, torch.sin)
+_simple(_aten.cos.default, UnaryKind.COS, torch.cos)
+_simple(_aten.tanh.default, UnaryKind.TANH, torch.tanh)
+_simple(_aten.sigmoid.default, UnaryKind.SIGMOID, torch.sigmoid)
+_simple(_aten.relu.default, UnaryKind.RELU, torch.relu)
+_simple(_aten.silu.default, UnaryKind.SILU, torch.nn.functional.silu, keep=True)
+_simple(_aten.hardswish.default, UnaryKind.HARD_SWISH, torch.nn.functional.hardswish, keep=True, low=-5, high=5)
+_simple(_aten.hardsigmoid.default, UnaryKind.HARD_SIGMOID, torch.nn.functional.hardsigmoid, keep=True, low=-5, high=5)
+_simple(_aten.floor.default, UnaryKind.FLOOR, torch.floor)
+_simple(_aten.ceil.default, UnaryKind.CEIL, torch.ceil)
+_simple(_aten.trunc.default, UnaryKind.TRUNC, torch.trunc)
+
+
+@register(_aten.rsqrt.default, cases=lambda: _cases(torch.rsqrt, low=0.05))
+def rsqrt(b: Builder, n: NodeView) -> Value:
+    """1 / sqrt(x)."""
+    n.require_float()
+    return b.reciprocal(b.unary(UnaryKind.SQRT, n.tensor("self")))
+
+
+@register(_aten.reciprocal.default, cases=lambda: _cases(torch.reciprocal, low=0.05))
+def reciprocal(b: Builder, n: NodeView) -> Value:
+    """1 / x."""
+    n.require_float()
+    return b.reciprocal(n.tensor("self"))
+
+
+@register(_aten.square.default, cases=lambda: _cases(torch.square))
+def square(b: Builder, n: NodeView) -> Value:
+    """x * x."""
+    n.require_float()
+    return b.unary(UnaryKind.SQR, n.tensor("self"))
+
+
+@register(
+    _aten.pow.Tensor_Scalar,
+    cases=lambda: [
+        *(Case(lambda x, e=e: torch.pow(x, e), [(3, 5)], name=f"{e}") for e in (2, 3, 4, 5, 7, 1, 0, 2.0)),
+        *(
+            Case(lambda x, e=e: torch.pow(x, e), [Arg((3, 5), low=0.1)], tolerance=1e-8, name=f"positive {e}")
+            for e in (-1, -2, 0.5, -0.5, 1.7, -2.5)
+        ),
+        Case(lambda x: torch.pow(x.transpose(0, 1), 3), [(3, 5)], name="transposed"),
+    ],
+)
+def pow_scalar(b: Builder, n: NodeView) -> Value:
+    """x ** e: products for whole exponents (right for negative x), exp(e log x) for others (NaN for x < 0, as torch)."""
+    n.require_float()
+    return power(b, n.tensor("self"), n.number("exponent"))
+
+
+def power(b: Builder, x: Value, exponent: float) -> Value:
+    """``x`` to a constant power."""
+    if exponent == 0.0:
+        return b.fill(1.0, x.shape)
+    if exponent < 0 and (exponent == int(exponent) or exponent == -0.5):
+        return b.reciprocal(power(b, x, -exponent))
+    if exponent == 0.5:
+        return b.unary(UnaryKind.SQRT, x)
+    if exponent != int(exponent):
+        return b.unary(UnaryKind.EXP, b.scale(b.unary(UnaryKind.LOG, x), exponent))
+    if exponent > 64:
+        raise Unsupported(f"power {exponent}")
+    whole = int(exponent)
+    result: Value | None = None
+    base = b.f32(x)
+    while True:
+        if whole & 1:
+            result = base if result is None else b.mul(result, base)
+        whole >>= 1
+        if not whole:
+            return result
+        base = b.unary(UnaryKind.SQR, base)
+
+
+@register(
+    _aten.pow.Scalar,
+    cases=lambda: [Case(lambda x: torch.pow(2.5, x), [(3, 5)], tolerance=1e-8)],
+)
+def scalar_pow(b: Builder, n: NodeView) -> Value:
+    """c ** x = exp(x log c) for positive c."""
+    import math
+
+    n.require_float()
+    base = n.number("self")
+    if base <= 0:
+        raise Unsupported("a power of a base that is not positive")
+    return b.unary(UnaryKind.EXP, b.scale(n.tensor("exponent"), math.log(base)))

@@ -1,0 +1,134 @@
+"""GgmlPartitioner: decides by dry run which nodes ggml executes, and cuts the graph around the others."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from executorch.exir.backend.compile_spec_schema import CompileSpec
+from executorch.exir.backend.partitioner import DelegationSpec, Partitioner, PartitionResult
+from executorch.exir.backend.utils import tag_constant_data
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from . import staging
+from .backend import GgmlBackend, encode_options
+from .dry_run import Decisions, dry_run
+from .program_view import ProgramView, WeightOptions
+from .registry import entries, lookup
+
+log = logging.getLogger(__name__)
+
+
+class GgmlPartitioner(Partitioner):
+    """Delegates to ggml whatever its registry can lower exactly; the rest stays with ExecuTorch.
+
+    Args:
+        weights: ``"embedded"`` stores parameters in the ``.pte``, ``"external"`` stores only their names (a GGUF file
+            supplies the data at load time), ``"auto"`` embeds those that have data and leaves parameters on the meta
+            device external.
+        expectations: facts that a GGUF's metadata must state for this graph (JSON-encodable scalars or lists).
+        weight_alternatives: per parameter name, the keys to look for in order (``{"output.weight":
+            ["output.weight", "token_embd.weight"]}``).
+        rewrites: run the pattern rewrites (RMSNorm, RoPE, attention ...) before decomposition.
+    """
+
+    def __init__(
+        self,
+        weights: str = "auto",
+        *,
+        expectations: Mapping[str, Any] | None = None,
+        weight_alternatives: Mapping[str, Sequence[str]] | None = None,
+        rewrites: bool = True,
+    ) -> None:
+        super().__init__()
+        self.options = WeightOptions(
+            mode=weights,
+            alternatives={k: list(v) for k, v in (weight_alternatives or {}).items()},
+            expectations={k: json.dumps(v) for k, v in (expectations or {}).items()},
+        )
+        self.rewrites = rewrites
+        self.delegation_spec = DelegationSpec(
+            GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))]
+        )
+        self.decisions: Decisions | None = None
+        """Why each node of the last program was taken or left."""
+
+    # ---------------------------------------------------------------- hooks of to_edge_transform_and_lower
+
+    def transform_for_pre_decomposition(self, exported_program: ExportedProgram) -> ExportedProgram:
+        """Rewrites the ATen program (RMSNorm, RoPE, attention, batch norm ...) before anything is decomposed."""
+        if not self.rewrites:
+            return exported_program
+        try:
+            from .passes import run_pre_decomposition
+        except ImportError:
+            return exported_program
+        result: ExportedProgram = run_pre_decomposition(exported_program)
+        return result
+
+    def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
+        """Operators registered ``keep=True`` of which every node in the program is supported."""
+        nodes = [n for n in ep.graph.nodes if n.op == "call_function"]
+        if any(getattr(n.target, "__name__", "") == "executorch_call_delegate" for n in nodes):
+            return [], None
+        present = {n.target for n in nodes}
+        keep = {e.target for e in entries() if e.keep and e.target in present}
+        if keep:
+            view = ProgramView(ep, self.options)
+            decisions = dry_run(ep, view, only=keep)
+            keep -= {n.target for n, reason in decisions.reasons.items() if reason and n.target in keep}
+        # Operators that do not occur may still come out of a decomposition of another one.
+        absent = {e.target for e in entries() if e.keep and e.target not in present and e.always_keep}
+        return [*keep, *absent], None
+
+    def partition(self, exported_program: ExportedProgram) -> PartitionResult:
+        """Tags the nodes of each partition; the graph itself is not changed."""
+        view = ProgramView(exported_program, self.options)
+        decisions = dry_run(exported_program, view)
+        stages: dict[Node, int] = {}
+        # A state is owned by a delegate only when everything that touches it is in that one delegate. Where the cut
+        # tears one apart, its writers go back to the host, which may move the cut: repeat until nothing changes.
+        while True:
+            stages = self._cut(exported_program, view, decisions)
+            torn = [b for b in decisions.states if not _together(decisions.states[b].members, stages)]
+            if not torn:
+                break
+            for name in torn:
+                log.debug("buffer %s stays with ExecuTorch: not all of its uses are in one delegate", name)
+            decisions = dry_run(exported_program, view, not_owned=decisions.not_owned | set(torn))
+        self.decisions = decisions
+        decisions.stages = stages
+        tags: dict[str, DelegationSpec] = {}
+        for node, stage in stages.items():
+            tag = f"ggml_{stage}"
+            node.meta["delegation_tag"] = tag
+            tags[tag] = self.delegation_spec
+        tag_constant_data(exported_program)
+        for state in decisions.states.values():
+            state.placeholder.meta["delegation_tag"] = f"ggml_{stages[state.members[0]]}"
+        return PartitionResult(tagged_exported_program=exported_program, partition_tags=tags)
+
+    def _cut(self, ep: ExportedProgram, view: ProgramView, decisions: Decisions) -> dict[Node, int]:
+        def constant(node: Node) -> bool:
+            return view.name_of(node) is not None and not view.is_mutated(node)
+
+        stages = staging.assign(ep.graph.nodes, decisions.is_supported, constant)
+        staging.merge_getitems(stages, decisions.getitems)
+        useful: set[int] = set()
+        for node, stage in stages.items():
+            entry = lookup(node.target)
+            if entry is not None and not entry.trivial:
+                useful.add(stage)
+        for node in [n for n, s in stages.items() if s not in useful]:
+            del stages[node]
+            decisions.reasons[node] = "only moves data between operators that are not delegated"
+        return stages
+
+
+def _together(members: Sequence[Node], stages: Mapping[Node, int]) -> bool:
+    found = {stages.get(n) for n in members}
+    return len(found) == 1 and None not in found

@@ -1,0 +1,65 @@
+"""Metadata without compiling, and the one place that states the version."""
+
+from __future__ import annotations
+
+import email.parser
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture
+def metadata(backend: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("metadata must not start a program")
+
+    monkeypatch.setattr(backend.subprocess, "Popen", forbidden)
+    monkeypatch.setattr(backend.subprocess, "run", forbidden)
+    return tmp_path / str(backend.prepare_metadata_for_build_wheel(str(tmp_path)))
+
+
+def test_dist_info(metadata: Path) -> None:
+    assert re.fullmatch(r"executorch_ggml-\d+\.\d+\.\d+\.dist-info", metadata.name)
+    files = {path.relative_to(metadata).as_posix() for path in metadata.rglob("*") if path.is_file()}
+    assert files == {"METADATA", "entry_points.txt", "licenses/LICENSE"}
+    assert "executorch-ggml = executorch_ggml.cli.main:main" in (metadata / "entry_points.txt").read_text()
+
+
+def test_metadata_fields(metadata: Path) -> None:
+    message = email.parser.Parser().parsestr((metadata / "METADATA").read_text(encoding="utf-8"))
+    assert message["Name"] == "executorch-ggml"
+    assert message["Requires-Python"] == ">=3.10"
+    assert message["License-Expression"]
+    assert "# executorch-ggml" in str(message.get_payload())
+    required = message.get_all("Requires-Dist") or []
+    always = [line for line in required if "extra ==" not in line]
+    assert any(line.startswith("executorch>=1.5,<1.6") for line in always)
+    # A process that runs a GGUF never imports torch, so installing must not bring it.
+    assert not any(re.match(r"torch\b", line) for line in always)
+    assert any(re.match(r"torch\b.*extra == 'export'", line) for line in required)
+    assert set(message.get_all("Provides-Extra") or []) >= {"export", "test", "dev"}
+
+
+def test_metadata_parses_as_pip_parses_it(metadata: Path) -> None:
+    packaging = pytest.importorskip("packaging.metadata")
+    parsed = packaging.Metadata.from_email((metadata / "METADATA").read_bytes(), validate=True)
+    assert str(parsed.version) == metadata.name.removesuffix(".dist-info").split("-")[1]
+
+
+def test_markers_of_extras_are_combined(backend: ModuleType, tree: Path) -> None:
+    project = tree / "pyproject.toml"
+    old = "[project.optional-dependencies]\n"
+    project.write_text(project.read_text().replace(old, old + "odd = [\"x>=1; python_version < '3.12'\"]\n"))
+    text = backend._metadata("cpu")[2]["METADATA"].decode()
+    assert "Requires-Dist: x>=1 ; (python_version < '3.12') and extra == 'odd'\n" in text
+
+
+def test_cmake_reads_the_version_from_pyproject() -> None:
+    text = (ROOT / "CMakeLists.txt").read_text()
+    assert 'project(executorch_ggml VERSION "${version}"' in text
+    version = re.search(r'^version = "(\d+\.\d+\.\d+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert version[1] not in text

@@ -1,0 +1,165 @@
+"""Fixtures shared by all tests. Everything is made on first use, once a session: collecting tests imports no torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # for `benchmarks`, which is not part of the package
+    sys.path.insert(0, str(ROOT))
+
+Array = npt.NDArray[np.float32]
+
+
+def lower_to_file(module: Any, inputs: tuple[Any, ...], path: Path, *, dynamic: Any = None, weights: str = "auto") -> Path:
+    """torch.export -> GgmlPartitioner -> `.pte`."""
+    import torch
+    from executorch.exir import to_edge_transform_and_lower
+
+    from executorch_ggml import GgmlPartitioner
+
+    exported = torch.export.export(module.eval(), inputs, dynamic_shapes=dynamic)
+    edge = to_edge_transform_and_lower(exported, partitioner=[GgmlPartitioner(weights=weights)])
+    path.write_bytes(edge.to_executorch().buffer)
+    return path
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """fc2(relu(fc1(x))): x float32 [1..16, 8] -> [1..16, 4]."""
+
+    pte: Path
+    """with its weights"""
+    bare_pte: Path
+    """without: it wants the GGUF"""
+    gguf: Path
+    weights: dict[str, Array]
+
+    def reference(self, x: Array) -> Array:
+        w = {name: value.astype(np.float64) for name, value in self.weights.items()}
+        hidden = np.maximum(x @ w["fc1.weight"].T + w["fc1.bias"], 0)
+        return (hidden @ w["fc2.weight"].T + w["fc2.bias"]).astype(np.float32)
+
+
+def write_mlp_gguf(path: Path, weights: dict[str, Array]) -> Path:
+    import gguf
+
+    writer = gguf.GGUFWriter(path, "test-mlp")
+    for name, value in weights.items():
+        writer.add_tensor(name, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def mlp(tmp_path_factory: pytest.TempPathFactory) -> Mlp:
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.fc2 = nn.Linear(8, 32), nn.Linear(32, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc2(torch.relu(self.fc1(x)))
+
+    folder = tmp_path_factory.mktemp("mlp")
+    torch.manual_seed(0)
+    net, x, dynamic = Net(), torch.randn(3, 8), {"x": {0: torch.export.Dim("batch", min=1, max=16)}}
+    weights = {name: value.detach().numpy().copy() for name, value in net.state_dict().items()}
+    return Mlp(
+        pte=lower_to_file(net, (x,), folder / "mlp.pte", dynamic=dynamic),
+        bare_pte=lower_to_file(net, (x,), folder / "bare.pte", dynamic=dynamic, weights="external"),
+        gguf=write_mlp_gguf(folder / "mlp.gguf", weights),
+        weights=weights,
+    )
+
+
+@pytest.fixture(scope="session")
+def slow_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """x float32 [512, 1024] -> the same shape, in some tenths of a second of one thread: 16 dependent products."""
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(1024, 1024, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for _ in range(16):
+                x = torch.relu(self.fc(x))
+            return x
+
+    torch.manual_seed(0)
+    return lower_to_file(Net(), (torch.randn(512, 1024),), tmp_path_factory.mktemp("slow") / "slow.pte")
+
+
+@pytest.fixture(scope="session")
+def counter_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """x float32 [4] -> the sum of all x since the last reset: a program with a state."""
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        total: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("total", torch.zeros(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.total.add_(x)
+            return self.total * 1.0
+
+    return lower_to_file(Net(), (torch.ones(4),), tmp_path_factory.mktemp("counter") / "counter.pte")
+
+
+@dataclass(frozen=True)
+class TinyLlm:
+    """A qwen3 of a few thousand weights: (input_ids int64 [1, T], cache_pos int64 [T]) -> logits [1, 1, vocab]."""
+
+    pte: Path
+    gguf: Path
+    max_seq_len: int
+    vocab: int
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> TinyLlm:
+    from benchmarks.make_gguf import write_gguf
+    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+    from executorch_ggml.models.header import read_header
+
+    folder = tmp_path_factory.mktemp("tiny_llm")
+    gguf = write_gguf(folder / "tiny.gguf", arch="qwen3", type="f32")[0]
+    pte = folder / "tiny.pte"
+    export_gguf_to_pte(gguf, pte, GGUFExportConfig(max_seq_len=32))
+    return TinyLlm(pte, gguf, 32, vocab=read_header(gguf).tensors["token_embd.weight"].shape[0])
+
+
+@pytest.fixture
+def run_python() -> Callable[[str], str]:
+    """Runs code in a fresh interpreter; returns its stdout, fails on any other end than exit 0."""
+    import subprocess
+
+    def run(code: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
+        )
+        assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run

@@ -1,0 +1,149 @@
+"""Exporting a GGUF: one delegate, every tensor named, nothing of the weights in the file. No native code."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("executorch")
+
+import pte_contents as pte_reader
+
+from benchmarks.gguf_presets import TINY
+from executorch_ggml.errors import FileError, InvalidArgumentError, UnsupportedError
+from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+from executorch_ggml.models import read_header
+
+
+@pytest.mark.parametrize("arch", sorted(TINY))
+def test_one_delegate_with_every_tensor(make_gguf: Any, tmp_path: Path, arch: str) -> None:
+    gguf = make_gguf(arch, type="q8_0")
+    result = export_gguf_to_pte(gguf, tmp_path / "m.pte", GGUFExportConfig(max_seq_len=64))
+    pte = pte_reader.read(tmp_path / "m.pte")
+    assert pte.delegates == 1
+    assert set(pte.others) <= {"aten::sym_size"}  # read by the runtime itself
+    tensors = set(read_header(gguf).tensors)
+    assert pte.keys | {"token_embd.weight"} == tensors | {"output.weight"}
+    assert result.bytes == (tmp_path / "m.pte").stat().st_size
+    # One attention a layer, over a cache of its own.
+    assert pte.count("FlashAttn") == result.config.layers
+    states = {s.name.decode(): s for s in pte.graph.states}
+    assert states.keys() == {f"blk.{i}.{kv}_cache" for i in range(result.config.layers) for kv in "kv"}
+    assert json.loads(pte.expectations["general.architecture"]) == read_header(gguf)["general.architecture"]
+
+
+def test_head_is_tied_or_not(make_gguf: Any, tmp_path: Path) -> None:
+    """One graph serves both: the head's key has the embedding as its alternative."""
+    files = [make_gguf("qwen3", tied=tied) for tied in (True, False)]
+    config = GGUFExportConfig(max_seq_len=64)
+    written = []
+    for index, gguf in enumerate(files):
+        export_gguf_to_pte(gguf, tmp_path / f"{index}.pte", config)
+        written.append((tmp_path / f"{index}.pte").read_bytes())
+    assert written[0] == written[1]
+    pte = pte_reader.read(tmp_path / "0.pte")
+    heads = [p for s in pte.graph.weights for p in s.parts if p.keys[0] == b"output.weight"]
+    assert [p.keys for p in heads] == [[b"output.weight", b"token_embd.weight"]]
+
+
+def test_same_bytes_whatever_the_quantisation(make_gguf: Any, tmp_path: Path) -> None:
+    config = GGUFExportConfig(max_seq_len=64)
+    written = set()
+    for kind in ("f32", "f16", "bf16", "q8_0", "q4_0", "q5_1"):
+        export_gguf_to_pte(make_gguf("qwen3", type=kind), tmp_path / "m.pte", config)
+        written.add((tmp_path / "m.pte").read_bytes())
+    assert len(written) == 1
+
+
+def test_same_bytes_in_another_process(make_gguf: Any, tmp_path: Path) -> None:
+    """Nothing of the process (hash seeds, object ids, paths) enters the file."""
+    gguf = make_gguf("gemma3")
+    code = (
+        "import sys; from executorch_ggml.export_gguf import *;"
+        "export_gguf_to_pte(sys.argv[1], sys.argv[2], GGUFExportConfig(max_seq_len=64))"
+    )
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", code, str(gguf), str(tmp_path / f"{seed}.pte")]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True)
+    assert (tmp_path / "1.pte").read_bytes() == (tmp_path / "2.pte").read_bytes()
+
+
+def test_what_hosts_ask(make_gguf: Any, tmp_path: Path) -> None:
+    """The constant methods that ExecuTorch's text runners read."""
+    export_gguf_to_pte(make_gguf("qwen3"), tmp_path / "m.pte", GGUFExportConfig(max_seq_len=48))
+    values = {name: v.int_val if hasattr(v, "int_val") else v.bool_val
+              for name, v in pte_reader.read(tmp_path / "m.pte").constants.items()}  # fmt: skip
+    assert values == {
+        "get_max_seq_len": 48, "get_max_context_len": 48, "get_vocab_size": 512, "get_n_layers": 2,
+        "use_kv_cache": True, "use_sdpa_with_kv_cache": False, "enable_dynamic_shape": True,
+    }  # fmt: skip
+
+
+def test_static_graph_takes_one_token(make_gguf: Any, tmp_path: Path) -> None:
+    config = GGUFExportConfig(max_seq_len=64, preserve_dynamic_shapes=False)
+    export_gguf_to_pte(make_gguf("qwen3"), tmp_path / "m.pte", config)
+    pte = pte_reader.read(tmp_path / "m.pte")
+    assert [list(i.dims) for i in pte.graph.inputs] == [[1, 1], [1]]
+    assert pte.constants["enable_dynamic_shape"].bool_val is False
+
+
+def test_logits_of_the_last_position_or_of_all(make_gguf: Any, tmp_path: Path) -> None:
+    shapes = []
+    for full in (False, True):
+        config = GGUFExportConfig(max_seq_len=64, full_logits=full)
+        export_gguf_to_pte(make_gguf("qwen3"), tmp_path / "m.pte", config)
+        shapes.append([int(d) for d in pte_reader.read(tmp_path / "m.pte").graph.outputs[0].dims])
+    assert shapes[0] == [1, 1, 512]
+    assert shapes[1][1] < 0  # an expression
+    assert shapes[1][::2] == [1, 512]
+
+
+def test_one_position(make_gguf: Any, tmp_path: Path) -> None:
+    export_gguf_to_pte(make_gguf("qwen3"), tmp_path / "m.pte", GGUFExportConfig(max_seq_len=1))
+    assert [list(i.dims) for i in pte_reader.read(tmp_path / "m.pte").graph.inputs] == [[1, 1], [1]]
+
+
+def test_refusals(make_gguf: Any, tmp_path: Path) -> None:
+    for bad in (0, -1, 2.5, True):
+        with pytest.raises(InvalidArgumentError, match="max_seq_len"):
+            GGUFExportConfig(max_seq_len=bad)  # type: ignore[arg-type]
+    with pytest.raises(FileError, match="nowhere"):
+        export_gguf_to_pte(tmp_path / "nowhere.gguf", tmp_path / "m.pte")
+    strict = GGUFExportConfig(max_seq_len=64, enable_quantization=False)
+    with pytest.raises(UnsupportedError, match="15 of 24 tensors are quantised"):
+        export_gguf_to_pte(make_gguf("qwen3", type="q8_0"), tmp_path / "m.pte", strict)
+    assert not list(tmp_path.iterdir())
+    export_gguf_to_pte(make_gguf("qwen3", type="f16"), tmp_path / "m.pte", strict)
+
+
+@pytest.mark.slow
+def test_real_size(tmp_path: Path) -> None:
+    """Qwen3-0.6B from its header alone: under 300 kB, 60 s and 1.5 GB. The data need not even exist."""
+    from benchmarks.gguf_file import GgufFile
+    from benchmarks.gguf_layouts import LAYOUTS, STRING, Kv
+    from benchmarks.gguf_presets import PRESETS
+
+    name, shape = PRESETS["qwen3-0.6b"]
+    layout = LAYOUTS[name](shape)
+    kvs = [Kv("general.architecture", STRING, layout.architecture), *layout.metadata]
+    GgufFile(tmp_path / "m.gguf", kvs, [(t.name, t.shape, 8, 0) for t in layout.tensors]).close()
+    code = (
+        "import sys; from executorch_ggml.export_gguf import *;"
+        "export_gguf_to_pte(sys.argv[1], sys.argv[2], GGUFExportConfig(max_seq_len=2048))"
+    )
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, time.monotonic()
+    command = [sys.executable, "-c", code, str(tmp_path / "m.gguf"), str(tmp_path / "m.pte")]
+    subprocess.run(command, check=True, capture_output=True)
+    peak = max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024
+    assert (tmp_path / "m.pte").stat().st_size < 300_000
+    assert time.monotonic() - start < 60
+    assert peak < 1.5e9

@@ -1,0 +1,214 @@
+"""The native library against eager torch on the dequantised weights: every architecture, type and way to split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("executorch")
+
+from benchmarks.gguf_presets import TINY  # noqa: E402
+from executorch_ggml import _load  # noqa: E402
+from executorch_ggml.errors import BindError, LibraryError, ShapeError, ValueRangeError  # noqa: E402
+from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte  # noqa: E402
+from executorch_ggml.gguf_module import GGUFModule  # noqa: E402
+from executorch_ggml.models import build_decoder, load_dequantized, read_header  # noqa: E402
+
+try:
+    _load.library()
+except LibraryError as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+MAX = 96
+# ggml's CPU backend looks GELU up in a table of F16 values, so Gemma's bound is that of F16 activations.
+F32_BOUND = {"gemma3": 1e-7}
+
+
+def nmse(got: Any, want: Any) -> float:
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    return float(((got - want) ** 2).sum() / (want**2).sum())
+
+
+def prompt(length: int) -> np.ndarray:
+    """Token ids with small ones first: ids below the cache length are as good as others."""
+    rest = np.random.default_rng(7).integers(0, 512, max(0, length - 5))
+    return np.concatenate((np.arange(1, 6), rest))[:length].astype(np.int64)[None]
+
+
+@pytest.fixture(scope="module")
+def exported(make_gguf: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """exported("qwen3", full_logits=True) -> path of the `.pte`; made from the F32 file, once."""
+    folder, made = tmp_path_factory.mktemp("pte"), {}
+
+    def export(arch: str, *, full_logits: bool = False, **fields: Any) -> Path:
+        key = repr((arch, full_logits, sorted(fields.items())))
+        if key not in made:
+            made[key] = folder / f"{len(made)}.pte"
+            config = GGUFExportConfig(max_seq_len=MAX, full_logits=full_logits)
+            export_gguf_to_pte(make_gguf(arch, **fields), made[key], config)
+        return made[key]
+
+    return export
+
+
+@pytest.fixture(scope="module")
+def eager() -> Any:
+    """eager(path) -> function (ids [1, T]) -> logits [T, vocab] of the dequantised weights, cached."""
+    models: dict[Path, Any] = {}
+
+    def make(path: Path) -> Any:
+        if path not in models:
+            header = read_header(path)
+            models[path] = load_dequantized(build_decoder(header, MAX, full_logits=True), header)
+        model = models[path]
+
+        def run(ids: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                model.reset()
+                return model(torch.from_numpy(ids), torch.arange(ids.shape[1]))[0].numpy()
+
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize("arch", sorted(TINY))
+def test_lengths_and_splits(exported: Any, make_gguf: Any, eager: Any, arch: str) -> None:
+    gguf = make_gguf(arch)
+    ids = prompt(MAX - 1)
+    want = eager(gguf)(ids)
+    bound = F32_BOUND.get(arch, 1e-9)
+    with GGUFModule(exported(arch), gguf, cache_type="f32", threads=1) as module:
+        for length in (1, 7, 64, MAX - 1):
+            module.reset()
+            (logits,) = module.forward(ids[:, :length], np.arange(length))
+            assert logits.shape == (1, 1, 512)
+            assert logits.dtype == np.float32
+            assert nmse(logits[0, 0], want[length - 1]) <= bound, length
+        module.reset()
+        module.forward(ids[:, :40], np.arange(40))
+        (logits,) = module.forward(ids[:, 40:64], np.arange(40, 64))
+        assert nmse(logits[0, 0], want[63]) <= bound
+        # Going back overwrites: positions 10..63 are still those of the same tokens.
+        (logits,) = module.forward(ids[:, 10:20], np.arange(10, 20))
+        assert nmse(logits[0, 0], want[19]) <= bound
+
+
+@pytest.mark.parametrize("arch", sorted(TINY))
+def test_greedy_tokens_are_eagers(exported: Any, make_gguf: Any, arch: str) -> None:
+    gguf = make_gguf(arch)
+    model = load_dequantized(build_decoder(header := read_header(gguf), MAX), header)
+    ids = prompt(5)
+    tokens: list[list[int]] = [[], []]
+    with torch.no_grad(), GGUFModule(exported(arch), gguf, cache_type="f32", threads=1) as module:
+        chunk, start = ids, 0
+        for _ in range(64):
+            positions = np.arange(start, start + chunk.shape[1])
+            (got,) = module.forward(chunk, positions)
+            want = model(torch.from_numpy(chunk), torch.from_numpy(positions))
+            tokens[0].append(int(got[0, -1].argmax()))
+            tokens[1].append(int(want[0, -1].argmax()))
+            start, chunk = start + chunk.shape[1], np.array([[tokens[1][-1]]])
+    assert tokens[0] == tokens[1]
+    assert len(set(tokens[1])) > 8, "the model repeats itself, so this proves little"
+
+
+@pytest.mark.parametrize("arch", sorted(TINY))
+def test_f16_cache_and_q8_0(exported: Any, make_gguf: Any, eager: Any, arch: str) -> None:
+    ids, positions = prompt(64), np.arange(64)
+    for kind, bound in (("f32", 1e-5), ("q8_0", 1e-3)):
+        gguf = make_gguf(arch, type=kind)
+        with GGUFModule(exported(arch), gguf, threads=1) as module:
+            (logits,) = module.forward(ids, positions)
+        assert nmse(logits[0, 0], eager(gguf)(ids)[63]) <= bound, kind
+
+
+# Quantised weights are multiplied by activations that ggml quantises too (to 8 bits): the bound is theirs.
+TYPES = {
+    "f32": 1e-9, "f16": 1e-6, "bf16": 1e-4, "q8_0": 1e-3, "q4_0": 1e-3, "q4_1": 1e-3, "q5_0": 1e-3, "q5_1": 1e-3,
+    "q2_k": 1e-3, "q3_k": 1e-3, "q4_k": 1e-3, "q5_k": 1e-3, "q6_k": 1e-3, "iq4_xs": 1e-3, "iq4_nl": 1e-3,
+    "iq3_s": 1e-3, "iq3_xxs": 1e-3, "iq2_s": 1e-3, "iq2_xs": 1e-3, "iq2_xxs": 1e-3, "iq1_s": 1e-3, "iq1_m": 1e-3,
+    "tq1_0": 1e-3, "tq2_0": 1e-3, "q4_k_m": 1e-3, "q5_k_m": 1e-3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_one_pte_for_every_type(exported: Any, make_gguf: Any, eager: Any, kind: str) -> None:
+    gguf = make_gguf("qwen3", type=kind)
+    ids = prompt(32)
+    with GGUFModule(exported("qwen3"), gguf, cache_type="f32", threads=1) as module:
+        assert module.check().ok
+        (logits,) = module.forward(ids, np.arange(32))
+    assert nmse(logits[0, 0], eager(gguf)(ids)[31]) <= TYPES[kind]
+
+
+def test_full_logits(exported: Any, make_gguf: Any, eager: Any) -> None:
+    gguf, ids = make_gguf("qwen3"), prompt(20)
+    with GGUFModule(exported("qwen3", full_logits=True), gguf, cache_type="f32", threads=1) as module:
+        (logits,) = module.forward(ids, np.arange(20))
+    assert logits.shape == (1, 20, 512)
+    assert nmse(logits[0], eager(gguf)(ids)) <= 1e-9
+
+
+def test_split_file(exported: Any, make_gguf: Any, eager: Any) -> None:
+    ids = prompt(8)
+    shards = make_gguf("qwen3", split_tensors=7)
+    with GGUFModule(exported("qwen3"), shards, cache_type="f32", threads=1) as module:
+        (logits,) = module.forward(ids, np.arange(8))
+    assert nmse(logits[0, 0], eager(make_gguf("qwen3"))(ids)[7]) <= 1e-9
+
+
+@pytest.mark.parametrize("cache_type", ["f32", "f16", "bf16", "q8_0"])
+def test_cache_types(exported: Any, make_gguf: Any, eager: Any, cache_type: str) -> None:
+    gguf, ids = make_gguf("llama"), prompt(50)
+    with GGUFModule(exported("llama"), gguf, cache_type=cache_type, threads=1) as module:
+        (logits,) = module.forward(ids, np.arange(50))
+    bound = {"f32": 1e-9, "f16": 1e-5, "bf16": 1e-3, "q8_0": 1e-2}[cache_type]
+    assert nmse(logits[0, 0], eager(gguf)(ids)[49]) <= bound
+
+
+def test_the_snippet(make_gguf: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's lines as they stand: torch in, torch out."""
+    gguf, pte = make_gguf("qwen3", type="q8_0"), tmp_path / "qwen3.pte"
+    export_gguf_to_pte(
+        gguf, pte, GGUFExportConfig(max_seq_len=128, preserve_dynamic_shapes=True, enable_quantization=True)
+    )
+    module = GGUFModule(pte, gguf)
+    module.print_info()
+    assert "KV cache" in capsys.readouterr().out
+    logits = module.forward(torch.tensor([[1, 2, 3, 4, 5]]), torch.arange(5))
+    next_token = logits[0][:, -1, :].argmax(dim=-1).item()
+    logits = module.forward(torch.tensor([[next_token]]), torch.tensor([5]))
+    assert isinstance(logits[0], torch.Tensor)
+    model = load_dequantized(build_decoder(header := read_header(gguf), 128), header)
+    with torch.no_grad():
+        want = model(torch.tensor([[1, 2, 3, 4, 5, next_token]]), torch.arange(6))
+    assert nmse(logits[0], want) <= 1e-3
+    module.close()
+
+
+def test_refusals(exported: Any, make_gguf: Any) -> None:
+    gguf = make_gguf("qwen3")
+    with GGUFModule(exported("qwen3"), gguf, threads=1) as module:
+        assert module.max_seq_len == MAX
+        with pytest.raises(ValueRangeError):
+            module.forward([[512]], [0])
+        with pytest.raises(ValueRangeError):
+            module.forward([[-1]], [0])
+        with pytest.raises(ValueRangeError):
+            module.forward([[1]], [MAX])
+        with pytest.raises(ShapeError):
+            module.forward(np.ones((1, MAX + 1), np.int64), np.arange(MAX + 1))
+        with pytest.raises(ShapeError):
+            module.forward([[1, 2]], [0])
+        assert np.isfinite(module.forward([[1]], [0])[0]).all()
+    with pytest.raises(BindError, match="qwen2"):
+        GGUFModule(exported("qwen3"), make_gguf("qwen2"))
+    with pytest.raises(BindError, match=r"rope\.freq_base"):
+        GGUFModule(exported("qwen3"), make_gguf("qwen3", theta=5e5))
+    with pytest.raises(BindError, match="ffn"):
+        GGUFModule(exported("qwen3"), make_gguf("qwen3", ff=768))
