@@ -35,7 +35,8 @@ setup: .venv/.stamp
 	cmake --version 2>/dev/null | grep -qE 'version (3\.(2[5-9]|[3-9][0-9])|[4-9])' || $$pip install 'cmake>=3.25'
 	ninja --version >/dev/null 2>&1 || $$pip install ninja
 	# Without isolation the tools that built build/dev stay where they are, so that it can be rebuilt.
-	$$pip install --no-build-isolation "$(TORCH)" "tomli>=2; python_version < '3.11'" -C build-dir=build/dev -e ".[test]"
+	$$pip install "$(TORCH)" "tomli>=2; python_version < '3.11'"
+	$$pip install --no-build-isolation -C build-dir=build/dev -C cmake.define.EXECUTORCH_GGML_TESTS=ON "$(TORCH)" -e ".[test]"
 	touch $@
 
 # Native code after an edit; a second or two when nothing has changed.

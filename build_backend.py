@@ -152,14 +152,14 @@ def _run(command: list[str], log: Path, environment: dict[str, str]) -> None:
         raise BuildError(f"{command[0]} failed ({code}). Its last lines:\n{tail}\nThe whole log: {log}") from None
 
 
-def _compile(settings: dict[str, Any], prefix: Path, strip: bool, extra: dict[str, str]) -> None:
+def _compile(settings: dict[str, Any], prefix: Path, strip: bool) -> None:
     """Configures, builds and installs the native part into `prefix`, the package directory."""
     variant = _toml(ROOT / "wheels" / f"{settings['variant']}.toml")
     here = f"{sys.platform}-{platform.machine()}"
     if here not in variant["platforms"]:
         raise BuildError(f"variant {settings['variant']} is for {', '.join(variant['platforms'])}; this is {here}")
     defines = {**variant["cmake"], "EXECUTORCH_GGML_PORTABLE": "ON" if settings["cpu"] == "portable" else "OFF"}
-    defines |= extra | settings["defines"]
+    defines |= settings["defines"]
     key = hashlib.sha256(repr(sorted(defines.items())).encode()).hexdigest()[:8]
     build = Path(settings["build-dir"] or f"build/wheel-{settings['variant']}-{settings['cpu']}-{key}")
     build = (ROOT / build).resolve()  # a relative directory is below the source tree, wherever pip was called
@@ -351,7 +351,7 @@ def build_wheel(
     name, version, information = _metadata(settings["variant"])
     with tempfile.TemporaryDirectory() as scratch:
         prefix = Path(scratch) / PACKAGE
-        _compile(settings, prefix, strip=True, extra={})
+        _compile(settings, prefix, strip=True)
         tag = _tag(prefix, settings["cpu"] == "portable")
         files = _package_sources()
         for path in sorted(prefix.rglob("*")):
@@ -369,7 +369,7 @@ def build_editable(
     """Builds into the source tree (git ignores it) and makes a wheel that only points there."""
     settings = _settings(config_settings, "native")
     name, version, information = _metadata(settings["variant"])
-    _compile(settings, ROOT / PACKAGE, strip=False, extra={"EXECUTORCH_GGML_TESTS": "ON"})
+    _compile(settings, ROOT / PACKAGE, strip=False)
     information["WHEEL"] = _wheel_file("py3-none-any", pure=True)  # the .pth is; the libraries are not in it
     files = {f"{name}-{version}.dist-info/{path}": (content, False) for path, content in information.items()}
     files[f"__editable__.{name}.pth"] = (f"{ROOT}\n".encode(), False)

@@ -8,6 +8,9 @@ foreach(tool IN LISTS tools)
   target_link_libraries(${name} PRIVATE executorch_ggml)
   target_compile_options(${name} PRIVATE -Wall -Wextra ${EXECUTORCH_GGML_SANITIZE_FLAGS})
   target_link_options(${name} PRIVATE ${EXECUTORCH_GGML_SANITIZE_FLAGS})
+  if(NOT APPLE)   # the linker wants to see what the library itself needs, without any of it going into the tool
+    target_link_options(${name} PRIVATE "-Wl,-rpath-link,${EXECUTORCH_GGML_EXECUTORCH_LIB}")
+  endif()
   # lib/ lies beside bin/; libexecutorch is found by the library's own RUNPATH.
   set_target_properties(${name} PROPERTIES INSTALL_RPATH "${EXECUTORCH_GGML_ORIGIN}/../lib")
   list(APPEND EXECUTORCH_GGML_TOOL_TARGETS ${name})

@@ -159,6 +159,8 @@ PROTOTYPES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("etggml_program_cancel", None, (_handle,)),
     # etggml_status etggml_program_stats(etggml_program *program, char **json)
     ("etggml_program_stats", _status, (_handle, _json_out)),
+    # etggml_status etggml_program_etdump(etggml_program *program, const char *path)
+    ("etggml_program_etdump", _status, (_handle, c_char_p)),
     # etggml_status etggml_generator_create(etggml_program *program, const char *options_json, etggml_generator **out)
     ("etggml_generator_create", _status, (_handle, c_char_p, POINTER(_handle))),
     # void etggml_generator_free(etggml_generator *generator)

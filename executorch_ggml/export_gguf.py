@@ -121,7 +121,7 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Mo
         length = Dim("tokens", min=1, max=config.max_seq_len)
         shapes = ({1: length}, {0: length})
     partitioner = GgmlPartitioner(
-        weights="external",
+        weights="auto",  # on the meta device, so external; constants of the graph stay in it
         expectations=model.config.metadata,
         weight_alternatives=TIED_HEAD,
     )

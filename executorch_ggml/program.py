@@ -43,7 +43,8 @@ class Program:
     cache_type: ggml type of KV caches ("f32", "f16", "q8_0", ...; default "f16").
     methods: names to prepare now instead of on their first call. data_path: a `.ptd` with weights.
     max_plans: how many prepared graphs are kept (one per binding of the dynamic dimensions).
-    profile: collect times per operation for stats(). etdump: record ExecuTorch's event trace.
+    profile: collect times per operation for stats(). etdump: record ExecuTorch's events for
+        write_etdump().
     progress: called with a fraction while loading; returning False cancels (CancelledError), and what it raises is
         raised here.
 
@@ -149,6 +150,14 @@ class Program:
     def stats(self) -> dict[str, Any]:
         """Times per phase, times per operation (with profile=True or GGML_PROFILE=1), plan cache hits."""
         return cast("dict[str, Any]", self._json("etggml_program_stats"))
+
+    def write_etdump(self, path: str | os.PathLike[str]) -> None:
+        """Writes the events recorded since loading (with etdump=True) for ExecuTorch's Inspector, and starts anew."""
+        handle = self._enter()
+        try:
+            _load.check(_load.library().etggml_program_etdump(handle.pointer, _load.path_bytes(path)))
+        finally:
+            self._lock.release()
 
     def _json(self, function: str) -> Any:
         handle = self._enter()

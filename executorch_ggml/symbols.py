@@ -13,13 +13,17 @@ from .ir.serialize import rewrite
 
 
 def bounds(symbol: Any, ranges: Mapping[Any, Any]) -> tuple[int, int]:
-    """Inclusive bounds of a symbol from export's range constraints; unbounded sides are 0 and INT64_MAX."""
+    """Inclusive bounds of a symbol from export's range constraints; unbounded sides are 0 and INT64_MAX.
+
+    A lower bound of 2 becomes 1: torch traces dynamic sizes as "at least 2" and its decompositions forget the 1 that
+    the user declared. Nothing in a graph of ours depends on the difference.
+    """
     found = ranges.get(symbol)
     low, high = 0, INT64_MAX
     if found is not None:
         low = int(found.lower) if getattr(found.lower, "is_Integer", isinstance(found.lower, int)) else 0
         high = int(found.upper) if getattr(found.upper, "is_Integer", isinstance(found.upper, int)) else INT64_MAX
-    return max(low, 0), min(high, INT64_MAX)
+    return (1 if low == 2 else max(low, 0)), min(high, INT64_MAX)
 
 
 class SymbolBinder:

@@ -4,62 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pytest
+from shared_models import Mlp, TinyLlm, lower_to_file, write_mlp_gguf
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # for `benchmarks`, which is not part of the package
     sys.path.insert(0, str(ROOT))
-
-Array = npt.NDArray[np.float32]
-
-
-def lower_to_file(module: Any, inputs: tuple[Any, ...], path: Path, *, dynamic: Any = None, weights: str = "auto") -> Path:
-    """torch.export -> GgmlPartitioner -> `.pte`."""
-    import torch
-    from executorch.exir import to_edge_transform_and_lower
-
-    from executorch_ggml import GgmlPartitioner
-
-    exported = torch.export.export(module.eval(), inputs, dynamic_shapes=dynamic)
-    edge = to_edge_transform_and_lower(exported, partitioner=[GgmlPartitioner(weights=weights)])
-    path.write_bytes(edge.to_executorch().buffer)
-    return path
-
-
-@dataclass(frozen=True)
-class Mlp:
-    """fc2(relu(fc1(x))): x float32 [1..16, 8] -> [1..16, 4]."""
-
-    pte: Path
-    """with its weights"""
-    bare_pte: Path
-    """without: it wants the GGUF"""
-    gguf: Path
-    weights: dict[str, Array]
-
-    def reference(self, x: Array) -> Array:
-        w = {name: value.astype(np.float64) for name, value in self.weights.items()}
-        hidden = np.maximum(x @ w["fc1.weight"].T + w["fc1.bias"], 0)
-        return (hidden @ w["fc2.weight"].T + w["fc2.bias"]).astype(np.float32)
-
-
-def write_mlp_gguf(path: Path, weights: dict[str, Array]) -> Path:
-    import gguf
-
-    writer = gguf.GGUFWriter(path, "test-mlp")
-    for name, value in weights.items():
-        writer.add_tensor(name, value)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -125,16 +77,6 @@ def counter_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return self.total * 1.0
 
     return lower_to_file(Net(), (torch.ones(4),), tmp_path_factory.mktemp("counter") / "counter.pte")
-
-
-@dataclass(frozen=True)
-class TinyLlm:
-    """A qwen3 of a few thousand weights: (input_ids int64 [1, T], cache_pos int64 [T]) -> logits [1, 1, vocab]."""
-
-    pte: Path
-    gguf: Path
-    max_seq_len: int
-    vocab: int
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,8 @@ template <class T>
 Status check_out(const T* out) {
   if (out == nullptr) return null_pointer("out");
   if (out->struct_size < sizeof(T)) {
-    return error(ETGGML_INVALID_ARGUMENT, "out->struct_size is %zu; set it to sizeof *out (at least %zu)", out->struct_size,
-                 sizeof(T));
+    return error(ETGGML_INVALID_ARGUMENT, "out->struct_size is %zu; set it to sizeof *out (at least %zu)",
+                 out->struct_size, sizeof(T));
   }
   return ok_status();
 }
@@ -61,14 +61,15 @@ template <class Entry, class Out>
 Status entry_at(const etggml_gguf* gguf, const std::vector<Entry>& entries, size_t index, const char* what, Out* out) {
   ETGGML_RETURN_IF_ERROR(check_out(out));
   if (index >= entries.size()) {
-    return error(ETGGML_INVALID_ARGUMENT, "%s: %s %zu is out of range; there are %zu", gguf->files->path().c_str(), what, index,
-                 entries.size());
+    return error(ETGGML_INVALID_ARGUMENT, "%s: %s %zu is out of range; there are %zu", gguf->files->path().c_str(),
+                 what, index, entries.size());
   }
   fill(entries[index], out);
   return ok_status();
 }
 
-Status not_found(const etggml_gguf* gguf, const char* what, const std::string& name, const std::vector<std::string>& nearest) {
+Status not_found(const etggml_gguf* gguf, const char* what, const std::string& name,
+                 const std::vector<std::string>& nearest) {
   const std::string hint = nearest.empty() ? "" : "; did you mean " + join_quoted(nearest) + "?";
   return error(ETGGML_BIND, "%s: there is no %s %s%s", gguf->files->path().c_str(), what, gguf::quote(name).c_str(),
                hint.c_str());

@@ -29,8 +29,8 @@ class MappedFileSet final : public FileSet {
     ETGGML_ASSIGN_OR_RETURN(Parsed first, map_and_parse(path, limits));
     ETGGML_ASSIGN_OR_RETURN(const SplitInfo split, split_info(first.kvs, path));
     if (split.no != 0) {
-      return error(ETGGML_INVALID_ARGUMENT, "%s: is shard %" PRIu64 " of %" PRIu64 "; open the first shard", path.c_str(),
-                   split.no + 1, split.count);
+      return error(ETGGML_INVALID_ARGUMENT, "%s: is shard %" PRIu64 " of %" PRIu64 "; open the first shard",
+                   path.c_str(), split.no + 1, split.count);
     }
     kvs_ = std::move(first.kvs);
     append(path, first);
@@ -39,7 +39,8 @@ class MappedFileSet final : public FileSet {
     const auto [one, again] = build_index(&tensor_index_, tensors_.size(), [this](size_t i) { return tensor_name(i); });
     if (one >= 0) {
       const Tensor &a = tensors_[static_cast<size_t>(one)], &b = tensors_[static_cast<size_t>(again)];
-      return error(ETGGML_FORMAT, "%s: the tensor name %s is a duplicate: it is in %s too; the shards are not of one set",
+      return error(ETGGML_FORMAT,
+                   "%s: the tensor name %s is a duplicate: it is in %s too; the shards are not of one set",
                    shards_[b.shard].path.c_str(), quote(a.name).c_str(), shards_[a.shard].path.c_str());
     }
     build_index(&kv_index_, kvs_.size(), [this](size_t i) { return std::string_view(kvs_[i].key); });
@@ -87,14 +88,15 @@ class MappedFileSet final : public FileSet {
       Result<Parsed> parsed = map_and_parse(paths[i], limits);
       if (!parsed.ok()) {
         if (parsed.status().code != ETGGML_IO) return parsed.take_status();
-        return error(ETGGML_IO, "%s (shard %zu of the %" PRIu64 " that %s announces)", parsed.status().message.c_str(), i + 1,
-                     split.count, path.c_str());
+        return error(ETGGML_IO, "%s (shard %zu of the %" PRIu64 " that %s announces)", parsed.status().message.c_str(),
+                     i + 1, split.count, path.c_str());
       }
       ETGGML_RETURN_IF_ERROR(check_member(paths[i], parsed->kvs, i, path, split));
       append(paths[i], *parsed);
     }
     if (split.has_tensors && split.tensors != tensors_.size()) {
-      return error(ETGGML_FORMAT, "%s: 'split.tensors.count' is %" PRIu64 ", but the shards hold %zu tensors; a shard is foreign",
+      return error(ETGGML_FORMAT,
+                   "%s: 'split.tensors.count' is %" PRIu64 ", but the shards hold %zu tensors; a shard is foreign",
                    path.c_str(), split.tensors, tensors_.size());
     }
     return ok_status();
@@ -104,22 +106,26 @@ class MappedFileSet final : public FileSet {
                       const SplitInfo& set) {
     ETGGML_ASSIGN_OR_RETURN(const SplitInfo split, split_info(kvs, path));
     if (split.count != set.count) {
-      return error(ETGGML_FORMAT, "%s: is a foreign shard: of a set of %" PRIu64 " files, but %s is of a set of %" PRIu64,
+      return error(ETGGML_FORMAT,
+                   "%s: is a foreign shard: of a set of %" PRIu64 " files, but %s is of a set of %" PRIu64,
                    path.c_str(), split.count, first.c_str(), set.count);
     }
     if (split.no != index) {
-      return error(ETGGML_FORMAT, "%s: a repeated or misnamed shard: it holds shard %" PRIu64 " where %zu of the set of %s is expected",
+      return error(ETGGML_FORMAT,
+                   "%s: a repeated or misnamed shard: it holds shard %" PRIu64
+                   " where %zu of the set of %s is expected",
                    path.c_str(), split.no + 1, index + 1, first.c_str());
     }
     if (split.has_tensors && set.has_tensors && split.tensors != set.tensors) {
-      return error(ETGGML_FORMAT, "%s: is a foreign shard: of a set of %" PRIu64 " tensors, but %s is of a set of %" PRIu64,
+      return error(ETGGML_FORMAT,
+                   "%s: is a foreign shard: of a set of %" PRIu64 " tensors, but %s is of a set of %" PRIu64,
                    path.c_str(), split.tensors, first.c_str(), set.tensors);
     }
     std::string_view here, there;
     const KeyValue *a = find_kv(kvs, "general.architecture"), *b = find_kv(kvs_, "general.architecture");
     if (a != nullptr && b != nullptr && a->as_string(&here) && b->as_string(&there) && here != there) {
-      return error(ETGGML_FORMAT, "%s: is a foreign shard: of a model of architecture %s, but %s is of %s", path.c_str(),
-                   quote(here).c_str(), first.c_str(), quote(there).c_str());
+      return error(ETGGML_FORMAT, "%s: is a foreign shard: of a model of architecture %s, but %s is of %s",
+                   path.c_str(), quote(here).c_str(), first.c_str(), quote(there).c_str());
     }
     return ok_status();
   }
@@ -165,14 +171,14 @@ std::string FileSet::info_json() const {
   }
   for (const Tensor& tensor : tensors_) data_bytes += tensor.nbytes;
   const Json info = {{"path", path()},
-                               {"paths", paths},
-                               {"version", shards_.front().version},
-                               {"alignment", shards_.front().alignment},
-                               {"tensors", tensors_.size()},
-                               {"kvs", kvs_.size()},
-                               {"data_bytes", data_bytes},
-                               {"file_bytes", file_bytes},
-                               {"id", id_}};
+                     {"paths", paths},
+                     {"version", shards_.front().version},
+                     {"alignment", shards_.front().alignment},
+                     {"tensors", tensors_.size()},
+                     {"kvs", kvs_.size()},
+                     {"data_bytes", data_bytes},
+                     {"file_bytes", file_bytes},
+                     {"id", id_}};
   return to_text(info);
 }
 

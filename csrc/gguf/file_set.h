@@ -24,8 +24,8 @@ struct Limits {
 /// One tensor; `data` is `nbytes` long, inside the mapping, aligned to the file's alignment.
 struct Tensor {
   std::string name;
-  int32_t type = 0;                     ///< ggml_type
-  uint32_t n_dims = 0;                  ///< as written in the file, 1..4
+  int32_t type = 0;                       ///< ggml_type
+  uint32_t n_dims = 0;                    ///< as written in the file, 1..4
   std::array<int64_t, 4> ne{1, 1, 1, 1};  ///< ggml order (fastest first), unused entries 1
   const uint8_t* data = nullptr;
   uint64_t nbytes = 0;
@@ -35,7 +35,19 @@ struct Tensor {
 
 /// GGUF value types, as numbered in the format.
 enum class ValueType : int32_t {
-  U8 = 0, I8 = 1, U16 = 2, I16 = 3, U32 = 4, I32 = 5, F32 = 6, Bool = 7, String = 8, Array = 9, U64 = 10, I64 = 11, F64 = 12,
+  U8 = 0,
+  I8 = 1,
+  U16 = 2,
+  I16 = 3,
+  U32 = 4,
+  I32 = 5,
+  F32 = 6,
+  Bool = 7,
+  String = 8,
+  Array = 9,
+  U64 = 10,
+  I64 = 11,
+  F64 = 12,
 };
 /// Bytes of one element of a fixed-size type; 0 for strings, arrays and unknown numbers.
 uint64_t value_size(int32_t type);

@@ -28,8 +28,8 @@ std::pair<int64_t, int64_t> build_index(std::vector<uint32_t>* index, size_t cou
 
 template <class NameOf>
 int64_t find_in_index(const std::vector<uint32_t>& index, std::string_view name, NameOf name_of) {
-  const auto it =
-      std::lower_bound(index.begin(), index.end(), name, [&](uint32_t i, std::string_view n) { return name_of(i) < n; });
+  const auto it = std::lower_bound(index.begin(), index.end(), name,
+                                   [&](uint32_t i, std::string_view n) { return name_of(i) < n; });
   return it != index.end() && name_of(*it) == name ? static_cast<int64_t>(*it) : -1;
 }
 

@@ -79,7 +79,8 @@ Status Mapping::check_unchanged() const {
   struct stat s;
   if (::fstat(fd_, &s) != 0) return io_error(path_, "examine", errno);
   if (identity(s) != id_) {
-    return error(ETGGML_IO, "%s: the file changed after it was opened (%" PRIu64 " bytes then, %lld now); open it again",
+    return error(ETGGML_IO,
+                 "%s: the file changed after it was opened (%" PRIu64 " bytes then, %lld now); open it again",
                  path_.c_str(), size_, static_cast<long long>(s.st_size));
   }
   return ok_status();

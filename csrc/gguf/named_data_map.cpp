@@ -22,15 +22,32 @@ constexpr uint8_t kDimOrder[4] = {0, 1, 2, 3};
 // The torch type of the same representation, if there is one.
 bool scalar_type(int32_t type, ScalarType* out) {
   switch (static_cast<ggml_type>(type)) {
-    case GGML_TYPE_F32: *out = ScalarType::Float; return true;
-    case GGML_TYPE_F64: *out = ScalarType::Double; return true;
-    case GGML_TYPE_F16: *out = ScalarType::Half; return true;
-    case GGML_TYPE_BF16: *out = ScalarType::BFloat16; return true;
-    case GGML_TYPE_I8: *out = ScalarType::Char; return true;
-    case GGML_TYPE_I16: *out = ScalarType::Short; return true;
-    case GGML_TYPE_I32: *out = ScalarType::Int; return true;
-    case GGML_TYPE_I64: *out = ScalarType::Long; return true;
-    default: return false;
+    case GGML_TYPE_F32:
+      *out = ScalarType::Float;
+      return true;
+    case GGML_TYPE_F64:
+      *out = ScalarType::Double;
+      return true;
+    case GGML_TYPE_F16:
+      *out = ScalarType::Half;
+      return true;
+    case GGML_TYPE_BF16:
+      *out = ScalarType::BFloat16;
+      return true;
+    case GGML_TYPE_I8:
+      *out = ScalarType::Char;
+      return true;
+    case GGML_TYPE_I16:
+      *out = ScalarType::Short;
+      return true;
+    case GGML_TYPE_I32:
+      *out = ScalarType::Int;
+      return true;
+    case GGML_TYPE_I64:
+      *out = ScalarType::Long;
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -63,7 +80,8 @@ Result<const TensorLayout> GGUFNamedDataMap::get_tensor_layout(std::string_view 
 Result<FreeableBuffer> GGUFNamedDataMap::get_data(std::string_view key) const {
   const Tensor* tensor = files_->find(key);
   if (tensor == nullptr) return Error::NotFound;
-  return FreeableBuffer(tensor->data, static_cast<size_t>(tensor->nbytes), nullptr);  // no free function: not ours to free
+  return FreeableBuffer(tensor->data, static_cast<size_t>(tensor->nbytes),
+                        nullptr);  // no free function: not ours to free
 }
 
 Error GGUFNamedDataMap::load_data_into(std::string_view key, void* buffer, size_t size) const {

@@ -23,8 +23,10 @@ class GGUFNamedDataMap final : public executorch::runtime::NamedDataMap {
   ET_NODISCARD executorch::runtime::Result<const executorch::runtime::TensorLayout> get_tensor_layout(
       std::string_view key) const override;
   /// NotFound for an unknown key: ExecuTorch then looks in the .pte.
-  ET_NODISCARD executorch::runtime::Result<executorch::runtime::FreeableBuffer> get_data(std::string_view key) const override;
-  ET_NODISCARD executorch::runtime::Error load_data_into(std::string_view key, void* buffer, size_t size) const override;
+  ET_NODISCARD executorch::runtime::Result<executorch::runtime::FreeableBuffer> get_data(
+      std::string_view key) const override;
+  ET_NODISCARD executorch::runtime::Error load_data_into(std::string_view key, void* buffer,
+                                                         size_t size) const override;
   ET_NODISCARD executorch::runtime::Result<uint32_t> get_num_keys() const override;
   ET_NODISCARD executorch::runtime::Result<const char*> get_key(uint32_t index) const override;
 

@@ -21,7 +21,7 @@ constexpr uint64_t kMaxKeys = 1 << 16;  // entries; real files have tens
 constexpr uint64_t kMaxName = 63;       // GGML_MAX_NAME - 1
 constexpr uint64_t kMaxZeroTail = 1 << 20;
 // The fewest bytes one entry takes: what a count may be checked against before anything is allocated for it.
-constexpr uint64_t kMinKv = 8 + 1 + 4 + 1;           // key length, key, type, one byte of value
+constexpr uint64_t kMinKv = 8 + 1 + 4 + 1;              // key length, key, type, one byte of value
 constexpr uint64_t kMinTensor = 8 + 1 + 4 + 8 + 4 + 8;  // name length, name, n_dims, one dim, type, offset
 
 constexpr auto kString = static_cast<int32_t>(ValueType::String);
@@ -102,7 +102,8 @@ class Parser {
     }
     char magic[4] = {};
     if (size_ < 4) {
-      return error(ETGGML_FORMAT, "%s: not a GGUF file: %" PRIu64 " bytes are too few for the magic 'GGUF'", origin_, size_);
+      return error(ETGGML_FORMAT, "%s: not a GGUF file: %" PRIu64 " bytes are too few for the magic 'GGUF'", origin_,
+                   size_);
     }
     cursor_.read(&magic);
     if (std::memcmp(magic, "GGUF", 4) != 0) return bad_magic();
@@ -112,16 +113,17 @@ class Parser {
     if (version == 0) return error(ETGGML_FORMAT, "%s: GGUF version 0 does not exist; the file is corrupt", origin_);
     if ((version & 0xFFFF) == 0) {
       return error(ETGGML_UNSUPPORTED,
-                   "%s: version 0x%08" PRIx32 ": a byte-swapped (big-endian) file; get or convert the little-endian one",
+                   "%s: version 0x%08" PRIx32
+                   ": a byte-swapped (big-endian) file; get or convert the little-endian one",
                    origin_, version);
     }
     if (version == 1) {
-      return error(ETGGML_UNSUPPORTED, "%s: GGUF version 1 is not supported (versions 2 and 3 are); convert the model again",
-                   origin_);
+      return error(ETGGML_UNSUPPORTED,
+                   "%s: GGUF version 1 is not supported (versions 2 and 3 are); convert the model again", origin_);
     }
     if (version > 3) {
-      return error(ETGGML_UNSUPPORTED, "%s: GGUF version %" PRIu32 " is newer than this reader (versions 2 and 3)", origin_,
-                   version);
+      return error(ETGGML_UNSUPPORTED, "%s: GGUF version %" PRIu32 " is newer than this reader (versions 2 and 3)",
+                   origin_, version);
     }
     out_.version = version;
 
@@ -133,7 +135,8 @@ class Parser {
 
   Status check_count(const char* what, uint64_t count, uint64_t min_bytes, uint64_t limit) const {
     if (count > static_cast<uint64_t>(INT64_MAX)) {
-      return error(ETGGML_FORMAT, "%s: the %s count is negative (%" PRId64 ")", origin_, what, static_cast<int64_t>(count));
+      return error(ETGGML_FORMAT, "%s: the %s count is negative (%" PRId64 ")", origin_, what,
+                   static_cast<int64_t>(count));
     }
     if (count > cursor_.remaining() / min_bytes) {
       return error(ETGGML_FORMAT,
@@ -142,7 +145,8 @@ class Parser {
                    origin_, what, count, cursor_.remaining());
     }
     if (count > limit) {
-      return error(ETGGML_FORMAT, "%s: the %s count %" PRIu64 " is above the limit of %" PRIu64, origin_, what, count, limit);
+      return error(ETGGML_FORMAT, "%s: the %s count %" PRIu64 " is above the limit of %" PRIu64, origin_, what, count,
+                   limit);
     }
     return ok_status();
   }
@@ -161,8 +165,8 @@ class Parser {
                    origin_, where().c_str(), length, cursor_.remaining());
     }
     if (length > limit) {
-      return error(ETGGML_FORMAT, "%s: %s has a length of %" PRIu64 " bytes, above %s of %" PRIu64, origin_, where().c_str(),
-                   length, limit_name, limit);
+      return error(ETGGML_FORMAT, "%s: %s has a length of %" PRIu64 " bytes, above %s of %" PRIu64, origin_,
+                   where().c_str(), length, limit_name, limit);
     }
     *out = std::string_view(reinterpret_cast<const char*>(cursor_.here()), static_cast<size_t>(length));
     cursor_.skip(length);
@@ -181,8 +185,8 @@ class Parser {
     auto place = [&] { return "the value of " + quote(out->key); };
     if (!cursor_.read(&out->type)) return truncated(place());
     if (out->type < 0 || out->type > static_cast<int32_t>(ValueType::F64)) {
-      return error(ETGGML_FORMAT, "%s: %s has the unknown value type %" PRId32 " (0 to 12 exist)", origin_, place().c_str(),
-                   out->type);
+      return error(ETGGML_FORMAT, "%s: %s has the unknown value type %" PRId32 " (0 to 12 exist)", origin_,
+                   place().c_str(), out->type);
     }
     if (out->type == kArray) return read_array(place, out);
     out->data = cursor_.here();
@@ -201,8 +205,8 @@ class Parser {
   Status read_array(Place place, KvView* out) {
     if (!cursor_.read(&out->element_type) || !cursor_.read(&out->count)) return truncated(place());
     if (out->element_type == kArray) {
-      return error(ETGGML_UNSUPPORTED, "%s: %s is an array of arrays, which is not supported (nor is it by ggml)", origin_,
-                   place().c_str());
+      return error(ETGGML_UNSUPPORTED, "%s: %s is an array of arrays, which is not supported (nor is it by ggml)",
+                   origin_, place().c_str());
     }
     if (out->element_type < 0 || out->element_type > static_cast<int32_t>(ValueType::F64)) {
       return error(ETGGML_FORMAT, "%s: %s is an array of the unknown value type %" PRId32 " (0 to 12 exist)", origin_,
@@ -216,8 +220,8 @@ class Parser {
                    origin_, place().c_str(), out->count, cursor_.remaining());
     }
     if (out->count > limits_.max_array) {
-      return error(ETGGML_FORMAT, "%s: %s is an array of %" PRIu64 " elements, above the option max_array of %" PRIu64, origin_,
-                   place().c_str(), out->count, limits_.max_array);
+      return error(ETGGML_FORMAT, "%s: %s is an array of %" PRIu64 " elements, above the option max_array of %" PRIu64,
+                   origin_, place().c_str(), out->count, limits_.max_array);
     }
     out->data = cursor_.here();
     if (out->element_type != kString) {
@@ -239,7 +243,8 @@ class Parser {
   Status check_bools(Place place, const KvView& kv) const {
     for (uint64_t i = 0; i < kv.nbytes; ++i) {
       if (kv.data[i] > 1) {
-        return error(ETGGML_FORMAT, "%s: %s is a bool with the value %d (0 and 1 exist)", origin_, place().c_str(), kv.data[i]);
+        return error(ETGGML_FORMAT, "%s: %s is a bool with the value %d (0 and 1 exist)", origin_, place().c_str(),
+                     kv.data[i]);
       }
     }
     return ok_status();
@@ -258,7 +263,8 @@ class Parser {
       kv.nbytes = kv_.nbytes;
     }
     std::vector<uint32_t> index;
-    const auto [first, again] = build_index(&index, out_.kvs.size(), [&](size_t i) { return std::string_view(out_.kvs[i].key); });
+    const auto [first, again] =
+        build_index(&index, out_.kvs.size(), [&](size_t i) { return std::string_view(out_.kvs[i].key); });
     if (first >= 0) {
       return error(ETGGML_FORMAT, "%s: the key %s is a duplicate: metadata entries %" PRId64 " and %" PRId64, origin_,
                    quote(out_.kvs[static_cast<size_t>(first)].key).c_str(), first, again);
@@ -271,7 +277,8 @@ class Parser {
     for (const KeyValue& kv : out_.kvs) {
       if (kv.key != "general.alignment") continue;
       if (kv.type != static_cast<int32_t>(ValueType::U32)) {
-        return error(ETGGML_FORMAT, "%s: 'general.alignment' is of type %s; it must be u32", origin_, value_type_name(kv.type));
+        return error(ETGGML_FORMAT, "%s: 'general.alignment' is of type %s; it must be u32", origin_,
+                     value_type_name(kv.type));
       }
       std::memcpy(&out_.alignment, kv.data, 4);
     }
@@ -297,7 +304,8 @@ class Parser {
     const auto place = [&] { return "tensor " + quote(out->name); };
     if (!cursor_.read(&out->n_dims)) return truncated(place());
     if (out->n_dims < 1 || out->n_dims > 4) {
-      return error(ETGGML_FORMAT, "%s: %s has %" PRIu32 " dimensions; 1 to 4 are possible", origin_, place().c_str(), out->n_dims);
+      return error(ETGGML_FORMAT, "%s: %s has %" PRIu32 " dimensions; 1 to 4 are possible", origin_, place().c_str(),
+                   out->n_dims);
     }
     uint64_t elements = 1;
     for (uint32_t d = 0; d < out->n_dims; ++d) {
@@ -306,7 +314,8 @@ class Parser {
         return error(ETGGML_FORMAT, "%s: dimension %" PRIu32 " of %s is %" PRId64 "; it must be at least 1", origin_, d,
                      place().c_str(), out->ne[d]);
       }
-      if (!multiply(elements, static_cast<uint64_t>(out->ne[d]), &elements) || elements > static_cast<uint64_t>(INT64_MAX)) {
+      if (!multiply(elements, static_cast<uint64_t>(out->ne[d]), &elements) ||
+          elements > static_cast<uint64_t>(INT64_MAX)) {
         return error(ETGGML_FORMAT, "%s: the number of elements of %s overflows 63 bits", origin_, place().c_str());
       }
     }
@@ -317,7 +326,8 @@ class Parser {
     const auto block = static_cast<uint64_t>(ggml_blck_size(type));
     if (static_cast<uint64_t>(out->ne[0]) % block != 0) {
       return error(ETGGML_FORMAT,
-                   "%s: dimension 0 of %s is %" PRId64 ", not a multiple of the block of %" PRIu64 " elements of type %s",
+                   "%s: dimension 0 of %s is %" PRId64 ", not a multiple of the block of %" PRIu64
+                   " elements of type %s",
                    origin_, place().c_str(), out->ne[0], block, ggml_type_name(type));
     }
     // Room is left for rounding up to the alignment, so that later sums of sizes need one check only.
@@ -332,24 +342,42 @@ class Parser {
   Status check_type(Place place, int32_t type) const {
     const char* removed = nullptr;
     switch (type) {
-      case 4: removed = "Q4_2"; break;
-      case 5: removed = "Q4_3"; break;
-      case 31: removed = "Q4_0_4_4"; break;
-      case 32: removed = "Q4_0_4_8"; break;
-      case 33: removed = "Q4_0_8_8"; break;
-      case 36: removed = "IQ4_NL_4_4"; break;
-      case 37: removed = "IQ4_NL_4_8"; break;
-      case 38: removed = "IQ4_NL_8_8"; break;
-      default: break;
+      case 4:
+        removed = "Q4_2";
+        break;
+      case 5:
+        removed = "Q4_3";
+        break;
+      case 31:
+        removed = "Q4_0_4_4";
+        break;
+      case 32:
+        removed = "Q4_0_4_8";
+        break;
+      case 33:
+        removed = "Q4_0_8_8";
+        break;
+      case 36:
+        removed = "IQ4_NL_4_4";
+        break;
+      case 37:
+        removed = "IQ4_NL_4_8";
+        break;
+      case 38:
+        removed = "IQ4_NL_8_8";
+        break;
+      default:
+        break;
     }
     if (removed != nullptr) {
-      return error(ETGGML_UNSUPPORTED, "%s: %s has type %" PRId32 " (%s), which was removed from ggml; quantise the model again",
-                   origin_, place().c_str(), type, removed);
+      return error(ETGGML_UNSUPPORTED,
+                   "%s: %s has type %" PRId32 " (%s), which was removed from ggml; quantise the model again", origin_,
+                   place().c_str(), type, removed);
     }
     if (type < 0 || type >= GGML_TYPE_COUNT || ggml_blck_size(static_cast<ggml_type>(type)) == 0 ||
         ggml_type_size(static_cast<ggml_type>(type)) == 0) {
-      return error(ETGGML_UNSUPPORTED, "%s: %s has type %" PRId32 ", unknown to this version of ggml (0 to %d exist)", origin_,
-                   place().c_str(), type, GGML_TYPE_COUNT - 1);
+      return error(ETGGML_UNSUPPORTED, "%s: %s has type %" PRId32 ", unknown to this version of ggml (0 to %d exist)",
+                   origin_, place().c_str(), type, GGML_TYPE_COUNT - 1);
     }
     return ok_status();
   }
@@ -375,7 +403,8 @@ class Parser {
       ETGGML_RETURN_IF_ERROR(read_tensor(i, &tensor_));
       const std::string name = quote(tensor_.name);
       if (tensor_.offset % out_.alignment != 0) {
-        return error(ETGGML_FORMAT, "%s: the data offset %" PRIu64 " of tensor %s is not a multiple of the alignment %" PRIu32,
+        return error(ETGGML_FORMAT,
+                     "%s: the data offset %" PRIu64 " of tensor %s is not a multiple of the alignment %" PRIu32,
                      origin_, tensor_.offset, name.c_str(), out_.alignment);
       }
       if (tensor_.offset > room || tensor_.nbytes > room - tensor_.offset) {
@@ -401,8 +430,9 @@ class Parser {
     // part of the model, most often two downloads in one file.
     for (uint64_t i = end; i < room; ++i) {
       if (i - end >= kMaxZeroTail || base_[out_.data_offset + i] != 0) {
-        return error(ETGGML_FORMAT, "%s: %" PRIu64 " bytes follow the last tensor; the file is corrupt or two files in one",
-                     origin_, room - end);
+        return error(ETGGML_FORMAT,
+                     "%s: %" PRIu64 " bytes follow the last tensor; the file is corrupt or two files in one", origin_,
+                     room - end);
       }
     }
     return ok_status();

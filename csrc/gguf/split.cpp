@@ -2,7 +2,6 @@
 
 #include <cinttypes>
 
-
 namespace etggml::gguf {
 
 namespace {
@@ -15,7 +14,8 @@ size_t parse_suffix(const std::string& path, uint64_t* no, uint64_t* count) {
   if (path.size() < kLength) return std::string::npos;
   const size_t at = path.size() - kLength;
   const std::string suffix = path.substr(at);
-  if (suffix[0] != '-' || suffix.compare(6, 4, "-of-") != 0 || suffix.compare(15, 5, ".gguf") != 0) return std::string::npos;
+  if (suffix[0] != '-' || suffix.compare(6, 4, "-of-") != 0 || suffix.compare(15, 5, ".gguf") != 0)
+    return std::string::npos;
   *no = *count = 0;
   for (size_t i = 1; i <= 5; ++i) {
     const char a = suffix[i], b = suffix[i + 9];
@@ -31,7 +31,8 @@ std::string shard_path(const std::string& prefix, uint64_t number, uint64_t coun
 }
 
 // *found says whether the key is there; an entry that is no unsigned integer is an error.
-Status read_number(const std::vector<KeyValue>& kvs, const char* key, const std::string& origin, uint64_t* out, bool* found) {
+Status read_number(const std::vector<KeyValue>& kvs, const char* key, const std::string& origin, uint64_t* out,
+                   bool* found) {
   *found = false;
   for (const KeyValue& kv : kvs) {
     if (kv.key != key) continue;
@@ -54,16 +55,16 @@ Result<SplitInfo> split_info(const std::vector<KeyValue>& kvs, const std::string
   ETGGML_RETURN_IF_ERROR(read_number(kvs, "split.tensors.count", origin, &info.tensors, &info.has_tensors));
   if (!has_count || info.count <= 1) {  // writers leave split.count = 0 or 1 in files that are not split
     if (has_no && info.no != 0) {
-      return error(ETGGML_FORMAT, "%s: 'split.no' is %" PRIu64 ", but 'split.count' says that there is one file", origin.c_str(),
-                   info.no);
+      return error(ETGGML_FORMAT, "%s: 'split.no' is %" PRIu64 ", but 'split.count' says that there is one file",
+                   origin.c_str(), info.no);
     }
     info.count = 1;
     info.no = 0;
     return info;
   }
   if (info.count > kMaxShards) {
-    return error(ETGGML_FORMAT, "%s: 'split.count' is %" PRIu64 "; at most %" PRIu64 " shards are possible", origin.c_str(),
-                 info.count, kMaxShards);
+    return error(ETGGML_FORMAT, "%s: 'split.count' is %" PRIu64 "; at most %" PRIu64 " shards are possible",
+                 origin.c_str(), info.count, kMaxShards);
   }
   if (!has_no || info.no >= info.count) {
     return error(ETGGML_FORMAT, "%s: 'split.no' is %s; it must be below 'split.count', %" PRIu64, origin.c_str(),

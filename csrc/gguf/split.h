@@ -13,7 +13,7 @@ namespace etggml::gguf {
 
 /// What a file says about its place in a set; count 1 when it says nothing.
 struct SplitInfo {
-  uint64_t no = 0;       ///< from 0
+  uint64_t no = 0;  ///< from 0
   uint64_t count = 1;
   uint64_t tensors = 0;  ///< of the whole set
   bool has_tensors = false;
@@ -22,7 +22,8 @@ struct SplitInfo {
 /// Reads and checks the split.* entries. origin: for messages.
 Result<SplitInfo> split_info(const std::vector<KeyValue>& kvs, const std::string& origin);
 
-/// Paths of all shards of the set whose first file is `first`, in order. Fails when its name does not follow the pattern.
+/// Paths of all shards of the set whose first file is `first`, in order. Fails when its name does not follow the
+/// pattern.
 Result<std::vector<std::string>> shard_paths(const std::string& first, uint64_t count);
 
 }  // namespace etggml::gguf

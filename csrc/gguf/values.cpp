@@ -10,7 +10,7 @@ namespace {
 constexpr struct {
   uint64_t size;
   const char* name;
-} kTypes[] = {{1, "u8"},  {1, "i8"},   {2, "u16"},    {2, "i16"},   {4, "u32"}, {4, "i32"}, {4, "f32"},
+} kTypes[] = {{1, "u8"},   {1, "i8"},     {2, "u16"},   {2, "i16"}, {4, "u32"}, {4, "i32"}, {4, "f32"},
               {1, "bool"}, {0, "string"}, {0, "array"}, {8, "u64"}, {8, "i64"}, {8, "f64"}};
 constexpr int32_t kTypeCount = static_cast<int32_t>(sizeof kTypes / sizeof kTypes[0]);
 
@@ -25,18 +25,33 @@ T load(const uint8_t* data) {
 bool load_integer(const KeyValue& kv, bool* negative, uint64_t* bits) {
   int64_t value = 0;
   switch (static_cast<ValueType>(kv.type)) {
-    case ValueType::U8: value = load<uint8_t>(kv.data); break;
-    case ValueType::I8: value = load<int8_t>(kv.data); break;
-    case ValueType::U16: value = load<uint16_t>(kv.data); break;
-    case ValueType::I16: value = load<int16_t>(kv.data); break;
-    case ValueType::U32: value = load<uint32_t>(kv.data); break;
-    case ValueType::I32: value = load<int32_t>(kv.data); break;
-    case ValueType::I64: value = load<int64_t>(kv.data); break;
+    case ValueType::U8:
+      value = load<uint8_t>(kv.data);
+      break;
+    case ValueType::I8:
+      value = load<int8_t>(kv.data);
+      break;
+    case ValueType::U16:
+      value = load<uint16_t>(kv.data);
+      break;
+    case ValueType::I16:
+      value = load<int16_t>(kv.data);
+      break;
+    case ValueType::U32:
+      value = load<uint32_t>(kv.data);
+      break;
+    case ValueType::I32:
+      value = load<int32_t>(kv.data);
+      break;
+    case ValueType::I64:
+      value = load<int64_t>(kv.data);
+      break;
     case ValueType::U64:
       *negative = false;
       *bits = load<uint64_t>(kv.data);
       return true;
-    default: return false;
+    default:
+      return false;
   }
   *negative = value < 0;
   *bits = static_cast<uint64_t>(value);

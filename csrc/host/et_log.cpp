@@ -3,7 +3,7 @@
 #include <executorch/runtime/platform/platform.h>
 #include <executorch/runtime/platform/runtime.h>
 
-#include <cstdio>
+#include <algorithm>
 #include <mutex>
 
 #include "runtime/load_scope.h"
@@ -36,7 +36,8 @@ void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, 
   }
   const std::string text(message, length);
   if ((level == kError || level == kFatal) && errors.size() < kMaxKept) errors += (errors.empty() ? "" : "; ") + text;
-  if (log_enabled()) log_line(level_of(level), ("ExecuTorch: " + text).c_str());
+  // Errors reach the user in the message of our own Status; as log lines they are detail.
+  if (log_enabled()) log_line(std::min(level_of(level), static_cast<int>(ETGGML_LOG_INFO)), ("ExecuTorch: " + text).c_str());
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ Result<int64_t> Program::bind_symbol(uint32_t index, const InputView* inputs, in
   int64_t rest = 0;
   const bool exact = !__builtin_sub_overflow(actual, affine.offset, &rest) && rest % affine.scale == 0;
   const int64_t value = exact ? rest / affine.scale : 0;
-  if (!exact || value < symbol.min() || value > symbol.max()) {
+  if (!exact || value < symbol_min_[index] || value > symbol_max_[index]) {
     const int64_t encoded = graph_->inputs()->Get(source->input())->dims()->Get(source->dim());
     std::string accepted =
         format("%lld..%lld", static_cast<ll>(dim(encoded, symbol_min_)), static_cast<ll>(dim(encoded, symbol_max_)));

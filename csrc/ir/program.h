@@ -97,7 +97,8 @@ class Program {
   }
 
   uint32_t symbol_count() const { return static_cast<uint32_t>(symbol_min_.size()); }
-  /// Inclusive bounds of every symbol; both are valid bindings as far as parse() could prove (see check_shapes).
+  /// Inclusive bounds of every symbol; both are valid bindings as far as parse() could prove (see check_shapes). A symbol
+  /// that is a dimension of an input starts at 1 even if the payload says 0: ggml has no empty tensors.
   const std::vector<int64_t>& lower_bounds() const { return symbol_min_; }
   const std::vector<int64_t>& upper_bounds() const { return symbol_max_; }
 

@@ -25,6 +25,7 @@ class Validator {
   Status version();
   // validate_shapes.cpp
   Status symbol_bounds();
+  bool is_dimension(uint32_t symbol) const;
   Status expressions();
   Status dimension(int64_t dim, const std::string& where) const;
   Status dimensions(const flatbuffers::Vector<int64_t>* dims, const std::string& where) const;

@@ -28,6 +28,19 @@ std::string shape_problem(const std::array<int64_t, 4>& ne) {
   return std::string();
 }
 
+// Whether the symbol is, as it stands, a dimension of an input. Before anything else is checked, so it trusts nothing.
+bool Validator::is_dimension(uint32_t symbol) const {
+  const auto* from = g_.symbols()->Get(symbol)->source_as_FromInputDim();
+  if (!from || from->input() >= Program::count(g_.inputs())) return false;
+  const auto* dims = g_.inputs()->Get(from->input())->dims();
+  if (from->dim() >= Program::count(dims) || dims->Get(from->dim()) >= 0) return false;
+  const uint64_t expr = static_cast<uint64_t>(-(dims->Get(from->dim()) + 1));
+  if (expr >= Program::count(g_.exprs())) return false;
+  const auto* code = g_.exprs()->Get(static_cast<uint32_t>(expr))->code();
+  return Program::count(code) == 1 && code->Get(0)->code() == fb::ExprCode_Symbol &&
+         code->Get(0)->arg() == static_cast<int64_t>(symbol);
+}
+
 Status Validator::symbol_bounds() {
   const uint32_t n = Program::count(g_.symbols());
   if (n > kMaxSymbols) return fail("%u symbols, more than the limit of %u", n, kMaxSymbols);
@@ -38,7 +51,8 @@ Status Validator::symbol_bounds() {
       return fail("symbol %u '%s': bounds %lld..%lld are empty or too wide (a dynamic dimension needs an upper bound)", i,
                   s.name()->c_str(), static_cast<ll>(s.min()), static_cast<ll>(s.max()));
     }
-    p_.symbol_min_.push_back(s.min());
+    // ggml has no empty tensors, whatever the exporter's lower bound: a dimension starts at 1.
+    p_.symbol_min_.push_back(s.min() < 1 && s.max() >= 1 && is_dimension(i) ? 1 : s.min());
     p_.symbol_max_.push_back(s.max());
   }
   return ok_status();

@@ -84,6 +84,8 @@ Result<std::vector<host::ValueInfo>> Program::method_outputs(const char* method)
   return host::method_outputs(*file_, method_name(method));
 }
 
+std::vector<StateInfo> Program::states(const Guard&) const { return context_->states->list(); }
+
 Result<size_t> Program::output_count(const char* method) const {
   HostCall host_call;
   ETGGML_ASSIGN_OR_RETURN(const std::vector<host::ValueInfo> outputs, host::method_outputs(*file_, method_name(method)));

@@ -5,6 +5,7 @@
 //   const std::vector<etggml_tensor>& out = program.outputs(guard);        // in place, until the next execute / reset
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "host/value_info.h"
 #include "runtime/options.h"
 #include "runtime/progress.h"
+#include "runtime/state_info.h"
 #include "util/json.h"
 
 namespace executorch::etdump {
@@ -65,7 +67,7 @@ class Program {
   /// in the states can tell that somebody else has been here.
   uint64_t serial() const { return serial_.load(std::memory_order_relaxed); }
   /// Of the methods loaded so far.
-  std::vector<StateInfo> states(const Guard&) const { return context_->states->list(); }
+  std::vector<StateInfo> states(const Guard&) const;
 
   /// Number of outputs of a method. ETGGML_INVALID_ARGUMENT when there is no such method.
   Result<size_t> output_count(const char* method) const;

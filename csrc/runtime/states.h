@@ -11,16 +11,9 @@
 #include "ir/program.h"
 #include "runtime/memory.h"
 #include "runtime/named_data.h"
+#include "runtime/state_info.h"
 
 namespace etggml::runtime {
-
-struct StateInfo {
-  std::string name;
-  ggml_type type = GGML_TYPE_F32;
-  std::array<int64_t, 4> ne{1, 1, 1, 1};
-  size_t bytes = 0;
-  bool kv_cache = false;  ///< entries belong to positions: going back needs no reset
-};
 
 class StateStore {
  public:

@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "ggml.h"
-#include "host/method.h"
+#include "host/value_info.h"
 #include "util/log.h"
 #include "util/scalar_type.h"
 

@@ -56,7 +56,7 @@ class _Buffer(torch.nn.Module):
 
 
 def _cases() -> list[Case]:
-    index = Arg((3,), torch.int64, 0, 6)
+    index = Arg((3,), torch.int64, 0, 5)
     return [
         Case(_Buffer(how, start), [(2, 3, 4), index], name=f"{how}_{start:g}")
         for how in ("index_copy", "index_put", "add", "copy")

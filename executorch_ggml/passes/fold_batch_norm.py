@@ -81,8 +81,8 @@ def _fold(editor: GraphEditor, node: Node, prefix: str) -> bool:
     dtype = weight.dtype
     name = editor.target_of(weight_node)
     args = list(layer.args)
-    args[1] = editor.add_parameter(new_weight.to(dtype), f"{prefix}{name}.folded")
-    folded_bias = editor.add_parameter(new_bias.to(dtype), f"{prefix}{name}.folded_bias")
+    args[1] = editor.add_parameter(new_weight.to(dtype), f"{prefix}{name}_folded")
+    folded_bias = editor.add_parameter(new_bias.to(dtype), f"{prefix}{name}_folded_bias")
     kwargs = dict(layer.kwargs)
     if len(args) > 2:
         args[2] = folded_bias
@@ -100,7 +100,7 @@ def fold_batch_norm(ep: ExportedProgram, prefix: str = "") -> bool:
     """Fold every batch norm that directly follows a convolution or linear layer, in place; True if there was one.
 
     Args:
-        prefix: in front of the names of the new parameters (``<weight>.folded``, ``<weight>.folded_bias``).
+        prefix: in front of the names of the new parameters (``<weight>_folded``, ``<weight>_folded_bias``).
     """
     editor = GraphEditor(ep)
     for node in nodes_of(editor.graph, aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default):

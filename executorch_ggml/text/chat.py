@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import SecurityError
+from jinja2.exceptions import SecurityError
 
 from executorch_ggml.errors import FormatError, InvalidArgumentError, UnsupportedError
 from executorch_ggml.text.metadata import string

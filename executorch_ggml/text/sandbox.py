@@ -18,9 +18,10 @@ from typing import Any
 
 import jinja2
 from jinja2 import ext, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.filters import make_attrgetter
 from jinja2.runtime import Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_TEMPLATE = 1 << 20  # characters of source
 MAX_RESULT = 1 << 22  # characters or elements of any one value
@@ -142,7 +143,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return value
         return self.budget.result(value if isinstance(value, str) else str(value))
 
-    def _charged(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def _charged(self, function: Any, name: str) -> Callable[..., Any]:
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if name in ("batch", "slice"):  # both pad up to a number the template gives
@@ -165,9 +166,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return glue.join(texts)
 
     def _replace(self, text: Any, old: str, new: str, count: int = -1) -> str:
-        text = str(text)
-        self.budget.check(len(text) + (text.count(old) + 1) * len(new))
-        return text.replace(old, new, -1 if count is None else count)
+        whole = str(text)
+        self.budget.check(len(whole) + (whole.count(old) + 1) * len(new))
+        return whole.replace(old, new, -1 if count is None else count)
 
     def _range(self, *args: int) -> range:
         rounds = range(*args)
@@ -232,7 +233,7 @@ def _expression(node: nodes.Expr) -> nodes.Expr:
     return nodes.Const(node.data, lineno=node.lineno) if isinstance(node, nodes.TemplateData) else node
 
 
-def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filter(node: Any, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 

@@ -25,8 +25,8 @@ def compiled(backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[dict[
     """Replaces the compilation by an installation of two small ELF files; lists the settings of each call."""
     calls: list[dict[str, Any]] = []
 
-    def install(settings: dict[str, Any], prefix: Path, strip: bool, extra: dict[str, str]) -> None:
-        calls.append({"settings": settings, "prefix": prefix, "strip": strip, "extra": extra})
+    def install(settings: dict[str, Any], prefix: Path, strip: bool) -> None:
+        calls.append({"settings": settings, "prefix": prefix, "strip": strip})
         write_elf(prefix / "lib" / "libexecutorch_ggml.so", {"libc.so.6": ["GLIBC_2.28"], "libexecutorch.so": []})
         write_elf(prefix / "bin" / "benchmark_llm", {"libc.so.6": ["GLIBC_2.29"]})
         (prefix / "_ggml_ir.py").write_text("generated = True\n")

@@ -1,6 +1,7 @@
 // Feeds the GGUF parser mutated files. Two faces of one file:
 //   a libFuzzer target (compile with -DETGGML_LIBFUZZER -fsanitize=fuzzer,address,undefined), and
-//   a plain program that mutates two valid files a fixed number of times from a fixed seed: fuzz_gguf [iterations] [seed].
+//   a plain program that mutates two valid files a fixed number of times from a fixed seed: fuzz_gguf [iterations]
+//   [seed].
 //
 // Besides not crashing, the parser must keep two promises, checked on every input: whatever it accepts lies inside the
 // image and can be walked without bounds checks, and it never holds more than a small multiple of the image's size.
@@ -96,7 +97,8 @@ void check_accepted(const gguf::Parsed& parsed, const uint8_t* base, uint64_t si
       elements *= static_cast<uint64_t>(n);
     }
     const auto type = static_cast<ggml_type>(t.type);
-    check(t.nbytes == elements / static_cast<uint64_t>(ggml_blck_size(type)) * ggml_type_size(type), "wrong size in bytes");
+    check(t.nbytes == elements / static_cast<uint64_t>(ggml_blck_size(type)) * ggml_type_size(type),
+          "wrong size in bytes");
     sum += t.data[0] + t.data[t.nbytes - 1];
     before = t.file_offset + t.nbytes;
   }
@@ -240,17 +242,61 @@ void overwrite(std::vector<uint8_t>* file, Random* random, T value) {
 }
 
 void mutate(std::vector<uint8_t>* file, Random* random) {
-  static const uint64_t kInteresting[] = {0, 1, 2, 4, 5, 7, 8, 9, 12, 13, 31, 32, 33, 36, 43, 63, 64, 255, 256, 0x7F, 0x80,
-                                          0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1ull << 32, 1ull << 40,
-                                          (1ull << 62) - 1, 1ull << 62, (1ull << 63) - 1, 1ull << 63, ~0ull, ~0ull - 31, ~0ull - 63};
+  static const uint64_t kInteresting[] = {0,
+                                          1,
+                                          2,
+                                          4,
+                                          5,
+                                          7,
+                                          8,
+                                          9,
+                                          12,
+                                          13,
+                                          31,
+                                          32,
+                                          33,
+                                          36,
+                                          43,
+                                          63,
+                                          64,
+                                          255,
+                                          256,
+                                          0x7F,
+                                          0x80,
+                                          0x7FFF,
+                                          0x8000,
+                                          0xFFFF,
+                                          0x10000,
+                                          0x7FFFFFFF,
+                                          0x80000000,
+                                          0xFFFFFFFF,
+                                          1ull << 32,
+                                          1ull << 40,
+                                          (1ull << 62) - 1,
+                                          1ull << 62,
+                                          (1ull << 63) - 1,
+                                          1ull << 63,
+                                          ~0ull,
+                                          ~0ull - 31,
+                                          ~0ull - 63};
   constexpr size_t kCount = sizeof kInteresting / sizeof kInteresting[0];
   if (file->empty()) return;
   switch (random->below(8)) {
-    case 0: (*file)[random->below(file->size())] ^= static_cast<uint8_t>(1u << random->below(8)); break;
-    case 1: (*file)[random->below(file->size())] = static_cast<uint8_t>(random->next()); break;
-    case 2: overwrite<uint64_t>(file, random, kInteresting[random->below(kCount)]); break;
-    case 3: overwrite<uint32_t>(file, random, static_cast<uint32_t>(kInteresting[random->below(kCount)])); break;
-    case 4: file->resize(random->below(file->size()) + 1); break;
+    case 0:
+      (*file)[random->below(file->size())] ^= static_cast<uint8_t>(1u << random->below(8));
+      break;
+    case 1:
+      (*file)[random->below(file->size())] = static_cast<uint8_t>(random->next());
+      break;
+    case 2:
+      overwrite<uint64_t>(file, random, kInteresting[random->below(kCount)]);
+      break;
+    case 3:
+      overwrite<uint32_t>(file, random, static_cast<uint32_t>(kInteresting[random->below(kCount)]));
+      break;
+    case 4:
+      file->resize(random->below(file->size()) + 1);
+      break;
     case 5: {  // remove a piece
       const size_t from = random->below(file->size());
       const size_t count = random->below(file->size() - from < 40 ? file->size() - from : 40) + 1;

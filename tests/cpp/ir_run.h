@@ -161,7 +161,9 @@ inline ggml_tensor* Store::weight(uint32_t slot) {
   if (w.type() != 255) type = static_cast<ggml_type>(w.type());
   if (w.cast() != 255) type = static_cast<ggml_type>(w.cast());
   const bool fresh = !made_.count(name);
-  ggml_tensor* t = tensor(name, type, program_.shape(w.shape(), program_.lower_bounds()));
+  const std::array<int64_t, 4> ne = program_.shape(w.shape(), program_.lower_bounds());
+  if (ne[0] % ggml_blck_size(type) != 0) type = GGML_TYPE_F32;  // no file could hold it
+  ggml_tensor* t = tensor(name, type, ne);
   if (t && fresh && given != weights_.end()) upload(t, given->second.second);
   return t;
 }

@@ -37,25 +37,42 @@ def dynamic_of(case: Case, index: int) -> Mapping[int, tuple[str, int, int]]:
     return case.dynamic[index] if index < len(case.dynamic) else {}
 
 
-def lower(case: Case) -> Any:
+class Together(torch.nn.Module):
+    """Several cases as one model: exporting costs far more than the nodes do."""
+
+    def __init__(self, cases: list[Case]) -> None:
+        super().__init__()
+        self.parts = torch.nn.ModuleList(
+            c.fn if isinstance(c.fn, torch.nn.Module) else Wrapped(c.fn) for c in cases
+        )
+        self.counts = [len(c.args) for c in cases]
+
+    def forward(self, *args: torch.Tensor) -> Any:
+        results, at = [], 0
+        for part, count in zip(self.parts, self.counts, strict=True):
+            results.append(part(*args[at : at + count]))
+            at += count
+        return results
+
+
+def lower(cases: list[Case]) -> Any:
     from executorch.exir import to_edge_transform_and_lower
     from torch.export import Dim, export
 
     from executorch_ggml.partitioner import GgmlPartitioner
 
-    args = tuple(make(a, i, {}) for i, a in enumerate(case.args))
     dims: dict[str, Any] = {}
-    shapes = []
-    for i in range(len(args)):
-        spec = {}
-        for d, (name, low, high) in dynamic_of(case, i).items():
-            spec[d] = dims.setdefault(name, Dim(name, min=low, max=high))
-        shapes.append(spec or None)
-    module = case.fn if isinstance(case.fn, torch.nn.Module) else Wrapped(case.fn)
-    dynamic = None
-    if dims:
-        dynamic = tuple(shapes) if isinstance(case.fn, torch.nn.Module) else (tuple(shapes),)
-    program = export(module.eval(), args, dynamic_shapes=dynamic, strict=False)
+    args: list[torch.Tensor] = []
+    shapes: list[Any] = []
+    for case in cases:
+        for i, arg in enumerate(case.args):
+            args.append(make(arg, len(args), {}))
+            spec = {}
+            for d, (name, low, high) in dynamic_of(case, i).items():
+                spec[d] = dims.setdefault(name, Dim(name, min=low, max=high))
+            shapes.append(spec or None)
+    module = Together(cases).eval()
+    program = export(module, tuple(args), dynamic_shapes=(tuple(shapes),) if dims else None, strict=False)
     partitioner = GgmlPartitioner(rewrites=False)
     edge = to_edge_transform_and_lower(program, partitioner=[partitioner])
     return module, edge, partitioner
@@ -67,8 +84,7 @@ def bindings(case: Case) -> Iterator[list[Mapping[int, int]]]:
     for i in range(len(case.args)):
         for name, low, high in dynamic_of(case, i).values():
             bounds[name] = (low, high)
-    picks = ["static"] if not bounds else ["low", "odd", "middle", "high"]
-    for pick in picks:
+    for pick in ["low", "odd", "middle", "high"] if bounds else ["static"]:
         sizes = {}
         for name, (low, high) in bounds.items():
             odd = min(high, (low + 2) | 1)
@@ -76,7 +92,12 @@ def bindings(case: Case) -> Iterator[list[Mapping[int, int]]]:
         yield [{d: sizes[n] for d, (n, _, _) in dynamic_of(case, i).items()} for i in range(len(case.args))]
 
 
-def all_cases() -> list[Any]:
+def is_static(case: Case) -> bool:
+    return not case.refused and not any(case.dynamic)
+
+
+def groups() -> list[Any]:
+    """Static cases of one operator together; dynamic and refused ones each alone."""
     found = []
     seen = set()
     for entry in entries():
@@ -84,31 +105,45 @@ def all_cases() -> list[Any]:
             continue
         seen.add(entry.cases)
         name = str(entry.target).removeprefix("aten.")
-        for i, case in enumerate(entry.cases()):
-            found.append(pytest.param(entry, case, id=f"{name}[{case.name or i}]"))
+        cases = list(entry.cases())
+        static = [c for c in cases if is_static(c)]
+        if static:
+            found.append(pytest.param(static, id=name))
+        for i, case in enumerate(cases):
+            if not is_static(case):
+                found.append(pytest.param([case], id=f"{name}[{case.name or i}]"))
     return found
 
 
-@pytest.mark.parametrize("entry, case", all_cases())
-def test_case(entry: Any, case: Case) -> None:
+@pytest.mark.parametrize("cases", groups())
+def test_case(cases: list[Case]) -> None:
     from executorch_ggml.reference import ReferenceExecutor, delegates, flatten_results, normalised_error
 
-    module, edge, partitioner = lower(case)
+    module, edge, partitioner = lower(cases)
     program = edge.exported_program()
     reasons = {str(n): r for n, r in partitioner.decisions.reasons.items() if r}
-    if case.refused:
-        assert any(case.refused in r for r in reasons.values()), reasons
+    refused = cases[0].refused
+    if refused:
+        assert any(refused in r for r in reasons.values()), reasons
         return
     assert not reasons, reasons
-    assert delegates(program), "nothing was delegated"
-    for sizes in bindings(case):
-        args = [make(a, 11 + i, sizes[i]) for i, a in enumerate(case.args)]
+    assert len(delegates(program)) == 1
+    problems = []
+    # Only a lone case has dynamic sizes.
+    for sizes in bindings(cases[0]) if len(cases) == 1 else [[{}] * 8]:
+        args = [make(a, 11 + i, sizes[i]) for c in cases for i, a in enumerate(c.args)]
         with torch.no_grad():
-            want = flatten_results(module(*args))
+            want = module(*args)
         got = ReferenceExecutor(program)(*args)
-        assert len(got) == len(want)
-        for g, w in zip(got, want, strict=True):
-            assert g.shape == w.shape
-            assert g.dtype == w.dtype
-            error = normalised_error(g, w)
-            assert error <= case.tolerance, f"NMSE {error:.3g} at {[list(a.shape) for a in args]}"
+        assert len(got) == len(flatten_results(want))
+        for case, part in zip(cases, want, strict=True):
+            for w in flatten_results(part):
+                g = got.pop(0)
+                where = f"{case.name} {[getattr(a, 'shape', a) for a in case.args]} {sizes}"
+                if g.shape != w.shape or g.dtype != w.dtype:
+                    problems.append(f"{where}: {g.dtype} {tuple(g.shape)}, expected {w.dtype} {tuple(w.shape)}")
+                    continue
+                error = normalised_error(g, w)
+                if not error <= case.tolerance:
+                    problems.append(f"{where}: NMSE {error:.3g}")
+    assert not problems, "\n".join(problems)

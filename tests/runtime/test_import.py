@@ -57,7 +57,9 @@ def test_every_exported_name_exists() -> None:
 def test_statuses_and_classes_match_the_header() -> None:
     """Every status of the C header has its class, and the numbers agree."""
     header = (Path(__file__).parents[2] / "csrc/include/executorch_ggml.h").read_text()
-    lines = [line.split("/*")[0] for line in header.splitlines() if line.strip().startswith("ETGGML_") and " = " in line]
+    lines = [
+        line.split("/*")[0] for line in header.splitlines() if line.strip().startswith("ETGGML_") and " = " in line
+    ]
     numbers = {name.strip(): int(value.strip(" ,")) for name, value in (line.split("=") for line in lines)}
     statuses = {name: n for name, n in numbers.items() if n > 0}
     assert set(statuses.values()) == set(errors.BY_STATUS)
@@ -128,7 +130,9 @@ except LibraryError as error:
     assert "it is not libexecutorch_ggml" in out
 
 
-@pytest.mark.parametrize("version, accepted", [("1.4.1", False), ("1.5.0", True), ("1.5.7+cpu", True), ("1.6.0", False), ("2.0", False)])
+@pytest.mark.parametrize(
+    "version, accepted", [("1.4.1", False), ("1.5.0", True), ("1.5.7+cpu", True), ("1.6.0", False), ("2.0", False)]
+)
 def test_executorch_of_another_version(monkeypatch: pytest.MonkeyPatch, version: str, accepted: bool) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda _name: version)
     if accepted:
