@@ -8,6 +8,7 @@ native library.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from executorch_ggml.errors import (
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from executorch_ggml.program import Program
 
 __version__ = "0.1.0"
+
+# Without a handler of its own, a logger's warnings go to stderr. A library stays silent until asked.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _EXPORTS = {
     "GGUFExportConfig": "export_gguf",

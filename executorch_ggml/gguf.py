@@ -64,7 +64,8 @@ class _Handle:
 
     def __init__(self, pointer: int) -> None:
         self.pointer = ctypes.c_void_p(pointer)
-        self._finalizer = weakref.finalize(self, _load.library().etggml_gguf_close, ctypes.c_void_p(pointer))
+        finalizer = weakref.finalize(self, _load.library().etggml_gguf_close, ctypes.c_void_p(pointer))
+        finalizer.atexit = False  # a daemon thread may still be reading a view when the interpreter ends
 
 
 class _View:

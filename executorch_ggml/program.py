@@ -30,7 +30,8 @@ class _Handle:
 
     def __init__(self, pointer: int) -> None:
         self.pointer = ctypes.c_void_p(pointer)
-        self._finalizer = weakref.finalize(self, _load.library().etggml_program_free, ctypes.c_void_p(pointer))
+        finalizer = weakref.finalize(self, _load.library().etggml_program_free, ctypes.c_void_p(pointer))
+        finalizer.atexit = False  # a daemon thread may still be computing in it when the interpreter ends
 
 
 class Program:

@@ -19,6 +19,18 @@ from .node_view import meta_of, to_dtype
 # Names that torch gives to constants it lifts: the same in every method and partition, so they are keyed by content.
 _LIFTED = ("_lifted_tensor_constant", "lifted_tensor_", "_tensor_constant", "_prop_tensor_constant", "_const_")
 
+_CONVERSIONS = frozenset(
+    {
+        "aten::_to_copy",
+        "aten::clone",
+        "aten::alias",
+        "aten::alias_copy",
+        "aten::lift_fresh_copy",
+        "dim_order_ops::_to_dim_order_copy",
+        "dim_order_ops::_clone_dim_order",
+    }
+)
+
 WEIGHT_MODES = ("auto", "embedded", "external")
 
 
@@ -91,10 +103,19 @@ class ProgramView:
         tensor = self.ep.state_dict.get(name)
         if tensor is None:
             tensor = self.ep.constants.get(name)
-        return tensor if isinstance(tensor, torch.Tensor) else None
+        if not isinstance(tensor, torch.Tensor):
+            return None
+        # Python scalars become fake tensors that remember their value.
+        remembered = getattr(tensor, "constant", None)
+        return remembered if isinstance(remembered, torch.Tensor) else tensor
 
     def constant(self, node: Node) -> torch.Tensor | None:
-        """The data of something that never changes, or None."""
+        """The data of something that never changes, or None.
+
+        Conversions and copies of a literal of one element count as the literal: edge programs are full of them.
+        """
+        if node.op == "call_function":
+            return self._converted(node)
         if self.is_mutated(node):
             return None
         tensor = self.tensor_of(node)
@@ -103,6 +124,15 @@ class ProgramView:
         if self.options.mode == "external" and node.name not in self.constants:
             return None
         return tensor
+
+    def _converted(self, node: Node) -> torch.Tensor | None:
+        if _base_name(node) not in _CONVERSIONS or not isinstance(node.args[0], Node):
+            return None
+        source = node.args[0].meta.get("val")
+        if not isinstance(source, torch.Tensor) or source.numel() != 1:
+            return None
+        data = self.constant(node.args[0])
+        return None if data is None else data.to(node.meta["val"].dtype)
 
     def is_external(self, node: Node) -> bool:
         """Whether only the key of a parameter goes into the payload."""

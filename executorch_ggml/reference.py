@@ -103,6 +103,8 @@ class ReferenceExecutor:
         declared = node.meta["val"]
         if not isinstance(declared, (tuple, list)):
             declared = [declared]
+        # ExecuTorch leaves the results that became states in the metadata, in front of those that are returned.
+        declared = declared[len(declared) - len(outputs) :]
         return [torch.from_numpy(np.array(o)).to(d.dtype) for o, d in zip(outputs, declared, strict=True)]
 
 

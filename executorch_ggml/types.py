@@ -81,12 +81,13 @@ def quantize(
 ) -> npt.NDArray[np.uint8]:
     """float32 [..., columns] -> uint8 [..., bytes of a row], as ggml encodes rows of the type.
 
-    importance: float32 [columns], the weights of an importance matrix; some types need one.
+    importance: float32 [columns], the weights of an importance matrix, for types that use one; None: all alike.
     """
     kind = ggml_type(which)
-    source = np.ascontiguousarray(values, dtype=np.float32)
+    source = np.asarray(values, dtype=np.float32)
     if source.ndim == 0 or source.size == 0:
         raise InvalidArgumentError(f"cannot quantise an array of shape {source.shape}")
+    source = np.ascontiguousarray(source)
     columns = source.shape[-1]
     result = np.empty((*source.shape[:-1], kind.row_bytes(columns)), dtype=np.uint8)
     weights = None

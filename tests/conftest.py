@@ -92,6 +92,17 @@ def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> TinyLlm:
     return TinyLlm(pte, gguf, 32, vocab=read_header(gguf).tensors["token_embd.weight"].shape[0])
 
 
+@pytest.fixture(scope="session")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> TinyLlm:
+    """The model of assets/, which has a tokenizer and speaks."""
+    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+
+    gguf = ROOT / "assets" / "scripture-2.9m-q8_0.gguf"
+    pte = tmp_path_factory.mktemp("bundled") / "bundled.pte"
+    export_gguf_to_pte(gguf, pte, GGUFExportConfig(max_seq_len=96))
+    return TinyLlm(pte, gguf, 96, vocab=2048)
+
+
 @pytest.fixture
 def run_python() -> Callable[[str], str]:
     """Runs code in a fresh interpreter; returns its stdout, fails on any other end than exit 0."""

@@ -53,7 +53,7 @@ etggml_status etggml_program_info(etggml_program* program, char** json) {
   return guard([&]() -> Status {
     if (program == nullptr) return null_pointer("program");
     if (json == nullptr) return null_pointer("json");
-    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
+    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->observe());
     ETGGML_ASSIGN_OR_RETURN(const Json info, program->impl->info(inside));
     return copy_out(to_text(info), json);
   });

@@ -74,7 +74,8 @@ Status verify_result(NodeBuilder& b, const ggml_tensor* t, bool open) {
   if (open || t->type == b.type()) return ok_status();
   const char* declared = b.type() == GGML_TYPE_COUNT ? "open" : ggml_type_name(b.type());
   for (uint32_t s = 0; s < b.src_count(); ++s) {
-    if (b.src_open(s)) return b.unsupported("type is %s, with these weights it would be %s", declared, ggml_type_name(t->type));
+    if (b.src_open(s))
+      return b.unsupported("type is %s, with these weights it would be %s", declared, ggml_type_name(t->type));
   }
   return b.fail("type is declared %s, the result is %s", declared, ggml_type_name(t->type));
 }
@@ -127,8 +128,8 @@ Result<ggml_tensor*> finish_output(BuildState& state, uint32_t output) {
   ggml_tensor* t = state.values[value];
   if (!ggml_is_contiguous(t)) {
     if (ggml_is_quantized(t->type) || ggml_nelements(t) > INT32_MAX) {
-      return error(ETGGML_UNSUPPORTED, "%s: output %u, %s, is not contiguous and cannot be copied", state.program.origin().c_str(),
-                   output, ir::node_name(state.program.graph(), value).c_str());
+      return error(ETGGML_UNSUPPORTED, "%s: output %u, %s, is not contiguous and cannot be copied",
+                   state.program.origin().c_str(), output, ir::node_name(state.program.graph(), value).c_str());
     }
     t = ggml_cont(state.ctx, t);
     ggml_format_name(t, "output.%u", output);
@@ -173,6 +174,11 @@ Result<Built> build(ggml_context* ctx, const ir::Program& program, const std::ve
     built.outputs.push_back(output);
   }
   built.peak_live = peak_of(built.graph, state.host_inputs);
+  if (built.peak_live > options.max_live) {
+    return error(ETGGML_UNSUPPORTED,
+                 "%s: %u values are alive at one time, more than ggml's allocator can manage (%u); export in parts",
+                 program.origin().c_str(), built.peak_live, options.max_live);
+  }
   built.values = std::move(state.values);
   built.host_inputs = std::move(state.host_inputs);
   return built;

@@ -14,9 +14,10 @@
 
 namespace etggml::graph {
 
-/// Tensors that have memory (data and buffer) already, owned by the caller; called at most once per leaf node, only for live
-/// nodes. nullptr is answered with ETGGML_INTERNAL. Shapes must be those of the slots and memory packed; types are checked
-/// where they are used. Give them names: building a graph names unnamed ones, the only thing that is ever written to them.
+/// Tensors that have memory (data and buffer) already, owned by the caller; called at most once per leaf node, only for
+/// live nodes. nullptr is answered with ETGGML_INTERNAL. Shapes must be those of the slots and memory packed; types are
+/// checked where they are used. Give them names: building a graph names unnamed ones, the only thing that is ever
+/// written to them.
 struct Leaves {
   virtual ~Leaves() = default;
   virtual ggml_tensor* weight(uint32_t slot) = 0;
@@ -34,24 +35,27 @@ struct HostInput {
 
 struct Built {
   ggml_cgraph* graph = nullptr;
-  std::vector<ggml_tensor*> values;       // by node; nullptr for nodes nothing needs
+  std::vector<ggml_tensor*> values;  // by node; nullptr for nodes nothing needs
   std::vector<HostInput> host_inputs;
-  std::vector<ggml_tensor*> outputs;      // by Graph.outputs; contiguous, flagged as outputs; may be a leaf or a state
-  /// Most tensors that hold allocated memory at one time. ggml_gallocr aborts when its free list has 256 holes, which needs
-  /// about as many tensors alive: above kMaxSharedTensors give every tensor memory of its own instead.
-  uint32_t peak_live = 0;
+  std::vector<ggml_tensor*> outputs;  // by Graph.outputs; contiguous, flagged as outputs; may be a leaf or a state
+  uint32_t peak_live = 0;             // most tensors that hold allocated memory at one time
 };
 
+/// ggml_gallocr aborts the process when its free list has 256 holes, which takes as many tensors alive at one time.
 constexpr uint32_t kMaxSharedTensors = 240;
 
-/// May replace ggml_mul_mat of one node: returns the result tensor (F32, ne = {w->ne[1], x->ne[1], x->ne[2], x->ne[3]}),
-/// or nullptr to let ggml do it. Called after all preconditions of ggml_mul_mat hold. May make one tensor; must not throw.
+/// May replace ggml_mul_mat of one node: returns the result tensor (F32, ne = {w->ne[1], x->ne[1], x->ne[2],
+/// x->ne[3]}), or nullptr to let ggml do it. Called after all preconditions of ggml_mul_mat hold. May make one tensor;
+/// must not throw.
 using MulMatHook = ggml_tensor* (*)(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, void* user);
 
 struct BuildOptions {
   bool is_cpu = true;            // the device's kernels are ggml-cpu's
   MulMatHook mul_mat = nullptr;  // our own matrix kernels (kernels/gemv_prefetch.h)
   void* mul_mat_user = nullptr;
+  /// Graphs with more values alive at one time are refused (ETGGML_UNSUPPORTED). UINT32_MAX for an allocator that gives
+  /// every tensor memory of its own.
+  uint32_t max_live = kMaxSharedTensors;
 };
 
 /// Bytes of a ggml_context (no_alloc) that holds the graph of any binding of this program.
@@ -59,8 +63,8 @@ size_t context_bytes(const ir::Program& program);
 
 /// Builds the graph for one binding of the symbols, nodes in IR order. `ctx` must be empty, no_alloc and of at least
 /// context_bytes(). Never aborts. Errors name the payload, node and op: ETGGML_FORMAT (the graph breaks a rule),
-/// ETGGML_SHAPE (these symbols break it), ETGGML_UNSUPPORTED (a type the device cannot use there: a weight's type in the
-/// GGUF, or the cache type), ETGGML_INTERNAL (a Leaves that misbehaves).
+/// ETGGML_SHAPE (these symbols break it), ETGGML_UNSUPPORTED (a type the device cannot use there: a weight's type in
+/// the GGUF, or the cache type), ETGGML_INTERNAL (a Leaves that misbehaves).
 Result<Built> build(ggml_context* ctx, const ir::Program& program, const std::vector<int64_t>& symbols, Leaves& leaves,
                     const BuildOptions& options);
 

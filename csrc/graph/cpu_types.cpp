@@ -41,9 +41,7 @@ ggml_type cpu_vec_dot_type(ggml_type weight) {
   }
 }
 
-bool cpu_get_rows(ggml_type table) {
-  return table == GGML_TYPE_I32 || cpu_mul_mat(table);
-}
+bool cpu_get_rows(ggml_type table) { return table == GGML_TYPE_I32 || cpu_mul_mat(table); }
 
 bool cpu_from_float(ggml_type type) {
   switch (type) {

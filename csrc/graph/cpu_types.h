@@ -6,7 +6,8 @@
 
 namespace etggml::graph {
 
-/// The type activations are converted to for a dot product with rows of `weight`; GGML_TYPE_COUNT when there is no kernel.
+/// The type activations are converted to for a dot product with rows of `weight`; GGML_TYPE_COUNT when there is no
+/// kernel.
 ggml_type cpu_vec_dot_type(ggml_type weight);
 /// Whether mul_mat / mul_mat_id take it as the weight.
 inline bool cpu_mul_mat(ggml_type weight) { return cpu_vec_dot_type(weight) != GGML_TYPE_COUNT; }

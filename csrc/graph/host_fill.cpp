@@ -37,17 +37,28 @@ inline float to_float(T v) {
 template <class F>
 bool with_source(int32_t dtype, const void* src, F f) {
   switch (dtype) {
-    case kUint8: return f(static_cast<const uint8_t*>(src)), true;
-    case kInt8: return f(static_cast<const int8_t*>(src)), true;
-    case kInt16: return f(static_cast<const int16_t*>(src)), true;
-    case kInt32: return f(static_cast<const int32_t*>(src)), true;
-    case kInt64: return f(static_cast<const int64_t*>(src)), true;
-    case kHalf: return f(static_cast<const Half*>(src)), true;
-    case kFloat: return f(static_cast<const float*>(src)), true;
-    case kDouble: return f(static_cast<const double*>(src)), true;
-    case kBFloat16: return f(static_cast<const BFloat16*>(src)), true;
-    case kBool: return f(static_cast<const uint8_t*>(src)), true;  // torch stores 0 / 1; other bytes count as true below
-    default: return false;
+    case kUint8:
+      return f(static_cast<const uint8_t*>(src)), true;
+    case kInt8:
+      return f(static_cast<const int8_t*>(src)), true;
+    case kInt16:
+      return f(static_cast<const int16_t*>(src)), true;
+    case kInt32:
+      return f(static_cast<const int32_t*>(src)), true;
+    case kInt64:
+      return f(static_cast<const int64_t*>(src)), true;
+    case kHalf:
+      return f(static_cast<const Half*>(src)), true;
+    case kFloat:
+      return f(static_cast<const float*>(src)), true;
+    case kDouble:
+      return f(static_cast<const double*>(src)), true;
+    case kBFloat16:
+      return f(static_cast<const BFloat16*>(src)), true;
+    case kBool:
+      return f(static_cast<const uint8_t*>(src)), true;  // torch stores 0 / 1; other bytes count as true below
+    default:
+      return false;
   }
 }
 
@@ -82,25 +93,34 @@ Status to_integer(const T* src, int64_t n, bool is_bool, int64_t limit, const ch
   for (int64_t i = 0; i < n; ++i) {
     const int64_t v = is_bool ? src[i] != 0 : static_cast<int64_t>(src[i]);
     if (v < lo || v > hi) {
-      return error(ETGGML_RANGE, "%s: element %lld is %lld, outside %lld..%lld", name, static_cast<ll>(i), static_cast<ll>(v),
-                   static_cast<ll>(lo), static_cast<ll>(hi));
+      return error(ETGGML_RANGE, "%s: element %lld is %lld, outside %lld..%lld", name, static_cast<ll>(i),
+                   static_cast<ll>(v), static_cast<ll>(lo), static_cast<ll>(hi));
     }
     dst[i] = static_cast<Out>(v);
   }
   return ok_status();
 }
 
-Status integer_type(int32_t dtype, const void* src, int64_t n, ggml_type type, int64_t limit, const char* name, void* dst) {
+Status integer_type(int32_t dtype, const void* src, int64_t n, ggml_type type, int64_t limit, const char* name,
+                    void* dst) {
   Status status;
   with_source(dtype, src, [&](auto* typed) {
     using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
     if constexpr (std::is_integral<T>::value) {
       const bool is_bool = dtype == kBool;
       switch (type) {
-        case GGML_TYPE_I8: status = to_integer(typed, n, is_bool, limit, name, static_cast<int8_t*>(dst)); break;
-        case GGML_TYPE_I16: status = to_integer(typed, n, is_bool, limit, name, static_cast<int16_t*>(dst)); break;
-        case GGML_TYPE_I32: status = to_integer(typed, n, is_bool, limit, name, static_cast<int32_t*>(dst)); break;
-        default: status = to_integer(typed, n, is_bool, limit, name, static_cast<int64_t*>(dst)); break;
+        case GGML_TYPE_I8:
+          status = to_integer(typed, n, is_bool, limit, name, static_cast<int8_t*>(dst));
+          break;
+        case GGML_TYPE_I16:
+          status = to_integer(typed, n, is_bool, limit, name, static_cast<int16_t*>(dst));
+          break;
+        case GGML_TYPE_I32:
+          status = to_integer(typed, n, is_bool, limit, name, static_cast<int32_t*>(dst));
+          break;
+        default:
+          status = to_integer(typed, n, is_bool, limit, name, static_cast<int64_t*>(dst));
+          break;
       }
     }
   });
@@ -137,10 +157,14 @@ void causal_rows(const T* positions, int64_t n, int64_t n_kv, int64_t window, ui
 
 int32_t boundary_dtype(const fb::Input& input) {
   switch (input.kind()) {
-    case fb::InputKind_Int: return kInt64;
-    case fb::InputKind_Double: return kDouble;
-    case fb::InputKind_Bool: return kBool;
-    default: return input.dtype();
+    case fb::InputKind_Int:
+      return kInt64;
+    case fb::InputKind_Double:
+      return kDouble;
+    case fb::InputKind_Bool:
+      return kBool;
+    default:
+      return input.dtype();
   }
 }
 
@@ -152,8 +176,8 @@ bool can_convert(int32_t dtype, ggml_type type, bool mask) {
          (type == GGML_TYPE_I8 || type == GGML_TYPE_I16 || type == GGML_TYPE_I32 || type == GGML_TYPE_I64);
 }
 
-Status convert(int32_t dtype, const void* src, int64_t count, ggml_type type, bool mask, int64_t limit, const char* name,
-               void* dst) {
+Status convert(int32_t dtype, const void* src, int64_t count, ggml_type type, bool mask, int64_t limit,
+               const char* name, void* dst) {
   if (!can_convert(dtype, type, mask)) {
     return error(ETGGML_UNSUPPORTED, "%s: %s cannot become %s", name, scalar_name(dtype), ggml_type_name(type));
   }
@@ -210,11 +234,12 @@ Status fill_host_input(const ir::Program& program, const HostInput& host, const 
   const std::string name = program.origin() + ": input '" + declared.name()->str() + "'";
   if (!view.data) return error(ETGGML_INVALID_ARGUMENT, "%s has no data", name.c_str());
   // What bind() accepted has these dimensions; a caller that mixes up views must not make us read past one.
-  const int64_t given = view.kind == fb::InputKind_Tensor ? ir::element_count(view.dims, static_cast<size_t>(view.rank)) : 1;
+  const int64_t given =
+      view.kind == fb::InputKind_Tensor ? ir::element_count(view.dims, static_cast<size_t>(view.rank)) : 1;
   const int64_t needed = mask ? ne[1] : count;
   if (given != needed) {
-    return error(ETGGML_SHAPE, "%s has %lld elements, the graph was built for %lld", name.c_str(), static_cast<ll>(given),
-                 static_cast<ll>(needed));
+    return error(ETGGML_SHAPE, "%s has %lld elements, the graph was built for %lld", name.c_str(),
+                 static_cast<ll>(given), static_cast<ll>(needed));
   }
   if (mask) {
     fill_causal_mask(view.data, declared.dtype(), ne[1], ne[0], mask->window(), static_cast<uint16_t*>(dst));

@@ -13,16 +13,16 @@ namespace etggml::graph {
 
 /// Writes the contents of one host input into `dst` (at least ggml_nbytes(input.tensor) bytes; for a CPU tensor its own
 /// data, else a staging buffer). `inputs` are those that bind() accepted, with data; `symbols` is what bind() returned.
-/// Errors: ETGGML_RANGE for an integer that does not fit the graph's type or indexes a row that does not exist (names the
-/// input, the element and the limit), ETGGML_INVALID_ARGUMENT for an input without data.
+/// Errors: ETGGML_RANGE for an integer that does not fit the graph's type or indexes a row that does not exist (names
+/// the input, the element and the limit), ETGGML_INVALID_ARGUMENT for an input without data.
 Status fill_host_input(const ir::Program& program, const HostInput& input, const ir::InputView* inputs, size_t n_inputs,
                        const std::vector<int64_t>& symbols, void* dst, size_t dst_bytes);
 
 /// `count` elements of torch dtype `dtype` at `src` -> ggml `type` at `dst`. mask: bool false/true -> -inf/0.
 /// Integers must be in [0, limit) when limit is not INT64_MAX. `name` is how messages call the source.
 /// ETGGML_RANGE as above; ETGGML_UNSUPPORTED for a pair of types without a conversion (see can_convert).
-Status convert(int32_t dtype, const void* src, int64_t count, ggml_type type, bool mask, int64_t limit, const char* name,
-               void* dst);
+Status convert(int32_t dtype, const void* src, int64_t count, ggml_type type, bool mask, int64_t limit,
+               const char* name, void* dst);
 /// The torch dtype in which an input's contents arrive: its own for a tensor, int64 / double / bool for scalars.
 int32_t boundary_dtype(const ir::fb::Input& input);
 /// Whether convert() knows the pair.

@@ -13,10 +13,14 @@ using ll = long long;
 
 const char* kind_name(fb::InputKind kind) {
   switch (kind) {
-    case fb::InputKind_Tensor: return "tensor";
-    case fb::InputKind_Int: return "int";
-    case fb::InputKind_Double: return "float";
-    case fb::InputKind_Bool: return "bool";
+    case fb::InputKind_Tensor:
+      return "tensor";
+    case fb::InputKind_Int:
+      return "int";
+    case fb::InputKind_Double:
+      return "float";
+    case fb::InputKind_Bool:
+      return "bool";
   }
   return "?";
 }
@@ -63,7 +67,8 @@ Result<int64_t> Program::bind_max(const fb::Symbol& symbol, const fb::FromInputM
   }
   const int64_t bound = symbol.max() - source.add();
   if (max.value > bound) {
-    return error(ETGGML_RANGE, "%s: input '%s': element %lld is %lld, beyond the last position %lld this graph can hold (%s <= %lld)",
+    return error(ETGGML_RANGE,
+                 "%s: input '%s': element %lld is %lld, beyond the last position %lld this graph can hold (%s <= %lld)",
                  origin_.c_str(), name, static_cast<ll>(max.at), static_cast<ll>(max.value), static_cast<ll>(bound),
                  symbol.name()->c_str(), static_cast<ll>(symbol.max()));
   }
@@ -85,8 +90,8 @@ Result<int64_t> Program::bind_symbol(uint32_t index, const InputView* inputs, in
     if (!input.data) return error(ETGGML_INVALID_ARGUMENT, "%s: input '%s' has no data", origin_.c_str(), name);
     const int64_t value = *static_cast<const int64_t*>(input.data);
     if (value < symbol.min() || value > symbol.max()) {
-      return error(ETGGML_RANGE, "%s: input '%s' is %lld, outside %lld..%lld", origin_.c_str(), name, static_cast<ll>(value),
-                   static_cast<ll>(symbol.min()), static_cast<ll>(symbol.max()));
+      return error(ETGGML_RANGE, "%s: input '%s' is %lld, outside %lld..%lld", origin_.c_str(), name,
+                   static_cast<ll>(value), static_cast<ll>(symbol.min()), static_cast<ll>(symbol.max()));
     }
     return value;
   }
@@ -118,8 +123,8 @@ Result<std::vector<int64_t>> Program::bind(const InputView* inputs, size_t n, in
     const fb::Input& expected = *graph_->inputs()->Get(i);
     const InputView& given = inputs[i];
     if (given.kind != expected.kind()) {
-      return error(ETGGML_INVALID_ARGUMENT, "%s: input '%s' is a %s, expected a %s", origin_.c_str(), expected.name()->c_str(),
-                   kind_name(given.kind), kind_name(expected.kind()));
+      return error(ETGGML_INVALID_ARGUMENT, "%s: input '%s' is a %s, expected a %s", origin_.c_str(),
+                   expected.name()->c_str(), kind_name(given.kind), kind_name(expected.kind()));
     }
     if (given.kind != fb::InputKind_Tensor) continue;
     if (given.dtype != expected.dtype()) {
@@ -128,8 +133,8 @@ Result<std::vector<int64_t>> Program::bind(const InputView* inputs, size_t n, in
     }
     const uint32_t rank = count(expected.dims());
     if (given.rank < 0 || static_cast<uint32_t>(given.rank) != rank || (rank && !given.dims)) {
-      return error(ETGGML_SHAPE, "%s: input '%s' has %d dimensions, expected %u", origin_.c_str(), expected.name()->c_str(),
-                   given.rank, rank);
+      return error(ETGGML_SHAPE, "%s: input '%s' has %d dimensions, expected %u", origin_.c_str(),
+                   expected.name()->c_str(), given.rank, rank);
     }
   }
   std::vector<int64_t> symbols(symbol_min_.size());
@@ -146,7 +151,8 @@ Result<std::vector<int64_t>> Program::bind(const InputView* inputs, size_t n, in
       const std::vector<int64_t> all = dims(expected.dims(), symbols);
       return error(ETGGML_SHAPE, "%s: input '%s' has shape %s, expected %s: dimension %u is %lld instead of %lld",
                    origin_.c_str(), expected.name()->c_str(), dims_text(inputs[i].dims, all.size()).c_str(),
-                   dims_text(all.data(), all.size()).c_str(), d, static_cast<ll>(inputs[i].dims[d]), static_cast<ll>(want));
+                   dims_text(all.data(), all.size()).c_str(), d, static_cast<ll>(inputs[i].dims[d]),
+                   static_cast<ll>(want));
     }
   }
   return symbols;

@@ -28,15 +28,20 @@ bool corners(Interval a, Interval b, F op, Interval* out) {
 bool combine(fb::ExprCode code, Interval a, Interval b, Interval* out) {
   switch (code) {
     case fb::ExprCode_Add:
-      return corners(a, b, [](int64_t x, int64_t y, int64_t* r) { return !__builtin_add_overflow(x, y, r); }, out);
+      return corners(
+          a, b, [](int64_t x, int64_t y, int64_t* r) { return !__builtin_add_overflow(x, y, r); }, out);
     case fb::ExprCode_Sub:
-      return corners(a, b, [](int64_t x, int64_t y, int64_t* r) { return !__builtin_sub_overflow(x, y, r); }, out);
+      return corners(
+          a, b, [](int64_t x, int64_t y, int64_t* r) { return !__builtin_sub_overflow(x, y, r); }, out);
     case fb::ExprCode_Mul:
-      return corners(a, b, [](int64_t x, int64_t y, int64_t* r) { return !__builtin_mul_overflow(x, y, r); }, out);
+      return corners(
+          a, b, [](int64_t x, int64_t y, int64_t* r) { return !__builtin_mul_overflow(x, y, r); }, out);
     case fb::ExprCode_FloorDiv:  // the divisor is >= 1
-      return corners(a, b, [](int64_t x, int64_t y, int64_t* r) { return *r = floor_div(x, y), true; }, out);
+      return corners(
+          a, b, [](int64_t x, int64_t y, int64_t* r) { return *r = floor_div(x, y), true; }, out);
     case fb::ExprCode_CeilDiv:
-      return corners(a, b, [](int64_t x, int64_t y, int64_t* r) { return *r = ceil_div(x, y), true; }, out);
+      return corners(
+          a, b, [](int64_t x, int64_t y, int64_t* r) { return *r = ceil_div(x, y), true; }, out);
     case fb::ExprCode_Mod:
       *out = a.lo >= 0 && a.hi < b.lo ? a : Interval{0, b.hi - 1};
       return true;
@@ -59,6 +64,7 @@ Result<Interval> check_expr(const fb::Expr& expr, const std::vector<int64_t>& sy
                             const std::vector<int64_t>& symbol_max) {
   const auto* code = expr.code();
   if (!code || code->size() == 0) return error(ETGGML_FORMAT, "is empty");
+  if (!aligned8(code)) return error(ETGGML_FORMAT, "is misaligned");
   if (code->size() > kMaxExprOps) {
     return error(ETGGML_FORMAT, "has %u operations, more than the limit of %u", code->size(), kMaxExprOps);
   }
@@ -104,14 +110,30 @@ int64_t eval_expr(const fb::Expr& expr, const std::vector<int64_t>& symbols) {
     const int64_t b = stack[--depth];
     int64_t& a = stack[depth - 1];
     switch (op->code()) {  // the builtins wrap: defined, and unreachable for symbols inside their bounds
-      case fb::ExprCode_Add: (void)__builtin_add_overflow(a, b, &a); break;
-      case fb::ExprCode_Sub: (void)__builtin_sub_overflow(a, b, &a); break;
-      case fb::ExprCode_Mul: (void)__builtin_mul_overflow(a, b, &a); break;
-      case fb::ExprCode_FloorDiv: a = b < 1 ? 0 : floor_div(a, b); break;
-      case fb::ExprCode_CeilDiv: a = b < 1 ? 0 : ceil_div(a, b); break;
-      case fb::ExprCode_Mod: a = b < 1 ? 0 : floor_mod(a, b); break;
-      case fb::ExprCode_Max: a = std::max(a, b); break;
-      default: a = std::min(a, b); break;
+      case fb::ExprCode_Add:
+        (void)__builtin_add_overflow(a, b, &a);
+        break;
+      case fb::ExprCode_Sub:
+        (void)__builtin_sub_overflow(a, b, &a);
+        break;
+      case fb::ExprCode_Mul:
+        (void)__builtin_mul_overflow(a, b, &a);
+        break;
+      case fb::ExprCode_FloorDiv:
+        a = b < 1 ? 0 : floor_div(a, b);
+        break;
+      case fb::ExprCode_CeilDiv:
+        a = b < 1 ? 0 : ceil_div(a, b);
+        break;
+      case fb::ExprCode_Mod:
+        a = b < 1 ? 0 : floor_mod(a, b);
+        break;
+      case fb::ExprCode_Max:
+        a = std::max(a, b);
+        break;
+      default:
+        a = std::min(a, b);
+        break;
     }
   }
   return stack[0];
@@ -134,9 +156,11 @@ bool affine_in(const fb::Expr& expr, uint32_t symbol, Affine* out) {
     Affine& a = stack[depth - 1];
     bool overflow = false;
     if (op->code() == fb::ExprCode_Add) {
-      overflow = __builtin_add_overflow(a.scale, b.scale, &a.scale) | __builtin_add_overflow(a.offset, b.offset, &a.offset);
+      overflow =
+          __builtin_add_overflow(a.scale, b.scale, &a.scale) | __builtin_add_overflow(a.offset, b.offset, &a.offset);
     } else if (op->code() == fb::ExprCode_Sub) {
-      overflow = __builtin_sub_overflow(a.scale, b.scale, &a.scale) | __builtin_sub_overflow(a.offset, b.offset, &a.offset);
+      overflow =
+          __builtin_sub_overflow(a.scale, b.scale, &a.scale) | __builtin_sub_overflow(a.offset, b.offset, &a.offset);
     } else if (op->code() == fb::ExprCode_Mul && (a.scale == 0 || b.scale == 0)) {
       const int64_t factor = a.scale == 0 ? a.offset : b.offset;
       const Affine other = a.scale == 0 ? b : a;

@@ -10,6 +10,13 @@
 
 namespace etggml::ir {
 
+/// Whether the elements of a vector of 8-byte things can be read in place. FlatBuffers' verifier checks the alignment
+/// of scalars and offsets, but not that of vector elements.
+template <class V>
+bool aligned8(const V* vector) {
+  return reinterpret_cast<uintptr_t>(vector->Data()) % 8 == 0;
+}
+
 struct Interval {
   int64_t lo = 0, hi = 0;
 };
@@ -19,9 +26,9 @@ inline int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 inline int64_t floor_mod(int64_t a, int64_t b) { return a % b < 0 ? a % b + b : a % b; }
 inline int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
 
-/// The range of `expr` over the box of the symbols' bounds. Fails (with a message that starts after "expression 3: ") unless
-/// the code is well formed (known codes, bounded stack, one result), every divisor is >= 1 everywhere in the box and no
-/// intermediate result can leave int64.
+/// The range of `expr` over the box of the symbols' bounds. Fails (with a message that starts after "expression 3: ")
+/// unless the code is well formed (known codes, bounded stack, one result), every divisor is >= 1 everywhere in the box
+/// and no intermediate result can leave int64.
 Result<Interval> check_expr(const fb::Expr& expr, const std::vector<int64_t>& symbol_min,
                             const std::vector<int64_t>& symbol_max);
 

@@ -1,9 +1,10 @@
 // Which integers index rows, and why each of them is in range.
 //
-// ggml's kernels abort (or, for MulMatId, write anywhere) on a row number outside its table. Integers cannot be computed
-// with in a graph, only moved, so the integers that reach an index operand fall into classes: everything connected by
-// moves is one class. Each class has sources (inputs, constants, Argmax & co) and uses (tables); every source must respect
-// the smallest table. Inputs are checked when they are uploaded, the rest here and in index_limits().
+// ggml's kernels abort (or, for MulMatId, write anywhere) on a row number outside its table. Integers cannot be
+// computed with in a graph, only moved, so the integers that reach an index operand fall into classes: everything
+// connected by moves is one class. Each class has sources (inputs, constants, Argmax & co) and uses (tables); every
+// source must respect the smallest table. Inputs are checked when they are uploaded, the rest here and in
+// index_limits().
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -53,10 +54,14 @@ void constant_range(const fb::Constant& c, int64_t* min, int64_t* max) {
   *min = INT64_MAX;
   *max = INT64_MIN;
   switch (c.type()) {
-    case GGML_TYPE_I64: return extremes<int64_t>(c.data()->data(), c.data()->size(), min, max);
-    case GGML_TYPE_I32: return extremes<int32_t>(c.data()->data(), c.data()->size(), min, max);
-    case GGML_TYPE_I16: return extremes<int16_t>(c.data()->data(), c.data()->size(), min, max);
-    default: return extremes<int8_t>(c.data()->data(), c.data()->size(), min, max);
+    case GGML_TYPE_I64:
+      return extremes<int64_t>(c.data()->data(), c.data()->size(), min, max);
+    case GGML_TYPE_I32:
+      return extremes<int32_t>(c.data()->data(), c.data()->size(), min, max);
+    case GGML_TYPE_I16:
+      return extremes<int16_t>(c.data()->data(), c.data()->size(), min, max);
+    default:
+      return extremes<int8_t>(c.data()->data(), c.data()->size(), min, max);
   }
 }
 
@@ -86,10 +91,17 @@ Status Validator::index_flow() {
     if (!p_.live_[i]) continue;
     uint32_t ids = 0, axis = 1;
     switch (node.op_type()) {
-      case fb::Op_GetRows: ids = 1; break;
-      case fb::Op_SetRows: ids = 2; break;
-      case fb::Op_MulMatId: ids = 2, axis = 2; break;
-      default: continue;
+      case fb::Op_GetRows:
+        ids = 1;
+        break;
+      case fb::Op_SetRows:
+        ids = 2;
+        break;
+      case fb::Op_MulMatId:
+        ids = 2, axis = 2;
+        break;
+      default:
+        continue;
     }
     const uint32_t source = node.src()->Get(ids);
     if (!integer(p_.node(source).type())) return node_fail(i, "src[%u] must hold integers", ids);
@@ -109,7 +121,8 @@ Status Validator::index_flow() {
       case fb::Op_ConstLeaf: {
         int64_t min = 0, max = 0;
         constant_range(*g_.constants()->Get(node.op_as_ConstLeaf()->constant()), &min, &max);
-        if (min < 0) return node_fail(i, "holds %lld, but its values are used as row numbers", static_cast<long long>(min));
+        if (min < 0)
+          return node_fail(i, "holds %lld, but its values are used as row numbers", static_cast<long long>(min));
         p_.index_sources_.push_back({group, i, max, UINT32_MAX});
         break;
       }
@@ -119,8 +132,8 @@ Status Validator::index_flow() {
         p_.index_sources_.push_back({group, i, 0, node.src()->Get(0)});
         break;
       default: {
-        const bool moved = (moves(node.op_type()) || node.op_type() == fb::Op_GetRows) &&
-                           integer(p_.node(node.src()->Get(0)).type());
+        const bool moved =
+            (moves(node.op_type()) || node.op_type() == fb::Op_GetRows) && integer(p_.node(node.src()->Get(0)).type());
         if (!moved) return node_fail(i, "its values are used as row numbers, but nothing bounds them");
       }
     }
@@ -139,8 +152,8 @@ Result<std::vector<int64_t>> Program::index_limits(const std::vector<int64_t>& s
   for (const IndexSource& source : index_sources_) {
     const int64_t most = source.row_of == UINT32_MAX ? source.max : node_shape(source.row_of, symbols)[0] - 1;
     if (most >= of_class[source.group]) {
-      return error(ETGGML_SHAPE, "%s: %s: its values go up to %lld, but they index a table of %lld rows", origin_.c_str(),
-                   node_name(*graph_, source.node).c_str(), static_cast<long long>(most),
+      return error(ETGGML_SHAPE, "%s: %s: its values go up to %lld, but they index a table of %lld rows",
+                   origin_.c_str(), node_name(*graph_, source.node).c_str(), static_cast<long long>(most),
                    static_cast<long long>(of_class[source.group]));
     }
   }

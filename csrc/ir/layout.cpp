@@ -1,5 +1,5 @@
-// Element layouts at concrete symbols: views inside their parents, reshapes of contiguous values, sizes at the boundary.
-// Works on element strides alone, so it holds for every storage type; graph::build() checks the bytes again.
+// Element layouts at concrete symbols: views inside their parents, reshapes of contiguous values, sizes at the
+// boundary. Works on element strides alone, so it holds for every storage type; graph::build() checks the bytes again.
 #include <cstdarg>
 
 #include "ir/validate.h"
@@ -11,9 +11,9 @@ using ll = long long;
 
 struct Layout {
   std::array<int64_t, 4> ne{}, stride{};
-  uint32_t root = 0;       // the node whose memory this is
-  int64_t root_size = 0;   // elements
-  int64_t offset = 0;      // from the root's start
+  uint32_t root = 0;      // the node whose memory this is
+  int64_t root_size = 0;  // elements
+  int64_t offset = 0;     // from the root's start
 };
 
 std::array<int64_t, 4> packed(const std::array<int64_t, 4>& ne) {
@@ -74,7 +74,8 @@ Status Checker::view(uint32_t i, Layout* l) {
   const auto* op = p_.node(i).op_as_View();
   const Layout& source = layout_[p_.node(i).src()->Get(0)];
   for (uint32_t d = 0; d < 4; ++d) l->stride[d] = p_.dim(op->strides()->Get(d), symbols_);
-  if (l->ne[0] != 1 && l->stride[0] != 1) return fail(i, "strides[0] is %lld; it must be 1", static_cast<ll>(l->stride[0]));
+  if (l->ne[0] != 1 && l->stride[0] != 1)
+    return fail(i, "strides[0] is %lld; it must be 1", static_cast<ll>(l->stride[0]));
   const int64_t offset = p_.dim(op->offset(), symbols_);
   int64_t own = 0, parent = 0, end = 0;
   if (offset < 0 || !span(l->ne, l->stride, &own) || !span(source.ne, source.stride, &parent) ||
@@ -86,8 +87,8 @@ Status Checker::view(uint32_t i, Layout* l) {
   l->root = source.root;
   l->root_size = source.root_size;
   l->offset = source.offset + offset;
-  // A rule of ggml: a view never has more elements than there are from its start to the end of the memory, so overlapping
-  // rows (stride 0 as a broadcast) are Repeat's business.
+  // A rule of ggml: a view never has more elements than there are from its start to the end of the memory, so
+  // overlapping rows (stride 0 as a broadcast) are Repeat's business.
   if (element_count(l->ne) > l->root_size - l->offset) return fail(i, "the view has more elements than its memory");
   return ok_status();
 }
@@ -140,8 +141,8 @@ Status Checker::node(uint32_t i) {
       const fb::Input& in = *g_.inputs()->Get(n.op_as_InputLeaf()->input());
       const std::vector<int64_t> dims = p_.dims(in.dims(), symbols_);
       if (element_count(dims.data(), dims.size()) != l.root_size) {
-        return fail(i, "the input has %lld elements, shape has %lld", static_cast<ll>(element_count(dims.data(), dims.size())),
-                    static_cast<ll>(l.root_size));
+        return fail(i, "the input has %lld elements, shape has %lld",
+                    static_cast<ll>(element_count(dims.data(), dims.size())), static_cast<ll>(l.root_size));
       }
       return ok_status();
     }
@@ -161,8 +162,8 @@ Status Checker::boundary() {
     const std::vector<int64_t> dims = p_.dims(in.dims(), symbols_);
     const int64_t n = element_count(dims.data(), dims.size());
     if (n < 1 || n >= kMaxElements) {
-      return error(code_, "%s: input '%s'%s: its dimensions are empty or too large", p_.origin().c_str(), in.name()->c_str(),
-                   when_);
+      return error(code_, "%s: input '%s'%s: its dimensions are empty or too large", p_.origin().c_str(),
+                   in.name()->c_str(), when_);
     }
   }
   for (uint32_t i = 0; i < p_.output_count(); ++i) {
@@ -170,8 +171,8 @@ Status Checker::boundary() {
     const std::vector<int64_t> dims = p_.dims(out.dims(), symbols_);
     const int64_t n = element_count(dims.data(), dims.size()), have = element_count(layout_[out.value()].ne);
     if (n != have) {
-      return error(code_, "%s: output %u%s: its dims have %lld elements, its value %s has %lld", p_.origin().c_str(), i, when_,
-                   static_cast<ll>(n), node_name(g_, out.value()).c_str(), static_cast<ll>(have));
+      return error(code_, "%s: output %u%s: its dims have %lld elements, its value %s has %lld", p_.origin().c_str(), i,
+                   when_, static_cast<ll>(n), node_name(g_, out.value()).c_str(), static_cast<ll>(have));
     }
   }
   return ok_status();

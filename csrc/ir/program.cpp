@@ -29,7 +29,8 @@ std::string node_name(const fb::Graph& graph, uint32_t index) {
 Result<std::shared_ptr<const Program>> Program::parse(const void* data, size_t size, std::string origin) {
   if (!data) return error(ETGGML_INVALID_ARGUMENT, "%s: no payload", origin.c_str());
   if (size < 16 || size > kMaxPayloadBytes) {
-    return error(ETGGML_FORMAT, "%s: a payload of %zu bytes; it must have 16 to %zu", origin.c_str(), size, kMaxPayloadBytes);
+    return error(ETGGML_FORMAT, "%s: a payload of %zu bytes; it must have 16 to %zu", origin.c_str(), size,
+                 kMaxPayloadBytes);
   }
   std::shared_ptr<Program> program(new (std::nothrow) Program());
   if (!program) return error(ETGGML_OUT_OF_MEMORY, "%s: no memory for the graph", origin.c_str());
@@ -45,9 +46,10 @@ Result<std::shared_ptr<const Program>> Program::parse(const void* data, size_t s
   // Each node is two tables; expressions, shapes and slots are bounded beside it.
   flatbuffers::Verifier verifier(bytes, size, /*max_depth=*/16, /*max_tables=*/1000000);
   if (!fb::VerifyGraphBuffer(verifier)) {
-    return error(ETGGML_FORMAT,
-                 "%s: the payload is corrupt: an offset, length or string leaves its %zu bytes (truncated or damaged file?)",
-                 program->origin_.c_str(), size);
+    return error(
+        ETGGML_FORMAT,
+        "%s: the payload is corrupt: an offset, length or string leaves its %zu bytes (truncated or damaged file?)",
+        program->origin_.c_str(), size);
   }
   program->graph_ = fb::GetGraph(bytes);
   ETGGML_RETURN_IF_ERROR(Validator(program.get()).run());
@@ -64,7 +66,8 @@ std::array<int64_t, 4> Program::shape(uint32_t index, const std::vector<int64_t>
   return {dim(ne->Get(0), symbols), dim(ne->Get(1), symbols), dim(ne->Get(2), symbols), dim(ne->Get(3), symbols)};
 }
 
-std::vector<int64_t> Program::dims(const flatbuffers::Vector<int64_t>* encoded, const std::vector<int64_t>& symbols) const {
+std::vector<int64_t> Program::dims(const flatbuffers::Vector<int64_t>* encoded,
+                                   const std::vector<int64_t>& symbols) const {
   std::vector<int64_t> out;
   out.reserve(count(encoded));
   for (uint32_t i = 0; i < count(encoded); ++i) out.push_back(dim(encoded->Get(i), symbols));
@@ -79,8 +82,9 @@ Status Program::check_shapes(const std::vector<int64_t>& symbols) const {
   for (size_t i = 0; i < symbols.size(); ++i) {
     if (symbols[i] < symbol_min_[i] || symbols[i] > symbol_max_[i]) {
       return error(ETGGML_SHAPE, "%s: symbol '%s' is %lld, outside its bounds %lld..%lld", origin_.c_str(),
-                   graph_->symbols()->Get(static_cast<uint32_t>(i))->name()->c_str(), static_cast<long long>(symbols[i]),
-                   static_cast<long long>(symbol_min_[i]), static_cast<long long>(symbol_max_[i]));
+                   graph_->symbols()->Get(static_cast<uint32_t>(i))->name()->c_str(),
+                   static_cast<long long>(symbols[i]), static_cast<long long>(symbol_min_[i]),
+                   static_cast<long long>(symbol_max_[i]));
     }
   }
   return check_layout(*this, symbols, ETGGML_SHAPE, "");

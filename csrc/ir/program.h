@@ -1,9 +1,9 @@
 // A delegate payload (GGIR FlatBuffer) that has been verified from end to end.
 //
-// A payload is untrusted bytes, and ggml aborts the process on a bad graph. So everything the rest of the runtime relies
-// on is proved once in Program::parse: after it, walking the graph needs no bounds checks, expressions cannot overflow
-// or divide by zero, and every reference names something that exists. What depends on the actual weight types or on the
-// symbols' values is checked exactly by check_shapes() and by graph::build().
+// A payload is untrusted bytes, and ggml aborts the process on a bad graph. So everything the rest of the runtime
+// relies on is proved once in Program::parse: after it, walking the graph needs no bounds checks, expressions cannot
+// overflow or divide by zero, and every reference names something that exists. What depends on the actual weight types
+// or on the symbols' values is checked exactly by check_shapes() and by graph::build().
 #pragma once
 
 #include <array>
@@ -36,7 +36,7 @@ constexpr uint32_t kMaxSlots = 65536;    // weights, states, constants
 constexpr uint32_t kMaxRank = 16;        // torch order; a delegate tensor may have more dimensions than ggml's 4
 constexpr uint32_t kMaxName = 1024;      // bytes
 constexpr int64_t kMaxElements = int64_t{1} << 40;
-constexpr int64_t kMaxDim = INT32_MAX;                // ggml's kernels count columns, and rows, in int
+constexpr int64_t kMaxDim = INT32_MAX;  // ggml's kernels count columns, and rows, in int
 constexpr int64_t kMaxSymbolValue = int64_t{1} << 40;
 
 /// One actual argument of a call, in torch order. Non-owning.
@@ -61,8 +61,8 @@ struct IndexUse {
   uint32_t group, user, table, axis;
 };
 
-/// Where integers of class `group` come from, other than inputs: node `node`, whose values are at most `max` (constants) or
-/// below the row length of node `row_of` (Argmax, Argsort, TopK).
+/// Where integers of class `group` come from, other than inputs: node `node`, whose values are at most `max`
+/// (constants) or below the row length of node `row_of` (Argmax, Argsort, TopK).
 struct IndexSource {
   uint32_t group, node;
   int64_t max;
@@ -97,8 +97,8 @@ class Program {
   }
 
   uint32_t symbol_count() const { return static_cast<uint32_t>(symbol_min_.size()); }
-  /// Inclusive bounds of every symbol; both are valid bindings as far as parse() could prove (see check_shapes). A symbol
-  /// that is a dimension of an input starts at 1 even if the payload says 0: ggml has no empty tensors.
+  /// Inclusive bounds of every symbol; both are valid bindings as far as parse() could prove (see check_shapes). A
+  /// symbol that is a dimension of an input starts at 1 even if the payload says 0: ggml has no empty tensors.
   const std::vector<int64_t>& lower_bounds() const { return symbol_min_; }
   const std::vector<int64_t>& upper_bounds() const { return symbol_max_; }
 
@@ -108,14 +108,15 @@ class Program {
   bool live(uint32_t node) const { return live_[node]; }
 
   /// Values of the symbols for a call: from the inputs' shapes, integer contents and Int arguments. Checks the number,
-  /// kind, dtype, rank and every dimension of every input. round_to 0 in a FromInputMax means `default_round_to` (>= 1).
-  /// Cheap (no allocation beyond the result), meant for every call.
-  /// Errors: ETGGML_INVALID_ARGUMENT (count, kind), ETGGML_DTYPE, ETGGML_SHAPE (rank, dimension, symbol bounds),
-  /// ETGGML_RANGE (negative position, position beyond the bound, Int argument out of bounds).
+  /// kind, dtype, rank and every dimension of every input. round_to 0 in a FromInputMax means `default_round_to` (>=
+  /// 1). Cheap (no allocation beyond the result), meant for every call. Errors: ETGGML_INVALID_ARGUMENT (count, kind),
+  /// ETGGML_DTYPE, ETGGML_SHAPE (rank, dimension, symbol bounds), ETGGML_RANGE (negative position, position beyond the
+  /// bound, Int argument out of bounds).
   Result<std::vector<int64_t>> bind(const InputView* inputs, size_t n, int64_t default_round_to) const;
 
-  /// Proves that every shape, view and boundary dimension is usable for these symbols (each dimension >= 1, element counts
-  /// bounded, views inside their parents). graph::build() calls it; needed once per distinct binding. ETGGML_SHAPE.
+  /// Proves that every shape, view and boundary dimension is usable for these symbols (each dimension >= 1, element
+  /// counts bounded, views inside their parents). graph::build() calls it; needed once per distinct binding.
+  /// ETGGML_SHAPE.
   Status check_shapes(const std::vector<int64_t>& symbols) const;
 
   /// A Dim as a number. `symbols` must come from bind() or be one of the bounds. Cannot fail: parse() has excluded
@@ -129,10 +130,10 @@ class Program {
   /// A list of Dims (Input.dims, Output.dims), torch order.
   std::vector<int64_t> dims(const flatbuffers::Vector<int64_t>* encoded, const std::vector<int64_t>& symbols) const;
 
-  /// By node: the exclusive upper bound that the contents of an integer node must respect because they index rows (GetRows,
-  /// SetRows, MulMatId) somewhere downstream, for these symbols; INT64_MAX where nothing indexes with them. For InputLeaf
-  /// nodes fill_host_input() enforces it, because ggml's kernels abort on a bad row number. ETGGML_SHAPE when a constant
-  /// or a computed index could be out of range for these symbols.
+  /// By node: the exclusive upper bound that the contents of an integer node must respect because they index rows
+  /// (GetRows, SetRows, MulMatId) somewhere downstream, for these symbols; INT64_MAX where nothing indexes with them.
+  /// For InputLeaf nodes fill_host_input() enforces it, because ggml's kernels abort on a bad row number. ETGGML_SHAPE
+  /// when a constant or a computed index could be out of range for these symbols.
   Result<std::vector<int64_t>> index_limits(const std::vector<int64_t>& symbols) const;
 
  private:

@@ -22,7 +22,8 @@ Status Validator::node_fail(uint32_t node, const char* format_text, ...) const {
 
 Status Validator::version() {
   if (g_.min_reader() > kReaderVersion) {
-    return error(ETGGML_UNSUPPORTED, "%s: the graph needs reader version %u, this library has %u; update executorch-ggml",
+    return error(ETGGML_UNSUPPORTED,
+                 "%s: the graph needs reader version %u, this library has %u; update executorch-ggml",
                  p_.origin_.c_str(), g_.min_reader(), kReaderVersion);
   }
   if (g_.version() == 0 || g_.min_reader() > g_.version()) {
@@ -49,7 +50,7 @@ Status Validator::run() {
   ETGGML_RETURN_IF_ERROR(nodes());
   ETGGML_RETURN_IF_ERROR(outputs());
   ETGGML_RETURN_IF_ERROR(effects());
-  liveness();
+  ETGGML_RETURN_IF_ERROR(liveness());
   ETGGML_RETURN_IF_ERROR(index_flow());
   ETGGML_RETURN_IF_ERROR(check_layout(p_, p_.symbol_min_, ETGGML_FORMAT, " at the symbols' lower bounds"));
   return check_layout(p_, p_.symbol_max_, ETGGML_FORMAT, " at the symbols' upper bounds");

@@ -48,7 +48,7 @@ class Validator {
   Status leaf_fields(uint32_t index);
   Status input_leaf(uint32_t index, const fb::InputLeaf& leaf);
   Status effects();
-  void liveness();
+  Status liveness();
   // index_flow.cpp
   Status index_flow();
 
@@ -60,8 +60,8 @@ class Validator {
   std::vector<Interval> ranges_;  // of the expressions
 };
 
-/// How many bits of payload-driven checks there are on a shape at concrete symbols: every dimension in 1..kMaxDim, rows in
-/// int, elements below kMaxElements. Empty: fine; else what is wrong.
+/// How many bits of payload-driven checks there are on a shape at concrete symbols: every dimension in 1..kMaxDim, rows
+/// in int, elements below kMaxElements. Empty: fine; else what is wrong.
 std::string shape_problem(const std::array<int64_t, 4>& ne);
 
 /// Product of dimensions, saturating at INT64_MAX; negative dimensions count as 0.
@@ -71,7 +71,8 @@ inline int64_t element_count(const std::array<int64_t, 4>& ne) { return element_
 /// Whether ggml knows the type number (removed types have no blocks).
 bool type_known(int type);
 
-/// Checks shapes, views and boundary sizes at concrete symbols; `when` is appended to messages ("at the lower bounds ...").
+/// Checks shapes, views and boundary sizes at concrete symbols; `when` is appended to messages ("at the lower bounds
+/// ...").
 Status check_layout(const Program& program, const std::vector<int64_t>& symbols, etggml_status code, const char* when);
 
 }  // namespace etggml::ir

@@ -54,7 +54,8 @@ bool finite(std::initializer_list<float> values) {
 
 bool in_range(int64_t lo, std::initializer_list<int> values) {
   for (int v : values) {
-    if (v < lo || v > 65536) return false;  // far beyond any kernel, stride or padding; keeps ggml's int arithmetic exact
+    if (v < lo || v > 65536)
+      return false;  // far beyond any kernel, stride or padding; keeps ggml's int arithmetic exact
   }
   return true;
 }
@@ -92,7 +93,8 @@ Status Validator::node_common(uint32_t i) {
     return node_fail(i, "src has %u values, expected %u..%u", n_src, expected.min, expected.max);
   }
   for (uint32_t s = 0; s < n_src; ++s) {
-    if (node.src()->Get(s) >= i) return node_fail(i, "src[%u] is %u, not a node before this one", s, node.src()->Get(s));
+    if (node.src()->Get(s) >= i)
+      return node_fail(i, "src[%u] is %u, not a node before this one", s, node.src()->Get(s));
   }
   if (node.shape() >= Program::count(g_.shapes())) {
     return node_fail(i, "shape %u of %u", node.shape(), Program::count(g_.shapes()));
@@ -147,7 +149,8 @@ Status Validator::leaf_fields(uint32_t i) {
       return node_fail(i, "constant %u of %u", leaf->constant(), Program::count(g_.constants()));
     }
     const fb::Constant& constant = *g_.constants()->Get(leaf->constant());
-    if (node.type() != constant.type()) return node_fail(i, "type %d, the constant has %d", node.type(), constant.type());
+    if (node.type() != constant.type())
+      return node_fail(i, "type %d, the constant has %d", node.type(), constant.type());
     if (p_.shape(node.shape(), p_.symbol_min_) != p_.shape(constant.shape(), p_.symbol_min_)) {
       return node_fail(i, "shape differs from its constant's");
     }
@@ -184,7 +187,8 @@ Status Validator::node_fields(uint32_t i) {
     }
     case fb::Op_Glu: {
       const auto* glu = node.op_as_Glu();
-      if (glu->kind() < fb::GluKind_MIN || glu->kind() > fb::GluKind_MAX) return node_fail(i, "kind %d is unknown", glu->kind());
+      if (glu->kind() < fb::GluKind_MIN || glu->kind() > fb::GluKind_MAX)
+        return node_fail(i, "kind %d is unknown", glu->kind());
       if (glu->swapped() && (Program::count(node.src()) == 2 || glu->kind() == fb::GluKind_SwigluOai)) {
         return node_fail(i, "swapped needs one source, and a kind other than SwigluOai");
       }
@@ -195,7 +199,8 @@ Status Validator::node_fields(uint32_t i) {
       break;
     case fb::Op_Clamp: {
       const auto* clamp = node.op_as_Clamp();
-      if (!(clamp->min() <= clamp->max())) return node_fail(i, "min %g is not below max %g", clamp->min(), clamp->max());
+      if (!(clamp->min() <= clamp->max()))
+        return node_fail(i, "min %g is not below max %g", clamp->min(), clamp->max());
       break;
     }
     case fb::Op_Norm:
@@ -212,7 +217,8 @@ Status Validator::node_fields(uint32_t i) {
     }
     case fb::Op_SoftMax: {
       const auto* op = node.op_as_SoftMax();
-      if (!finite({op->scale(), op->max_bias()}) || op->max_bias() < 0) return node_fail(i, "scale or max_bias is out of range");
+      if (!finite({op->scale(), op->max_bias()}) || op->max_bias() < 0)
+        return node_fail(i, "scale or max_bias is out of range");
       break;
     }
     case fb::Op_FlashAttn: {
@@ -224,9 +230,12 @@ Status Validator::node_fields(uint32_t i) {
     }
     case fb::Op_Rope: {
       const auto* r = node.op_as_Rope();
-      if (r->mode() != fb::RopeMode_Norm && r->mode() != fb::RopeMode_Neox) return node_fail(i, "mode %d is unknown", r->mode());
-      if (r->n_dims() < 2 || r->n_dims() % 2 != 0) return node_fail(i, "n_dims %d is not an even number >= 2", r->n_dims());
-      if (!finite({r->freq_base(), r->freq_scale(), r->ext_factor(), r->attn_factor(), r->beta_fast(), r->beta_slow()}) ||
+      if (r->mode() != fb::RopeMode_Norm && r->mode() != fb::RopeMode_Neox)
+        return node_fail(i, "mode %d is unknown", r->mode());
+      if (r->n_dims() < 2 || r->n_dims() % 2 != 0)
+        return node_fail(i, "n_dims %d is not an even number >= 2", r->n_dims());
+      if (!finite(
+              {r->freq_base(), r->freq_scale(), r->ext_factor(), r->attn_factor(), r->beta_fast(), r->beta_slow()}) ||
           r->freq_base() <= 0 || r->n_ctx_orig() < 0) {
         return node_fail(i, "a frequency parameter is out of range");
       }
@@ -234,7 +243,8 @@ Status Validator::node_fields(uint32_t i) {
     }
     case fb::Op_View: {
       const auto* view = node.op_as_View();
-      if (Program::count(view->strides()) != 4) return node_fail(i, "strides has %u entries, not 4", Program::count(view->strides()));
+      if (Program::count(view->strides()) != 4)
+        return node_fail(i, "strides has %u entries, not 4", Program::count(view->strides()));
       ETGGML_RETURN_IF_ERROR(dimensions(view->strides(), node_name(g_, i) + ": strides"));
       ETGGML_RETURN_IF_ERROR(dimension(view->offset(), node_name(g_, i) + ": offset"));
       break;
@@ -277,9 +287,10 @@ Status Validator::node_fields(uint32_t i) {
     }
     case fb::Op_Pool2d: {
       const auto* op = node.op_as_Pool2d();
-      if (op->kind() < fb::PoolKind_MIN || op->kind() > fb::PoolKind_MAX) return node_fail(i, "kind %d is unknown", op->kind());
-      if (!in_range(1, {op->k0(), op->k1(), op->s0(), op->s1()}) || !in_range(0, {op->p0(), op->p1()}) || op->k0() > 32767 ||
-          op->k1() > 32767) {
+      if (op->kind() < fb::PoolKind_MIN || op->kind() > fb::PoolKind_MAX)
+        return node_fail(i, "kind %d is unknown", op->kind());
+      if (!in_range(1, {op->k0(), op->k1(), op->s0(), op->s1()}) || !in_range(0, {op->p0(), op->p1()}) ||
+          op->k0() > 32767 || op->k1() > 32767) {
         return node_fail(i, "a kernel size, stride or padding is out of range");
       }
       break;
@@ -322,7 +333,7 @@ Status Validator::effects() {
   return ok_status();
 }
 
-void Validator::liveness() {
+Status Validator::liveness() {
   p_.live_.assign(p_.node_count(), false);
   for (uint32_t i = 0; i < p_.output_count(); ++i) p_.live_[g_.outputs()->Get(i)->value()] = true;
   for (uint32_t i = p_.node_count(); i-- > 0;) {
@@ -337,6 +348,10 @@ void Validator::liveness() {
     }
     for (uint32_t s = 0; s < Program::count(node.src()); ++s) p_.live_[node.src()->Get(s)] = true;
   }
+  for (bool live : p_.live_) {
+    if (live) return ok_status();
+  }
+  return fail("nodes: the graph has no outputs and changes no state");
 }
 
 }  // namespace etggml::ir

@@ -33,11 +33,11 @@ bool Validator::is_dimension(uint32_t symbol) const {
   const auto* from = g_.symbols()->Get(symbol)->source_as_FromInputDim();
   if (!from || from->input() >= Program::count(g_.inputs())) return false;
   const auto* dims = g_.inputs()->Get(from->input())->dims();
-  if (from->dim() >= Program::count(dims) || dims->Get(from->dim()) >= 0) return false;
+  if (from->dim() >= Program::count(dims) || !aligned8(dims) || dims->Get(from->dim()) >= 0) return false;
   const uint64_t expr = static_cast<uint64_t>(-(dims->Get(from->dim()) + 1));
   if (expr >= Program::count(g_.exprs())) return false;
   const auto* code = g_.exprs()->Get(static_cast<uint32_t>(expr))->code();
-  return Program::count(code) == 1 && code->Get(0)->code() == fb::ExprCode_Symbol &&
+  return Program::count(code) == 1 && aligned8(code) && code->Get(0)->code() == fb::ExprCode_Symbol &&
          code->Get(0)->arg() == static_cast<int64_t>(symbol);
 }
 
@@ -48,8 +48,8 @@ Status Validator::symbol_bounds() {
     const fb::Symbol& s = *g_.symbols()->Get(i);
     ETGGML_RETURN_IF_ERROR(name(s.name(), format("symbol %u: name", i), true));
     if (s.min() > s.max() || s.min() < -kMaxSymbolValue || s.max() > kMaxSymbolValue) {
-      return fail("symbol %u '%s': bounds %lld..%lld are empty or too wide (a dynamic dimension needs an upper bound)", i,
-                  s.name()->c_str(), static_cast<ll>(s.min()), static_cast<ll>(s.max()));
+      return fail("symbol %u '%s': bounds %lld..%lld are empty or too wide (a dynamic dimension needs an upper bound)",
+                  i, s.name()->c_str(), static_cast<ll>(s.min()), static_cast<ll>(s.max()));
     }
     // ggml has no empty tensors, whatever the exporter's lower bound: a dimension starts at 1.
     p_.symbol_min_.push_back(s.min() < 1 && s.max() >= 1 && is_dimension(i) ? 1 : s.min());
@@ -82,6 +82,7 @@ Status Validator::dimension(int64_t dim, const std::string& where) const {
 Status Validator::dimensions(const flatbuffers::Vector<int64_t>* dims, const std::string& where) const {
   const uint32_t rank = Program::count(dims);
   if (rank > kMaxRank) return fail("%s: %u dimensions, more than the limit of %u", where.c_str(), rank, kMaxRank);
+  if (rank > 0 && !aligned8(dims)) return fail("%s is misaligned", where.c_str());
   for (uint32_t d = 0; d < rank; ++d) {
     ETGGML_RETURN_IF_ERROR(dimension(dims->Get(d), format("%s[%u]", where.c_str(), d)));
   }
@@ -144,13 +145,15 @@ Status Validator::symbol_sources() {
     const fb::Input& in = *g_.inputs()->Get(input);
     if (const auto* from = s.source_as_FromInputDim()) {
       if (in.kind() != fb::InputKind_Tensor || from->dim() >= Program::count(in.dims())) {
-        return fail("symbol %u '%s': source: input '%s' has no dimension %u", i, label, in.name()->c_str(), from->dim());
+        return fail("symbol %u '%s': source: input '%s' has no dimension %u", i, label, in.name()->c_str(),
+                    from->dim());
       }
       const int64_t dim = in.dims()->Get(from->dim());
       Affine& affine = p_.symbol_affine_[i];
       if (dim >= 0 || !affine_in(*g_.exprs()->Get(static_cast<uint32_t>(-(dim + 1))), i, &affine)) {
-        return fail("symbol %u '%s': source: it cannot be computed from dimension %u of input '%s', which is not a*%s + b", i,
-                    label, from->dim(), in.name()->c_str(), label);
+        return fail(
+            "symbol %u '%s': source: it cannot be computed from dimension %u of input '%s', which is not a*%s + b", i,
+            label, from->dim(), in.name()->c_str(), label);
       }
     } else if (const auto* from = s.source_as_FromInputMax()) {
       if (in.kind() != fb::InputKind_Tensor || (in.dtype() != 3 && in.dtype() != 4)) {
@@ -158,9 +161,10 @@ Status Validator::symbol_sources() {
       }
       if (from->round_to() < 0 || from->round_to() > kMaxDim || from->add() < -kMaxSymbolValue ||
           from->add() > kMaxSymbolValue || s.min() < 0 || s.max() > kMaxDim) {
-        return fail("symbol %u '%s': source: add %lld, round_to %lld or the symbol's bounds %lld..%lld are out of range", i,
-                    label, static_cast<ll>(from->add()), static_cast<ll>(from->round_to()), static_cast<ll>(s.min()),
-                    static_cast<ll>(s.max()));
+        return fail(
+            "symbol %u '%s': source: add %lld, round_to %lld or the symbol's bounds %lld..%lld are out of range", i,
+            label, static_cast<ll>(from->add()), static_cast<ll>(from->round_to()), static_cast<ll>(s.min()),
+            static_cast<ll>(s.max()));
       }
       p_.input_used_[input] = true;
     } else {

@@ -14,7 +14,8 @@ bool type_known(int type) {
 
 Status Validator::name(const flatbuffers::String* text, const std::string& where, bool required) const {
   if (!text) return required ? fail("%s is missing", where.c_str()) : ok_status();
-  if (text->size() > kMaxName) return fail("%s is %u bytes long, the limit is %u", where.c_str(), text->size(), kMaxName);
+  if (text->size() > kMaxName)
+    return fail("%s is %u bytes long, the limit is %u", where.c_str(), text->size(), kMaxName);
   if (std::strlen(text->c_str()) != text->size()) return fail("%s contains a NUL byte", where.c_str());
   return ok_status();
 }
@@ -24,8 +25,9 @@ Status Validator::storage_type(int type, uint32_t shape, const std::string& wher
   const int64_t block = ggml_blck_size(static_cast<ggml_type>(type));
   const int64_t columns = g_.shapes()->Get(shape)->ne()->Get(0);
   if (columns % block != 0) {
-    return fail("%s: rows of %lld elements are not whole %s blocks of %lld", where.c_str(), static_cast<long long>(columns),
-                ggml_type_name(static_cast<ggml_type>(type)), static_cast<long long>(block));
+    return fail("%s: rows of %lld elements are not whole %s blocks of %lld", where.c_str(),
+                static_cast<long long>(columns), ggml_type_name(static_cast<ggml_type>(type)),
+                static_cast<long long>(block));
   }
   return ok_status();
 }
@@ -37,7 +39,8 @@ Status Validator::inputs() {
     const fb::Input& in = *g_.inputs()->Get(i);
     const std::string where = format("input %u", i);
     ETGGML_RETURN_IF_ERROR(name(in.name(), where + ": name", true));
-    if (in.kind() < fb::InputKind_MIN || in.kind() > fb::InputKind_MAX) return fail("%s: kind %d", where.c_str(), in.kind());
+    if (in.kind() < fb::InputKind_MIN || in.kind() > fb::InputKind_MAX)
+      return fail("%s: kind %d", where.c_str(), in.kind());
     ETGGML_RETURN_IF_ERROR(dimensions(in.dims(), where + ": dims"));
     if (in.kind() == fb::InputKind_Tensor) {
       if (scalar_size(in.dtype()) == 0) return fail("%s: dtype %d is unknown", where.c_str(), in.dtype());
@@ -59,7 +62,8 @@ Status Validator::outputs() {
     if (out.value() >= p_.node_count()) return fail("%s: value %u of %u", where.c_str(), out.value(), p_.node_count());
     if (scalar_size(out.dtype()) == 0) return fail("%s: dtype %d is unknown", where.c_str(), out.dtype());
     ETGGML_RETURN_IF_ERROR(dimensions(out.dims(), where + ": dims"));
-    if (p_.node(out.value()).op_type() == fb::Op_CausalMask) return fail("%s: a mask cannot be an output", where.c_str());
+    if (p_.node(out.value()).op_type() == fb::Op_CausalMask)
+      return fail("%s: a mask cannot be an output", where.c_str());
   }
   return ok_status();
 }
@@ -106,7 +110,8 @@ Status Validator::states() {
     ETGGML_RETURN_IF_ERROR(name(s.initial(), where + ": initial", false));
     ETGGML_RETURN_IF_ERROR(literal_shape(s.shape(), where));
     ETGGML_RETURN_IF_ERROR(storage_type(s.type(), s.shape(), where));
-    if (s.kind() < fb::StateKind_MIN || s.kind() > fb::StateKind_MAX) return fail("%s: kind %d", where.c_str(), s.kind());
+    if (s.kind() < fb::StateKind_MIN || s.kind() > fb::StateKind_MAX)
+      return fail("%s: kind %d", where.c_str(), s.kind());
   }
   return ok_status();
 }

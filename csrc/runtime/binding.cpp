@@ -103,13 +103,11 @@ class Binder {
     auto add = [&](const std::string& where) { searched += (searched.empty() ? "" : ", ") + where; };
     if (sources_.files) {
       add(sources_.files->path());
-      problem.nearest = sources_.files->nearest(problem.key, 3);
+      problem.nearest = sources_.files->nearest(problem.key, 8);
     }
     if (sources_.named != nullptr) add("the .pte");
     for (const auto& files : sources_.process) add(files->path());
-    const std::string near = join_quoted(problem.nearest);
-    problem.message = format("weight %s was not found in %s%s%s%s", join_quoted(keys).c_str(), searched.empty() ? "any file" : searched.c_str(),
-                             near.empty() ? "" : "; nearest names: ", near.c_str(),
+    problem.message = format("weight %s was not found in %s%s", join_quoted(keys).c_str(), searched.empty() ? "any file" : searched.c_str(),
                              sources_.files ? "" : "; the graph holds no weights of its own, load it with its GGUF");
     report_->add(std::move(problem));
   }

@@ -53,6 +53,7 @@ Status Executable::load_weights(const Sources& sources, const ProgressFn& progre
     check_expectations(*program_, *sources.files, &report);
   }
   ETGGML_ASSIGN_OR_RETURN(const std::vector<BoundSlot> slots, bind_weights(*program_, sources, engine.is_cpu(), &report));
+  report.finish();
   ETGGML_RETURN_IF_ERROR(report.status(format("%s does not fit %s", where_from(sources), program_->origin().c_str())));
 
   std::set<std::shared_ptr<const gguf::FileSet>> files;

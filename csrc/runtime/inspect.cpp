@@ -31,6 +31,7 @@ Result<Json> check_program(const std::string& pte, std::shared_ptr<const gguf::F
   scope.files = weights;
   scope.report = &report;
   ETGGML_RETURN_IF_ERROR(load_all(*file, scope));
+  report.finish();
   return report.json(weights.get());
 }
 

@@ -2,8 +2,10 @@
 
 #include <executorch/devtools/etdump/etdump_flatcc.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include "host/method.h"
@@ -15,6 +17,8 @@
 
 namespace etggml::runtime {
 namespace {
+
+constexpr std::chrono::microseconds kPause(100);
 
 std::string method_name(const char* method) { return method == nullptr || *method == '\0' ? "forward" : method; }
 
@@ -38,6 +42,13 @@ Result<std::unique_ptr<Program>> Program::load(const std::string& pte, std::shar
 
 Program::~Program() {
   HostCall host_call;  // what ExecuTorch says while it tears down belongs to us as well
+  // Freeing a program that somebody is inside is a mistake, but an easy one to make while a process ends.
+  std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
+  while (!lock.owns_lock()) {
+    if (context_ != nullptr) context_->engine->cancel();
+    std::this_thread::sleep_for(kPause);
+    (void)lock.try_lock();
+  }
   methods_.clear();
 }
 
@@ -54,11 +65,24 @@ Status Program::load_method(const std::string& name, const ProgressFn& progress)
 
 Result<Program::Guard> Program::enter() {
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
+  while (!lock.owns_lock() && observers_.load() > 0) {
+    std::this_thread::sleep_for(kPause);
+    (void)lock.try_lock();
+  }
   if (!lock.owns_lock()) {
     return error(ETGGML_BUSY, "another thread is inside this program; a program runs one call at a time, load it again to run calls in parallel (weights are shared)");
   }
   context_->engine->clear_cancel();
-  return Guard(std::move(lock));
+  return Guard(std::move(lock), nullptr);
+}
+
+Result<Program::Guard> Program::observe() {
+  // Counted before trying, so that whoever finds the lock taken by us knows it.
+  observers_.fetch_add(1);
+  std::shared_ptr<void> observer(this, [](void* self) { static_cast<Program*>(self)->observers_.fetch_sub(1); });
+  std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
+  if (!lock.owns_lock()) return error(ETGGML_BUSY, "another thread is inside this program; ask again when its call has ended");
+  return Guard(std::move(lock), std::move(observer));
 }
 
 Status Program::execute(const Guard&, const char* method, const etggml_tensor* in, size_t n_in) {

@@ -39,6 +39,7 @@ class Program {
   /// weights may be null. progress may be empty.
   static Result<std::unique_ptr<Program>> load(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights, Options options,
                                                const ProgressFn& progress);
+  /// A call that is under way in another thread is cancelled and waited for.
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -52,11 +53,14 @@ class Program {
 
    private:
     friend class Program;
-    explicit Guard(std::unique_lock<std::mutex> lock) : lock_(std::move(lock)) {}
+    Guard(std::unique_lock<std::mutex> lock, std::shared_ptr<void> observer) : observer_(std::move(observer)), lock_(std::move(lock)) {}
+    std::shared_ptr<void> observer_;  // after lock_: released once the lock is
     std::unique_lock<std::mutex> lock_;
   };
   /// ETGGML_BUSY at once when somebody is inside.
   Result<Guard> enter();
+  /// As enter(), for a moment's look: a call that wants to enter meanwhile waits instead of being refused.
+  Result<Guard> observe();
 
   /// method: nullptr = "forward"; initialised on first use. Everything about the inputs is checked, see etggml_program_execute.
   Status execute(const Guard&, const char* method, const etggml_tensor* in, size_t n_in);
@@ -94,6 +98,7 @@ class Program {
   std::map<std::string, std::unique_ptr<host::LoadedMethod>> methods_;
   std::vector<etggml_tensor> outputs_;
   std::atomic<uint64_t> serial_{0};
+  std::atomic<int> observers_{0};
   std::mutex busy_;
 };
 

@@ -1,6 +1,9 @@
 #include "runtime/report.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "util/nearest.h"
 
 namespace etggml::runtime {
 namespace {
@@ -21,6 +24,7 @@ const char* kind_name(Problem::Kind kind) {
 
 // A broken pair of files usually has the same problem in every layer; the first few say it all.
 constexpr size_t kShown = 5;
+constexpr size_t kNearest = 3;
 
 }  // namespace
 
@@ -29,6 +33,16 @@ void Report::add(Problem problem) {
     if (p.kind == problem.kind && p.key == problem.key && p.expected == problem.expected) return;
   }
   problems.push_back(std::move(problem));
+}
+
+void Report::finish() {
+  for (Problem& p : problems) {
+    if (p.kind != Problem::Kind::Missing || p.nearest.empty() || p.complete) continue;
+    std::stable_partition(p.nearest.begin(), p.nearest.end(), [&](const std::string& name) { return needed.count(name) == 0; });
+    if (p.nearest.size() > kNearest) p.nearest.resize(kNearest);
+    p.message += "; nearest names: " + join_quoted(p.nearest);
+    p.complete = true;
+  }
 }
 
 Status Report::status(const std::string& where) const {

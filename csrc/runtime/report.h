@@ -21,6 +21,7 @@ struct Problem {
   std::string found;
   std::vector<std::string> nearest;
   std::string message;   ///< complete sentence
+  bool complete = false; ///< nearest names are in the message
 };
 
 struct Report {
@@ -31,6 +32,9 @@ struct Report {
 
   /// Adds a problem unless the same one is there (methods of one program share weights).
   void add(Problem problem);
+  /// Call when every slot has been looked at: cuts the nearest names of missing tensors to three, those first that nothing in the graph uses
+  /// (a misspelt name is an unused one), and adds them to the messages.
+  void finish();
   /// ETGGML_BIND with the first problems in the message, OK when there are none.
   Status status(const std::string& where) const;
   /// As etggml_program_check documents it. files may be null.

@@ -33,6 +33,13 @@ class _RightWeight(torch.nn.Module):
         return torch.matmul(x, self.w)
 
 
+class _LeftWeight(_RightWeight):
+    """W @ x."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.matmul(self.w, x)
+
+
 @register(
     _aten.linear.default,
     keep=True,
@@ -111,8 +118,8 @@ def bmm(b: Builder, n: NodeView) -> Value:
         Case(torch.matmul, [(2, 4, 5), (5,)], name="vector right"),
         Case(torch.matmul, [(5,), (5,)], name="dot"),
         Case(lambda q, k: q @ k.transpose(-1, -2), [(2, 3, 4, 5), (2, 3, 6, 5)], name="scores"),
-        Case(lambda x: torch.matmul(torch.randn(3, 5, generator=torch.Generator().manual_seed(1)), x), [(5, 4)],
-             name="constant left"),
+        Case(_LeftWeight(3, 5), [(5, 4)], name="left weight"),
+        Case(_LeftWeight(3, 5), [(2, 5, 4)], name="left weight, batch"),
     ],
 )
 def matmul(b: Builder, n: NodeView) -> Value:

@@ -22,12 +22,13 @@ def _mul_mat_id_cases() -> list[Case]:
 
 
 def _topk_cases() -> list[Case]:
+    numbered = torch.ones(6, 2, 4) * torch.arange(6.0)[:, None, None]
+
     def values(scores: torch.Tensor) -> torch.Tensor:
         return custom_ops.moe_topk(scores, 3)[0]
 
     def gathered(scores: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        experts = torch.ones(6, 2, 4) * torch.arange(6.0)[:, None, None]
-        return custom_ops.mul_mat_id(experts, x, custom_ops.moe_topk(scores, 2)[1])
+        return custom_ops.mul_mat_id(numbered, x, custom_ops.moe_topk(scores, 2)[1])
 
     return [
         Case(values, [(5, 6)], dynamic=({0: ("t", 1, 9)},), name="values"),

@@ -200,7 +200,13 @@ def to_copy(b: Builder, n: NodeView) -> Value:
 def _convert(b: Builder, v: Value, to: DType) -> Value:
     if v.dtype is to:
         return v
+    data = b.data_of(v) if v.kind is Kind.WEIGHT and v.dtype.is_integer and is_small(v) else None
+    if data is not None and to is DType.FLOAT32:
+        return b.constant(data, to)
     if v.dtype.is_integer and to.is_integer:
+        if v.rank == 0:
+            # A size or counter on its way between operators of the host: taking it costs an input and an output.
+            raise Unsupported("a single integer stays with ExecuTorch")
         if v.kind is Kind.INPUT and to.itemsize >= v.dtype.itemsize:
             return v.with_dtype(to)
         raise Unsupported(f"conversion from {v.dtype.name.lower()} to {to.name.lower()}")
@@ -212,6 +218,11 @@ def _convert(b: Builder, v: Value, to: DType) -> Value:
     # Kept as F32 elements, but rounded as the narrow type rounds.
     narrow = b.cast(v, GgmlType.F16 if to is DType.FLOAT16 else GgmlType.BF16)
     return b.cast(narrow, GgmlType.F32).with_dtype(to)
+
+
+def is_small(v: Value) -> bool:
+    """Whether a weight is a literal rather than a table (at most 1024 elements)."""
+    return isinstance(v.numel, int) and v.numel <= 1024
 
 
 def _movable(b: Builder, n: NodeView) -> Value:

@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import ROOT
+
+ROOT = Path(__file__).resolve().parents[2]
 
 PATCH = """\
 --- a/dir/file.c
@@ -117,7 +118,10 @@ def locked(fetch: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "expected" / "src").mkdir(parents=True)
     (tmp_path / "expected" / "src" / "a").write_bytes(b"a\n")
     package = {"distribution": "x==1", "pip": [], "strip": "p/", "files": ["src/"], "patches": []}
-    package |= {"archives": {"x.tar.gz": fetch.sha256(archive)}, "tree_sha256": fetch.tree_sha256(tmp_path / "expected")}
+    package |= {
+        "archives": {"x.tar.gz": fetch.sha256(archive)},
+        "tree_sha256": fetch.tree_sha256(tmp_path / "expected"),
+    }
     monkeypatch.setattr(fetch, "LOCK", {"x": package})
 
     class Refused:

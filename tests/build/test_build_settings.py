@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import ROOT
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def script(directory: Path, name: str, body: str) -> None:
@@ -58,9 +59,7 @@ def test_good_settings(backend: ModuleType) -> None:
     assert got == {"variant": "cpu", "cpu": "native", "build-dir": "b", "jobs": "3", "defines": {"GGML_CUDA": "ON"}}
 
 
-def test_only_missing_tools_are_required(
-    backend: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_missing_tools_are_required(backend: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
     monkeypatch.setenv("PATH", str(tools))

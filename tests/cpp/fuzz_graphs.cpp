@@ -1,5 +1,6 @@
-// Random graphs of oddly strided, oddly typed values: what the payload fuzzer cannot reach because its shapes stop fitting.
-// Each node declares the shape its op ought to give; whatever the checks accept must run on the CPU without an assert.
+// Random graphs of oddly strided, oddly typed values: what the payload fuzzer cannot reach because its shapes stop
+// fitting. Each node declares the shape its op ought to give; whatever the checks accept must run on the CPU without an
+// assert.
 #include <algorithm>
 
 #include "ir_run.h"
@@ -71,7 +72,8 @@ class Generator {
     std::vector<int64_t> big;
     for (int64_t i = 0; i < n; ++i) small.push_back(int32_t(r_(uint32_t(rows)))), big.push_back(small.back());
     const uint32_t s = shape(ne);
-    const uint32_t c = type == GGML_TYPE_I32 ? m_.constant(s, uint8_t(type), small) : m_.constant(s, uint8_t(type), big);
+    const uint32_t c =
+        type == GGML_TYPE_I32 ? m_.constant(s, uint8_t(type), small) : m_.constant(s, uint8_t(type), big);
     return m_.const_leaf(c, type, s);
   }
 
@@ -89,7 +91,8 @@ class Generator {
     int64_t offset = 0;
     for (int d = 0; d < 4; ++d) {
       const int64_t block = d == 0 ? ggml_blck_size(static_cast<ggml_type>(v.type)) : 1;
-      const int64_t units = std::max<int64_t>(1, ne[d] / block), keep = 1 + r_(uint32_t(units)), skip = r_(uint32_t(units - keep + 1));
+      const int64_t units = std::max<int64_t>(1, ne[d] / block), keep = 1 + r_(uint32_t(units)),
+                    skip = r_(uint32_t(units - keep + 1));
       ne[d] = keep * block;
       offset += skip * block * stride[d];
     }
@@ -103,22 +106,39 @@ class Generator {
     const uint32_t s = shape(a);
     auto same = [&](auto op, int type) { add(m_.n(op, {v.node}, type, s), type, a); };
     switch (r_(26)) {
-      case 0: case 1: case 2: case 3: return view_or_permute(v);
-      case 4: return same(fb::CreateCont(m_.b), v.type);
-      case 5: return same(fb::CreateUnary(m_.b, static_cast<fb::UnaryKind>(r_(26))), v.type);
-      case 6: return same(fb::CreateScale(m_.b, 2, 1), v.type);
-      case 7: return same(fb::CreateClamp(m_.b, -1, 1), v.type);
-      case 8: return same(fb::CreateLeakyRelu(m_.b, 0.1f), v.type);
-      case 9: return add(m_.n(fb::CreateBinary(m_.b, static_cast<fb::BinaryKind>(r_(4))), {v.node, u.node}, v.type, s), v.type, a);
-      case 10: return same(fb::CreateRmsNorm(m_.b, 1e-5f), v.type);
-      case 11: return same(fb::CreateL2Norm(m_.b, 1e-5f), v.type);
-      case 12: return same(fb::CreateGroupNorm(m_.b, 1 + int(r_(2)), 1e-5f), v.type);
-      case 13: return same(fb::CreateSoftMax(m_.b, 1.0f), v.type);
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+        return view_or_permute(v);
+      case 4:
+        return same(fb::CreateCont(m_.b), v.type);
+      case 5:
+        return same(fb::CreateUnary(m_.b, static_cast<fb::UnaryKind>(r_(26))), v.type);
+      case 6:
+        return same(fb::CreateScale(m_.b, 2, 1), v.type);
+      case 7:
+        return same(fb::CreateClamp(m_.b, -1, 1), v.type);
+      case 8:
+        return same(fb::CreateLeakyRelu(m_.b, 0.1f), v.type);
+      case 9:
+        return add(m_.n(fb::CreateBinary(m_.b, static_cast<fb::BinaryKind>(r_(4))), {v.node, u.node}, v.type, s),
+                   v.type, a);
+      case 10:
+        return same(fb::CreateRmsNorm(m_.b, 1e-5f), v.type);
+      case 11:
+        return same(fb::CreateL2Norm(m_.b, 1e-5f), v.type);
+      case 12:
+        return same(fb::CreateGroupNorm(m_.b, 1 + int(r_(2)), 1e-5f), v.type);
+      case 13:
+        return same(fb::CreateSoftMax(m_.b, 1.0f), v.type);
       case 14: {
-        const int types[] = {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_I32, GGML_TYPE_Q8_0, GGML_TYPE_Q4_1};
+        const int types[] = {GGML_TYPE_F32, GGML_TYPE_F16,  GGML_TYPE_BF16,
+                             GGML_TYPE_I32, GGML_TYPE_Q8_0, GGML_TYPE_Q4_1};
         return same(fb::CreateCast(m_.b), types[r_(6)]);
       }
-      case 15: case 16: {
+      case 15:
+      case 16: {
         const Ne ne{a[1], u.ne[1], u.ne[2], u.ne[3]};
         return add(m_.n(fb::CreateMulMat(m_.b), {v.node, u.node}, GGML_TYPE_F32, shape(ne)), GGML_TYPE_F32, ne);
       }
@@ -140,7 +160,9 @@ class Generator {
           before.push_back(int32_t(r_(2))), after.push_back(int32_t(r_(2)));
           ne[d] += before[d] + after[d];
         }
-        return add(m_.n(fb::CreatePad(m_.b, m_.b.CreateVector(before), m_.b.CreateVector(after)), {v.node}, v.type, shape(ne)), v.type, ne);
+        return add(
+            m_.n(fb::CreatePad(m_.b, m_.b.CreateVector(before), m_.b.CreateVector(after)), {v.node}, v.type, shape(ne)),
+            v.type, ne);
       }
       case 20: {
         const Ne ne{1, a[1], a[2], a[3]};
@@ -156,12 +178,16 @@ class Generator {
         const int64_t n = 1 + r_(3);
         const Ne ne{a[0], n, a[2], a[3]};
         const uint32_t i = ids(n * a[2] * a[3], a[1], GGML_TYPE_I32, {n, a[2], a[3], 1});
-        return add(m_.n(fb::CreateGetRows(m_.b), {v.node, i}, v.type == GGML_TYPE_I32 ? GGML_TYPE_I32 : GGML_TYPE_F32, shape(ne)),
+        return add(m_.n(fb::CreateGetRows(m_.b), {v.node, i}, v.type == GGML_TYPE_I32 ? GGML_TYPE_I32 : GGML_TYPE_F32,
+                        shape(ne)),
                    v.type == GGML_TYPE_I32 ? GGML_TYPE_I32 : GGML_TYPE_F32, ne);
       }
-      case 23: case 24: {
+      case 23:
+      case 24: {
         const Value& target = *std::find_if(values_.rbegin(), values_.rend(), [](const Value& x) { return x.state; });
-        if (r_(2)) return add(m_.n(fb::CreateCpy(m_.b), {v.node, target.node}, target.type, shape(target.ne)), target.type, target.ne, true);
+        if (r_(2))
+          return add(m_.n(fb::CreateCpy(m_.b), {v.node, target.node}, target.type, shape(target.ne)), target.type,
+                     target.ne, true);
         const int type = r_(2) ? GGML_TYPE_I32 : GGML_TYPE_I64;
         const uint32_t i = ids(a[1], target.ne[1], type, {a[1], 1, 1, 1});
         const Value t = target;
@@ -169,7 +195,8 @@ class Generator {
       }
       default: {
         const Ne ne{u.ne[0], a[2], a[1], a[3]};
-        return add(m_.n(fb::CreateFlashAttn(m_.b, 0.5f), {v.node, u.node, u.node}, GGML_TYPE_F32, shape(ne)), GGML_TYPE_F32, ne);
+        return add(m_.n(fb::CreateFlashAttn(m_.b, 0.5f), {v.node, u.node, u.node}, GGML_TYPE_F32, shape(ne)),
+                   GGML_TYPE_F32, ne);
       }
     }
   }
@@ -191,7 +218,8 @@ int one(uint32_t seed) {
     dims.push_back((*program)->dims((*program)->graph().inputs()->Get(i)->dims(), {}));
     data.push_back(noise(size_t(dims.back()[0]), seed + i));
   }
-  for (size_t i = 0; i < data.size(); ++i) views.push_back({fb::InputKind_Tensor, F32, 1, dims[i].data(), data[i].data()});
+  for (size_t i = 0; i < data.size(); ++i)
+    views.push_back({fb::InputKind_Tensor, F32, 1, dims[i].data(), data[i].data()});
   Store store(**program);
   store.set_weight("w", GGML_TYPE_F32, noise(2048, seed));
   auto out = run_at(**program, store, {}, views);

@@ -8,7 +8,8 @@ namespace {
 
 std::vector<uint8_t> seed_payload() {
   Maker m;
-  const uint32_t ids_in = m.input("ids", I64, {1, -1}), pos_in = m.input("pos", I64, {-1}), img_in = m.input("image", F32, {1, 2, 6, 6});
+  const uint32_t ids_in = m.input("ids", I64, {1, -1}), pos_in = m.input("pos", I64, {-1}),
+                 img_in = m.input("image", F32, {1, 2, 6, 6});
   const uint32_t flag_in = m.input("keep", BOOL, {-1, 8});
   const int64_t T = m.symbol_dim(m.symbol_from_dim("T", 1, 3, ids_in, 1));
   const int64_t L = m.symbol_dim(m.symbol_from_max("L", 1, 16, pos_in, 1, 4));
@@ -22,9 +23,13 @@ std::vector<uint8_t> seed_payload() {
   const uint32_t x = m.n(fb::CreateGetRows(m.b), {table, ids}, F, e);
   const uint32_t h = m.n(fb::CreateRmsNorm(m.b, 1e-6f), {x}, F, e);
   const uint32_t heads = m.shape({16, 4, T, 1});
-  const uint32_t q = m.n(fb::CreateRope(m.b, 16, fb::RopeMode_Neox, 64, 1e4f), {m.n(fb::CreateReshape(m.b), {h}, F, heads), pos}, F, heads);
+  const uint32_t q = m.n(fb::CreateRope(m.b, 16, fb::RopeMode_Neox, 64, 1e4f),
+                         {m.n(fb::CreateReshape(m.b), {h}, F, heads), pos}, F, heads);
   const uint32_t cache = m.shape({64, 16, 1, 1});
-  const uint32_t k = m.n(fb::CreateSetRows(m.b), {m.state_leaf(m.state_slot("k", cache, GGML_TYPE_F16, fb::StateKind_KvCache), GGML_TYPE_F16, cache), h, where}, GGML_TYPE_F16, cache);
+  const uint32_t k = m.n(
+      fb::CreateSetRows(m.b),
+      {m.state_leaf(m.state_slot("k", cache, GGML_TYPE_F16, fb::StateKind_KvCache), GGML_TYPE_F16, cache), h, where},
+      GGML_TYPE_F16, cache);
   const uint32_t filled = m.shape({16, L, 4, 1});
   const uint32_t keys = m.view(k, GGML_TYPE_F16, filled, {1, 64, 16, 1024}, 0);
   const uint32_t qp = m.permute(q, F, m.shape({16, T, 4, 1}), {0, 2, 1, 3});
@@ -33,12 +38,16 @@ std::vector<uint8_t> seed_payload() {
   const uint32_t sum = m.n(fb::CreateBinary(m.b, fb::BinaryKind_Add), {flat, x}, F, e);
   const uint32_t glu = m.n(fb::CreateGlu(m.b, fb::GluKind_Swiglu), {sum}, F, m.shape({32, T, 1, 1}));
   const uint32_t w_shape = m.shape({32, 8, 1, 1});
-  const uint32_t scores = m.n(fb::CreateMulMat(m.b), {m.weight_leaf(m.weight_slot("w", w_shape), 255, w_shape), glu}, F, m.shape({8, T, 1, 1}));
+  const uint32_t scores = m.n(fb::CreateMulMat(m.b), {m.weight_leaf(m.weight_slot("w", w_shape), 255, w_shape), glu}, F,
+                              m.shape({8, T, 1, 1}));
   const uint32_t keep = m.input_leaf(flag_in, F, m.shape({8, T, 1, 1}), true);
   const uint32_t soft = m.n(fb::CreateSoftMax(m.b, 1.0f), {scores, keep}, F, m.shape({8, T, 1, 1}));
   const uint32_t top = m.n(fb::CreateTopK(m.b, 2), {soft}, GGML_TYPE_I32, m.shape({2, T, 1, 1}));
   const uint32_t ex_shape = m.shape({64, 4, 8, 1});
-  const uint32_t moe = m.n(fb::CreateMulMatId(m.b), {m.weight_leaf(m.weight_slot("experts", ex_shape), 255, ex_shape), m.n(fb::CreateReshape(m.b), {sum}, F, m.shape({64, 1, T, 1})), top}, F, m.shape({4, 2, T, 1}));
+  const uint32_t moe = m.n(fb::CreateMulMatId(m.b),
+                           {m.weight_leaf(m.weight_slot("experts", ex_shape), 255, ex_shape),
+                            m.n(fb::CreateReshape(m.b), {sum}, F, m.shape({64, 1, T, 1})), top},
+                           F, m.shape({4, 2, T, 1}));
   m.output(moe, {T, 2, 4});
   const uint32_t joined = m.n(fb::CreateConcat(m.b, 1), {sum, h}, F, m.shape({64, T2, 1, 1}));
   m.output(m.n(fb::CreateMean(m.b), {joined}, F, m.shape({1, T2, 1, 1})), {T2, 1});
@@ -48,12 +57,17 @@ std::vector<uint8_t> seed_payload() {
   const uint32_t conv = m.n(fb::CreateConv2dDw(m.b, 1, 1, 1, 1, 1, 1), {kernel, image}, F, m.shape({6, 6, 2, 1}));
   const uint32_t pool = m.n(fb::CreatePool2d(m.b, fb::PoolKind_Avg, 2, 2, 2, 2), {conv}, F, m.shape({3, 3, 2, 1}));
   std::vector<int32_t> before{1, 0, 0, 0}, after{0, 1, 0, 0};
-  const uint32_t pad = m.n(fb::CreatePad(m.b, m.b.CreateVector(before), m.b.CreateVector(after)), {pool}, F, m.shape({4, 4, 2, 1}));
-  const uint32_t columns = m.n(fb::CreateIm2col(m.b, 1, 1, 0, 0, 1, 1, true), {m.n(fb::CreateReshape(m.b), {kernel}, F, m.shape({3, 3, 2, 1})), pad}, F, m.shape({18, 2, 2, 1}));
+  const uint32_t pad =
+      m.n(fb::CreatePad(m.b, m.b.CreateVector(before), m.b.CreateVector(after)), {pool}, F, m.shape({4, 4, 2, 1}));
+  const uint32_t columns =
+      m.n(fb::CreateIm2col(m.b, 1, 1, 0, 0, 1, 1, true),
+          {m.n(fb::CreateReshape(m.b), {kernel}, F, m.shape({3, 3, 2, 1})), pad}, F, m.shape({18, 2, 2, 1}));
   const uint32_t act = m.n(fb::CreateUnary(m.b, fb::UnaryKind_Silu), {columns}, F, m.shape({18, 2, 2, 1}));
   const uint32_t half = m.n(fb::CreateCast(m.b), {act}, GGML_TYPE_F16, m.shape({18, 2, 2, 1}));
   const uint32_t rep = m.n(fb::CreateRepeat(m.b), {half}, GGML_TYPE_F16, m.shape({18, 2, 2, 3}));
-  m.output(m.n(fb::CreateCont(m.b), {m.permute(rep, GGML_TYPE_F16, m.shape({2, 18, 2, 3}), {1, 0, 2, 3})}, GGML_TYPE_F16, m.shape({2, 18, 2, 3})), {3, 2, 18, 2});
+  m.output(m.n(fb::CreateCont(m.b), {m.permute(rep, GGML_TYPE_F16, m.shape({2, 18, 2, 3}), {1, 0, 2, 3})},
+               GGML_TYPE_F16, m.shape({2, 18, 2, 3})),
+           {3, 2, 18, 2});
   return m.finish();
 }
 
@@ -136,7 +150,8 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
     std::copy(good.begin(), good.end(), data);
     size = good.size();
   }
-  for (int i = 0; i < 1 + static_cast<int>(seed % 3); ++i) data[(seed * 2654435761u + 97u * i) % size] ^= static_cast<uint8_t>(seed >> (8 * i) | 1);
+  for (int i = 0; i < 1 + static_cast<int>(seed % 3); ++i)
+    data[(seed * 2654435761u + 97u * i) % size] ^= static_cast<uint8_t>(seed >> (8 * i) | 1);
   return size;
 }
 #else
@@ -159,14 +174,16 @@ int main() {
   }
   uint32_t x = 20261121;
   auto random = [&] { return x ^= x << 13, x ^= x >> 17, x ^= x << 5; };
-  const int64_t interesting[] = {0, 1, -1, 2, 3, 4, 7, 8, 16, 64, 255, 256, 1 << 16, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
+  const int64_t interesting[] = {0,  1,   -1,  2,       3,         4,         7,         8,        16,
+                                 64, 255, 256, 1 << 16, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
   for (int round = 0; round < 6000; ++round) {
     bytes = good;
     for (uint32_t edit = 0; edit <= random() % 3; ++edit) {
       const size_t width = 1u << (random() % 4);
       const size_t at = random() % (good.size() / width) * width;
       const int64_t value = interesting[random() % (sizeof(interesting) / sizeof(interesting[0]))];
-      for (size_t b = 0; b < width && at + b < bytes.size(); ++b) bytes[at + b] = static_cast<uint8_t>(static_cast<uint64_t>(value) >> (8 * b));
+      for (size_t b = 0; b < width && at + b < bytes.size(); ++b)
+        bytes[at + b] = static_cast<uint8_t>(static_cast<uint64_t>(value) >> (8 * b));
     }
     one(bytes.data(), bytes.size(), &tally);
   }

@@ -51,7 +51,8 @@ std::vector<uint8_t> payload(const Options& o) {
   const uint32_t v2 = m.view(x, GGML_TYPE_F32, flat, {1, E, E, E}, D * KV);
   const uint32_t k_slot = m.state_slot("k_cache", cache, GGML_TYPE_F16, fb::StateKind_KvCache);
   const uint32_t v_slot = m.state_slot("v_cache", cache, GGML_TYPE_F16, fb::StateKind_KvCache);
-  const uint32_t k_state = m.state_leaf(k_slot, GGML_TYPE_F16, cache), v_state = m.state_leaf(v_slot, GGML_TYPE_F16, cache);
+  const uint32_t k_state = m.state_leaf(k_slot, GGML_TYPE_F16, cache),
+                 v_state = m.state_leaf(v_slot, GGML_TYPE_F16, cache);
   const uint32_t k_new = m.n(fb::CreateSetRows(m.b), {k_state, k2, where}, GGML_TYPE_F16, cache);
   const uint32_t v_new = m.n(fb::CreateSetRows(m.b), {v_state, v2, where}, GGML_TYPE_F16, cache);
   const uint32_t filled = m.shape({D, L, KV, 1});
@@ -145,10 +146,12 @@ void errors() {
     }
   };
   expect(ETGGML_OK, "", {Arg::longs({1, 2}, {1, 2}), Arg::longs({2}, {0, 1})});
-  expect(ETGGML_RANGE, "'cache_pos': element 1 is 64, beyond the last position 63", {Arg::longs({1, 2}, {1, 2}), Arg::longs({2}, {0, 64})});
+  expect(ETGGML_RANGE, "'cache_pos': element 1 is 64, beyond the last position 63",
+         {Arg::longs({1, 2}, {1, 2}), Arg::longs({2}, {0, 64})});
   expect(ETGGML_RANGE, "'cache_pos': element 0 is -1", {Arg::longs({1, 2}, {1, 2}), Arg::longs({2}, {-1, 1})});
   expect(ETGGML_RANGE, "'cache_pos'", {Arg::longs({1, 1}, {1}), Arg::longs({1}, {INT64_MAX})});
-  expect(ETGGML_RANGE, "'input_ids': element 1 is 10, outside 0..9", {Arg::longs({1, 2}, {1, 10}), Arg::longs({2}, {0, 1})});
+  expect(ETGGML_RANGE, "'input_ids': element 1 is 10, outside 0..9",
+         {Arg::longs({1, 2}, {1, 10}), Arg::longs({2}, {0, 1})});
   expect(ETGGML_RANGE, "'input_ids': element 0 is -3", {Arg::longs({1, 2}, {-3, 1}), Arg::longs({2}, {0, 1})});
   expect(ETGGML_SHAPE, "'input_ids' has shape [1, 9]: dimension 1 is 9, this graph accepts 1..8",
          {Arg::longs({1, 9}, std::vector<int64_t>(9, 1)), Arg::longs({9}, std::vector<int64_t>(9, 1))});
@@ -156,7 +159,8 @@ void errors() {
   expect(ETGGML_SHAPE, "'input_ids' has 1 dimensions, expected 2", {Arg::longs({2}, {1, 2}), Arg::longs({2}, {0, 1})});
   expect(ETGGML_SHAPE, "'input_ids' has shape [2, 2], expected [1, 2]: dimension 0 is 2 instead of 1",
          {Arg::longs({2, 2}, {1, 2, 3, 4}), Arg::longs({2}, {0, 1})});
-  expect(ETGGML_SHAPE, "'cache_pos' has shape [3], expected [2]", {Arg::longs({1, 2}, {1, 2}), Arg::longs({3}, {0, 1, 2})});
+  expect(ETGGML_SHAPE, "'cache_pos' has shape [3], expected [2]",
+         {Arg::longs({1, 2}, {1, 2}), Arg::longs({3}, {0, 1, 2})});
   expect(ETGGML_DTYPE, "'input_ids' is int32, expected int64",
          {Arg::of<int32_t>(I32, {1, 2}, {1, 2}), Arg::longs({2}, {0, 1})});
   expect(ETGGML_INVALID_ARGUMENT, "1 inputs given, 2 expected", {Arg::longs({1, 2}, {1, 2})});

@@ -22,12 +22,12 @@ using etggml::ir::Program;
 inline int failures = 0;
 inline const char* current = "";
 
-#define CHECK(condition)                                                                    \
-  do {                                                                                      \
-    if (!(condition)) {                                                                     \
-      ++irtest::failures;                                                                   \
-      std::printf("%s: %s:%d: %s\n", irtest::current, __FILE__, __LINE__, #condition);      \
-    }                                                                                       \
+#define CHECK(condition)                                                               \
+  do {                                                                                 \
+    if (!(condition)) {                                                                \
+      ++irtest::failures;                                                              \
+      std::printf("%s: %s:%d: %s\n", irtest::current, __FILE__, __LINE__, #condition); \
+    }                                                                                  \
   } while (0)
 
 inline void check_ok(const Status& status, const char* file, int line) {
@@ -115,8 +115,12 @@ struct Maker {
   uint32_t input_leaf(uint32_t input, int type, uint32_t shape, bool mask = false) {
     return n(fb::CreateInputLeaf(b, input, mask), {}, type, shape);
   }
-  uint32_t weight_leaf(uint32_t slot, int type, uint32_t shape) { return n(fb::CreateWeightLeaf(b, slot), {}, type, shape); }
-  uint32_t state_leaf(uint32_t slot, int type, uint32_t shape) { return n(fb::CreateStateLeaf(b, slot), {}, type, shape); }
+  uint32_t weight_leaf(uint32_t slot, int type, uint32_t shape) {
+    return n(fb::CreateWeightLeaf(b, slot), {}, type, shape);
+  }
+  uint32_t state_leaf(uint32_t slot, int type, uint32_t shape) {
+    return n(fb::CreateStateLeaf(b, slot), {}, type, shape);
+  }
   uint32_t const_leaf(uint32_t c, int type, uint32_t shape) { return n(fb::CreateConstLeaf(b, c), {}, type, shape); }
   uint32_t view(uint32_t src, int type, uint32_t shape, std::vector<int64_t> strides, int64_t offset) {
     return n(fb::CreateView(b, b.CreateVector(strides), offset), {src}, type, shape);

@@ -64,53 +64,65 @@ void container() {
   CHECK(parse({1, 2, 3}).status().code == ETGGML_FORMAT);
   CHECK(parse(std::vector<uint8_t>(64, 0)).status().message.find("identifier") != std::string::npos);
   for (size_t n = 16; n < bytes.size(); n += 7) {
-    CHECK(parse({bytes.begin(), bytes.begin() + static_cast<long>(n)}).status().message.find("corrupt") != std::string::npos);
+    CHECK(parse({bytes.begin(), bytes.begin() + static_cast<long>(n)}).status().message.find("corrupt") !=
+          std::string::npos);
   }
   Base other;
   CHECK(parse(other.m.finish("GGUF")).status().message.find("identifier") != std::string::npos);
 }
 
 void header() {
-  refuse("needs reader version 2", [](Base& b) { b.m.version = b.m.min_reader = 2; }, ETGGML_UNSUPPORTED);
+  refuse(
+      "needs reader version 2", [](Base& b) { b.m.version = b.m.min_reader = 2; }, ETGGML_UNSUPPORTED);
   refuse("version 0", [](Base& b) { b.m.version = b.m.min_reader = 0; });
   refuse("version 0", [](Base& b) { b.m.version = 0; });
 }
 
 void dimensions() {
-  refuse("shape 0: ne has 3 dimensions instead of 4", [](Base& b) { b.m.shapes[0] = fb::CreateShape(b.m.b, b.m.b.CreateVector(std::vector<int64_t>{1, 2, 3})); });
+  refuse("shape 0: ne has 3 dimensions instead of 4", [](Base& b) {
+    b.m.shapes[0] = fb::CreateShape(b.m.b, b.m.b.CreateVector(std::vector<int64_t>{1, 2, 3}));
+  });
   refuse("shape 4: ne[1]: expression 9 of 1", [](Base& b) { b.m.shape({1, -10, 1, 1}); });
   refuse("shape 4: ne[1]: expression 9223372036854775807 of 1", [](Base& b) { b.m.shape({1, INT64_MIN, 1, 1}); });
   refuse("shape 4: ne[2] is never above 0", [](Base& b) { b.m.shape({1, 1, 0, 1}); });
-  refuse("shape 4: ne at the symbols' lower bounds: dimension 0 is 0",
-         [](Base& b) { b.m.shape({b.m.expr({{fb::ExprCode_Symbol, 0}, {fb::ExprCode_Const, 1}, {fb::ExprCode_Sub, 0}}), 1, 1, 1}); });
+  refuse("shape 4: ne at the symbols' lower bounds: dimension 0 is 0", [](Base& b) {
+    b.m.shape({b.m.expr({{fb::ExprCode_Symbol, 0}, {fb::ExprCode_Const, 1}, {fb::ExprCode_Sub, 0}}), 1, 1, 1});
+  });
   refuse("dimension 0 is 2147483648", [](Base& b) { b.m.shape({INT64_C(1) << 31, 1, 1, 1}); });
   refuse("more than 2147483647 rows", [](Base& b) { b.m.shape({1, 65536, 65536, 1}); });
   refuse("elements are more than the limit", [](Base& b) { b.m.shape({1 << 30, 1 << 10, 1, 1}); });
-  auto expression = [](const char* text, Maker::Code code) {
-    refuse(text, [code](Base& b) { b.m.expr(code); });
-  };
+  auto expression = [](const char* text, Maker::Code code) { refuse(text, [code](Base& b) { b.m.expr(code); }); };
   expression("expression 1: is empty", {});
   expression("expression 1: operation 0: unknown code", {{static_cast<fb::ExprCode>(77), 0}});
   expression("expression 1: operation 0: no such symbol", {{fb::ExprCode_Symbol, 1}});
   expression("expression 1: operation 0: no such symbol", {{fb::ExprCode_Symbol, -1}});
   expression("expression 1: operation 1: the stack is empty", {{fb::ExprCode_Const, 1}, {fb::ExprCode_Add, 0}});
   expression("expression 1: leaves 2 numbers", {{fb::ExprCode_Const, 1}, {fb::ExprCode_Const, 1}});
-  expression("operation 2: the divisor can be zero", {{fb::ExprCode_Const, 1}, {fb::ExprCode_Const, 0}, {fb::ExprCode_FloorDiv, 0}});
-  expression("operation 4: the divisor can be zero", {{fb::ExprCode_Const, 8}, {fb::ExprCode_Symbol, 0}, {fb::ExprCode_Const, 1}, {fb::ExprCode_Sub, 0}, {fb::ExprCode_Mod, 0}});
-  expression("the result can leave 64 bits", {{fb::ExprCode_Const, INT64_MAX}, {fb::ExprCode_Symbol, 0}, {fb::ExprCode_Mul, 0}});
-  expression("the result can leave 64 bits", {{fb::ExprCode_Const, INT64_MIN}, {fb::ExprCode_Symbol, 0}, {fb::ExprCode_Sub, 0}});
+  expression("operation 2: the divisor can be zero",
+             {{fb::ExprCode_Const, 1}, {fb::ExprCode_Const, 0}, {fb::ExprCode_FloorDiv, 0}});
+  expression("operation 4: the divisor can be zero", {{fb::ExprCode_Const, 8},
+                                                      {fb::ExprCode_Symbol, 0},
+                                                      {fb::ExprCode_Const, 1},
+                                                      {fb::ExprCode_Sub, 0},
+                                                      {fb::ExprCode_Mod, 0}});
+  expression("the result can leave 64 bits",
+             {{fb::ExprCode_Const, INT64_MAX}, {fb::ExprCode_Symbol, 0}, {fb::ExprCode_Mul, 0}});
+  expression("the result can leave 64 bits",
+             {{fb::ExprCode_Const, INT64_MIN}, {fb::ExprCode_Symbol, 0}, {fb::ExprCode_Sub, 0}});
   expression("has 300 operations", Maker::Code(300, fb::ExprOp(fb::ExprCode_Const, 1)));
   expression("the stack is deeper", Maker::Code(40, fb::ExprOp(fb::ExprCode_Const, 1)));
 }
 
 void symbols() {
+  refuse("no outputs and changes no state", [](Base& b) { b.m.outputs.clear(); });
   refuse("bounds 5..4 are empty", [](Base& b) { b.m.symbol_from_dim("u", 5, 4, 0, 0); });
   refuse("needs an upper bound", [](Base& b) { b.m.symbol_from_dim("u", 1, INT64_MAX, 0, 0); });
   refuse("symbol 1 'u': source: input 3 of 1", [](Base& b) { b.m.symbol_from_dim("u", 1, 4, 3, 0); });
   refuse("input 'x' has no dimension 2", [](Base& b) { b.m.symbol_from_dim("u", 1, 4, 0, 2); });
   refuse("cannot be computed from dimension 1 of input 'x'", [](Base& b) { b.m.symbol_from_dim("u", 1, 4, 0, 1); });
   refuse("is not an int32 or int64 tensor", [](Base& b) { b.m.symbol_from_max("u", 1, 4, 0, 1, 1); });
-  refuse("nothing binds it", [](Base& b) { b.m.symbols.push_back(fb::CreateSymbol(b.m.b, b.m.b.CreateString("u"), 1, 2)); });
+  refuse("nothing binds it",
+         [](Base& b) { b.m.symbols.push_back(fb::CreateSymbol(b.m.b, b.m.b.CreateString("u"), 1, 2)); });
   refuse("symbol 1: name is missing", [](Base& b) { b.m.symbols.push_back(fb::CreateSymbol(b.m.b, 0, 1, 2)); });
   refuse("round_to -1", [](Base& b) { b.m.symbol_from_max("u", 1, 4, b.m.input("p", I64, {4}), 1, -1); });
 }
@@ -118,7 +130,9 @@ void symbols() {
 void tables() {
   refuse("input 1: dtype 9 is unknown", [](Base& b) { b.m.input("z", 9, {1}); });
   refuse("input 1: dims[0]: expression 4", [](Base& b) { b.m.input("z", F32, {-5}); });
-  refuse("input 'z' at the symbols' lower bounds: its dimensions are empty", [](Base& b) { b.m.input("z", F32, {3, 0}); });
+  refuse("input 'z' at the symbols' lower bounds: its dimensions are empty", [](Base& b) {
+    b.m.input("z", F32, {3, 0});
+  });
   refuse("input 1: a scalar with dimensions", [](Base& b) { b.m.input("z", I64, {1}, fb::InputKind_Int); });
   refuse("output 1: value 99 of 4", [](Base& b) { b.m.output(99, {1}); });
   refuse("output 1: dtype 42", [](Base& b) { b.m.output(b.y, {b.T, 3}, 42); });
@@ -127,20 +141,24 @@ void tables() {
   refuse("storage needs literal dimensions", [](Base& b) { b.m.weight_slot("v", b.xs); });
   refuse("weight 1 'v': ggml type 4 is unknown", [](Base& b) { b.m.weight_slot("v", b.ws, 4); });
   refuse("weight 1 'v': ggml type 200 is unknown", [](Base& b) { b.m.weight_slot("v", b.ws, 200); });
-  refuse("rows of 8 elements are not whole q4_K blocks of 256", [](Base& b) { b.m.weight_slot("v", b.ws, GGML_TYPE_Q4_K); });
+  refuse("rows of 8 elements are not whole q4_K blocks of 256",
+         [](Base& b) { b.m.weight_slot("v", b.ws, GGML_TYPE_Q4_K); });
   refuse("part 0 has an empty key", [](Base& b) { b.m.weight_slot("", b.ws); });
   refuse("state 1 's2': ggml type 255", [](Base& b) { b.m.state_slot("s2", b.ss, 255); });
-  refuse("constant 0: data has 4 bytes, its shape and type need 160", [](Base& b) { b.m.constant(b.ss, F, std::vector<float>{1}); });
+  refuse("constant 0: data has 4 bytes, its shape and type need 160",
+         [](Base& b) { b.m.constant(b.ss, F, std::vector<float>{1}); });
   refuse("weight 1: name is 3000 bytes long", [](Base& b) { b.m.weight_slot(std::string(3000, 'k').c_str(), b.ws); });
   refuse("contains a NUL byte", [](Base& b) {
-    b.m.inputs.push_back(fb::CreateInput(b.m.b, b.m.b.CreateString(std::string("a\0b", 3)), fb::InputKind_Tensor, F32, 0));
+    b.m.inputs.push_back(
+        fb::CreateInput(b.m.b, b.m.b.CreateString(std::string("a\0b", 3)), fb::InputKind_Tensor, F32, 0));
   });
 }
 
 void nodes() {
   refuse("nodes: there are none", [](Base& b) { b.m.nodes.clear(); });
   refuse("node 4: op code 0", [](Base& b) { b.m.node(fb::Op_NONE, 0, {}, F, 0); });
-  refuse("node 4: op code 200", [](Base& b) { b.m.node(static_cast<fb::Op>(200), fb::CreateSum(b.m.b).Union(), {}, F, 0); });
+  refuse("node 4: op code 200",
+         [](Base& b) { b.m.node(static_cast<fb::Op>(200), fb::CreateSum(b.m.b).Union(), {}, F, 0); });
   refuse("node 4 (Cont): src has 0 values, expected 1..1", [](Base& b) { b.m.n(fb::CreateCont(b.m.b), {}, F, 0); });
   refuse("src has 3 values, expected 2..2", [](Base& b) { b.m.n(fb::CreateMulMat(b.m.b), {0, 0, 0}, F, 0); });
   refuse("node 4 (Cont): src[0] is 4, not a node before", [](Base& b) { b.m.n(fb::CreateCont(b.m.b), {4}, F, 0); });
@@ -156,25 +174,34 @@ void nodes() {
   refuse("type 0, the slot holds 255", [](Base& b) { b.m.weight_leaf(0, F, b.ws); });
   refuse("slot 1 of 1 states", [](Base& b) { b.m.state_leaf(1, F, b.ss); });
   refuse("constant 0 of 0", [](Base& b) { b.m.const_leaf(0, F, b.ss); });
-  refuse("src[0] must be an InputLeaf of an int32 or int64 tensor", [](Base& b) { b.m.n(fb::CreateCausalMask(b.m.b), {b.x}, GGML_TYPE_F16, b.xs); });
+  refuse("src[0] must be an InputLeaf of an int32 or int64 tensor",
+         [](Base& b) { b.m.n(fb::CreateCausalMask(b.m.b), {b.x}, GGML_TYPE_F16, b.xs); });
   refuse("shape must be [n_kv, 4, 1, 1]", [](Base& b) {
     const uint32_t p = b.m.input_leaf(b.m.input("p", I64, {4}), GGML_TYPE_I32, b.m.shape({4, 1, 1, 1}));
     b.m.n(fb::CreateCausalMask(b.m.b), {p}, GGML_TYPE_F16, b.ws);
   });
-  refuse("kind 99 is unknown", [](Base& b) { b.m.n(fb::CreateUnary(b.m.b, static_cast<fb::UnaryKind>(99)), {b.x}, F, b.xs); });
-  refuse("kind -1 is unknown", [](Base& b) { b.m.n(fb::CreateBinary(b.m.b, static_cast<fb::BinaryKind>(-1)), {b.x, b.x}, F, b.xs); });
+  refuse("kind 99 is unknown",
+         [](Base& b) { b.m.n(fb::CreateUnary(b.m.b, static_cast<fb::UnaryKind>(99)), {b.x}, F, b.xs); });
+  refuse("kind -1 is unknown", [](Base& b) {
+    b.m.n(fb::CreateBinary(b.m.b, static_cast<fb::BinaryKind>(-1)), {b.x, b.x}, F, b.xs);
+  });
   refuse("eps -1 is negative", [](Base& b) { b.m.n(fb::CreateRmsNorm(b.m.b, -1.0f), {b.x}, F, b.xs); });
-  refuse("eps nan", [](Base& b) { b.m.n(fb::CreateNorm(b.m.b, std::numeric_limits<float>::quiet_NaN()), {b.x}, F, b.xs); });
+  refuse("eps nan",
+         [](Base& b) { b.m.n(fb::CreateNorm(b.m.b, std::numeric_limits<float>::quiet_NaN()), {b.x}, F, b.xs); });
   refuse("axes is not a permutation", [](Base& b) { b.m.permute(b.x, F, b.xs, {0, 1, 1, 3}); });
   refuse("axes is not a permutation", [](Base& b) { b.m.permute(b.x, F, b.xs, {0, 1, 2}); });
   refuse("axes is not a permutation", [](Base& b) { b.m.permute(b.x, F, b.xs, {0, 1, 2, 9}); });
   refuse("shape is not the permuted shape", [](Base& b) { b.m.permute(b.w, 255, b.ws, {1, 0, 2, 3}); });
   refuse("strides has 3 entries", [](Base& b) { b.m.view(b.w, 255, b.ws, {1, 8, 24}, 0); });
-  refuse("strides[0] is 2; it must be 1", [](Base& b) { b.m.view(b.w, 255, b.m.shape({4, 1, 1, 1}), {2, 8, 8, 8}, 0); });
+  refuse("strides[0] is 2; it must be 1", [](Base& b) {
+    b.m.view(b.w, 255, b.m.shape({4, 1, 1, 1}), {2, 8, 8, 8}, 0);
+  });
   refuse("the view leaves its source: offset 1", [](Base& b) { b.m.view(b.w, 255, b.ws, {1, 8, 24, 24}, 1); });
   refuse("the view leaves its source", [](Base& b) { b.m.view(b.w, 255, b.ws, {1, INT64_MAX, 24, 24}, 0); });
   refuse("strides[1]: expression 8", [](Base& b) { b.m.view(b.w, 255, b.ws, {1, -9, 24, 24}, 0); });
-  refuse("more elements than its memory", [](Base& b) { b.m.view(b.w, 255, b.m.shape({8, 9, 1, 1}), {1, 0, 0, 0}, 0); });
+  refuse("more elements than its memory", [](Base& b) {
+    b.m.view(b.w, 255, b.m.shape({8, 9, 1, 1}), {1, 0, 0, 0}, 0);
+  });
   refuse("24 elements reshaped to 40", [](Base& b) { b.m.n(fb::CreateReshape(b.m.b), {b.w}, 255, b.ss); });
   refuse("its source is not contiguous", [](Base& b) {
     const uint32_t t = b.m.permute(b.w, 255, b.m.shape({3, 8, 1, 1}), {1, 0, 2, 3});
@@ -189,13 +216,20 @@ void nodes() {
   refuse("k 0 is below 1", [](Base& b) { b.m.n(fb::CreateTopK(b.m.b, 0), {b.x}, GGML_TYPE_I32, b.xs); });
   refuse("n_dims 3 is not an even number", [](Base& b) { b.m.n(fb::CreateRope(b.m.b, 3), {b.x, b.x}, F, b.xs); });
   refuse("n_dims 0 is not an even number", [](Base& b) { b.m.n(fb::CreateRope(b.m.b, 0), {b.x, b.x}, F, b.xs); });
-  refuse("mode 1 is unknown", [](Base& b) { b.m.n(fb::CreateRope(b.m.b, 4, static_cast<fb::RopeMode>(1)), {b.x, b.x}, F, b.xs); });
-  refuse("a stride, dilation or padding", [](Base& b) { b.m.n(fb::CreateConv2dDw(b.m.b, 0, 1, 0, 0, 1, 1), {b.x, b.x}, F, b.xs); });
-  refuse("a kernel size, stride", [](Base& b) { b.m.n(fb::CreatePool2d(b.m.b, fb::PoolKind_Avg, 0, 2, 1, 1), {b.x}, F, b.xs); });
+  refuse("mode 1 is unknown", [](Base& b) {
+    b.m.n(fb::CreateRope(b.m.b, 4, static_cast<fb::RopeMode>(1)), {b.x, b.x}, F, b.xs);
+  });
+  refuse("a stride, dilation or padding", [](Base& b) {
+    b.m.n(fb::CreateConv2dDw(b.m.b, 0, 1, 0, 0, 1, 1), {b.x, b.x}, F, b.xs);
+  });
+  refuse("a kernel size, stride",
+         [](Base& b) { b.m.n(fb::CreatePool2d(b.m.b, fb::PoolKind_Avg, 0, 2, 1, 1), {b.x}, F, b.xs); });
 }
 
 void indices() {
-  auto rows = [](Base& b, uint32_t ids) { b.m.output(b.m.n(fb::CreateGetRows(b.m.b), {b.w, ids}, F, b.m.shape({8, 2, 1, 1})), {2, 8}); };
+  auto rows = [](Base& b, uint32_t ids) {
+    b.m.output(b.m.n(fb::CreateGetRows(b.m.b), {b.w, ids}, F, b.m.shape({8, 2, 1, 1})), {2, 8});
+  };
   refuse("holds -1, but its values are used as row numbers", [&](Base& b) { rows(b, b.ints({0, -1})); });
   refuse("its values go up to 3, but they index a table of 3 rows", [&](Base& b) { rows(b, b.ints({3, 0})); });
   refuse("nothing bounds them", [&](Base& b) {
@@ -217,23 +251,49 @@ void indices() {
 /// What only the tensors tell: refused by build(), never by ggml's asserts.
 void builders() {
   auto live = [](Base& b, uint32_t v, std::vector<int64_t> dims) { b.m.output(v, std::move(dims)); };
-  refuse("cannot multiply", [&](Base& b) { live(b, b.m.n(fb::CreateMulMat(b.m.b), {b.y, b.x}, F, b.m.shape({b.T, b.T, 1, 1})), {b.T, b.T}); });
-  refuse("shape says [3, 2, 1, 1], its sources give [8, 2, 1, 1]", [&](Base& b) { live(b, b.m.n(fb::CreateUnary(b.m.b), {b.x}, F, b.ys), {b.T, 3}); });
-  refuse("type is declared f16, the result is f32", [&](Base& b) { live(b, b.m.n(fb::CreateUnary(b.m.b), {b.x}, GGML_TYPE_F16, b.xs), {b.T, 8}); });
-  refuse("does not repeat into", [&](Base& b) { live(b, b.m.n(fb::CreateBinary(b.m.b), {b.y, b.x}, F, b.ys), {b.T, 3}); });
-  refuse("is i32: expected f32", [&](Base& b) { live(b, b.m.n(fb::CreateSoftMax(b.m.b), {b.ints({1, 2})}, F, b.m.shape({2, 1, 1, 1})), {2}); });
-  refuse("rows of 3 elements have no halves", [&](Base& b) { live(b, b.m.n(fb::CreateGlu(b.m.b, fb::GluKind_Swiglu), {b.y}, F, b.m.shape({1, b.T, 1, 1})), {b.T, 1}); });
-  refuse("cannot be joined", [&](Base& b) { live(b, b.m.n(fb::CreateConcat(b.m.b, 1), {b.x, b.y}, F, b.xs), {b.T, 8}); });
-  refuse("groups 3 does not divide 1 channels", [&](Base& b) { live(b, b.m.n(fb::CreateGroupNorm(b.m.b, 3, 1e-5f), {b.x}, F, b.xs), {b.T, 8}); });
-  refuse("k 9 of rows of 8", [&](Base& b) { live(b, b.m.n(fb::CreateTopK(b.m.b, 9), {b.x}, GGML_TYPE_I32, b.m.shape({9, b.T, 1, 1})), {b.T, 9}); });
-  refuse("max_bias needs a mask", [&](Base& b) { live(b, b.m.n(fb::CreateSoftMax(b.m.b, 1.0f, 2.0f), {b.x}, F, b.xs), {b.T, 8}); });
+  refuse("cannot multiply", [&](Base& b) {
+    live(b, b.m.n(fb::CreateMulMat(b.m.b), {b.y, b.x}, F, b.m.shape({b.T, b.T, 1, 1})), {b.T, b.T});
+  });
+  refuse("shape says [3, 2, 1, 1], its sources give [8, 2, 1, 1]", [&](Base& b) {
+    live(b, b.m.n(fb::CreateUnary(b.m.b), {b.x}, F, b.ys), {b.T, 3});
+  });
+  refuse("type is declared f16, the result is f32", [&](Base& b) {
+    live(b, b.m.n(fb::CreateUnary(b.m.b), {b.x}, GGML_TYPE_F16, b.xs), {b.T, 8});
+  });
+  refuse("does not repeat into", [&](Base& b) {
+    live(b, b.m.n(fb::CreateBinary(b.m.b), {b.y, b.x}, F, b.ys), {b.T, 3});
+  });
+  refuse("is i32: expected f32", [&](Base& b) {
+    live(b, b.m.n(fb::CreateSoftMax(b.m.b), {b.ints({1, 2})}, F, b.m.shape({2, 1, 1, 1})), {2});
+  });
+  refuse("rows of 3 elements have no halves", [&](Base& b) {
+    live(b, b.m.n(fb::CreateGlu(b.m.b, fb::GluKind_Swiglu), {b.y}, F, b.m.shape({1, b.T, 1, 1})), {b.T, 1});
+  });
+  refuse("cannot be joined", [&](Base& b) {
+    live(b, b.m.n(fb::CreateConcat(b.m.b, 1), {b.x, b.y}, F, b.xs), {b.T, 8});
+  });
+  refuse("groups 3 does not divide 1 channels", [&](Base& b) {
+    live(b, b.m.n(fb::CreateGroupNorm(b.m.b, 3, 1e-5f), {b.x}, F, b.xs), {b.T, 8});
+  });
+  refuse("k 9 of rows of 8", [&](Base& b) {
+    live(b, b.m.n(fb::CreateTopK(b.m.b, 9), {b.x}, GGML_TYPE_I32, b.m.shape({9, b.T, 1, 1})), {b.T, 9});
+  });
+  refuse("max_bias needs a mask", [&](Base& b) {
+    live(b, b.m.n(fb::CreateSoftMax(b.m.b, 1.0f, 2.0f), {b.x}, F, b.xs), {b.T, 8});
+  });
   refuse("the rows of src[0] are not contiguous", [&](Base& b) {
     const uint32_t t = b.m.permute(b.x, F, b.m.shape({b.T, 8, 1, 1}), {1, 0, 2, 3});
     live(b, b.m.n(fb::CreateRmsNorm(b.m.b, 0.0f), {t}, F, b.m.shape({b.T, 8, 1, 1})), {8, b.T});
   });
-  refuse("the image is smaller than the window", [&](Base& b) { live(b, b.m.n(fb::CreatePool2d(b.m.b, fb::PoolKind_Max, 64, 64, 1, 1), {b.x}, F, b.xs), {b.T, 8}); });
-  refuse("q [8, 2, 1, 1], k [3, 2, 1, 1]", [&](Base& b) { live(b, b.m.n(fb::CreateFlashAttn(b.m.b, 1.0f), {b.x, b.y, b.x}, F, b.xs), {b.T, 8}); });
-  refuse("do not fit a destination", [&](Base& b) { b.m.n(fb::CreateSetRows(b.m.b), {b.s, b.x, b.ints({0, 1, 2})}, F, b.ss); });
+  refuse("the image is smaller than the window", [&](Base& b) {
+    live(b, b.m.n(fb::CreatePool2d(b.m.b, fb::PoolKind_Max, 64, 64, 1, 1), {b.x}, F, b.xs), {b.T, 8});
+  });
+  refuse("q [8, 2, 1, 1], k [3, 2, 1, 1]", [&](Base& b) {
+    live(b, b.m.n(fb::CreateFlashAttn(b.m.b, 1.0f), {b.x, b.y, b.x}, F, b.xs), {b.T, 8});
+  });
+  refuse("do not fit a destination", [&](Base& b) {
+    b.m.n(fb::CreateSetRows(b.m.b), {b.s, b.x, b.ints({0, 1, 2})}, F, b.ss);
+  });
   refuse("10 elements copied over 40", [&](Base& b) {
     const uint32_t ten = b.m.shape({10, 1, 1, 1});
     b.m.n(fb::CreateCpy(b.m.b), {b.m.n(fb::CreateFill(b.m.b, 1.0f), {}, F, ten), b.s}, F, b.ss);
@@ -249,8 +309,8 @@ int main() {
   const struct {
     const char* name;
     void (*run)();
-  } groups[] = {{"container", container}, {"header", header},   {"dimensions", dimensions}, {"symbols", symbols},
-                {"tables", tables},       {"nodes", nodes},     {"indices", indices},       {"builders", builders}};
+  } groups[] = {{"container", container}, {"header", header}, {"dimensions", dimensions}, {"symbols", symbols},
+                {"tables", tables},       {"nodes", nodes},   {"indices", indices},       {"builders", builders}};
   for (const auto& group : groups) {
     current = group.name;
     group.run();

@@ -32,32 +32,58 @@ float softplus(float x) { return x > 20 ? x : std::log1p(std::exp(x)); }
 
 float expected_unary(fb::UnaryKind kind, float x) {
   switch (kind) {
-    case fb::UnaryKind_Abs: return std::fabs(x);
-    case fb::UnaryKind_Sgn: return x > 0 ? 1.0f : x < 0 ? -1.0f : 0.0f;
-    case fb::UnaryKind_Neg: return -x;
-    case fb::UnaryKind_Step: return x > 0 ? 1.0f : 0.0f;
-    case fb::UnaryKind_Tanh: return std::tanh(x);
-    case fb::UnaryKind_Elu: return x > 0 ? x : std::expm1(x);
-    case fb::UnaryKind_Relu: return std::max(x, 0.0f);
-    case fb::UnaryKind_Sigmoid: return 1 / (1 + std::exp(-x));
-    case fb::UnaryKind_Gelu: return 0.5f * x * (1 + std::tanh(0.79788456f * x * (1 + 0.044715f * x * x)));
-    case fb::UnaryKind_GeluQuick: return x / (1 + std::exp(-1.702f * x));
-    case fb::UnaryKind_Silu: return x / (1 + std::exp(-x));
-    case fb::UnaryKind_HardSwish: return x * std::min(1.0f, std::max(0.0f, (x + 3) / 6));
-    case fb::UnaryKind_HardSigmoid: return std::min(1.0f, std::max(0.0f, (x + 3) / 6));
-    case fb::UnaryKind_Exp: return std::exp(x);
-    case fb::UnaryKind_GeluErf: return 0.5f * x * (1 + std::erf(x * 0.70710678f));
-    case fb::UnaryKind_Softplus: return softplus(x);
-    case fb::UnaryKind_Expm1: return std::expm1(x);
-    case fb::UnaryKind_Floor: return std::floor(x);
-    case fb::UnaryKind_Ceil: return std::ceil(x);
-    case fb::UnaryKind_Round: return std::round(x);
-    case fb::UnaryKind_Trunc: return std::trunc(x);
-    case fb::UnaryKind_Sqr: return x * x;
-    case fb::UnaryKind_Sqrt: return std::sqrt(x);
-    case fb::UnaryKind_Log: return std::log(x);
-    case fb::UnaryKind_Sin: return std::sin(x);
-    case fb::UnaryKind_Cos: return std::cos(x);
+    case fb::UnaryKind_Abs:
+      return std::fabs(x);
+    case fb::UnaryKind_Sgn:
+      return x > 0 ? 1.0f : x < 0 ? -1.0f : 0.0f;
+    case fb::UnaryKind_Neg:
+      return -x;
+    case fb::UnaryKind_Step:
+      return x > 0 ? 1.0f : 0.0f;
+    case fb::UnaryKind_Tanh:
+      return std::tanh(x);
+    case fb::UnaryKind_Elu:
+      return x > 0 ? x : std::expm1(x);
+    case fb::UnaryKind_Relu:
+      return std::max(x, 0.0f);
+    case fb::UnaryKind_Sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case fb::UnaryKind_Gelu:
+      return 0.5f * x * (1 + std::tanh(0.79788456f * x * (1 + 0.044715f * x * x)));
+    case fb::UnaryKind_GeluQuick:
+      return x / (1 + std::exp(-1.702f * x));
+    case fb::UnaryKind_Silu:
+      return x / (1 + std::exp(-x));
+    case fb::UnaryKind_HardSwish:
+      return x * std::min(1.0f, std::max(0.0f, (x + 3) / 6));
+    case fb::UnaryKind_HardSigmoid:
+      return std::min(1.0f, std::max(0.0f, (x + 3) / 6));
+    case fb::UnaryKind_Exp:
+      return std::exp(x);
+    case fb::UnaryKind_GeluErf:
+      return 0.5f * x * (1 + std::erf(x * 0.70710678f));
+    case fb::UnaryKind_Softplus:
+      return softplus(x);
+    case fb::UnaryKind_Expm1:
+      return std::expm1(x);
+    case fb::UnaryKind_Floor:
+      return std::floor(x);
+    case fb::UnaryKind_Ceil:
+      return std::ceil(x);
+    case fb::UnaryKind_Round:
+      return std::round(x);
+    case fb::UnaryKind_Trunc:
+      return std::trunc(x);
+    case fb::UnaryKind_Sqr:
+      return x * x;
+    case fb::UnaryKind_Sqrt:
+      return std::sqrt(x);
+    case fb::UnaryKind_Log:
+      return std::log(x);
+    case fb::UnaryKind_Sin:
+      return std::sin(x);
+    case fb::UnaryKind_Cos:
+      return std::cos(x);
   }
   return NAN;
 }
@@ -66,12 +92,14 @@ void unary() {
   for (int k = fb::UnaryKind_MIN; k <= fb::UnaryKind_MAX; ++k) {
     const auto kind = static_cast<fb::UnaryKind>(k);
     std::vector<float> data = noise(3 * 37, 7 + k), want;
-    for (float& v : data) v = kind == fb::UnaryKind_Sqrt || kind == fb::UnaryKind_Log ? std::fabs(v) * 4 + 0.01f : v * 4;
+    for (float& v : data)
+      v = kind == fb::UnaryKind_Sqrt || kind == fb::UnaryKind_Log ? std::fabs(v) * 4 + 0.01f : v * 4;
     for (float v : data) want.push_back(expected_unary(kind, v));
     OneInput g({3, 37}, {37, 3, 1, 1});
     const uint32_t y = g.m.n(fb::CreateUnary(g.m.b, kind), {g.x}, GGML_TYPE_F32, g.m.shape({37, 3, 1, 1}));
     const double e = nmse(g.run(y, {3, 37}, data, {3, 37}), want);
-    if (!(e < 1e-5)) std::printf("unary %s: nmse %g\n", fb::EnumNameUnaryKind(kind), e);  // gelu goes through a f16 table
+    if (!(e < 1e-5))
+      std::printf("unary %s: nmse %g\n", fb::EnumNameUnaryKind(kind), e);  // gelu goes through a f16 table
     CHECK(e < 1e-5);
   }
 }
@@ -113,7 +141,10 @@ void binary_broadcast() {
     std::vector<float> want;
     for (int i = 0; i < 24; ++i) {
       const float u = a[i], v = b[i / 4 % 3];
-      want.push_back(k == fb::BinaryKind_Add ? u + v : k == fb::BinaryKind_Sub ? u - v : k == fb::BinaryKind_Mul ? u * v : u / v);
+      want.push_back(k == fb::BinaryKind_Add   ? u + v
+                     : k == fb::BinaryKind_Sub ? u - v
+                     : k == fb::BinaryKind_Mul ? u * v
+                                               : u / v);
     }
     Store store(**program);
     auto out = run(**program, store, {Arg::floats({2, 3, 4}, a), Arg::floats({3, 1}, b)});
@@ -182,7 +213,8 @@ void norms() {
   check([](Maker& m, uint32_t x) { return m.n(fb::CreateNorm(m.b, 1e-5f), {x}, 0, 0); }, layer, matrix);
   check([](Maker& m, uint32_t x) { return m.n(fb::CreateRmsNorm(m.b, 1e-5f), {x}, 0, 0); }, rms, matrix);
   check([](Maker& m, uint32_t x) { return m.n(fb::CreateL2Norm(m.b, 1e-5f), {x}, 0, 0); }, l2, matrix);
-  check([](Maker& m, uint32_t x) { return m.n(fb::CreateGroupNorm(m.b, 2, 1e-5f), {x}, 0, 0); }, group, {columns, 1, rows, 1});
+  check([](Maker& m, uint32_t x) { return m.n(fb::CreateGroupNorm(m.b, 2, 1e-5f), {x}, 0, 0); }, group,
+        {columns, 1, rows, 1});
 }
 
 /// Linear with a dynamic number of rows, for weights of several types.
@@ -192,12 +224,17 @@ void linear() {
   struct {
     ggml_type type;
     double bound;
-  } cases[] = {{GGML_TYPE_F32, 1e-10}, {GGML_TYPE_F16, 1e-5}, {GGML_TYPE_BF16, 1e-4}, {GGML_TYPE_Q8_0, 1e-3}, {GGML_TYPE_Q4_0, 2e-2}};
+  } cases[] = {{GGML_TYPE_F32, 1e-10},
+               {GGML_TYPE_F16, 1e-5},
+               {GGML_TYPE_BF16, 1e-4},
+               {GGML_TYPE_Q8_0, 1e-3},
+               {GGML_TYPE_Q4_0, 2e-2}};
   Maker m;
   const uint32_t input = m.input("x", F32, {-1, K});
   const uint32_t t = m.symbol_from_dim("T", 1, 9, input, 0);
   CHECK(m.symbol_dim(t) == -1);
-  const uint32_t xs = m.shape({K, -1, 1, 1}), ws = m.shape({K, N, 1, 1}), bs = m.shape({N, 1, 1, 1}), ys = m.shape({N, -1, 1, 1});
+  const uint32_t xs = m.shape({K, -1, 1, 1}), ws = m.shape({K, N, 1, 1}), bs = m.shape({N, 1, 1, 1}),
+                 ys = m.shape({N, -1, 1, 1});
   const uint32_t x = m.input_leaf(input, GGML_TYPE_F32, xs);
   const uint32_t wl = m.weight_leaf(m.weight_slot("w", ws), 255, ws);
   const uint32_t y = m.n(fb::CreateMulMat(m.b), {wl, x}, GGML_TYPE_F32, ys);
@@ -298,8 +335,8 @@ void movement() {
     const uint32_t twice = m.n(fb::CreateRepeat(m.b), {flat}, GGML_TYPE_F32, m.shape({8, 2, 1, 1}));
     const uint32_t joined = m.n(fb::CreateConcat(m.b, 1), {twice, flat}, GGML_TYPE_F32, m.shape({8, 3, 1, 1}));
     std::vector<int32_t> before{1, 0, 0, 0}, after{0, 1, 0, 0};
-    const uint32_t y = m.n(fb::CreatePad(m.b, m.b.CreateVector(before), m.b.CreateVector(after)), {joined}, GGML_TYPE_F32,
-                           m.shape({9, 4, 1, 1}));
+    const uint32_t y = m.n(fb::CreatePad(m.b, m.b.CreateVector(before), m.b.CreateVector(after)), {joined},
+                           GGML_TYPE_F32, m.shape({9, 4, 1, 1}));
     for (int r = 0; r < 4; ++r) {
       want.push_back(0);
       for (float value : rows) want.push_back(r < 3 ? value : 0);
@@ -337,7 +374,8 @@ void reductions() {
     for (int c = 0; c < C; ++c) argsort.push_back(static_cast<float>(order[c]));
     for (int c = 0; c < 4; ++c) top.push_back(static_cast<float>(order[c]));
   }
-  auto check = [&](auto make, int type, std::vector<int64_t> ne, std::vector<int64_t> dims, const std::vector<float>& want) {
+  auto check = [&](auto make, int type, std::vector<int64_t> ne, std::vector<int64_t> dims,
+                   const std::vector<float>& want) {
     OneInput g({R, C}, {C, R, 1, 1});
     const uint32_t y = g.m.n(make(g.m.b), {g.x}, type, g.m.shape(ne));
     CHECK(nmse(g.run(y, dims, data, {R, C}, type == GGML_TYPE_I32 ? I32 : F32), want) < 1e-10);
@@ -380,7 +418,9 @@ void softmax_with_bool_mask() {
 void convolution() {
   const int C = 2, H = 5, W = 6, O = 3, K = 3;
   const std::vector<float> image = noise(C * H * W, 61), kernel = noise(O * C * K * K, 62), dw = noise(C * K * K, 63);
-  auto pixel = [&](int c, int y, int x) { return y < 0 || y >= H || x < 0 || x >= W ? 0.0f : image[(c * H + y) * W + x]; };
+  auto pixel = [&](int c, int y, int x) {
+    return y < 0 || y >= H || x < 0 || x >= W ? 0.0f : image[(c * H + y) * W + x];
+  };
   std::vector<float> want, want_dw, want_pool;
   for (int o = 0; o < O; ++o)
     for (int y = 0; y < H; ++y)
@@ -388,7 +428,8 @@ void convolution() {
         double sum = 0;
         for (int c = 0; c < C; ++c)
           for (int i = 0; i < K; ++i)
-            for (int j = 0; j < K; ++j) sum += double(pixel(c, y + i - 1, x + j - 1)) * kernel[((o * C + c) * K + i) * K + j];
+            for (int j = 0; j < K; ++j)
+              sum += double(pixel(c, y + i - 1, x + j - 1)) * kernel[((o * C + c) * K + i) * K + j];
         want.push_back(static_cast<float>(sum));
       }
   for (int c = 0; c < C; ++c)
@@ -412,14 +453,16 @@ void convolution() {
   const uint32_t x = m.input_leaf(m.input("x", F32, dims), GGML_TYPE_F32, m.shape({W, H, C, 1}));
   const uint32_t ks = m.shape({K, K, C, O});
   const uint32_t k = m.weight_leaf(m.weight_slot("kernel", ks, GGML_TYPE_F32), GGML_TYPE_F32, ks);
-  const uint32_t columns = m.n(fb::CreateIm2col(m.b, 1, 1, 1, 1, 1, 1, true), {k, x}, GGML_TYPE_F32, m.shape({K * K * C, W, H, 1}));
+  const uint32_t columns =
+      m.n(fb::CreateIm2col(m.b, 1, 1, 1, 1, 1, 1, true), {k, x}, GGML_TYPE_F32, m.shape({K * K * C, W, H, 1}));
   const uint32_t flat = m.n(fb::CreateReshape(m.b), {columns}, GGML_TYPE_F32, m.shape({K * K * C, W * H, 1, 1}));
   const uint32_t k2 = m.n(fb::CreateReshape(m.b), {k}, GGML_TYPE_F32, m.shape({K * K * C, O, 1, 1}));
   m.output(m.n(fb::CreateMulMat(m.b), {flat, k2}, GGML_TYPE_F32, m.shape({W * H, O, 1, 1})), {1, O, H, W});
   const uint32_t ds = m.shape({K, K, 1, C});
   const uint32_t d = m.weight_leaf(m.weight_slot("dw", ds, GGML_TYPE_F32), GGML_TYPE_F32, ds);
   m.output(m.n(fb::CreateConv2dDw(m.b, 2, 2, 0, 0, 1, 1), {d, x}, GGML_TYPE_F32, m.shape({2, 2, C, 1})), {1, C, 2, 2});
-  m.output(m.n(fb::CreatePool2d(m.b, fb::PoolKind_Max, 2, 2, 2, 2, 0, 0), {x}, GGML_TYPE_F32, m.shape({3, 2, C, 1})), {1, C, 2, 3});
+  m.output(m.n(fb::CreatePool2d(m.b, fb::PoolKind_Max, 2, 2, 2, 2, 0, 0), {x}, GGML_TYPE_F32, m.shape({3, 2, C, 1})),
+           {1, C, 2, 3});
   auto program = parse(m.finish());
   CHECK_OK(program.status());
   if (!program.ok()) return;
@@ -472,6 +515,66 @@ void order_and_dead_nodes() {
   if (out.ok()) CHECK(out->nodes == 1);
 }
 
+/// Many values alive at once: refused before ggml's allocator would give up on the process; fewer run.
+void many_alive() {
+  for (const int width : {200, 400}) {
+    OneInput g({8}, {8, 1, 1, 1});
+    Maker& m = g.m;
+    std::vector<uint32_t> parts;
+    for (int i = 0; i < width; ++i) parts.push_back(m.n(fb::CreateScale(m.b, float(i), 1.0f), {g.x}, GGML_TYPE_F32, 0));
+    uint32_t sum = parts[0];
+    for (int i = 1; i < width; ++i) {  // every other one first, so that the survivors are far apart
+      const int at = 2 * i < width ? 2 * i : 2 * i - width + (width % 2 == 0);
+      sum = m.n(fb::CreateBinary(m.b, fb::BinaryKind_Add), {sum, parts[at]}, GGML_TYPE_F32, 0);
+    }
+    m.output(sum, {8});
+    auto program = parse(m.finish());
+    CHECK_OK(program.status());
+    if (!program.ok()) return;
+    Store store(**program);
+    auto out = run(**program, store, {Arg::floats({8}, std::vector<float>(8, 1.0f))});
+    if (width == 200) {
+      CHECK_OK(out.status());
+      if (out.ok()) CHECK(out->values[0][0] == 199 * 200 / 2 + 200);
+    } else {
+      CHECK(out.status().code == ETGGML_UNSUPPORTED && out.status().message.find("alive") != std::string::npos);
+    }
+  }
+}
+
+/// A lower bound of 0 is what exporters write when they know nothing; it means 1. Derived dimensions are solved for.
+void derived_dimensions() {
+  Maker m;
+  const uint32_t in = m.input("x", F32, {-2, 3});  // 2 * n rows
+  const uint32_t n = m.symbol_from_dim("n", 1, 5, in, 0), t = m.symbol_from_dim("t", 0, 6, m.input("y", F32, {-3}), 0);
+  const int64_t rows = m.symbol_dim(n);
+  CHECK(m.expr({{fb::ExprCode_Symbol, n}, {fb::ExprCode_Const, 2}, {fb::ExprCode_Mul, 0}}) == -2);
+  const int64_t length = m.symbol_dim(t);
+  const uint32_t x = m.input_leaf(in, GGML_TYPE_F32, m.shape({3, -2, 1, 1}));
+  const uint32_t pairs = m.n(fb::CreateReshape(m.b), {x}, GGML_TYPE_F32, m.shape({6, rows, 1, 1}));
+  m.output(m.n(fb::CreateSumRows(m.b), {pairs}, GGML_TYPE_F32, m.shape({1, rows, 1, 1})), {rows, 1});
+  m.output(m.n(fb::CreateScale(m.b, 2, 0), {m.input_leaf(1, GGML_TYPE_F32, m.shape({length, 1, 1, 1}))}, GGML_TYPE_F32,
+               m.shape({length, 1, 1, 1})),
+           {length});
+  auto program = parse(m.finish());
+  CHECK_OK(program.status());
+  if (!program.ok()) return;
+  Store store(**program);
+  auto call = [&](int64_t r, int64_t l) {
+    return run(**program, store,
+               {Arg::floats({r, 3}, std::vector<float>(r * 3, 1)), Arg::floats({l}, std::vector<float>(l, 1))});
+  };
+  auto out = call(8, 1);
+  CHECK_OK(out.status());
+  if (out.ok()) CHECK(out->values[0] == std::vector<float>(4, 6.0f) && out->values[1] == std::vector<float>{2});
+  Status odd = call(7, 1).status();
+  CHECK(odd.code == ETGGML_SHAPE && odd.message.find("2..10 in steps of 2") != std::string::npos);
+  CHECK(call(12, 1).status().code == ETGGML_SHAPE);
+  CHECK(call(8, 7).status().code == ETGGML_SHAPE);
+  Status empty = call(8, 0).status();
+  CHECK(empty.code == ETGGML_SHAPE && empty.message.find("accepts 1..6") != std::string::npos);
+}
+
 struct Case {
   const char* name;
   void (*run)();
@@ -492,7 +595,9 @@ int main() {
                         {"softmax_with_bool_mask", softmax_with_bool_mask},
                         {"convolution", convolution},
                         {"output_views_survive", output_views_survive},
-                        {"order_and_dead_nodes", order_and_dead_nodes}};
+                        {"order_and_dead_nodes", order_and_dead_nodes},
+                        {"many_alive", many_alive},
+                        {"derived_dimensions", derived_dimensions}};
   for (const Case& c : cases) {
     current = c.name;
     c.run();

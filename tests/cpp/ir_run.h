@@ -93,7 +93,6 @@ double nmse(const std::vector<float>& a, const std::vector<float>& b);
 /// Deterministic numbers in (-1, 1).
 std::vector<float> noise(size_t n, uint32_t seed);
 
-
 inline ggml_backend_t cpu_backend() {
   static ggml_backend_t backend = [] {
     // The module lies beside libggml-base, wherever that was found.
@@ -107,8 +106,8 @@ inline ggml_backend_t cpu_backend() {
       std::printf("no ggml CPU backend found in %s\n", directory.c_str());
       std::exit(2);
     }
-    auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
-        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(ggml_backend_get_device(b)), "ggml_backend_set_n_threads"));
+    auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(ggml_backend_get_device(b)), "ggml_backend_set_n_threads"));
     if (set_threads) set_threads(b, 1);
     return b;
   }();
@@ -198,7 +197,8 @@ inline std::vector<float> read(ggml_tensor* t) {
 }
 
 inline Result<Outputs> run_at(const Program& program, Store& store, const std::vector<int64_t>& symbols,
-                       const std::vector<InputView>& views, const etggml::graph::BuildOptions& options, size_t max_bytes) {
+                              const std::vector<InputView>& views, const etggml::graph::BuildOptions& options,
+                              size_t max_bytes) {
   std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
       ggml_init({etggml::graph::context_bytes(program), nullptr, true}), ggml_free);
   auto built = etggml::graph::build(ctx.get(), program, symbols, store, options);
@@ -210,7 +210,8 @@ inline Result<Outputs> run_at(const Program& program, Store& store, const std::v
   if (total > max_bytes) return Outputs{};
   std::unique_ptr<ggml_gallocr, decltype(&ggml_gallocr_free)> alloc(
       ggml_gallocr_new(ggml_backend_get_default_buffer_type(cpu_backend())), ggml_gallocr_free);
-  if (!ggml_gallocr_alloc_graph(alloc.get(), built->graph)) return etggml::error(ETGGML_OUT_OF_MEMORY, "allocation failed");
+  if (!ggml_gallocr_alloc_graph(alloc.get(), built->graph))
+    return etggml::error(ETGGML_OUT_OF_MEMORY, "allocation failed");
   for (const auto& host : built->host_inputs) {
     Status s = etggml::graph::fill_host_input(program, host, views.data(), views.size(), symbols, host.tensor->data,
                                               ggml_nbytes(host.tensor));
@@ -229,7 +230,7 @@ inline Result<Outputs> run_at(const Program& program, Store& store, const std::v
 }
 
 inline Result<Outputs> run(const Program& program, Store& store, const std::vector<Arg>& args,
-                    const etggml::graph::BuildOptions& options) {
+                           const etggml::graph::BuildOptions& options) {
   std::vector<InputView> views;
   for (const Arg& a : args) views.push_back(a.view());
   auto symbols = program.bind(views.data(), views.size(), 1);

@@ -90,7 +90,7 @@ def test_misfits(
 def test_missing_names_the_nearest(mlp: Mlp, tmp_path: Path) -> None:
     report: Report = check(mlp.bare_pte, write_mlp_gguf(tmp_path / "typo.gguf", renamed(mlp.weights)))
     (problem,) = report.problems
-    assert problem.nearest[0] == "fc1.wieght"
+    assert "fc1.wieght" in problem.nearest
     assert "fc1.wieght" in str(report)
     assert report.extra == ("fc1.wieght",)
 

@@ -44,7 +44,7 @@ def test_prefill_split_in_two_is_prefill(llm: Program, tiny_llm: TinyLlm) -> Non
 @pytest.mark.parametrize(
     "inputs, kind, word",
     [
-        ([ids(1, 2, 3), positions(0, 2)], ShapeError, "input 1"),
+        ([ids(1, 2, 3), positions(0, 2)], ShapeError, "'cache_pos' has shape [2]"),
         ([ids(*range(33)), positions(0, 33)], ShapeError, "33"),
         ([ids(1), positions(32, 1)], ValueRangeError, "32"),
         ([ids(1, 2), np.array([31, 32])], ValueRangeError, "32"),

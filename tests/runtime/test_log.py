@@ -36,7 +36,7 @@ import numpy as np
 from executorch_ggml import GgmlError, GGUFFile, Program
 program = Program({str(mlp.pte)!r}, threads=1)
 program.execute("forward", [np.zeros((2, 8), np.float32)])
-for bad in ([np.zeros((2, 9), np.float32)], [np.zeros((2, 8))], []):
+for bad in ([np.zeros((2, 9), np.float32)], [np.zeros((2, 7), np.float32)], [np.zeros((2, 8))], []):
     try:
         program.execute("forward", bad)
     except GgmlError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable
@@ -63,27 +64,18 @@ def test_second_thread_is_refused(slow_pte: Path) -> None:
 
 def test_the_library_refuses_too(slow_pte: Path) -> None:
     """C and C++ users have no lock of Python's in front of the library's."""
-    import ctypes
-
     with Program(slow_pte, threads=1) as program:
         program(SLOW_INPUT)
-        call = Background(program)
-        call.wait_until_inside(program)
-        inputs, out = _arrays.Inputs([SLOW_INPUT]), (_abi.Tensor * 4)()
-        deadline, statuses = time.monotonic() + 30, set()
-        while call.thread.is_alive() and time.monotonic() < deadline:
-            count = ctypes.c_size_t(4)
-            lib = _load.library()
-            statuses.add(lib.etggml_program_info(program.handle.pointer, ctypes.byref(ctypes.c_void_p())))
-            if statuses != {0}:
-                status = lib.etggml_program_execute(
-                    program.handle.pointer, b"forward", inputs.array, 1, out, ctypes.byref(count)
-                )
-                statuses.add(status)
-                break
-        assert isinstance(call.join(), np.ndarray)
-        assert BusyError.status in statuses
-        assert statuses <= {0, BusyError.status}
+        lib, inputs, together = _load.library(), _arrays.Inputs([SLOW_INPUT]), threading.Barrier(2)
+
+        def execute(_index: int) -> int:
+            out, count = (_abi.Tensor * 4)(), ctypes.c_size_t(4)
+            together.wait()  # either call takes far longer than both need to start
+            handle = program.handle.pointer
+            return int(lib.etggml_program_execute(handle, b"forward", inputs.array, 1, out, ctypes.byref(count)))
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(execute, range(2))) == [0, BusyError.status]
 
 
 def test_cancel(slow_pte: Path) -> None:

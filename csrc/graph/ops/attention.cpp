@@ -6,8 +6,9 @@ namespace {
 
 using ll = long long;
 
-/// Rotary factors at least half a row long. ggml's kernel reads one for every pair of the row, also for the pairs beyond
-/// n_dims that it does not rotate, so shorter factors (partial rotary models) are padded; the padding is never used.
+/// Rotary factors at least half a row long. ggml's kernel reads one for every pair of the row, also for the pairs
+/// beyond n_dims that it does not rotate, so shorter factors (partial rotary models) are padded; the padding is never
+/// used.
 ggml_tensor* whole_row_factors(NodeBuilder& b, ggml_tensor* factors, int64_t row) {
   if (factors->ne[0] >= row / 2) return factors;
   ggml_tensor*& padded = b.state().padded_factors[{factors, row}];
@@ -28,7 +29,8 @@ Result<ggml_tensor*> build_soft_max(NodeBuilder& b) {
   if (mask) {
     ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F16, GGML_TYPE_F32}));
     ETGGML_RETURN_IF_ERROR(b.contiguous(1));
-    if (mask->ne[0] != x->ne[0] || mask->ne[1] < x->ne[1] || x->ne[2] % mask->ne[2] != 0 || x->ne[3] % mask->ne[3] != 0) {
+    if (mask->ne[0] != x->ne[0] || mask->ne[1] < x->ne[1] || x->ne[2] % mask->ne[2] != 0 ||
+        x->ne[3] % mask->ne[3] != 0) {
       return b.fail("the mask of shape %s does not cover %s", shape_text(shape_of(mask)).c_str(),
                     shape_text(shape_of(x)).c_str());
     }
@@ -82,7 +84,8 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
   const int64_t block = ggml_blck_size(cpu_vec_dot_type(k->type));
   if (k->ne[0] % block != 0) {
     return b.type_problem(1, format("a head of %lld elements is not whole blocks of %lld", static_cast<ll>(k->ne[0]),
-                                    static_cast<ll>(block)).c_str());
+                                    static_cast<ll>(block))
+                                 .c_str());
   }
   if (k->ne[0] != q->ne[0] || v->ne[1] != k->ne[1] || q->ne[2] % k->ne[2] != 0 || q->ne[2] % v->ne[2] != 0 ||
       q->ne[3] != k->ne[3] || q->ne[3] != v->ne[3]) {
@@ -92,9 +95,10 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
   if (mask) {
     ETGGML_RETURN_IF_ERROR(b.type_in(3, {GGML_TYPE_F16}));
     ETGGML_RETURN_IF_ERROR(b.contiguous(3));
-    if (mask->ne[0] != k->ne[1] || mask->ne[1] < q->ne[1] || q->ne[2] % mask->ne[2] != 0 || q->ne[3] % mask->ne[3] != 0) {
-      return b.fail("the mask of shape %s does not cover %lld keys and %lld queries", shape_text(shape_of(mask)).c_str(),
-                    static_cast<ll>(k->ne[1]), static_cast<ll>(q->ne[1]));
+    if (mask->ne[0] != k->ne[1] || mask->ne[1] < q->ne[1] || q->ne[2] % mask->ne[2] != 0 ||
+        q->ne[3] % mask->ne[3] != 0) {
+      return b.fail("the mask of shape %s does not cover %lld keys and %lld queries",
+                    shape_text(shape_of(mask)).c_str(), static_cast<ll>(k->ne[1]), static_cast<ll>(q->ne[1]));
     }
   } else if (op->max_bias() > 0) {
     return b.fail("max_bias needs a mask");

@@ -11,8 +11,8 @@ int64_t conv_size(int64_t in, int64_t kernel, int stride, int padding, int dilat
 
 }  // namespace
 
-// src: kernel (for its shape alone), image. Two-dimensional: [KW, KH, IC, OC], [IW, IH, IC, N] -> [IC*KH*KW, OW, OH, N];
-// one-dimensional: [K, IC, OC], [IL, IC, N] -> [IC*K, OL, N].
+// src: kernel (for its shape alone), image. Two-dimensional: [KW, KH, IC, OC], [IW, IH, IC, N] -> [IC*KH*KW, OW, OH,
+// N]; one-dimensional: [K, IC, OC], [IL, IC, N] -> [IC*K, OL, N].
 Result<ggml_tensor*> build_im2col(NodeBuilder& b) {
   const auto* op = b.node().op_as_Im2col();
   ggml_tensor* kernel = b.src(0);
@@ -32,7 +32,8 @@ Result<ggml_tensor*> build_im2col(NodeBuilder& b) {
                   shape_text(shape_of(image)).c_str());
   }
   // The kernel keeps the distance between images in an int.
-  if (image->nb[is_2d ? 3 : 2] > INT32_MAX) return b.fail("an image of %zu bytes is too large", image->nb[is_2d ? 3 : 2]);
+  if (image->nb[is_2d ? 3 : 2] > INT32_MAX)
+    return b.fail("an image of %zu bytes is too large", image->nb[is_2d ? 3 : 2]);
   const int64_t out_w = conv_size(image->ne[0], kernel->ne[0], op->s0(), op->p0(), op->d0());
   const int64_t out_h = is_2d ? conv_size(image->ne[1], kernel->ne[1], op->s1(), op->p1(), op->d1()) : 1;
   if (out_w < 1 || out_h < 1) return b.fail("the image is smaller than the kernel");
@@ -41,7 +42,8 @@ Result<ggml_tensor*> build_im2col(NodeBuilder& b) {
   } else {
     ETGGML_RETURN_IF_ERROR(b.result_shape({kernel->ne[0] * kernel->ne[1], out_w, image->ne[2], 1}));
   }
-  return ggml_im2col(b.ctx(), kernel, image, op->s0(), op->s1(), op->p0(), op->p1(), op->d0(), op->d1(), is_2d, b.type());
+  return ggml_im2col(b.ctx(), kernel, image, op->s0(), op->s1(), op->p0(), op->p1(), op->d0(), op->d1(), is_2d,
+                     b.type());
 }
 
 // src: kernel [KW, KH, 1, C], image [W, H, C, N] -> [OW, OH, C, N].
@@ -75,13 +77,14 @@ Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.contiguous(0));
   ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
   // ggml computes the size in float: keep every term exact.
-  if (x->ne[0] + 2 * op->p0() >= (1 << 24) || x->ne[1] + 2 * op->p1() >= (1 << 24)) return b.fail("the image is too large");
+  if (x->ne[0] + 2 * op->p0() >= (1 << 24) || x->ne[1] + 2 * op->p1() >= (1 << 24))
+    return b.fail("the image is too large");
   const int64_t out_w = conv_size(x->ne[0], op->k0(), op->s0(), op->p0(), 1);
   const int64_t out_h = conv_size(x->ne[1], op->k1(), op->s1(), op->p1(), 1);
   if (out_w < 1 || out_h < 1) return b.fail("the image is smaller than the window");
   ETGGML_RETURN_IF_ERROR(b.result_shape({out_w, out_h, x->ne[2], x->ne[3]}));
-  return ggml_pool_2d(b.ctx(), x, op->kind() == fb::PoolKind_Max ? GGML_OP_POOL_MAX : GGML_OP_POOL_AVG, op->k0(), op->k1(),
-                      op->s0(), op->s1(), static_cast<float>(op->p0()), static_cast<float>(op->p1()));
+  return ggml_pool_2d(b.ctx(), x, op->kind() == fb::PoolKind_Max ? GGML_OP_POOL_MAX : GGML_OP_POOL_AVG, op->k0(),
+                      op->k1(), op->s0(), op->s1(), static_cast<float>(op->p0()), static_cast<float>(op->p1()));
 }
 
 }  // namespace etggml::graph

@@ -9,7 +9,8 @@ using ll = long long;
 bool packed_rows(const ggml_tensor* t) { return t->nb[0] == ggml_type_size(t->type); }
 
 /// Whether `from` can be copied into memory of type `to`, shape `ne`, packed or (Cpy) laid out as `destination`.
-Status copyable(const NodeBuilder& b, const ggml_tensor* from, ggml_type to, const Shape& ne, const ggml_tensor* destination) {
+Status copyable(const NodeBuilder& b, const ggml_tensor* from, ggml_type to, const Shape& ne,
+                const ggml_tensor* destination) {
   ETGGML_RETURN_IF_ERROR(b.elements_in_int());
   const bool quantized_from = ggml_is_quantized(from->type), quantized_to = ggml_is_quantized(to);
   const bool packed = !destination || ggml_is_contiguous(destination);
@@ -43,7 +44,8 @@ Result<ggml_tensor*> build_cpy(NodeBuilder& b) {
   ggml_tensor* from = b.src(0);
   ggml_tensor* to = b.src(1);
   if (ggml_nelements(from) != ggml_nelements(to)) {
-    return b.fail("%lld elements copied over %lld", static_cast<ll>(ggml_nelements(from)), static_cast<ll>(ggml_nelements(to)));
+    return b.fail("%lld elements copied over %lld", static_cast<ll>(ggml_nelements(from)),
+                  static_cast<ll>(ggml_nelements(to)));
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(to)));
   ETGGML_RETURN_IF_ERROR(copyable(b, from, to->type, shape_of(to), to));
@@ -54,7 +56,8 @@ Result<ggml_tensor*> build_cast(NodeBuilder& b) {
   if (b.type() == GGML_TYPE_COUNT) return b.fail("type must be known");
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   if (b.ne()[0] % ggml_blck_size(b.type()) != 0) {
-    return b.fail("rows of %lld elements are not whole blocks of %s", static_cast<ll>(b.ne()[0]), ggml_type_name(b.type()));
+    return b.fail("rows of %lld elements are not whole blocks of %s", static_cast<ll>(b.ne()[0]),
+                  ggml_type_name(b.type()));
   }
   ETGGML_RETURN_IF_ERROR(copyable(b, b.src(0), b.type(), b.ne(), nullptr));
   return ggml_cast(b.ctx(), b.src(0), b.type());

@@ -10,32 +10,58 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
   ggml_context* ctx = b.ctx();
   ggml_tensor* x = b.src(0);
   switch (b.node().op_as_Unary()->kind()) {
-    case fb::UnaryKind_Abs: return ggml_abs(ctx, x);
-    case fb::UnaryKind_Sgn: return ggml_sgn(ctx, x);
-    case fb::UnaryKind_Neg: return ggml_neg(ctx, x);
-    case fb::UnaryKind_Step: return ggml_step(ctx, x);
-    case fb::UnaryKind_Tanh: return ggml_tanh(ctx, x);
-    case fb::UnaryKind_Elu: return ggml_elu(ctx, x);
-    case fb::UnaryKind_Relu: return ggml_relu(ctx, x);
-    case fb::UnaryKind_Sigmoid: return ggml_sigmoid(ctx, x);
-    case fb::UnaryKind_Gelu: return ggml_gelu(ctx, x);
-    case fb::UnaryKind_GeluQuick: return ggml_gelu_quick(ctx, x);
-    case fb::UnaryKind_Silu: return ggml_silu(ctx, x);
-    case fb::UnaryKind_HardSwish: return ggml_hardswish(ctx, x);
-    case fb::UnaryKind_HardSigmoid: return ggml_hardsigmoid(ctx, x);
-    case fb::UnaryKind_Exp: return ggml_exp(ctx, x);
-    case fb::UnaryKind_GeluErf: return ggml_gelu_erf(ctx, x);
-    case fb::UnaryKind_Softplus: return ggml_softplus(ctx, x);
-    case fb::UnaryKind_Expm1: return ggml_expm1(ctx, x);
-    case fb::UnaryKind_Floor: return ggml_floor(ctx, x);
-    case fb::UnaryKind_Ceil: return ggml_ceil(ctx, x);
-    case fb::UnaryKind_Round: return ggml_round(ctx, x);
-    case fb::UnaryKind_Trunc: return ggml_trunc(ctx, x);
-    case fb::UnaryKind_Sqr: return ggml_sqr(ctx, x);
-    case fb::UnaryKind_Sqrt: return ggml_sqrt(ctx, x);
-    case fb::UnaryKind_Log: return ggml_log(ctx, x);
-    case fb::UnaryKind_Sin: return ggml_sin(ctx, x);
-    case fb::UnaryKind_Cos: return ggml_cos(ctx, x);
+    case fb::UnaryKind_Abs:
+      return ggml_abs(ctx, x);
+    case fb::UnaryKind_Sgn:
+      return ggml_sgn(ctx, x);
+    case fb::UnaryKind_Neg:
+      return ggml_neg(ctx, x);
+    case fb::UnaryKind_Step:
+      return ggml_step(ctx, x);
+    case fb::UnaryKind_Tanh:
+      return ggml_tanh(ctx, x);
+    case fb::UnaryKind_Elu:
+      return ggml_elu(ctx, x);
+    case fb::UnaryKind_Relu:
+      return ggml_relu(ctx, x);
+    case fb::UnaryKind_Sigmoid:
+      return ggml_sigmoid(ctx, x);
+    case fb::UnaryKind_Gelu:
+      return ggml_gelu(ctx, x);
+    case fb::UnaryKind_GeluQuick:
+      return ggml_gelu_quick(ctx, x);
+    case fb::UnaryKind_Silu:
+      return ggml_silu(ctx, x);
+    case fb::UnaryKind_HardSwish:
+      return ggml_hardswish(ctx, x);
+    case fb::UnaryKind_HardSigmoid:
+      return ggml_hardsigmoid(ctx, x);
+    case fb::UnaryKind_Exp:
+      return ggml_exp(ctx, x);
+    case fb::UnaryKind_GeluErf:
+      return ggml_gelu_erf(ctx, x);
+    case fb::UnaryKind_Softplus:
+      return ggml_softplus(ctx, x);
+    case fb::UnaryKind_Expm1:
+      return ggml_expm1(ctx, x);
+    case fb::UnaryKind_Floor:
+      return ggml_floor(ctx, x);
+    case fb::UnaryKind_Ceil:
+      return ggml_ceil(ctx, x);
+    case fb::UnaryKind_Round:
+      return ggml_round(ctx, x);
+    case fb::UnaryKind_Trunc:
+      return ggml_trunc(ctx, x);
+    case fb::UnaryKind_Sqr:
+      return ggml_sqr(ctx, x);
+    case fb::UnaryKind_Sqrt:
+      return ggml_sqrt(ctx, x);
+    case fb::UnaryKind_Log:
+      return ggml_log(ctx, x);
+    case fb::UnaryKind_Sin:
+      return ggml_sin(ctx, x);
+    case fb::UnaryKind_Cos:
+      return ggml_cos(ctx, x);
   }
   return b.fail("kind is unknown");
 }
@@ -83,10 +109,14 @@ Result<ggml_tensor*> build_binary(NodeBuilder& b) {
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(x)));
   switch (b.node().op_as_Binary()->kind()) {
-    case fb::BinaryKind_Add: return ggml_add(b.ctx(), x, y);
-    case fb::BinaryKind_Sub: return ggml_sub(b.ctx(), x, y);
-    case fb::BinaryKind_Mul: return ggml_mul(b.ctx(), x, y);
-    case fb::BinaryKind_Div: return ggml_div(b.ctx(), x, y);
+    case fb::BinaryKind_Add:
+      return ggml_add(b.ctx(), x, y);
+    case fb::BinaryKind_Sub:
+      return ggml_sub(b.ctx(), x, y);
+    case fb::BinaryKind_Mul:
+      return ggml_mul(b.ctx(), x, y);
+    case fb::BinaryKind_Div:
+      return ggml_div(b.ctx(), x, y);
   }
   return b.fail("kind is unknown");
 }
@@ -109,7 +139,8 @@ Result<ggml_tensor*> build_glu(NodeBuilder& b) {
   Shape ne = shape_of(x);
   if (split) {
     ETGGML_RETURN_IF_ERROR(b.same_shape(0, 1));
-    if (x->type != y->type) return b.fail("its sources are %s and %s", ggml_type_name(x->type), ggml_type_name(y->type));
+    if (x->type != y->type)
+      return b.fail("its sources are %s and %s", ggml_type_name(x->type), ggml_type_name(y->type));
   } else {
     if (ne[0] % 2 != 0) return b.fail("rows of %lld elements have no halves", static_cast<long long>(ne[0]));
     ne[0] /= 2;
@@ -117,12 +148,23 @@ Result<ggml_tensor*> build_glu(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.result_shape(ne));
   ggml_glu_op op = GGML_GLU_OP_SWIGLU;
   switch (glu->kind()) {
-    case fb::GluKind_Reglu: op = GGML_GLU_OP_REGLU; break;
-    case fb::GluKind_Geglu: op = GGML_GLU_OP_GEGLU; break;
-    case fb::GluKind_Swiglu: op = GGML_GLU_OP_SWIGLU; break;
-    case fb::GluKind_SwigluOai: return ggml_swiglu_oai(b.ctx(), x, y, kOaiAlpha, kOaiLimit);
-    case fb::GluKind_GegluErf: op = GGML_GLU_OP_GEGLU_ERF; break;
-    case fb::GluKind_GegluQuick: op = GGML_GLU_OP_GEGLU_QUICK; break;
+    case fb::GluKind_Reglu:
+      op = GGML_GLU_OP_REGLU;
+      break;
+    case fb::GluKind_Geglu:
+      op = GGML_GLU_OP_GEGLU;
+      break;
+    case fb::GluKind_Swiglu:
+      op = GGML_GLU_OP_SWIGLU;
+      break;
+    case fb::GluKind_SwigluOai:
+      return ggml_swiglu_oai(b.ctx(), x, y, kOaiAlpha, kOaiLimit);
+    case fb::GluKind_GegluErf:
+      op = GGML_GLU_OP_GEGLU_ERF;
+      break;
+    case fb::GluKind_GegluQuick:
+      op = GGML_GLU_OP_GEGLU_QUICK;
+      break;
   }
   return split ? ggml_glu_split(b.ctx(), x, y, op) : ggml_glu(b.ctx(), x, op, glu->swapped());
 }

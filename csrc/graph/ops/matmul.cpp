@@ -1,5 +1,5 @@
-// Matrix products. Every mul_mat of a graph is made by build_mul_mat, so BuildOptions::mul_mat can put kernels of ours in
-// its place.
+// Matrix products. Every mul_mat of a graph is made by build_mul_mat, so BuildOptions::mul_mat can put kernels of ours
+// in its place.
 #include "graph/node_builder.h"
 
 namespace etggml::graph {
@@ -7,8 +7,8 @@ namespace {
 
 using ll = long long;
 
-/// What both products ask of the weight: a type with a dot product, whole rows, not transposed, blocks that match those the
-/// activations are converted to.
+/// What both products ask of the weight: a type with a dot product, whole rows, not transposed, blocks that match those
+/// the activations are converted to.
 Status weight_ok(const NodeBuilder& b) {
   const ggml_tensor* w = b.src(0);
   if (!cpu_mul_mat(w->type)) return b.type_problem(0, "there is no matrix product for this type");
@@ -17,7 +17,8 @@ Status weight_ok(const NodeBuilder& b) {
   const int64_t block = ggml_blck_size(cpu_vec_dot_type(w->type));
   if (w->ne[0] % block != 0) {
     return b.type_problem(0, format("rows of %lld elements are not whole blocks of %lld", static_cast<ll>(w->ne[0]),
-                                    static_cast<ll>(block)).c_str());
+                                    static_cast<ll>(block))
+                                 .c_str());
   }
   return ok_status();
 }
@@ -60,11 +61,13 @@ Result<ggml_tensor*> build_mul_mat_id(NodeBuilder& b) {
   if (experts->ne[3] != 1 || x->ne[3] != 1 || ids->ne[2] != 1 || ids->ne[3] != 1 || experts->ne[0] != x->ne[0] ||
       ids->ne[1] != x->ne[2] || ids->ne[0] % x->ne[1] != 0) {
     return b.fail("experts %s, x %s and ids %s do not fit: [K, N, E], [K, 1 | n, T], [n, T]",
-                  shape_text(shape_of(experts)).c_str(), shape_text(shape_of(x)).c_str(), shape_text(shape_of(ids)).c_str());
+                  shape_text(shape_of(experts)).c_str(), shape_text(shape_of(x)).c_str(),
+                  shape_text(shape_of(ids)).c_str());
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({experts->ne[1], ids->ne[0], x->ne[2], 1}));
   // Its scratch memory is experts x ids entries; ggml does not check that product.
-  if (ids->ne[0] * ids->ne[1] > INT32_MAX / 8 / experts->ne[2]) return b.fail("too many ids for %lld experts", static_cast<ll>(experts->ne[2]));
+  if (ids->ne[0] * ids->ne[1] > INT32_MAX / 8 / experts->ne[2])
+    return b.fail("too many ids for %lld experts", static_cast<ll>(experts->ne[2]));
   ggml_tensor* y = ggml_mul_mat_id(b.ctx(), experts, x, ids);
   ggml_prec_set_acc(y, GGML_PREC_F32);
   return y;

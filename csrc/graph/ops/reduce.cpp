@@ -35,7 +35,8 @@ Result<ggml_tensor*> build_mean(NodeBuilder& b) {
 Result<ggml_tensor*> build_argmax(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   const ggml_tensor* x = b.src(0);
-  if (x->ne[2] != 1 || x->ne[3] != 1) return b.fail("src[0] of shape %s is not a matrix", shape_text(shape_of(x)).c_str());
+  if (x->ne[2] != 1 || x->ne[3] != 1)
+    return b.fail("src[0] of shape %s is not a matrix", shape_text(shape_of(x)).c_str());
   ETGGML_RETURN_IF_ERROR(b.result_shape({x->ne[1], 1, 1, 1}));
   return ggml_argmax(b.ctx(), b.src(0));
 }

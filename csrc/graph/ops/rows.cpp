@@ -27,7 +27,8 @@ Result<ggml_tensor*> build_set_rows(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.dense_rows(1));
   ETGGML_RETURN_IF_ERROR(b.type_in(2, {GGML_TYPE_I64, GGML_TYPE_I32}));
   if (table->ne[0] != values->ne[0] || table->ne[2] != values->ne[2] || table->ne[3] != values->ne[3] ||
-      values->ne[1] != ids->ne[0] || values->ne[2] % ids->ne[1] != 0 || values->ne[3] % ids->ne[2] != 0 || ids->ne[3] != 1) {
+      values->ne[1] != ids->ne[0] || values->ne[2] % ids->ne[1] != 0 || values->ne[3] % ids->ne[2] != 0 ||
+      ids->ne[3] != 1) {
     return b.fail("values of shape %s at ids of shape %s do not fit a destination of shape %s",
                   shape_text(shape_of(values)).c_str(), shape_text(shape_of(ids)).c_str(),
                   shape_text(shape_of(table)).c_str());

@@ -7,7 +7,8 @@ namespace {
 
 using ll = long long;
 
-/// Strides of dimensions of size 1 mean nothing, but kernels compare them: give them the value packed memory would have.
+/// Strides of dimensions of size 1 mean nothing, but kernels compare them: give them the value packed memory would
+/// have.
 void normalise_unit_strides(ggml_tensor* t) {
   if (t->ne[0] == 1 && ggml_blck_size(t->type) == 1) t->nb[0] = ggml_type_size(t->type);
   for (int d = 1; d < 4; ++d) {
@@ -21,7 +22,8 @@ bool whole_blocks(ggml_type type, int64_t elements, size_t* bytes) {
   const int64_t block = ggml_blck_size(type);
   uint64_t product = 0;
   if (elements < 0 || elements % block != 0 ||
-      __builtin_mul_overflow(static_cast<uint64_t>(elements / block), static_cast<uint64_t>(ggml_type_size(type)), &product)) {
+      __builtin_mul_overflow(static_cast<uint64_t>(elements / block), static_cast<uint64_t>(ggml_type_size(type)),
+                             &product)) {
     return false;
   }
   *bytes = product;
@@ -62,9 +64,11 @@ Result<ggml_tensor*> build_view(NodeBuilder& b) {
   if (x->nb[0] != ggml_type_size(x->type)) return b.fail("the rows of src[0] are not contiguous");
   size_t nb[4] = {x->nb[0], 0, 0, 0}, offset = 0;
   bool whole = ne[0] % ggml_blck_size(x->type) == 0 && whole_blocks(x->type, b.dim(op->offset()), &offset);
-  for (uint32_t d = 1; d < 4; ++d) whole = whole && (ne[d] == 1 || whole_blocks(x->type, b.dim(op->strides()->Get(d)), &nb[d]));
+  for (uint32_t d = 1; d < 4; ++d)
+    whole = whole && (ne[d] == 1 || whole_blocks(x->type, b.dim(op->strides()->Get(d)), &nb[d]));
   if (!whole) {
-    return b.type_problem(0, format("the view cuts its blocks of %lld elements", static_cast<ll>(ggml_blck_size(x->type))).c_str());
+    return b.type_problem(
+        0, format("the view cuts its blocks of %lld elements", static_cast<ll>(ggml_blck_size(x->type))).c_str());
   }
   // Inside its parent, and (what ggml asserts) no larger than the memory behind its start when packed.
   size_t bytes = 0;

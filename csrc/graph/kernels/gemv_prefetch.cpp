@@ -1,0 +1,70 @@
+#include "graph/kernels/gemv_prefetch.h"
+
+#include <cstdint>
+#include <vector>
+
+#include "ggml-backend.h"
+
+namespace etggml::graph {
+namespace {
+
+constexpr size_t kCacheLine = 64;
+
+inline void prefetch(const char* row, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(row + at, /*rw=*/0, /*locality=*/3);
+}
+
+/// x in the type that rows of the weight are multiplied with. Each thread converts all of it: that costs less than a
+/// barrier.
+const void* converted(const GemvPrefetch& gemv, ggml_type type, const ggml_tensor* x) {
+  if (type == GGML_TYPE_F32) return x->data;
+  static thread_local std::vector<uint64_t> buffer;
+  const size_t words = ggml_row_size(type, x->ne[0]) / sizeof(uint64_t) + 1;
+  if (buffer.size() < words) buffer.resize(words);
+  gemv.traits(type)->from_float(static_cast<const float*>(x->data), buffer.data(), x->ne[0]);
+  return buffer.data();
+}
+
+void compute(ggml_tensor* y, int thread, int threads, void* user) {
+  const auto& gemv = *static_cast<const GemvPrefetch*>(user);
+  const ggml_tensor* w = y->src[0];
+  const ggml_tensor* x = y->src[1];
+  const ggml_type_traits_cpu* traits = gemv.traits(w->type);
+  const void* row = converted(gemv, traits->vec_dot_type, x);
+  const int64_t rows = w->ne[1], from = rows * thread / threads, to = rows * (thread + 1) / threads;
+  const int columns = static_cast<int>(w->ne[0]);
+  const size_t stride = w->nb[1];
+  const char* weights = static_cast<const char*>(w->data);
+  auto* out = static_cast<float*>(y->data);
+  const int64_t ahead = gemv.rows_ahead;
+  for (int64_t r = from; r < to; ++r) {
+    // Only rows of this thread: the next ones are another core's.
+    if (r + ahead < to) prefetch(weights + static_cast<size_t>(r + ahead) * stride, stride);
+    traits->vec_dot(columns, out + r, 0, weights + static_cast<size_t>(r) * stride, 0, row, 0, 1);
+  }
+}
+
+}  // namespace
+
+ggml_tensor* gemv_prefetch_hook(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, void* user) {
+  const auto* gemv = static_cast<const GemvPrefetch*>(user);
+  if (!gemv || !gemv->traits) return nullptr;
+  if (x->type != GGML_TYPE_F32 || ggml_nelements(x) != x->ne[0] || !ggml_is_contiguous(x)) return nullptr;
+  if (w->ne[2] != 1 || w->ne[3] != 1 || !ggml_is_contiguous(w) ||
+      static_cast<int64_t>(ggml_nbytes(w)) < gemv->min_bytes) {
+    return nullptr;
+  }
+  // Repacked weights lie in buffers that are not host memory, and their rows are not rows.
+  const ggml_backend_buffer_t buffer = w->view_src ? w->view_src->buffer : w->buffer;
+  if (!buffer || !ggml_backend_buffer_is_host(buffer)) return nullptr;
+  const ggml_type_traits_cpu* traits = gemv->traits(w->type);
+  if (!traits || !traits->vec_dot) return nullptr;
+  if (traits->vec_dot_type != GGML_TYPE_F32) {
+    const ggml_type_traits_cpu* input = gemv->traits(traits->vec_dot_type);
+    if (!input || !input->from_float || x->ne[0] % ggml_blck_size(traits->vec_dot_type) != 0) return nullptr;
+  }
+  ggml_tensor* args[2] = {w, x};
+  return ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], 1, 1, 1, args, 2, compute, GGML_N_TASKS_MAX, user);
+}
+
+}  // namespace etggml::graph

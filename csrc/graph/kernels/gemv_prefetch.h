@@ -1,0 +1,26 @@
+// Matrix-vector product on ggml-cpu's own dot products, with software prefetch.
+//
+// Decoding one token reads every weight once, so it runs at the speed of memory. ggml's loop over rows leaves the
+// hardware prefetcher to find the stream anew at every row of every matrix; asking for the lines of the rows ahead
+// keeps more loads in flight. The arithmetic is ggml's (same conversion of x, same dot product), so results are the
+// same bits.
+#pragma once
+
+#include "ggml-cpu.h"
+#include "ggml.h"
+
+namespace etggml::graph {
+
+/// What gemv_prefetch_hook needs; must outlive every graph built with it.
+struct GemvPrefetch {
+  /// ggml_get_type_traits_cpu of the loaded CPU module (it is not exported by ggml's registry library).
+  const ggml_type_traits_cpu* (*traits)(ggml_type) = nullptr;
+  int rows_ahead = 4;           // distance of the prefetch
+  int64_t min_bytes = 1 << 18;  // smaller weights stay in cache from token to token: ggml's kernel does as well
+};
+
+/// A MulMatHook (graph/build.h) whose user pointer is a GemvPrefetch. Takes products of one row of F32 with one
+/// contiguous matrix in plain host memory; leaves everything else to ggml.
+ggml_tensor* gemv_prefetch_hook(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, void* user);
+
+}  // namespace etggml::graph

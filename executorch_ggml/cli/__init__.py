@@ -1,0 +1,1 @@
+"""The command line: ``executorch-ggml``. One module a command; torch is imported by ``export`` alone."""

@@ -1,0 +1,23 @@
+"""``executorch-ggml check``: would these weights run this graph?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from executorch_ggml.cli.errors import PROBLEMS
+from executorch_ggml.cli.options import AsJson, Gguf, Pte, print_json
+
+
+def check(pte: Pte, gguf: Gguf = None, as_json: AsJson = False) -> None:
+    """Compare what a graph needs with what a GGUF holds, without loading either. Exit code 3 when they do not fit."""
+    from executorch_ggml.check import check as compare
+
+    report = compare(pte, gguf)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        typer.echo(str(report))
+    if not report:
+        raise typer.Exit(PROBLEMS)

@@ -1,0 +1,39 @@
+"""Failures at the command line: one clean line on stderr and an exit code, no traceback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from executorch_ggml.errors import GgmlError
+
+FAILED, PROBLEMS, INTERRUPTED = 1, 3, 130
+
+
+class CleanGroup(TyperGroup):
+    """Turns what a command raises into a message. With ``-vv`` the traceback is logged as well."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader has gone (``| head``). Python would complain once more when it flushes stdout at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(FAILED) from None
+        except (GgmlError, OSError, ImportError, MemoryError) as error:
+            logging.getLogger("executorch_ggml.cli").debug("failed", exc_info=True)
+            typer.echo(f"error: {_message(error)}", err=True)
+            raise typer.Exit(FAILED) from None
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, GgmlError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__

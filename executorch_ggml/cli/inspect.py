@@ -1,0 +1,158 @@
+"""``executorch-ggml inspect``: what is inside a `.pte` (or a GGUF)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from executorch_ggml.cli.options import AsJson, print_json, size
+
+if TYPE_CHECKING:
+    from executorch_ggml.program import Payload
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A .pte, or a GGUF file.", metavar="FILE")],
+    ir: Annotated[bool, typer.Option("--ir", help="Print every node of the delegated graphs.")] = False,
+    weights: Annotated[bool, typer.Option("--weights", help="List every weight the graphs need.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the graphs of a .pte: sizes, inputs and outputs, operators, weights, states; with --ir every node."""
+    if _is_gguf(path):
+        _inspect_gguf(path, as_json)
+        return
+    from executorch_ggml.program import payloads
+
+    found = payloads(path)
+    described = [_describe(payload) for payload in found]
+    if as_json:
+        print_json({"path": str(path), "bytes": path.stat().st_size, "payloads": described})
+        return
+    typer.echo(f"{path}: {size(path.stat().st_size)}, {len(found)} delegated graph{'s' if len(found) != 1 else ''}")
+    for payload, entry in zip(found, described, strict=True):
+        typer.echo("\n" + _text(entry, weights))
+        if ir:
+            from executorch_ggml.ir.dump import dump
+
+            typer.echo("\n" + dump(payload.data))
+
+
+def _is_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+def _inspect_gguf(path: Path, as_json: bool) -> None:
+    from executorch_ggml.analyzer import GGUFAnalyzer
+
+    analyzer = GGUFAnalyzer(path)
+    if as_json:
+        print_json(analyzer.get_file_info())
+    else:
+        typer.echo(analyzer.summary())
+
+
+def _describe(payload: Payload) -> dict[str, Any]:
+    """The facts of one graph. The bytes are unverified: whatever decoding them raises is a FormatError."""
+    from executorch_ggml.errors import FormatError
+    from executorch_ggml.ir.serialize import deserialize
+
+    try:
+        return _facts(payload, deserialize(payload.data))
+    except Exception as error:
+        raise FormatError(f"method {payload.method!r}, graph {payload.index}: cannot be read: {error}") from error
+
+
+def _facts(payload: Payload, graph: Any) -> dict[str, Any]:
+    from executorch_ggml import _ggml_ir
+
+    names = {number: name for name, number in vars(_ggml_ir.Op).items() if not name.startswith("_")}
+    operators = Counter(names.get(node.opType, str(node.opType)) for node in graph.nodes)
+    symbols = [_string(symbol.name) for symbol in graph.symbols or []]
+
+    def dims(values: Any) -> list[int | str]:
+        return [int(v) if v >= 0 else _expression(graph.exprs[-int(v) - 1], symbols) for v in values]
+
+    def shape(index: int) -> list[int | str]:
+        return dims(graph.shapes[index].ne)
+
+    return {
+        "method": payload.method,
+        "index": payload.index,
+        "bytes": len(payload.data),
+        "version": graph.version,
+        "producer": _string(graph.producer),
+        "symbols": [
+            {"name": name, "min": symbol.min, "max": symbol.max}
+            for name, symbol in zip(symbols, graph.symbols or [], strict=True)
+        ],
+        "inputs": [_value(item, dims) for item in graph.inputs or []],
+        "outputs": [_value(item, dims) for item in graph.outputs or []],
+        "nodes": len(graph.nodes),
+        "operators": dict(operators.most_common()),
+        "weights": [
+            {
+                "name": _string(slot.name),
+                "keys": [[_string(key) for key in part.keys] for part in slot.parts or []],
+                "shape": shape(slot.shape),
+                "type": None if slot.type == 255 else slot.type,
+            }
+            for slot in graph.weights or []
+        ],
+        "states": [{"name": _string(state.name), "shape": shape(state.shape)} for state in graph.states or []],
+        "expects": {_string(item.key): _string(item.value) for item in graph.expectations or []},
+    }
+
+
+def _value(item: Any, dims: Any) -> dict[str, Any]:
+    return {"name": _string(item.name), "dtype": item.dtype, "shape": dims(item.dims if item.dims is not None else [])}
+
+
+def _expression(expr: Any, symbols: list[str]) -> str:
+    """Postfix to text."""
+    stack: list[str] = []
+    signs = {2: "+", 3: "-", 4: "*", 5: "//", 6: "ceil/", 7: "%"}
+    for step in expr.code:
+        if step.code == 0:
+            stack.append(str(step.arg))
+        elif step.code == 1:
+            stack.append(symbols[step.arg])
+        else:
+            right, left = stack.pop(), stack.pop()
+            function = {8: "max", 9: "min"}.get(step.code)
+            stack.append(f"{function}({left}, {right})" if function else f"({left} {signs[step.code]} {right})")
+    return stack[-1].removeprefix("(").removesuffix(")") if stack[-1].count("(") == 1 else stack[-1]
+
+
+def _string(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+def _text(entry: dict[str, Any], weights: bool) -> str:
+    def sides(items: list[dict[str, Any]]) -> str:
+        return ", ".join(f"{item['name']} {_shape(item['shape'])}" for item in items)
+
+    lines = [
+        f"method {entry['method']!r}, graph {entry['index']}: {size(entry['bytes'])}, {entry['nodes']} nodes",
+        f"  inputs    {sides(entry['inputs'])}",
+        f"  outputs   {sides(entry['outputs'])}",
+        *[f"  symbol    {s['name']}: {s['min']} .. {s['max']}" for s in entry["symbols"]],
+        "  operators " + ", ".join(f"{name} {count}" for name, count in entry["operators"].items()),
+        f"  states    {len(entry['states'])}" + _first(entry["states"]),
+        f"  weights   {len(entry['weights'])}" + ("" if weights else _first(entry["weights"])),
+    ]
+    if weights:
+        lines += [f"    {_shape(slot['shape']):>22}  {slot['name']}" for slot in entry["weights"]]
+    lines += [f"  expects   {key} = {value}" for key, value in entry["expects"].items()]
+    return "\n".join(lines)
+
+
+def _first(items: list[dict[str, Any]]) -> str:
+    return f": {items[0]['name']} {_shape(items[0]['shape'])}, ..." if items else ""
+
+
+def _shape(dims: list[int | str]) -> str:
+    return "[" + ", ".join(map(str, dims)) + "]"

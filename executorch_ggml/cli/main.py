@@ -1,0 +1,61 @@
+"""``executorch-ggml``: the application the commands are registered on.
+
+Exit codes: 0 done, 1 an error (one line on stderr says which), 2 wrong usage, 3 ``check`` found problems, 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from executorch_ggml.cli.bench import bench
+from executorch_ggml.cli.check import check
+from executorch_ggml.cli.devices import devices
+from executorch_ggml.cli.errors import CleanGroup
+from executorch_ggml.cli.export import export
+from executorch_ggml.cli.inspect import inspect
+from executorch_ggml.cli.run import run
+
+app = typer.Typer(
+    name="executorch-ggml",
+    cls=CleanGroup,
+    help="Your PyTorch graph, anyone's GGUF, ggml's kernels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (export, run, bench, check, inspect, devices):
+    app.command()(command)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from executorch_ggml import __version__
+
+        typer.echo(f"executorch-ggml {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log more: -v info, -vv debug.")] = 0,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, force=True)
+    logging.getLogger("executorch_ggml").setLevel(level)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Options that several commands share, and what they have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from executorch_ggml._callback import Progress
+    from executorch_ggml.program import Program
+
+Pte = Annotated[Path, typer.Argument(help="The exported graph (.pte).", metavar="MODEL.pte", show_default=False)]
+Gguf = Annotated[
+    Path | None,
+    typer.Option("--gguf", "-g", help="The weights, when the .pte does not hold them.", show_default=False),
+]
+Threads = Annotated[int, typer.Option("--threads", "-t", min=0, help="Compute threads; 0 = physical cores available.")]
+CacheType = Annotated[str, typer.Option("--cache-type", help="Type of the KV cache: f16, f32, q8_0, ...")]
+DeviceName = Annotated[str, typer.Option("--device", "-d", help="Where to compute; `devices` lists what there is.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress]:
+    """A bar on stderr while something takes time; nothing when stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=1.0)
+
+        def report(fraction: float) -> None:
+            bar.update(task, completed=fraction)
+
+        yield report
+
+
+def load_program(pte: Path, gguf: Path | None, threads: int, cache_type: str, device: str) -> Program:
+    """Loads with a progress bar."""
+    from executorch_ggml.program import Program
+
+    with progress_bar(f"loading {(gguf or pte).name}") as progress:
+        return Program(
+            pte,
+            gguf,
+            threads=threads,
+            cache_type=cache_type,
+            device=device or None,
+            methods=["forward"],
+            progress=progress,
+        )
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of ten."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000 or unit == "GB":
+            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+        count /= 1000
+    raise AssertionError
