@@ -11,6 +11,7 @@ Importing this module registers the operators; importing it twice is harmless.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -22,26 +23,31 @@ ROPE_NEOX = 2
 """Rotates the pairs (i, i + n_dims / 2), as Hugging Face's `rotate_half` does."""
 
 
+def _check(condition: object, message: Callable[[], str]) -> None:
+    """RuntimeError with the message unless the condition holds; understands symbolic sizes."""
+    torch._check(condition, message)  # type: ignore[no-untyped-call]
+
+
 def _check_rope(
     x: torch.Tensor, positions: torch.Tensor, freq_factors: torch.Tensor | None, n_dims: int, mode: int
 ) -> None:
-    torch._check(x.dim() >= 3, lambda: f"rope: x must be [..., T, H, D], got rank {x.dim()}")
-    torch._check(x.is_floating_point(), lambda: f"rope: x must be floating point, got {x.dtype}")
-    torch._check(positions.dim() == 1, lambda: f"rope: positions must have rank 1, got rank {positions.dim()}")
-    torch._check(
+    _check(x.dim() >= 3, lambda: f"rope: x must be [..., T, H, D], got rank {x.dim()}")
+    _check(x.is_floating_point(), lambda: f"rope: x must be floating point, got {x.dtype}")
+    _check(positions.dim() == 1, lambda: f"rope: positions must have rank 1, got rank {positions.dim()}")
+    _check(
         positions.dtype in (torch.int64, torch.int32), lambda: f"rope: positions must be integers: {positions.dtype}"
     )
-    torch._check(
+    _check(
         positions.shape[0] == x.shape[-3],
         lambda: f"rope: {positions.shape[0]} positions for {x.shape[-3]} rows of x {tuple(x.shape)}",
     )
-    torch._check(mode in (ROPE_NORM, ROPE_NEOX), lambda: f"rope: mode must be 0 (pairs) or 2 (halves), got {mode}")
-    torch._check(
+    _check(mode in (ROPE_NORM, ROPE_NEOX), lambda: f"rope: mode must be 0 (pairs) or 2 (halves), got {mode}")
+    _check(
         n_dims > 0 and n_dims % 2 == 0 and n_dims <= x.shape[-1],
         lambda: f"rope: n_dims must be even and at most {x.shape[-1]}, got {n_dims}",
     )
     if freq_factors is not None:
-        torch._check(
+        _check(
             freq_factors.dim() == 1 and freq_factors.shape[0] == n_dims // 2,
             lambda: f"rope: freq_factors must be [{n_dims // 2}], got {tuple(freq_factors.shape)}",
         )
@@ -167,32 +173,32 @@ def _(
 
 
 def _check_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, positions: torch.Tensor, window: int) -> None:
-    torch._check(
+    _check(
         q.dim() == 4 and k.dim() == 4 and v.dim() == 4,
         lambda: f"causal_attention: q, k and v must have rank 4, got {q.dim()}, {k.dim()}, {v.dim()}",
     )
-    torch._check(positions.dim() == 1, lambda: f"causal_attention: positions must have rank 1, got {positions.dim()}")
-    torch._check(
+    _check(positions.dim() == 1, lambda: f"causal_attention: positions must have rank 1, got {positions.dim()}")
+    _check(
         positions.shape[0] == q.shape[1],
         lambda: f"causal_attention: {positions.shape[0]} positions for {q.shape[1]} queries",
     )
-    torch._check(
+    _check(
         q.shape[3] == k.shape[3],
         lambda: f"causal_attention: head size of q ({q.shape[3]}) and k ({k.shape[3]}) differ",
     )
-    torch._check(
+    _check(
         k.shape[0] == q.shape[0] and v.shape[0] == q.shape[0],
         lambda: f"causal_attention: batch sizes differ: q {q.shape[0]}, k {k.shape[0]}, v {v.shape[0]}",
     )
-    torch._check(
+    _check(
         k.shape[1] == v.shape[1] and k.shape[2] == v.shape[2],
         lambda: f"causal_attention: k {tuple(k.shape)} and v {tuple(v.shape)} are not one cache",
     )
-    torch._check(
+    _check(
         q.shape[2] % k.shape[2] == 0,
         lambda: f"causal_attention: {q.shape[2]} query heads cannot share {k.shape[2]} key heads",
     )
-    torch._check(window >= 0, lambda: f"causal_attention: window must be 0 (none) or positive, got {window}")
+    _check(window >= 0, lambda: f"causal_attention: window must be 0 (none) or positive, got {window}")
 
 
 @torch.library.custom_op("executorch_ggml::causal_attention", mutates_args=())
@@ -260,21 +266,19 @@ def _(
 
 
 def _check_mul_mat_id(experts: torch.Tensor, x: torch.Tensor, ids: torch.Tensor) -> None:
-    torch._check(
+    _check(
         experts.dim() == 3 and x.dim() == 3 and ids.dim() == 2,
         lambda: (
             f"mul_mat_id: want experts [E, N, K], x [T, 1 | n, K], ids [T, n]; got ranks {experts.dim()}, "
             f"{x.dim()}, {ids.dim()}"
         ),
     )
-    torch._check(
+    _check(
         experts.shape[2] == x.shape[2],
         lambda: f"mul_mat_id: K of experts ({experts.shape[2]}) and of x ({x.shape[2]}) differ",
     )
-    torch._check(
-        ids.shape[0] == x.shape[0], lambda: f"mul_mat_id: {ids.shape[0]} rows of ids for {x.shape[0]} rows of x"
-    )
-    torch._check(
+    _check(ids.shape[0] == x.shape[0], lambda: f"mul_mat_id: {ids.shape[0]} rows of ids for {x.shape[0]} rows of x")
+    _check(
         x.shape[1] == 1 or x.shape[1] == ids.shape[1],
         lambda: f"mul_mat_id: dimension 1 of x must be 1 or {ids.shape[1]}, got {x.shape[1]}",
     )
@@ -300,7 +304,7 @@ def mul_mat_id(experts: torch.Tensor, x: torch.Tensor, ids: torch.Tensor) -> tor
     compute = torch.promote_types(x.dtype, torch.float32)
     rows = x.to(compute).expand(x.shape[0], n_used, x.shape[2])
     result = torch.empty((x.shape[0], n_used, experts.shape[1]), dtype=compute, device=x.device)
-    for expert in ids.unique().tolist():
+    for expert in sorted(set(ids.reshape(-1).tolist())):
         token, slot = torch.where(ids == expert)
         result[token, slot] = rows[token, slot] @ experts[expert].to(compute).T
     return result.to(x.dtype)
@@ -313,8 +317,8 @@ def _(experts: torch.Tensor, x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor
 
 
 def _check_moe_topk(scores: torch.Tensor, k: int) -> None:
-    torch._check(scores.dim() == 2, lambda: f"moe_topk: scores must be [T, E], got rank {scores.dim()}")
-    torch._check(1 <= k <= scores.shape[1], lambda: f"moe_topk: k must be between 1 and {scores.shape[1]}, got {k}")
+    _check(scores.dim() == 2, lambda: f"moe_topk: scores must be [T, E], got rank {scores.dim()}")
+    _check(1 <= k <= scores.shape[1], lambda: f"moe_topk: k must be between 1 and {scores.shape[1]}, got {k}")
 
 
 @torch.library.custom_op("executorch_ggml::moe_topk", mutates_args=())
@@ -343,7 +347,7 @@ def _(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return scores.new_empty(shape), scores.new_empty(shape, dtype=torch.int64)
 
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": torch.nn.functional.silu,
     "gelu": torch.nn.functional.gelu,
     "relu": torch.nn.functional.relu,
@@ -351,13 +355,11 @@ _ACTIVATIONS = {
 
 
 def _check_glu(gate: torch.Tensor, up: torch.Tensor, activation: str) -> None:
-    torch._check(
-        activation in _ACTIVATIONS, lambda: f"glu: activation must be one of {sorted(_ACTIVATIONS)}: {activation!r}"
-    )
-    torch._check(gate.dim() == up.dim(), lambda: f"glu: ranks {gate.dim()} and {up.dim()} differ")
+    _check(activation in _ACTIVATIONS, lambda: f"glu: activation must be one of {sorted(_ACTIVATIONS)}: {activation!r}")
+    _check(gate.dim() == up.dim(), lambda: f"glu: ranks {gate.dim()} and {up.dim()} differ")
     for dim in range(gate.dim()):
-        torch._check(gate.shape[dim] == up.shape[dim], lambda: f"glu: {tuple(gate.shape)} and {tuple(up.shape)} differ")
-    torch._check(gate.dtype == up.dtype, lambda: f"glu: {gate.dtype} and {up.dtype} differ")
+        _check(gate.shape[dim] == up.shape[dim], lambda: f"glu: {tuple(gate.shape)} and {tuple(up.shape)} differ")
+    _check(gate.dtype == up.dtype, lambda: f"glu: {gate.dtype} and {up.dtype} differ")
 
 
 @torch.library.custom_op("executorch_ggml::glu", mutates_args=())

@@ -66,7 +66,7 @@ def to_numpy(tensor: torch.Tensor) -> g.Array:
     tensor = tensor.detach().cpu()
     if tensor.dtype.is_floating_point:
         tensor = tensor.to(torch.float32)
-    array: g.Array = np.ascontiguousarray(tensor.contiguous().numpy())
+    array: g.Array = tensor.contiguous().numpy()
     return array
 
 

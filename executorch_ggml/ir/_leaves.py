@@ -255,7 +255,7 @@ class Leaves:
 
     def constant(self, data: g.Array, dtype: DType = DType.FLOAT32, type: GgmlType = GgmlType.F32) -> Value:
         """A literal tensor (torch shape = array shape); beyond 4 kB it becomes a weight named by its content."""
-        array = np.ascontiguousarray(data, dtype=numpy_type(type))
+        array = np.array(data, dtype=numpy_type(type), order="C")  # ascontiguousarray would give rank 0 a dimension
         shape = tuple(int(d) for d in array.shape)
         if array.nbytes > INLINE_LIMIT:
             digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]

@@ -26,9 +26,9 @@ _HIDDEN = -1e30
 
 
 def _causal_cases() -> list[Case]:
-    def run(window: int, softcap: float = 0.0) -> object:
+    def run(window: int, softcap: float = 0.0) -> Run:
         def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-            return custom_ops.causal_attention(q, k, v, positions, 0.3, window, softcap)
+            return torch.ops.executorch_ggml.causal_attention(q, k, v, positions, 0.3, window, softcap)
 
         return attend
 

@@ -12,18 +12,18 @@ _KINDS = {"silu": GluKind.SWIGLU, "gelu": GluKind.GEGLU_ERF, "relu": GluKind.REG
 
 
 def _cases() -> list[Case]:
-    def unit(activation: str) -> object:
+    def unit(activation: str) -> Run:
         def run(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-            return custom_ops.glu(gate, up, activation)
+            return torch.ops.executorch_ggml.glu(gate, up, activation)
 
         return run
 
     def halves(x: torch.Tensor) -> torch.Tensor:
         gate, up = x.chunk(2, dim=-1)
-        return custom_ops.glu(gate, up, "silu")
+        return torch.ops.executorch_ggml.glu(gate, up, "silu")
 
     def permuted(x: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-        return custom_ops.glu(x.permute(2, 0, 1), up, "silu")
+        return torch.ops.executorch_ggml.glu(x.permute(2, 0, 1), up, "silu")
 
     dynamic = ({1: ("t", 1, 9)}, {1: ("t", 1, 9)})
     return [

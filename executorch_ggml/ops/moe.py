@@ -12,7 +12,7 @@ def _mul_mat_id_cases() -> list[Case]:
     experts = torch.randn(4, 6, 8, generator=torch.Generator().manual_seed(2))
 
     def run(x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        return custom_ops.mul_mat_id(experts, x, ids)
+        return torch.ops.executorch_ggml.mul_mat_id(experts, x, ids)
 
     ids = Arg((5, 2), torch.int64, 0, 3)
     return [
@@ -28,7 +28,7 @@ def _topk_cases() -> list[Case]:
         return custom_ops.moe_topk(scores, 3)[0]
 
     def gathered(scores: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        return custom_ops.mul_mat_id(numbered, x, custom_ops.moe_topk(scores, 2)[1])
+        return torch.ops.executorch_ggml.mul_mat_id(numbered, x, custom_ops.moe_topk(scores, 2)[1])
 
     return [
         Case(values, [(5, 6)], dynamic=({0: ("t", 1, 9)},), name="values"),

@@ -10,14 +10,16 @@ from ..registry import Arg, Builder, Case, NodeView, Value, register
 
 
 def _cases() -> list[Case]:
-    def plain(mode: int, n_dims: int, scale: float = 1.0, ext: float = 0.0, attn: float = 1.0) -> object:
+    def plain(mode: int, n_dims: int, scale: float = 1.0, ext: float = 0.0, attn: float = 1.0) -> Run:
         def run(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-            return custom_ops.rope(x, positions, None, n_dims, mode, 10000.0, scale, ext, attn, 32.0, 1.0, 64)
+            return torch.ops.executorch_ggml.rope(
+                x, positions, None, n_dims, mode, 10000.0, scale, ext, attn, 32.0, 1.0, 64
+            )
 
         return run
 
     def factors(x: torch.Tensor, positions: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
-        return custom_ops.rope(x, positions, f, 8, 2, 500000.0, 1.0, 0.0, 1.0, 32.0, 1.0, 0)
+        return torch.ops.executorch_ggml.rope(x, positions, f, 8, 2, 500000.0, 1.0, 0.0, 1.0, 32.0, 1.0, 0)
 
     ids = Arg((5,), torch.int64, 0, 60)
     dynamic = ({1: ("t", 1, 9)}, {0: ("t", 1, 9)})

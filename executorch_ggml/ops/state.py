@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 
-from ..ir.dims import Dim, product, same, same_shape
+from ..ir.dims import Dim, Shape, product, same, same_shape
 from ..registry import Arg, Builder, Case, NodeView, Unsupported, Value, register
 
 
@@ -26,16 +26,16 @@ def _write_rows(b: Builder, state: Value, dim: int, index: Value, source: Value)
     if not same_shape(source.shape, expected):
         source = b.expand(source, expected)
     # Rows of one length, in as many groups as lie before the dimension: ggml shares the row numbers among groups.
-    if same(lead, 1):
-        target, values = (state.shape[dim], tail), (rows, tail)
-    else:
-        target, values = (lead, state.shape[dim], tail), (lead, rows, tail)
-    written = b.set_rows(b.reshape(state, target), b.reshape(b.f32(source), values), index)
+    groups: Shape = () if same(lead, 1) else (lead,)
+    target = b.reshape(state, (*groups, state.shape[dim], tail))
+    written = b.set_rows(target, b.reshape(b.f32(source), (*groups, rows, tail)), index)
     return b.reshape(written, state.shape)
 
 
 class _Buffer(torch.nn.Module):
     """A module with one state that is written and read in the ways of real models."""
+
+    state: torch.Tensor
 
     def __init__(self, how: str, start: float) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 `run_pre_decomposition` applies all of them; `GgmlPartitioner` calls it, so nobody has to. Each pass proves its pattern
 (shapes, constants, the arithmetic on positions) and leaves alone what it cannot prove.
 
-Projections that share an input (Q, K and V; gate and up) are not merged here. In memory of a CPU a merged weight would be
+Projections that share an input (Q, K and V; gate and up) are not merged. In memory of a CPU a merged weight would be
 a private copy of most of the model beside the mapped file, and a matrix-vector product gains nothing from it; where
 merging pays (one kernel launch instead of three), the loader can concatenate the parts of a weight slot on upload.
 """

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from ._graph import GraphEditor, aten, is_call, is_tensor, shape, value
+from ._graph import GraphEditor, args_of, aten, is_call, is_tensor, shape, value
 
 # Layout operators that pass integer elements on unchanged, so that the vector behind them is still the positions.
 _LAYOUT = (
@@ -89,8 +89,8 @@ class NotEvaluableError(Exception):
 
 def through_layout(node: Node) -> Node:
     """The integer tensor that a chain of layout operators passes on."""
-    while is_call(node, *_LAYOUT) and isinstance(node.args[0], Node):
-        node = node.args[0]
+    while is_call(node, *_LAYOUT) and isinstance(args_of(node)[0], Node):
+        node = args_of(node)[0]
     return node
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 import torch
 from torch._guards import detect_fake_mode
@@ -76,6 +76,11 @@ def same_shape(left: Sequence[object], right: Sequence[object]) -> bool:
 def dim_index(dim: Any, rank: int) -> int:
     """A dimension counted from the front."""
     return int(dim) + rank if dim < 0 else int(dim)
+
+
+def args_of(node: Node) -> tuple[Any, ...]:
+    """Positional arguments, whatever they are."""
+    return node.args
 
 
 def argument(node: Node, index: int, name: str, default: object = None) -> Any:
@@ -189,7 +194,8 @@ class GraphEditor:
     def _placeholder(self, target: str) -> Node | None:
         for node in self.graph.nodes:
             if node.op == "placeholder" and node.name in self._inputs and self._inputs[node.name].target == target:
-                return cast(Node, node)
+                found: Node = node
+                return found
         return None
 
     def _add_input(self, kind: InputKind, target: str, data: torch.Tensor, persistent: bool | None = None) -> Node:
@@ -269,5 +275,6 @@ def nodes_of(graph: torch.fx.Graph, *targets: object) -> list[Node]:
 
 def operands(node: Node) -> Iterable[tuple[Any, Any]]:
     """The two operands of a commutative binary call, in both orders."""
-    yield node.args[0], node.args[1]
-    yield node.args[1], node.args[0]
+    first, second = args_of(node)[:2]
+    yield first, second
+    yield second, first

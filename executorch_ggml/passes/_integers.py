@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch.fx import Node
 
-from ._graph import GraphEditor, argument, aten, dim_index, is_call, is_tensor, shape, value
+from ._graph import GraphEditor, args_of, argument, aten, dim_index, is_call, is_tensor, shape, value
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,17 @@ _SAME = (
 
 def moved_axes(node: Node) -> tuple[Node, dict[int, int]] | None:
     """(source, source axis -> axis), for layout operators that only rename axes; sizes of one may come and go."""
-    source = node.args[0] if node.args else None
+    source = args_of(node)[0] if node.args else None
     if not is_tensor(source):
         return None
     rank, source_rank = len(shape(node)), len(shape(source))
     if is_call(node, *_SAME):
         return source, {a: a for a in range(source_rank)}
     if is_call(node, aten.unsqueeze.default):
-        at = rank - 1 - dim_index(node.args[1], rank)
+        at = rank - 1 - dim_index(args_of(node)[1], rank)
         return source, {a: a if a < at else a + 1 for a in range(source_rank)}
     if is_call(node, aten.transpose.int):
-        first, second = (rank - 1 - dim_index(d, rank) for d in node.args[1:3])
+        first, second = (rank - 1 - dim_index(d, rank) for d in args_of(node)[1:3])
         return source, {a: second if a == first else first if a == second else a for a in range(rank)}
     if is_call(
         node,
@@ -136,7 +136,7 @@ class Integers:
 
     def number(self, item: object) -> Linear | None:
         """A Python integer, a symbolic size or a tensor as an expression; None for floats and bools."""
-        if isinstance(item, bool) or isinstance(item, float):
+        if isinstance(item, (bool, float)):
             return None
         if isinstance(item, int):
             return Linear.of({}, item)
@@ -179,17 +179,17 @@ class Integers:
         if layout is not None:
             return self.linear(layout[0]).moved(layout[1])
         if is_call(node, aten._to_copy.default):
-            source = node.args[0]
+            source = args_of(node)[0]
             wide = is_tensor(source) and value(source).dtype in (torch.int64, torch.int32)
             return self.linear(source) if wide and value(node).dtype == torch.int64 else None  # type: ignore[arg-type]
         if is_call(node, *_ADD, *_SUB):
-            left, right = self.number(node.args[0]), self.number(node.args[1])
+            left, right = self.number(args_of(node)[0]), self.number(args_of(node)[1])
             alpha = argument(node, 2, "alpha", 1)
             if left is None or right is None or not isinstance(alpha, int):
                 return None
             return left.plus(right, alpha if node.target in _ADD else -alpha)
         if is_call(node, aten.mul.Tensor, aten.mul.Scalar):
-            left, right = self.number(node.args[0]), self.number(node.args[1])
+            left, right = self.number(args_of(node)[0]), self.number(args_of(node)[1])
             if left is None or right is None:
                 return None
             for one, other in ((left, right), (right, left)):
@@ -197,17 +197,17 @@ class Integers:
                     return Linear.of({}).plus(one, other.constant)
             return None
         if is_call(node, aten.neg.default):
-            inner = self.number(node.args[0])
+            inner = self.number(args_of(node)[0])
             return None if inner is None else Linear.of({}).plus(inner, -1)
         if is_call(node, aten.arange.default):
             return Linear.of({Iota(0): 1})
         if is_call(node, aten.arange.start, aten.arange.start_step):
-            start, step = self.number(node.args[0]), argument(node, 2, "step", 1)
+            start, step = self.number(args_of(node)[0]), argument(node, 2, "step", 1)
             if start is None or not isinstance(step, int):
                 return None
             return start.plus(Linear.of({Iota(0): step}))
         if is_call(node, aten.full.default):
-            return self.number(node.args[1])
+            return self.number(args_of(node)[1])
         data = self._editor.constant(node)
         if data is not None:
             return _of_data(data)
@@ -223,20 +223,20 @@ class Integers:
         if layout is not None:
             inner = self.constraints(layout[0])
             return None if inner is None else frozenset(c.moved(layout[1]) for c in inner)
-        if is_call(node, aten._to_copy.default) and is_tensor(node.args[0]):
-            return self.constraints(node.args[0])
+        if is_call(node, aten._to_copy.default) and is_tensor(args_of(node)[0]):
+            return self.constraints(args_of(node)[0])
         if is_call(node, *_AND):
-            parts = [self.constraints(x) if is_tensor(x) else None for x in node.args[:2]]
+            parts = [self.constraints(x) if is_tensor(x) else None for x in args_of(node)[:2]]
             return None if parts[0] is None or parts[1] is None else parts[0] | parts[1]
         if is_call(node, aten.new_ones.default, aten.ones.default, aten.ones_like.default):
             return frozenset()
         if is_call(node, aten.full.default, aten.full_like.default, aten.new_full.default):
-            fill = node.args[2] if is_call(node, aten.new_full.default) else node.args[1]
+            fill = args_of(node)[2] if is_call(node, aten.new_full.default) else args_of(node)[1]
             return frozenset() if fill is True else None
         compared = _COMPARISONS.get(node.target) if is_call(node) else None
         if compared is None or not is_call(node):
             return None
-        left, right = self.number(node.args[0]), self.number(node.args[1])
+        left, right = self.number(args_of(node)[0]), self.number(args_of(node)[1])
         if left is None or right is None:
             return None
         swapped, strict = compared

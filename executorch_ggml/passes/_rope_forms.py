@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch.fx import Node
 
 from ..custom_ops import ROPE_NEOX, ROPE_NORM
-from ._graph import argument, aten, dim_index, is_call, is_tensor, operands, same_shape, shape
+from ._graph import args_of, argument, aten, dim_index, is_call, is_tensor, operands, same_shape, shape
 
 _END = 1 << 62
 
@@ -42,7 +42,7 @@ def part_of(node: object) -> Part | None:
     if not isinstance(node, Node) or not is_tensor(node):
         return None
     if is_call(node, aten.slice.Tensor):
-        source = node.args[0]
+        source = args_of(node)[0]
         width = shape(source)[-1]
         start = argument(node, 2, "start", 0) or 0
         step = argument(node, 4, "step", 1)
@@ -53,11 +53,11 @@ def part_of(node: object) -> Part | None:
         assert isinstance(count, int)
         return Part(source, dim_index(start, width), step, count)
     if node.target is operator.getitem and is_call(
-        node.args[0], aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default
+        args_of(node)[0], aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default
     ):
-        split, index = node.args
+        split, index = args_of(node)
         assert isinstance(index, int)
-        source = split.args[0]
+        source = args_of(split)[0]
         if dim_index(argument(split, 2, "dim", 0), len(shape(source))) != len(shape(source)) - 1:
             return None
         widths = [part.shape[-1] for part in split.meta["val"]]
@@ -66,22 +66,22 @@ def part_of(node: object) -> Part | None:
         return Part(source, sum(widths[:index]), 1, widths[index])
     if is_call(node, aten.select.int):
         # The pair as a dimension of its own: reshape(x, [..., D / 2, 2])[..., i].
-        pairs = node.args[0]
+        pairs = args_of(node)[0]
         if (
             is_call(pairs, aten.reshape.default, aten.view.default)
-            and dim_index(int(node.args[1]), len(shape(pairs))) == len(shape(pairs)) - 1
+            and dim_index(int(args_of(node)[1]), len(shape(pairs))) == len(shape(pairs)) - 1
         ):
-            return _pair_part(pairs, int(node.args[2]))
+            return _pair_part(pairs, int(args_of(node)[2]))
     if is_call(node, aten.squeeze.dims, aten.squeeze.dim):
-        inner = node.args[0]
+        inner = args_of(node)[0]
         if is_call(inner, aten.slice.Tensor) or (isinstance(inner, Node) and inner.target is operator.getitem):
             part = part_of(inner)
             if part is not None and part.count == 1 and len(shape(inner)) == len(shape(node)) + 1:
                 return _pair_part(part.source, part.start)
-    if node.target is operator.getitem and is_call(node.args[0], aten.unbind.int):
-        unbind, index = node.args
+    if node.target is operator.getitem and is_call(args_of(node)[0], aten.unbind.int):
+        unbind, index = args_of(node)
         assert isinstance(index, int)
-        pairs = unbind.args[0]
+        pairs = args_of(unbind)[0]
         if (
             isinstance(pairs, Node)
             and dim_index(argument(unbind, 1, "dim", 0), len(shape(pairs))) == len(shape(pairs)) - 1
@@ -93,7 +93,7 @@ def part_of(node: object) -> Part | None:
 def _pair_part(pairs: Node, index: int) -> Part | None:
     if not is_call(pairs, aten.reshape.default, aten.view.default):
         return None
-    source = pairs.args[0]
+    source = args_of(pairs)[0]
     if not isinstance(source, Node) or not is_tensor(source):
         return None
     wide, narrow = shape(source), shape(pairs)
@@ -121,7 +121,7 @@ def _pair(first: object, second: object) -> tuple[Node, int] | None:
 def _joined(node: object) -> tuple[object, object, int] | None:
     """(first, second, mode), if the node puts pairs together again."""
     if is_call(node, aten.cat.default):
-        parts = node.args[0]
+        parts = args_of(node)[0]
         if (
             isinstance(parts, (list, tuple))
             and len(parts) == 2
@@ -129,7 +129,7 @@ def _joined(node: object) -> tuple[object, object, int] | None:
         ):
             return parts[0], parts[1], ROPE_NEOX
     if is_call(node, aten.reshape.default, aten.view.default):
-        stacked = node.args[0]
+        stacked = args_of(node)[0]
         if isinstance(stacked, Node) and is_tensor(stacked) and len(shape(stacked)) == len(shape(node)) + 1:
             pair = _stacked(stacked)
             width = shape(node)[-1]
@@ -150,11 +150,11 @@ def _stacked(node: Node) -> tuple[object, object] | None:
     """The two tensors stacked along a new last dimension."""
     rank = len(shape(node))
     if is_call(node, aten.stack.default):
-        parts = node.args[0]
+        parts = args_of(node)[0]
         if isinstance(parts, (list, tuple)) and len(parts) == 2:
             return (parts[0], parts[1]) if dim_index(argument(node, 1, "dim", 0), rank) == rank - 1 else None
     if is_call(node, aten.cat.default):
-        parts = node.args[0]
+        parts = args_of(node)[0]
         if isinstance(parts, (list, tuple)) and len(parts) == 2:
             if dim_index(argument(node, 1, "dim", 0), rank) != rank - 1:
                 return None
@@ -162,9 +162,9 @@ def _stacked(node: Node) -> tuple[object, object] | None:
             for part in parts:
                 if not is_call(part, aten.unsqueeze.default):
                     return None
-                if dim_index(int(part.args[1]), rank) != rank - 1:
+                if dim_index(int(args_of(part)[1]), rank) != rank - 1:
                     return None
-                inner.append(part.args[0])
+                inner.append(args_of(part)[0])
             return inner[0], inner[1]
     return None
 
@@ -196,10 +196,10 @@ def split_form(node: Node) -> Rotation | None:
         return None
     first, second, mode = joined
     if not is_call(first, aten.sub.Tensor) or not is_call(second, aten.add.Tensor):
-        return None and isinstance(second, Node)
+        return None
     if argument(first, 2, "alpha", 1) != 1 or argument(second, 2, "alpha", 1) != 1:
         return None
-    minuend, subtrahend = first.args
+    minuend, subtrahend = args_of(first)
     if not is_call(minuend, aten.mul.Tensor) or not is_call(subtrahend, aten.mul.Tensor):
         return None
     for a, cos in operands(minuend):
@@ -214,8 +214,8 @@ def split_form(node: Node) -> Rotation | None:
 
 def _is_sum(node: Node, products: tuple[tuple[object, object], tuple[object, object]]) -> bool:
     terms = [
-        {id(term.args[0]), id(term.args[1])}
-        for term in node.args[:2]
+        {id(args_of(term)[0]), id(args_of(term)[1])}
+        for term in args_of(node)[:2]
         if is_call(term, aten.mul.Tensor) and isinstance(term, Node)
     ]
     wanted = [{id(a), id(b)} for a, b in products]
@@ -233,15 +233,15 @@ class ComplexRotation:
 def complex_form(node: Node) -> ComplexRotation | None:
     """reshape(view_as_real(view_as_complex(reshape(x, [..., D / 2, 2])) * table), [..., D])."""
     if not is_call(node, aten.reshape.default, aten.view.default) or not is_call(
-        node.args[0], aten.view_as_real.default
+        args_of(node)[0], aten.view_as_real.default
     ):
         return None
-    product = node.args[0].args[0]
+    product = args_of(node)[0].args[0]
     if not is_call(product, aten.mul.Tensor):
         return None
     for number, table in operands(product):
         if is_call(number, aten.view_as_complex.default) and isinstance(table, Node) and is_tensor(table):
-            pairs = number.args[0]
+            pairs = args_of(number)[0]
             if not isinstance(pairs, Node):
                 continue
             part = _pair_part(pairs, 0)

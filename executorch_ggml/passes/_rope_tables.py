@@ -15,8 +15,8 @@ import torch
 from torch.fx import Node
 
 from ..custom_ops import ROPE_NEOX
-from ._evaluate import NotEvaluableError, Evaluator, bind_sizes, positions_of
-from ._graph import GraphEditor, aten, dim_index, is_call, same_dim, shape
+from ._evaluate import Evaluator, NotEvaluableError, bind_sizes, positions_of
+from ._graph import GraphEditor, args_of, aten, dim_index, is_call, same_dim, shape
 
 # Positions at which tables that are computed (not looked up) are compared.
 _SAMPLES = (0, 1, 2, 3, 5, 8, 16, 17, 32, 64, 100, 128, 256, 511, 512, 1024, 2048, 4095, 4096, 16384, 65536, 131071)
@@ -74,8 +74,12 @@ class _Tables:
             seen.add(node)
             stack.extend(node.all_input_nodes)
             if is_call(node, aten.index.Tensor, aten.index_select.default, aten.embedding.default):
-                table = node.args[0]
-                dim = dim_index(int(node.args[1]), len(shape(table))) if node.target == aten.index_select.default else 0
+                table = args_of(node)[0]
+                dim = (
+                    dim_index(int(args_of(node)[1]), len(shape(table)))
+                    if node.target == aten.index_select.default
+                    else 0
+                )
                 rows = shape(table)[dim]
                 if not isinstance(rows, int):
                     raise NotEvaluableError("a table of unknown length")

@@ -13,7 +13,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ._graph import GraphEditor, argument, aten, is_call, is_tensor, nodes_of, shape, value
+from ._graph import GraphEditor, args_of, argument, aten, is_call, is_tensor, nodes_of, shape, value
 
 _LAYERS = (
     aten.conv1d.default,
@@ -57,7 +57,7 @@ def _fold(editor: GraphEditor, node: Node, prefix: str) -> bool:
     layer, gamma, beta, mean, variance, eps = arguments
     if not is_call(layer, *_LAYERS) or len(layer.users) != 1:
         return False
-    if is_call(layer, aten.convolution.default) and layer.args[6]:  # transposed: channels lie elsewhere
+    if is_call(layer, aten.convolution.default) and args_of(layer)[6]:  # transposed: channels lie elsewhere
         return False
     if is_call(layer, aten.linear.default) and len(shape(layer)) != 2:
         return False  # a batch norm of [N, L, C] normalises L, not the features

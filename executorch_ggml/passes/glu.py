@@ -11,7 +11,19 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ._graph import GraphEditor, argument, aten, is_call, is_tensor, nodes_of, operands, same_shape, shape, value
+from ._graph import (
+    GraphEditor,
+    args_of,
+    argument,
+    aten,
+    is_call,
+    is_tensor,
+    nodes_of,
+    operands,
+    same_shape,
+    shape,
+    value,
+)
 
 
 def _activated(node: object) -> tuple[Node, str] | None:
@@ -28,10 +40,10 @@ def _activated(node: object) -> tuple[Node, str] | None:
         # silu written out: x * sigmoid(x).
         if is_call(node, aten.mul.Tensor):
             for x, sigmoid in operands(node):
-                if is_call(sigmoid, aten.sigmoid.default) and sigmoid.args[0] is x and len(sigmoid.users) == 1:
+                if is_call(sigmoid, aten.sigmoid.default) and args_of(sigmoid)[0] is x and len(sigmoid.users) == 1:
                     return x, "silu"
         return None
-    gate = node.args[0]
+    gate = args_of(node)[0]
     return (gate, name) if is_tensor(gate) else None
 
 

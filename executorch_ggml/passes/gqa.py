@@ -11,7 +11,19 @@ from typing import Any
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ._graph import GraphEditor, argument, aten, dim_index, is_call, is_tensor, nodes_of, same_dim, same_shape, shape
+from ._graph import (
+    GraphEditor,
+    args_of,
+    argument,
+    aten,
+    dim_index,
+    is_call,
+    is_tensor,
+    nodes_of,
+    same_dim,
+    same_shape,
+    shape,
+)
 
 _SDPA = aten.scaled_dot_product_attention.default
 
@@ -20,9 +32,9 @@ def _unrepeated(editor: GraphEditor, before: Node, node: Node) -> tuple[Node, in
     """([B, Hkv, S, D], repeats), if the node [B, H, S, D] holds every head `repeats` times in a row."""
     if len(shape(node)) != 4:
         return None
-    if is_call(node, aten.transpose.int) and {dim_index(d, 4) for d in node.args[1:3]} == {1, 2}:
+    if is_call(node, aten.transpose.int) and {dim_index(d, 4) for d in args_of(node)[1:3]} == {1, 2}:
         # Repeated before the heads became the second dimension.
-        inner = node.args[0]
+        inner = args_of(node)[0]
         found = _source_of_repeat(inner, 2) if is_tensor(inner) else None
         if found is None:
             return None
@@ -33,22 +45,22 @@ def _unrepeated(editor: GraphEditor, before: Node, node: Node) -> tuple[Node, in
 def _source_of_repeat(node: Node, dim: int) -> tuple[Node, int] | None:
     """(source, repeats), if the node of rank 4 repeats each entry of one dimension of its source in place."""
     if is_call(node, aten.repeat_interleave.self_int):
-        source, repeats = node.args[0], node.args[1]
+        source, repeats = args_of(node)[0], args_of(node)[1]
         at = argument(node, 2, "dim")
         if is_tensor(source) and isinstance(repeats, int) and at is not None and dim_index(at, 4) == dim:
             return source, repeats
         return None
     if not is_call(node, aten.reshape.default, aten.view.default, aten._unsafe_view.default):
         return None
-    wide = node.args[0]
+    wide = args_of(node)[0]
     if is_call(wide, aten.clone.default):
-        wide = wide.args[0]
+        wide = args_of(wide)[0]
     if not is_call(wide, aten.expand.default):
         return None
-    narrow = wide.args[0]
-    if not is_call(narrow, aten.unsqueeze.default) or dim_index(narrow.args[1], 5) != dim + 1:
+    narrow = args_of(wide)[0]
+    if not is_call(narrow, aten.unsqueeze.default) or dim_index(args_of(narrow)[1], 5) != dim + 1:
         return None
-    source = narrow.args[0]
+    source = args_of(narrow)[0]
     if not is_tensor(source) or len(shape(source)) != 4 or len(shape(wide)) != 5:
         return None
     heads, repeats = shape(source)[dim], shape(wide)[dim + 1]
@@ -90,8 +102,8 @@ def _source(node: Node) -> int | None:
     """How often each head is repeated, None if it is not."""
     if len(shape(node)) != 4:
         return None
-    if is_call(node, aten.transpose.int) and {dim_index(d, 4) for d in node.args[1:3]} == {1, 2}:
-        inner = node.args[0]
+    if is_call(node, aten.transpose.int) and {dim_index(d, 4) for d in args_of(node)[1:3]} == {1, 2}:
+        inner = args_of(node)[0]
         found = _source_of_repeat(inner, 2) if is_tensor(inner) else None
     else:
         found = _source_of_repeat(node, 1)

@@ -13,6 +13,7 @@ from torch.fx import Node
 
 from ._graph import (
     GraphEditor,
+    args_of,
     argument,
     aten,
     dim_index,
@@ -30,10 +31,10 @@ def _squared(node: object) -> Node | None:
     """x, if the node is x * x in any spelling."""
     squared = (
         is_call(node, aten.square.default)
-        or (is_call(node, aten.pow.Tensor_Scalar) and node.args[1] == 2)
-        or (is_call(node, aten.mul.Tensor) and node.args[0] is node.args[1])
+        or (is_call(node, aten.pow.Tensor_Scalar) and args_of(node)[1] == 2)
+        or (is_call(node, aten.mul.Tensor) and args_of(node)[0] is args_of(node)[1])
     )
-    base = node.args[0] if squared and isinstance(node, Node) else None
+    base = args_of(node)[0] if squared and isinstance(node, Node) else None
     return base if is_tensor(base) else None
 
 
@@ -47,7 +48,7 @@ def _mean_square(editor: GraphEditor, node: object) -> tuple[Node, float] | None
         eps = editor.scalar(number)
         if eps is None or eps <= 0.0 or not is_call(mean, aten.mean.dim):
             continue
-        x = _squared(mean.args[0])
+        x = _squared(args_of(mean)[0])
         if x is None or not argument(mean, 2, "keepdim", False):
             continue
         # A mean computed in another type than x's is a different sum.
@@ -62,10 +63,10 @@ def _mean_square(editor: GraphEditor, node: object) -> tuple[Node, float] | None
 
 def _under_root(node: object) -> object:
     """y, if the node is y ** -0.5 in any spelling."""
-    if is_call(node, aten.rsqrt.default) or (is_call(node, aten.pow.Tensor_Scalar) and node.args[1] == -0.5):
-        return node.args[0]
-    if is_call(node, aten.reciprocal.default) and is_call(node.args[0], aten.sqrt.default):
-        return node.args[0].args[0]
+    if is_call(node, aten.rsqrt.default) or (is_call(node, aten.pow.Tensor_Scalar) and args_of(node)[1] == -0.5):
+        return args_of(node)[0]
+    if is_call(node, aten.reciprocal.default) and is_call(args_of(node)[0], aten.sqrt.default):
+        return args_of(node)[0].args[0]
     return None
 
 
@@ -77,10 +78,10 @@ def _match(editor: GraphEditor, node: Node) -> tuple[Node, float] | None:
             if found is not None and found[0] is x:
                 return found
     if is_call(node, aten.div.Tensor) and argument(node, 2, "rounding_mode") is None:
-        root = node.args[1]
+        root = args_of(node)[1]
         if is_call(root, aten.sqrt.default):
-            found = _mean_square(editor, root.args[0])
-            if found is not None and found[0] is node.args[0]:
+            found = _mean_square(editor, args_of(root)[0])
+            if found is not None and found[0] is args_of(node)[0]:
                 return found
     return None
 

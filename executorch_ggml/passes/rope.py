@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from .. import custom_ops
-from ._graph import GraphEditor, argument, aten, dim_index, is_call, is_tensor, shape, value
+from ._graph import GraphEditor, args_of, argument, aten, dim_index, is_call, is_tensor, shape, value
 from ._rope_forms import Rotation, complex_form, part_of, rotate_form, split_form
 from ._rope_tables import RopeTables, prove_tables
 
@@ -30,7 +30,7 @@ def _rest(node: Node, x: Node) -> tuple[Node, Node, Node] | None:
     cat = next(iter(node.users))
     if not is_call(cat, aten.cat.default):
         return None
-    parts = cat.args[0]
+    parts = args_of(cat)[0]
     if not isinstance(parts, (list, tuple)) or len(parts) != 2 or parts[0] is not node:
         return None
     if dim_index(argument(cat, 1, "dim", 0), len(shape(cat))) != len(shape(cat)) - 1:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ._graph import GraphEditor, argument, aten, dim_index, is_call, is_tensor, same_shape, shape, value
+from ._graph import GraphEditor, args_of, argument, aten, dim_index, is_call, is_tensor, same_shape, shape, value
 
 _VIEWS = (aten.view.default, aten._unsafe_view.default)
 _CASTS = (aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.type_as.default)
@@ -16,7 +16,7 @@ _COPIES = (aten.clone.default, aten.alias.default, aten.detach.default, aten.lif
 
 
 def _source(node: Node) -> Node | None:
-    source = node.args[0] if node.args else None
+    source = args_of(node)[0] if node.args else None
     return source if isinstance(source, Node) and is_tensor(source) and is_tensor(node) else None
 
 
@@ -51,15 +51,15 @@ def _no_op(editor: GraphEditor, node: Node) -> Node | None:
         return source if axes == list(range(rank)) else None
     if is_call(node, aten.transpose.int):
         rank = len(shape(node))
-        return source if dim_index(node.args[1], rank) == dim_index(node.args[2], rank) else None
+        return source if dim_index(args_of(node)[1], rank) == dim_index(args_of(node)[2], rank) else None
     if is_call(node, aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar):
         # A float zero is left where it is: -0.0 + 0.0 is 0.0, which a sign-reading operator could notice.
-        adds_zero = not value(node).dtype.is_floating_point and editor.scalar(node.args[1]) == 0.0
+        adds_zero = not value(node).dtype.is_floating_point and editor.scalar(args_of(node)[1]) == 0.0
         return source if adds_zero and same_type and same_size else None
     if is_call(node, aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar):
         if argument(node, 2, "rounding_mode") is not None:
             return None
-        return source if editor.scalar(node.args[1]) == 1.0 and same_type and same_size else None
+        return source if editor.scalar(args_of(node)[1]) == 1.0 and same_type and same_size else None
     return None
 
 
@@ -67,7 +67,7 @@ def _copied(node: Node) -> Node | None:
     """copy(destination, source) is the source where neither shape nor type changes."""
     if not is_call(node, aten.copy.default):
         return None
-    source = node.args[1]
+    source = args_of(node)[1]
     if not isinstance(source, Node) or not is_tensor(source):
         return None
     equal = value(node).dtype == value(source).dtype and same_shape(shape(node), shape(source))
@@ -77,16 +77,16 @@ def _copied(node: Node) -> Node | None:
 def _cancelled(editor: GraphEditor, node: Node) -> Node | None:
     """Two layout changes in a row as one, or as none."""
     source = _source(node)
-    if source is None or not isinstance(source.args[0] if source.args else None, Node):
+    if source is None or not isinstance(args_of(source)[0] if source.args else None, Node):
         return None
-    inner = source.args[0]
+    inner = args_of(source)[0]
     if is_call(node, aten.transpose.int) and is_call(source, aten.transpose.int):
         rank = len(shape(node))
-        outer_dims = {dim_index(int(d), rank) for d in node.args[1:3]}
-        inner_dims = {dim_index(int(d), rank) for d in source.args[1:3]}
+        outer_dims = {dim_index(int(d), rank) for d in args_of(node)[1:3]}
+        inner_dims = {dim_index(int(d), rank) for d in args_of(source)[1:3]}
         return inner if outer_dims == inner_dims else None
     if is_call(node, aten.reshape.default) and is_call(source, *_RESHAPES):
-        return editor.call(node, aten.reshape.default, inner, node.args[1])
+        return editor.call(node, aten.reshape.default, inner, args_of(node)[1])
     if is_call(node, aten.squeeze.dims, aten.squeeze.dim) and is_call(source, aten.unsqueeze.default):
         return inner if same_shape(shape(node), shape(inner)) else None
     return None
@@ -96,7 +96,7 @@ def _without_empty_parts(editor: GraphEditor, node: Node) -> Node | None:
     """cat without its parts of size zero."""
     if not is_call(node, aten.cat.default):
         return None
-    parts = node.args[0]
+    parts = args_of(node)[0]
     assert isinstance(parts, (list, tuple))
     if not all(isinstance(p, Node) and is_tensor(p) for p in parts):
         return None

@@ -25,7 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_TEMPLATE = 1 << 20  # characters of source
 MAX_RESULT = 1 << 22  # characters or elements of any one value
-SECONDS = 10.0
+SECONDS = 5.0
 
 _FILTERS = """abs batch capitalize count d default dictsort e escape first float forceescape groupby int items last
     length list lower map max min reject rejectattr reverse round safe select selectattr slice sort string title trim

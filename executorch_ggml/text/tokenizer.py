@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -177,9 +178,7 @@ class Tokenizer:
 
 def _byte_of(text: str, token: int) -> int:
     """Byte tokens are spelt ``<0xXX>``."""
-    if len(text) == 6 and text.startswith("<0x") and text.endswith(">"):
-        try:
-            return int(text[3:5], 16)
-        except ValueError:
-            pass
+    found = re.fullmatch("<0x([0-9A-Fa-f]{2})>", text)
+    if found is not None:
+        return int(found[1], 16)
     raise FormatError(f"tokenizer.ggml.tokens[{token}] is a byte token, but its text is {text!r}; expected '<0xXX>'")

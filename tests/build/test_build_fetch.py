@@ -34,7 +34,7 @@ PATCH = """\
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     (tmp_path / "dir").mkdir()
-    numbers = "one two three four five six seven eight nine ten".split()
+    numbers = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     (tmp_path / "dir" / "file.c").write_text("".join(f"{number}\n" for number in numbers))
     return tmp_path
 

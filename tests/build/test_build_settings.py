@@ -100,7 +100,7 @@ def test_a_failed_build_fails_with_the_compilers_last_lines(
 
 def test_missing_tools_are_named(backend: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(backend.BuildError, match="cmake >= 3.25 and ninja are needed"):
+    with pytest.raises(backend.BuildError, match=r"cmake >= 3\.25 and ninja are needed"):
         backend.build_wheel(str(tmp_path), {})
 
 

@@ -39,7 +39,7 @@ struct Arg {
     a.dtype = dtype;
     a.dims = std::move(dims);
     a.bytes.resize(values.size() * sizeof(T));
-    std::memcpy(a.bytes.data(), values.data(), a.bytes.size());
+    if (!a.bytes.empty()) std::memcpy(a.bytes.data(), values.data(), a.bytes.size());
     return a;
   }
   static Arg floats(std::vector<int64_t> dims, const std::vector<float>& v) { return of(F32, std::move(dims), v); }

@@ -35,7 +35,7 @@ def calls(edge: Any) -> Counter[str]:
 
 
 def sequences() -> list[list[int]]:
-    """How a sequence is cut into calls: prefills of several lengths, then single tokens, then a chunk, then the rest."""
+    """How a sequence is cut into calls: prefills of several lengths, single tokens, chunks in the middle."""
     return [[5, 1, 1, 1], [1, 1, 1], [2, 17, 1, 9, 1], [CACHE_ROWS - 1, 1], [31, 16, 1]]
 
 

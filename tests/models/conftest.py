@@ -18,6 +18,7 @@ pytest.importorskip("gguf")
 from benchmarks.make_gguf import write_gguf  # noqa: E402
 
 MakeGguf = Callable[..., Path]
+MAX_SEQ_LEN = 96
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +35,23 @@ def make_gguf(tmp_path_factory: pytest.TempPathFactory) -> MakeGguf:
         return made[key]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def exported(make_gguf: MakeGguf, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """exported("qwen3", full_logits=True) -> path of the `.pte` for MAX_SEQ_LEN, made from the F32 file, once."""
+    folder = tmp_path_factory.mktemp("pte")
+    made: dict[str, Path] = {}
+
+    def export(arch: str, *, full_logits: bool = False, **fields: object) -> Path:
+        from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+
+        key = repr((arch, full_logits, sorted(fields.items())))
+        if key not in made:
+            path = folder / f"{len(made)}-{arch}.pte"
+            config = GGUFExportConfig(max_seq_len=MAX_SEQ_LEN, full_logits=full_logits)
+            export_gguf_to_pte(make_gguf(arch, **fields), path, config)
+            made[key] = path
+        return made[key]
+
+    return export

@@ -17,6 +17,7 @@ pytest.importorskip("torch")
 pytest.importorskip("executorch")
 
 import pte_contents as pte_reader
+from conftest import MAX_SEQ_LEN
 
 from benchmarks.gguf_presets import TINY
 from executorch_ggml.errors import FileError, InvalidArgumentError, UnsupportedError
@@ -25,65 +26,55 @@ from executorch_ggml.models import read_header
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))
-def test_one_delegate_with_every_tensor(make_gguf: Any, tmp_path: Path, arch: str) -> None:
-    gguf = make_gguf(arch, type="q8_0")
-    result = export_gguf_to_pte(gguf, tmp_path / "m.pte", GGUFExportConfig(max_seq_len=64))
-    pte = pte_reader.read(tmp_path / "m.pte")
+def test_one_delegate_with_every_tensor(make_gguf: Any, exported: Any, arch: str) -> None:
+    pte = pte_reader.read(exported(arch))
     assert pte.delegates == 1
     assert set(pte.others) <= {"aten::sym_size"}  # read by the runtime itself
-    tensors = set(read_header(gguf).tensors)
-    assert pte.keys | {"token_embd.weight"} == tensors | {"output.weight"}
-    assert result.bytes == (tmp_path / "m.pte").stat().st_size
+    header = read_header(make_gguf(arch))
+    assert pte.keys | {"token_embd.weight"} == set(header.tensors) | {"output.weight"}
     # One attention a layer, over a cache of its own.
-    assert pte.count("FlashAttn") == result.config.layers
-    states = {s.name.decode(): s for s in pte.graph.states}
-    assert states.keys() == {f"blk.{i}.{kv}_cache" for i in range(result.config.layers) for kv in "kv"}
-    assert json.loads(pte.expectations["general.architecture"]) == read_header(gguf)["general.architecture"]
+    layers = header[f"{header['general.architecture']}.block_count"]
+    assert pte.count("FlashAttn") == layers
+    states = {s.name.decode() for s in pte.graph.states}
+    assert states == {f"blk.{i}.{kv}_cache" for i in range(layers) for kv in "kv"}  # type: ignore[arg-type]
+    assert json.loads(pte.expectations["general.architecture"]) == header["general.architecture"]
+    assert [(s.min, s.max) for s in pte.graph.symbols] == [(1, MAX_SEQ_LEN)] * 2  # tokens of a call, filled rows
 
 
-def test_head_is_tied_or_not(make_gguf: Any, tmp_path: Path) -> None:
+def test_head_is_tied_or_not(make_gguf: Any, exported: Any, tmp_path: Path) -> None:
     """One graph serves both: the head's key has the embedding as its alternative."""
-    files = [make_gguf("qwen3", tied=tied) for tied in (True, False)]
-    config = GGUFExportConfig(max_seq_len=64)
-    written = []
-    for index, gguf in enumerate(files):
-        export_gguf_to_pte(gguf, tmp_path / f"{index}.pte", config)
-        written.append((tmp_path / f"{index}.pte").read_bytes())
-    assert written[0] == written[1]
-    pte = pte_reader.read(tmp_path / "0.pte")
-    heads = [p for s in pte.graph.weights for p in s.parts if p.keys[0] == b"output.weight"]
+    export_gguf_to_pte(make_gguf("qwen3", tied=False), tmp_path / "m.pte", GGUFExportConfig(max_seq_len=MAX_SEQ_LEN))
+    assert (tmp_path / "m.pte").read_bytes() == exported("qwen3").read_bytes()
+    heads = [p for s in pte_reader.read(tmp_path / "m.pte").graph.weights for p in s.parts if p.keys[0] == b"output.weight"]
     assert [p.keys for p in heads] == [[b"output.weight", b"token_embd.weight"]]
 
 
-def test_same_bytes_whatever_the_quantisation(make_gguf: Any, tmp_path: Path) -> None:
-    config = GGUFExportConfig(max_seq_len=64)
-    written = set()
-    for kind in ("f32", "f16", "bf16", "q8_0", "q4_0", "q5_1"):
-        export_gguf_to_pte(make_gguf("qwen3", type=kind), tmp_path / "m.pte", config)
-        written.add((tmp_path / "m.pte").read_bytes())
-    assert len(written) == 1
+def test_same_bytes_whatever_the_quantisation(make_gguf: Any, exported: Any, tmp_path: Path) -> None:
+    for kind in ("bf16", "q4_0"):
+        result = export_gguf_to_pte(
+            make_gguf("qwen3", type=kind), tmp_path / "m.pte", GGUFExportConfig(max_seq_len=MAX_SEQ_LEN)
+        )
+        assert (tmp_path / "m.pte").read_bytes() == exported("qwen3").read_bytes()
+        assert result.bytes == (tmp_path / "m.pte").stat().st_size
 
 
-def test_same_bytes_in_another_process(make_gguf: Any, tmp_path: Path) -> None:
+def test_same_bytes_in_another_process(make_gguf: Any, exported: Any, tmp_path: Path) -> None:
     """Nothing of the process (hash seeds, object ids, paths) enters the file."""
-    gguf = make_gguf("gemma3")
     code = (
         "import sys; from executorch_ggml.export_gguf import *;"
-        "export_gguf_to_pte(sys.argv[1], sys.argv[2], GGUFExportConfig(max_seq_len=64))"
+        f"export_gguf_to_pte(sys.argv[1], sys.argv[2], GGUFExportConfig(max_seq_len={MAX_SEQ_LEN}))"
     )
-    for seed in ("1", "2"):
-        command = [sys.executable, "-c", code, str(gguf), str(tmp_path / f"{seed}.pte")]
-        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True)
-    assert (tmp_path / "1.pte").read_bytes() == (tmp_path / "2.pte").read_bytes()
+    command = [sys.executable, "-c", code, str(make_gguf("qwen3")), str(tmp_path / "m.pte")]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "1"}, capture_output=True)
+    assert (tmp_path / "m.pte").read_bytes() == exported("qwen3").read_bytes()
 
 
-def test_what_hosts_ask(make_gguf: Any, tmp_path: Path) -> None:
+def test_what_hosts_ask(exported: Any) -> None:
     """The constant methods that ExecuTorch's text runners read."""
-    export_gguf_to_pte(make_gguf("qwen3"), tmp_path / "m.pte", GGUFExportConfig(max_seq_len=48))
-    values = {name: v.int_val if hasattr(v, "int_val") else v.bool_val
-              for name, v in pte_reader.read(tmp_path / "m.pte").constants.items()}  # fmt: skip
+    constants = pte_reader.read(exported("qwen3")).constants
+    values = {name: v.int_val if hasattr(v, "int_val") else v.bool_val for name, v in constants.items()}
     assert values == {
-        "get_max_seq_len": 48, "get_max_context_len": 48, "get_vocab_size": 512, "get_n_layers": 2,
+        "get_max_seq_len": MAX_SEQ_LEN, "get_max_context_len": MAX_SEQ_LEN, "get_vocab_size": 512, "get_n_layers": 2,
         "use_kv_cache": True, "use_sdpa_with_kv_cache": False, "enable_dynamic_shape": True,
     }  # fmt: skip
 
@@ -96,15 +87,11 @@ def test_static_graph_takes_one_token(make_gguf: Any, tmp_path: Path) -> None:
     assert pte.constants["enable_dynamic_shape"].bool_val is False
 
 
-def test_logits_of_the_last_position_or_of_all(make_gguf: Any, tmp_path: Path) -> None:
-    shapes = []
-    for full in (False, True):
-        config = GGUFExportConfig(max_seq_len=64, full_logits=full)
-        export_gguf_to_pte(make_gguf("qwen3"), tmp_path / "m.pte", config)
-        shapes.append([int(d) for d in pte_reader.read(tmp_path / "m.pte").graph.outputs[0].dims])
-    assert shapes[0] == [1, 1, 512]
-    assert shapes[1][1] < 0  # an expression
-    assert shapes[1][::2] == [1, 512]
+def test_logits_of_the_last_position_or_of_all(exported: Any) -> None:
+    last, full = (pte_reader.read(exported("qwen3", full_logits=full)).graph.outputs[0].dims for full in (False, True))
+    assert list(last) == [1, 1, 512]
+    assert [int(d) for d in full[::2]] == [1, 512]
+    assert full[1] < 0  # an expression
 
 
 def test_one_position(make_gguf: Any, tmp_path: Path) -> None:

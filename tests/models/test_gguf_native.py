@@ -11,7 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("executorch")
 
-from benchmarks.gguf_presets import TINY  # noqa: E402
+from conftest import MAX_SEQ_LEN as MAX  # noqa: E402
+
+from benchmarks.gguf_presets import TINY
 from executorch_ggml import _load  # noqa: E402
 from executorch_ggml.errors import BindError, LibraryError, ShapeError, ValueRangeError  # noqa: E402
 from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte  # noqa: E402
@@ -23,7 +25,6 @@ try:
 except LibraryError as missing:
     pytest.skip(str(missing), allow_module_level=True)
 
-MAX = 96
 # ggml's CPU backend looks GELU up in a table of F16 values, so Gemma's bound is that of F16 activations.
 F32_BOUND = {"gemma3": 1e-7}
 
@@ -37,22 +38,6 @@ def prompt(length: int) -> np.ndarray:
     """Token ids with small ones first: ids below the cache length are as good as others."""
     rest = np.random.default_rng(7).integers(0, 512, max(0, length - 5))
     return np.concatenate((np.arange(1, 6), rest))[:length].astype(np.int64)[None]
-
-
-@pytest.fixture(scope="module")
-def exported(make_gguf: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """exported("qwen3", full_logits=True) -> path of the `.pte`; made from the F32 file, once."""
-    folder, made = tmp_path_factory.mktemp("pte"), {}
-
-    def export(arch: str, *, full_logits: bool = False, **fields: Any) -> Path:
-        key = repr((arch, full_logits, sorted(fields.items())))
-        if key not in made:
-            made[key] = folder / f"{len(made)}.pte"
-            config = GGUFExportConfig(max_seq_len=MAX, full_logits=full_logits)
-            export_gguf_to_pte(make_gguf(arch, **fields), made[key], config)
-        return made[key]
-
-    return export
 
 
 @pytest.fixture(scope="module")

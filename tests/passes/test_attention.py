@@ -88,7 +88,9 @@ def test_fires(mask, expected: int, start: bool) -> None:
     assert node.args[5] == expected
     assert node.args[4] == pytest.approx(8**-0.5)
     assert count(ep)[SDPA] == 0
-    assert not any("bool" in str(n.meta["val"].dtype) for n in ep.graph.nodes if isinstance(n.meta.get("val"), torch.Tensor))
+    assert not any(
+        "bool" in str(n.meta["val"].dtype) for n in ep.graph.nodes if isinstance(n.meta.get("val"), torch.Tensor)
+    )
     assert_same(ep, module, *decode(5, 1, 1, 3, 2), tolerance=2e-6)
 
 
@@ -164,7 +166,12 @@ def test_padding_keeps_its_mask() -> None:
             mask = le(torch.arange(ROWS), positions) & real[:, None, None, :]
             return sdpa(q, k, k, attn_mask=mask)
 
-    inputs = (torch.randn(1, 4, 4, 8), torch.randn(1, 4, ROWS, 8), torch.arange(4), torch.ones(1, ROWS, dtype=torch.bool))
+    inputs = (
+        torch.randn(1, 4, 4, 8),
+        torch.randn(1, 4, ROWS, 8),
+        torch.arange(4),
+        torch.ones(1, ROWS, dtype=torch.bool),
+    )
     assert_unchanged(functional(Padded(), inputs), fuse_cached_attention)
 
 
@@ -173,7 +180,10 @@ def test_additive_mask_stays() -> None:
         def forward(self, q, k, mask):
             return sdpa(q, k, k, attn_mask=mask)
 
-    assert_unchanged(functional(Added(), (torch.randn(1, 2, 4, 8), torch.randn(1, 2, 6, 8), torch.randn(4, 6))), fuse_cached_attention)
+    assert_unchanged(
+        functional(Added(), (torch.randn(1, 2, 4, 8), torch.randn(1, 2, 6, 8), torch.randn(4, 6))),
+        fuse_cached_attention,
+    )
 
 
 def test_plain_causal_mask_becomes_is_causal() -> None:

@@ -27,7 +27,10 @@ def norms(ep) -> int:
 
 CASES = [
     (nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), trained(nn.BatchNorm2d(8)), nn.ReLU()), (2, 3, 16, 16)),
-    (nn.Sequential(nn.Conv2d(4, 8, (3, 5), stride=(2, 1), padding=1), trained(nn.BatchNorm2d(8, eps=0.1))), (1, 4, 9, 9)),
+    (
+        nn.Sequential(nn.Conv2d(4, 8, (3, 5), stride=(2, 1), padding=1), trained(nn.BatchNorm2d(8, eps=0.1))),
+        (1, 4, 9, 9),
+    ),
     (nn.Sequential(nn.Conv2d(8, 8, 3, groups=8), trained(nn.BatchNorm2d(8, affine=False))), (1, 8, 8, 8)),
     (nn.Sequential(nn.Conv1d(4, 6, 3), trained(nn.BatchNorm1d(6))), (2, 4, 11)),
     (nn.Sequential(nn.Conv3d(2, 4, 2), trained(nn.BatchNorm3d(4))), (1, 2, 4, 4, 4)),

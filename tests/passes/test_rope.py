@@ -234,7 +234,9 @@ def test_two_position_vectors_are_not_one() -> None:
             self.register_buffer("inv_freq", frequencies(16, 10000.0))
 
         def forward(self, x: torch.Tensor, p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-            a, b = (torch.cat((y, y), -1) for y in (p[:, None].float() * self.inv_freq, q[:, None].float() * self.inv_freq))
+            a, b = (
+                torch.cat((y, y), -1) for y in (p[:, None].float() * self.inv_freq, q[:, None].float() * self.inv_freq)
+            )
             return x * a.cos() + rotate_half(x) * b.sin()
 
     args = (torch.randn(1, 2, 5, 16), torch.arange(5), torch.arange(5) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,9 +23,7 @@ def naive_spm(tokenizer: Tokenizer, text: str) -> list[int]:
     symbols = list((" " + text).replace(" ", "\u2581"))
     while True:
         pairs = [
-            (-vocabulary.scores[usable[a + b]], i)
-            for i, (a, b) in enumerate(zip(symbols, symbols[1:], strict=False))
-            if a + b in usable
+            (-vocabulary.scores[usable[a + b]], i) for i, (a, b) in enumerate(pairwise(symbols)) if a + b in usable
         ]
         if not pairs:
             break
@@ -64,7 +63,7 @@ def naive_bpe(tokenizer: Tokenizer, word: str) -> list[int]:
     ranks = {pair: i for i, pair in enumerate(vocabulary.merges)}
     symbols = list(word)
     while True:
-        pairs = [(ranks[pair], i) for i, pair in enumerate(zip(symbols, symbols[1:], strict=False)) if pair in ranks]
+        pairs = [(ranks[pair], i) for i, pair in enumerate(pairwise(symbols)) if pair in ranks]
         if not pairs:
             return [vocabulary.ids[symbol] for symbol in symbols]
         _, i = min(pairs)

@@ -1,4 +1,4 @@
-"""Every vocabulary with tokenizer cases beside it: the ids of the models' own tokenizers, and the text back from them."""
+"""Every vocabulary with cases beside it: the ids of the model's own tokenizer, and the text back from them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ def test_other_kinds_are_refused(name: str, tokenizer_for: MakeTokenizer) -> Non
         tokenizer_for(name)
 
 
-def test_reading_through_the_library(models_dir: Path, tokenizer_for: MakeTokenizer) -> None:
+def test_metadata_of_another_reader(models_dir: Path, tokenizer_for: MakeTokenizer) -> None:
+    from gguf import GGUFReader
+
     path = models_dir / "ggml-vocab-llama-spm.gguf"
-    native, reference = Tokenizer.from_gguf(path), tokenizer_for("llama-spm")
-    assert native.vocabulary == reference.vocabulary
+    fields = {key: field.contents() for key, field in GGUFReader(path).fields.items()}
+    assert Tokenizer.from_metadata(fields).vocabulary == tokenizer_for("llama-spm").vocabulary
+    assert Tokenizer.from_gguf(path).vocabulary == tokenizer_for("llama-spm").vocabulary
