@@ -51,7 +51,7 @@ class Shape:
     heads: int = 4
     kv_heads: int = 2
     head_dim: int = 64
-    vocab: int = 512
+    tokens: int = 512  # rows of the embedding
     context: int = 1024
     theta: float = 10000.0
     eps: float = 1e-6
@@ -181,8 +181,8 @@ def _norm(s: Shape, name: str) -> TensorSpec:
 
 
 def _model(s: Shape, layer: Callable[[str], list[TensorSpec]], extra: list[TensorSpec]) -> list[TensorSpec]:
-    head = [] if s.tied else [TensorSpec("output.weight", (s.vocab, s.embd), "embedding")]
-    tensors = [*extra, *head, TensorSpec("token_embd.weight", (s.vocab, s.embd), "embedding")]
+    head = [] if s.tied else [TensorSpec("output.weight", (s.tokens, s.embd), "embedding")]
+    tensors = [*extra, *head, TensorSpec("token_embd.weight", (s.tokens, s.embd), "embedding")]
     for i in range(s.layers):
         tensors += layer(f"blk.{i}.")
     return [*tensors, _norm(s, "output_norm.weight")]
@@ -193,7 +193,7 @@ def _llama_like(arch: str, s: Shape, *, head_dim_keys: bool, k_norm: bool, llama
     if arch == "qwen3moe":
         kv.append(Kv(f"{arch}.expert_feed_forward_length", U32, s.expert_ff))
     if llama_keys:
-        kv += [Kv(f"{arch}.vocab_size", U32, s.vocab), Kv(f"{arch}.rope.dimension_count", U32, s.head_dim)]
+        kv += [Kv(f"{arch}.vocab_size", U32, s.tokens), Kv(f"{arch}.rope.dimension_count", U32, s.head_dim)]
     extra = []
     if s.rope == "llama3":
         factors = llama3_factors(s)

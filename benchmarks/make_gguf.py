@@ -70,7 +70,7 @@ def _metadata(layout: Layout, shape: Shape, ftype: FileType, vocab: Path | None,
         Kv("general.name", STRING, f"{arch} {shape.label} random"),
         Kv("general.size_label", STRING, shape.label),
     ]
-    tokens = tokenizer_metadata(vocab, shape.vocab, eos) if vocab else no_tokenizer(arch, shape.vocab)
+    tokens = tokenizer_metadata(vocab, shape.tokens, eos) if vocab else no_tokenizer(arch, shape.tokens)
     known = {kv.key for kv in layout.metadata}
     return [
         *head,

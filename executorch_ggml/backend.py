@@ -25,6 +25,7 @@ def encode_options(options: WeightOptions) -> bytes:
         "weights": options.mode,
         "alternatives": {k: list(v) for k, v in options.alternatives.items()},
         "expectations": dict(options.expectations),
+        "dequantize": options.dequantize,
     }
     return json.dumps(fields, sort_keys=True).encode()
 
@@ -34,7 +35,9 @@ def decode_options(compile_specs: list[CompileSpec]) -> WeightOptions:
     for spec in compile_specs:
         if spec.key == "ggml":
             fields: dict[str, Any] = json.loads(bytes(spec.value))
-            return WeightOptions(fields["weights"], fields["alternatives"], fields["expectations"])
+            return WeightOptions(
+                fields["weights"], fields["alternatives"], fields["expectations"], fields["dequantize"]
+            )
     return WeightOptions()
 
 

@@ -137,7 +137,9 @@ def _try(node: Node, view: ProgramView, aliases: dict[Node, str]) -> str:
     return ""
 
 
-def _leaf(builder: Builder, source: Node, view: ProgramView, aliases: dict[Node, str]) -> Value | tuple[Value, ...] | None:
+def _leaf(
+    builder: Builder, source: Node, view: ProgramView, aliases: dict[Node, str]
+) -> Value | tuple[Value, ...] | None:
     val = source.meta.get("val")
     if isinstance(val, (tuple, list)):
         return tuple(

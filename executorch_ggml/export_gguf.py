@@ -27,10 +27,6 @@ __all__ = ["ExportResult", "GGUFExportConfig", "export_gguf_to_pte"]
 
 logger = logging.getLogger(__name__)
 
-# ggml type numbers of plain floats: F32, F16, BF16, F64.
-_FLOAT_TYPES = (0, 1, 30, 28)
-
-
 @dataclass(frozen=True)
 class GGUFExportConfig:
     """What is decided when a model is exported.
@@ -39,8 +35,9 @@ class GGUFExportConfig:
         layers * 2 * max_seq_len * kv_heads * head_dim elements of the cache type chosen there.
     preserve_dynamic_shapes: one call takes any number of tokens 1..max_seq_len. False: exactly one token a call, a
         graph without symbols for runtimes that want one.
-    enable_quantization: quantised weights are accepted and multiplied as they are. False: the export refuses a GGUF
-        that holds quantised tensors (only F32, F16 and BF16 pass), for when full precision matters.
+    enable_quantization: quantised weights are multiplied as they are; ggml quantises the activations to match. False:
+        the weights of matrix products are converted to float32 once, when the model is loaded, and all arithmetic is in
+        float32. That is exact to rounding and takes up to eight times the memory: a reference, not for everyday use.
     full_logits: logits for every position of a call, [1, T, vocab], instead of the last one, [1, 1, vocab].
     """
 
@@ -83,23 +80,12 @@ def export_gguf_to_pte(
     config = config or GGUFExportConfig()
     start = time.monotonic()
     header = read_header(gguf_path)
-    if not config.enable_quantization:
-        _refuse_quantised(header)
     buffer, nodes, model_config = _lower(header, config)
     target = Path(pte_path)
     _write(target, buffer)
     seconds = time.monotonic() - start
     logger.info("%s: %d bytes, %d nodes, %.1f s", target, len(buffer), nodes, seconds)
     return ExportResult(target, len(buffer), seconds, nodes, model_config)
-
-
-def _refuse_quantised(header: GgufHeader) -> None:
-    quantised = [info.name for info in header.tensors.values() if info.type not in _FLOAT_TYPES]
-    if quantised:
-        raise UnsupportedError(
-            f"{header.path}: {len(quantised)} of {len(header.tensors)} tensors are quantised ({quantised[0]}, ...), "
-            "and enable_quantization is False; export from an F32, F16 or BF16 file, or allow quantisation"
-        )
 
 
 def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, ModelConfig]:
@@ -124,6 +110,7 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Mo
         weights="auto",  # on the meta device, so external; constants of the graph stay in it
         expectations=model.config.metadata,
         weight_alternatives=TIED_HEAD,
+        dequantize=not config.enable_quantization,
     )
     with _quiet(), torch.no_grad():
         program = export(model, inputs, dynamic_shapes=shapes, strict=False)

@@ -23,6 +23,7 @@ from executorch_ggml.program import Program
 
 if TYPE_CHECKING:
     from executorch_ggml._callback import Progress
+    from executorch_ggml.text.generate import Generation, Prompt
 
 __all__ = ["GGUFModule"]
 
@@ -84,7 +85,7 @@ class GGUFModule:
         """Empties the KV cache."""
         self.program.reset()
 
-    def generate(self, prompt: Any, **options: Any) -> Any:
+    def generate(self, prompt: Prompt, **options: Any) -> Generation:
         """Streams the continuation of `prompt`: see `executorch_ggml.text.generate` for prompts and options."""
         from executorch_ggml.text import generate
 

@@ -92,6 +92,7 @@ class PartitionLowering:
         self._position: dict[Node, int] = {n: i for i, n in enumerate(ep.graph.nodes)}
         self._current = -1
         self.builder.before_overwrite = self._keep_old
+        self.builder.dequantize = options.dequantize
         for key, value in options.expectations.items():
             self.builder.expect(key, value)
 

@@ -33,6 +33,8 @@ class GgmlPartitioner(Partitioner):
         expectations: facts that a GGUF's metadata must state for this graph (JSON-encodable scalars or lists).
         weight_alternatives: per parameter name, the keys to look for in order (``{"output.weight":
             ["output.weight", "token_embd.weight"]}``).
+        dequantize: convert external weights of matrix products to float32 once, when they are loaded: exact products,
+            at up to eight times the memory.
         rewrites: run the pattern rewrites (RMSNorm, RoPE, attention ...) before decomposition.
     """
 
@@ -42,6 +44,7 @@ class GgmlPartitioner(Partitioner):
         *,
         expectations: Mapping[str, Any] | None = None,
         weight_alternatives: Mapping[str, Sequence[str]] | None = None,
+        dequantize: bool = False,
         rewrites: bool = True,
     ) -> None:
         super().__init__()
@@ -49,11 +52,10 @@ class GgmlPartitioner(Partitioner):
             mode=weights,
             alternatives={k: list(v) for k, v in (weight_alternatives or {}).items()},
             expectations={k: json.dumps(v) for k, v in (expectations or {}).items()},
+            dequantize=dequantize,
         )
         self.rewrites = rewrites
-        self.delegation_spec = DelegationSpec(
-            GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))]
-        )
+        self.delegation_spec = DelegationSpec(GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))])
         self.decisions: Decisions | None = None
         """Why each node of the last program was taken or left."""
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
@@ -43,11 +42,13 @@ class WeightOptions:
             data); ``auto`` embeds what has data and leaves meta-device parameters external.
         alternatives: per parameter, the keys to try in order instead of its own name (tied heads).
         expectations: GGUF metadata that the graph relies on, as JSON text per key.
+        dequantize: external weights of matrix products are converted to float32 when they are loaded.
     """
 
     mode: str = "auto"
     alternatives: Mapping[str, Sequence[str]] = field(default_factory=dict)
     expectations: Mapping[str, str] = field(default_factory=dict)
+    dequantize: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in WEIGHT_MODES:

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "ir/boundary.h"
 #include "ir/validate.h"
 #include "util/scalar_type.h"
 
@@ -60,10 +61,6 @@ bool with_source(int32_t dtype, const void* src, F f) {
     default:
       return false;
   }
-}
-
-bool is_integer(int32_t dtype) {
-  return dtype == kUint8 || dtype == kInt8 || dtype == kInt16 || dtype == kInt32 || dtype == kInt64 || dtype == kBool;
 }
 
 bool is_float_type(ggml_type type) { return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16; }
@@ -155,30 +152,9 @@ void causal_rows(const T* positions, int64_t n, int64_t n_kv, int64_t window, ui
 
 }  // namespace
 
-int32_t boundary_dtype(const fb::Input& input) {
-  switch (input.kind()) {
-    case fb::InputKind_Int:
-      return kInt64;
-    case fb::InputKind_Double:
-      return kDouble;
-    case fb::InputKind_Bool:
-      return kBool;
-    default:
-      return input.dtype();
-  }
-}
-
-bool can_convert(int32_t dtype, ggml_type type, bool mask) {
-  if (scalar_size(dtype) == 0) return false;
-  if (mask) return dtype == kBool && (type == GGML_TYPE_F16 || type == GGML_TYPE_F32);
-  if (is_float_type(type)) return true;
-  return is_integer(dtype) &&
-         (type == GGML_TYPE_I8 || type == GGML_TYPE_I16 || type == GGML_TYPE_I32 || type == GGML_TYPE_I64);
-}
-
 Status convert(int32_t dtype, const void* src, int64_t count, ggml_type type, bool mask, int64_t limit,
                const char* name, void* dst) {
-  if (!can_convert(dtype, type, mask)) {
+  if (!ir::can_convert(dtype, type, mask)) {
     return error(ETGGML_UNSUPPORTED, "%s: %s cannot become %s", name, scalar_name(dtype), ggml_type_name(type));
   }
   if (mask) {
@@ -245,7 +221,8 @@ Status fill_host_input(const ir::Program& program, const HostInput& host, const 
     fill_causal_mask(view.data, declared.dtype(), ne[1], ne[0], mask->window(), static_cast<uint16_t*>(dst));
     return ok_status();
   }
-  return convert(boundary_dtype(declared), view.data, count, type, leaf->mask(), host.index_limit, name.c_str(), dst);
+  return convert(ir::boundary_dtype(declared), view.data, count, type, leaf->mask(), host.index_limit, name.c_str(),
+                 dst);
 }
 
 }  // namespace etggml::graph

@@ -20,13 +20,9 @@ Status fill_host_input(const ir::Program& program, const HostInput& input, const
 
 /// `count` elements of torch dtype `dtype` at `src` -> ggml `type` at `dst`. mask: bool false/true -> -inf/0.
 /// Integers must be in [0, limit) when limit is not INT64_MAX. `name` is how messages call the source.
-/// ETGGML_RANGE as above; ETGGML_UNSUPPORTED for a pair of types without a conversion (see can_convert).
+/// ETGGML_RANGE as above; ETGGML_UNSUPPORTED for a pair of types without a conversion (see ir::can_convert).
 Status convert(int32_t dtype, const void* src, int64_t count, ggml_type type, bool mask, int64_t limit,
                const char* name, void* dst);
-/// The torch dtype in which an input's contents arrive: its own for a tensor, int64 / double / bool for scalars.
-int32_t boundary_dtype(const ir::fb::Input& input);
-/// Whether convert() knows the pair.
-bool can_convert(int32_t dtype, ggml_type type, bool mask);
 
 /// F16 [n_kv, n]: 0 where key j <= positions[i] and (window == 0 or positions[i] - j < window), else -inf.
 /// positions: int32 or int64 (dtype 3 or 4), n of them.

@@ -4,8 +4,10 @@
 #include <executorch/runtime/platform/runtime.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <mutex>
 
+#include "host/guarded.h"
 #include "runtime/load_scope.h"
 #include "util/log.h"
 
@@ -15,6 +17,7 @@ namespace {
 constexpr size_t kMaxKept = 2000;  // bytes: a corrupt file can produce a line per byte
 
 pal_emit_log_message_method previous = nullptr;
+pal_abort_method previous_abort = nullptr;
 thread_local std::string errors;
 
 int level_of(et_pal_log_level_t level) {
@@ -40,6 +43,12 @@ void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, 
   if (log_enabled()) log_line(std::min(level_of(level), static_cast<int>(ETGGML_LOG_INFO)), ("ExecuTorch: " + text).c_str());
 }
 
+void abort_or_throw() {
+  if (runtime::HostCall::active()) throw Aborted(take_executorch_errors());
+  if (previous_abort != nullptr) previous_abort();
+  std::abort();
+}
+
 }  // namespace
 
 void route_executorch_log() {
@@ -47,7 +56,9 @@ void route_executorch_log() {
   std::call_once(once, [] {
     executorch::runtime::runtime_init();
     previous = executorch::runtime::get_pal_impl()->emit_log_message;
-    executorch::runtime::register_pal(executorch::runtime::PalImpl::create(emit, __FILE__));
+    previous_abort = executorch::runtime::get_pal_impl()->abort;
+    executorch::runtime::register_pal(
+        executorch::runtime::PalImpl::create(nullptr, abort_or_throw, nullptr, nullptr, emit, nullptr, nullptr, __FILE__));
   });
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "host/et_log.h"
+#include "host/guarded.h"
 #include "runtime/load_scope.h"
 #include "util/scalar_type.h"
 
@@ -76,7 +77,11 @@ LoadedMethod::~LoadedMethod() = default;
 size_t LoadedMethod::output_count() const { return state_->method->outputs_size(); }
 
 Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load(const PteFile& file, const std::string& name, executorch::runtime::EventTracer* tracer) {
-  runtime::HostCall host_call;
+  return guarded(file.path(), [&] { return load_guarded(file, name, tracer); });
+}
+
+Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_guarded(const PteFile& file, const std::string& name,
+                                                                 executorch::runtime::EventTracer* tracer) {
   take_executorch_errors();
   (void)runtime::take_delegate_failure();
   std::unique_ptr<LoadedMethod> method(new LoadedMethod());

@@ -45,6 +45,8 @@ class LoadedMethod {
   struct State;  // ExecuTorch's objects
 
   LoadedMethod();
+  static Result<std::unique_ptr<LoadedMethod>> load_guarded(const PteFile& file, const std::string& name,
+                                                            executorch::runtime::EventTracer* tracer);
   Status plan_memory(const PteFile& file);
   Status check_input(size_t index, const etggml_tensor& in) const;
   Status set_input(size_t index, const etggml_tensor& in);

@@ -1,6 +1,7 @@
 // What a method's meta data says.
 #include <executorch/runtime/executor/program.h>
 
+#include "host/guarded.h"
 #include "host/method.h"
 #include "util/scalar_type.h"
 
@@ -77,14 +78,19 @@ Json values_json(const std::vector<ValueInfo>& list) {
 }  // namespace
 
 Result<std::vector<ValueInfo>> method_inputs(const PteFile& file, const std::string& method) {
-  ETGGML_ASSIGN_OR_RETURN(const MethodMeta meta, meta_of(file, method));
-  return values(file, method, "input", meta.num_inputs(), [&](size_t i) { return meta.input_tag(i); }, [&](size_t i) { return meta.input_tensor_meta(i); });
+  return guarded(file.path(), [&]() -> Result<std::vector<ValueInfo>> {
+    ETGGML_ASSIGN_OR_RETURN(const MethodMeta meta, meta_of(file, method));
+    return values(file, method, "input", meta.num_inputs(), [&](size_t i) { return meta.input_tag(i); },
+                  [&](size_t i) { return meta.input_tensor_meta(i); });
+  });
 }
 
 Result<std::vector<ValueInfo>> method_outputs(const PteFile& file, const std::string& method) {
-  ETGGML_ASSIGN_OR_RETURN(const MethodMeta meta, meta_of(file, method));
-  return values(file, method, "output", meta.num_outputs(), [&](size_t i) { return meta.output_tag(i); },
-                [&](size_t i) { return meta.output_tensor_meta(i); });
+  return guarded(file.path(), [&]() -> Result<std::vector<ValueInfo>> {
+    ETGGML_ASSIGN_OR_RETURN(const MethodMeta meta, meta_of(file, method));
+    return values(file, method, "output", meta.num_outputs(), [&](size_t i) { return meta.output_tag(i); },
+                  [&](size_t i) { return meta.output_tensor_meta(i); });
+  });
 }
 
 Result<Json> method_json(const PteFile& file, const std::string& method) {

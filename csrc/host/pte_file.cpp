@@ -11,7 +11,9 @@
 #include <utility>
 
 #include "host/et_log.h"
+#include "host/guarded.h"
 #include "host/kernels.h"
+#include "host/pte_check.h"
 #include "runtime/load_scope.h"
 
 namespace etggml::host {
@@ -64,7 +66,10 @@ std::string describe(Error error) {
 Result<std::unique_ptr<PteFile>> PteFile::open(const std::string& path, const std::string& data_path) {
   route_executorch_log();
   ensure_cpu_kernels();
-  runtime::HostCall host_call;
+  return guarded(path, [&] { return open_guarded(path, data_path); });
+}
+
+Result<std::unique_ptr<PteFile>> PteFile::open_guarded(const std::string& path, const std::string& data_path) {
   take_executorch_errors();
   std::unique_ptr<PteFile> file(new PteFile());
   file->path_ = path;
@@ -74,6 +79,7 @@ Result<std::unique_ptr<PteFile>> PteFile::open(const std::string& path, const st
     return error(ETGGML_FORMAT, "%s is not a usable ExecuTorch program: %s", path.c_str(), describe(program.error()).c_str());
   }
   file->files_->program = std::make_unique<Program>(std::move(program.get()));
+  ETGGML_RETURN_IF_ERROR(file->check());
   if (!data_path.empty()) {
     ETGGML_ASSIGN_OR_RETURN(file->files_->data_loader, map(data_path));
     auto data = FlatTensorDataMap::load(file->files_->data_loader.get());
@@ -84,6 +90,15 @@ Result<std::unique_ptr<PteFile>> PteFile::open(const std::string& path, const st
   }
   ETGGML_RETURN_IF_ERROR(file->read_methods());
   return file;
+}
+
+Status PteFile::check() const {
+  using SegmentInfo = executorch::runtime::DataLoader::SegmentInfo;
+  auto size = files_->loader->size();
+  if (!size.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(size.error()).c_str());
+  auto data = files_->loader->load(0, *size, SegmentInfo(SegmentInfo::Type::Program));
+  if (!data.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(data.error()).c_str());
+  return check_delegates(data->data(), path_);
 }
 
 Status PteFile::read_methods() {

@@ -37,6 +37,8 @@ class PteFile {
   struct Files;  // ExecuTorch's objects: its program.h cannot be included together with FlatBuffers' headers
 
   PteFile();
+  static Result<std::unique_ptr<PteFile>> open_guarded(const std::string& path, const std::string& data_path);
+  Status check() const;
   Status read_methods();
 
   std::string path_;

@@ -26,6 +26,64 @@ std::string node_name(const fb::Graph& graph, uint32_t index) {
   return text + ")";
 }
 
+namespace {
+
+using RawTables = flatbuffers::Vector<flatbuffers::Offset<flatbuffers::Table>>;
+
+/// A vector of tables in a field of a table, nullptr when absent; `ok` turns false when it is not inside the buffer.
+/// The elements' starts are verified, nothing in them.
+const RawTables* raw_tables(flatbuffers::Verifier& verifier, const flatbuffers::Table* table,
+                            flatbuffers::voffset_t field, bool* ok) {
+  *ok = table->VerifyOffset(verifier, field);
+  const auto* vector = *ok ? table->GetPointer<const RawTables*>(field) : nullptr;
+  *ok = *ok && verifier.VerifyVector(vector);
+  for (uint32_t i = 0; *ok && i < Program::count(vector); ++i) {
+    *ok = vector->Get(i)->VerifyTableStart(verifier);
+    verifier.EndTable();
+  }
+  return *ok ? vector : nullptr;
+}
+
+/// FlatBuffers may share vectors, and its verifier walks a shared vector of strings once for every table that refers to
+/// it: a few megabytes can ask for hours of work. Weight keys are the only strings below two levels of tables, so
+/// bounding these lengths first bounds everything.
+Status bounded_keys(const uint8_t* bytes, size_t size, const std::string& origin) {
+  flatbuffers::Verifier verifier(bytes, size, 16, 10000000);
+  const Status corrupt(ETGGML_FORMAT,
+                       origin + ": the payload is corrupt: an offset or length leaves it (truncated or damaged?)");
+  if (verifier.VerifyOffset(0) == 0) return corrupt;
+  const auto* root = flatbuffers::GetRoot<flatbuffers::Table>(bytes);
+  if (!root->VerifyTableStart(verifier)) return corrupt;
+  bool ok = false;
+  const RawTables* weights = raw_tables(verifier, root, fb::Graph::VT_WEIGHTS, &ok);
+  if (!ok) return corrupt;
+  if (Program::count(weights) > kMaxSlots) {
+    return error(ETGGML_FORMAT, "%s: %u weights, more than the limit of %u", origin.c_str(), weights->size(),
+                 kMaxSlots);
+  }
+  for (uint32_t w = 0; w < Program::count(weights); ++w) {
+    const RawTables* parts = raw_tables(verifier, weights->Get(w), fb::WeightSlot::VT_PARTS, &ok);
+    if (!ok) return corrupt;
+    if (Program::count(parts) > kMaxParts) {
+      return error(ETGGML_FORMAT, "%s: weight %u: %u parts, more than the limit of %u", origin.c_str(), w,
+                   parts->size(), kMaxParts);
+    }
+    for (uint32_t p = 0; p < Program::count(parts); ++p) {
+      const flatbuffers::Table* part = parts->Get(p);
+      if (!part->VerifyOffset(verifier, fb::WeightPart::VT_KEYS)) return corrupt;
+      const auto* keys = part->GetPointer<const RawTables*>(fb::WeightPart::VT_KEYS);
+      if (!verifier.VerifyVector(keys)) return corrupt;
+      if (Program::count(keys) > kMaxKeys) {
+        return error(ETGGML_FORMAT, "%s: weight %u: part %u has %u keys, more than the limit of %u", origin.c_str(), w,
+                     p, keys->size(), kMaxKeys);
+      }
+    }
+  }
+  return ok_status();
+}
+
+}  // namespace
+
 Result<std::shared_ptr<const Program>> Program::parse(const void* data, size_t size, std::string origin) {
   if (!data) return error(ETGGML_INVALID_ARGUMENT, "%s: no payload", origin.c_str());
   if (size < 16 || size > kMaxPayloadBytes) {
@@ -43,6 +101,7 @@ Result<std::shared_ptr<const Program>> Program::parse(const void* data, size_t s
     return error(ETGGML_FORMAT, "%s: not an executorch-ggml payload: the identifier at byte 4 is not \"%s\"",
                  program->origin_.c_str(), fb::GraphIdentifier());
   }
+  ETGGML_RETURN_IF_ERROR(bounded_keys(bytes, size, program->origin_));
   // Each node is two tables; expressions, shapes and slots are bounded beside it.
   flatbuffers::Verifier verifier(bytes, size, /*max_depth=*/16, /*max_tables=*/1000000);
   if (!fb::VerifyGraphBuffer(verifier)) {

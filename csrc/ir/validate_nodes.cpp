@@ -3,7 +3,7 @@
 #include <initializer_list>
 
 #include "ggml.h"
-#include "graph/host_fill.h"
+#include "ir/boundary.h"
 #include "ir/validate.h"
 #include "util/scalar_type.h"
 
@@ -109,8 +109,8 @@ Status Validator::input_leaf(uint32_t i, const fb::InputLeaf& leaf) {
     return node_fail(i, "input %u of %u", leaf.input(), Program::count(g_.inputs()));
   }
   const fb::Input& in = *g_.inputs()->Get(leaf.input());
-  const int32_t dtype = graph::boundary_dtype(in);
-  if (node.type() == 255 || !graph::can_convert(dtype, static_cast<ggml_type>(node.type()), leaf.mask())) {
+  const int32_t dtype = boundary_dtype(in);
+  if (node.type() == 255 || !can_convert(dtype, static_cast<ggml_type>(node.type()), leaf.mask())) {
     return node_fail(i, "an input of type %s cannot become %s%s", scalar_name(dtype),
                      node.type() == 255 ? "an open type" : ggml_type_name(static_cast<ggml_type>(node.type())),
                      leaf.mask() ? " as a mask" : "");

@@ -13,9 +13,9 @@ using NewPool = ggml_threadpool_t (*)(ggml_threadpool_params*);
 using FreePool = void (*)(ggml_threadpool_t);
 using SetPool = void (*)(ggml_backend_t, ggml_threadpool_t);
 
-// Workers sleep between computes instead of spinning: a wake-up costs tens of microseconds, spinning costs a busy machine
-// whole time slices. Inside a compute the barrier still spins briefly.
-constexpr uint32_t kPoll = 0;
+// How long workers spin for the next graph before they sleep, in units of about 40 us (see ggml_ext/etggml_barrier.h): long enough for the
+// gap between two tokens of a small model, short enough that an idle session costs a busy machine nothing.
+constexpr uint32_t kPoll = 2;
 
 bool abort_callback(void* engine) { return static_cast<const Engine*>(engine)->cancelled(); }
 

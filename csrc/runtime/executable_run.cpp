@@ -1,5 +1,5 @@
 // Executable: one call.
-#include <cstring>
+#include <algorithm>
 #include <utility>
 
 #include "graph/host_fill.h"
@@ -31,14 +31,31 @@ bool computes(const ggml_tensor* t) {
   }
 }
 
+bool is_gemv(const ggml_tensor* t) { return t->op == GGML_OP_CUSTOM; }  // the only custom op we build
+
+const char* op_name(const ggml_tensor* t) { return is_gemv(t) ? "MUL_MAT_VEC" : ggml_op_desc(t); }
+
 // What distinguishes the ops that matter: type and shape of the matrix.
 std::string op_detail(const ggml_tensor* t) {
-  if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS) return "";
+  if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS && !is_gemv(t)) return "";
   const ggml_tensor* w = t->src[0];
   return format("%s %lldx%lld", ggml_type_name(w->type), static_cast<long long>(w->ne[0]), static_cast<long long>(w->ne[1]));
 }
 
+// Memory traffic, for comparing with the machine's bandwidth: what the op has to read and write at least.
 int64_t op_bytes(const ggml_tensor* t) {
+  switch (t->op) {
+    case GGML_OP_GET_ROWS:
+      return static_cast<int64_t>(ggml_nbytes(t) + ggml_row_size(t->src[0]->type, t->ne[0]) * static_cast<size_t>(ggml_nrows(t)));
+    case GGML_OP_SET_ROWS:
+      return static_cast<int64_t>(ggml_nbytes(t->src[0]) + ggml_row_size(t->type, t->ne[0]) * static_cast<size_t>(ggml_nrows(t->src[0])));
+    case GGML_OP_MUL_MAT_ID: {
+      const int64_t experts = std::min(t->src[0]->ne[2], ggml_nelements(t->src[2]));
+      return static_cast<int64_t>(ggml_nbytes(t) + ggml_nbytes(t->src[1])) + static_cast<int64_t>(t->src[0]->nb[2]) * experts;
+    }
+    default:
+      break;
+  }
   size_t bytes = ggml_nbytes(t);
   for (int s = 0; s < GGML_MAX_SRC && t->src[s] != nullptr; ++s) bytes += ggml_nbytes(t->src[s]);
   return static_cast<int64_t>(bytes);
@@ -180,8 +197,8 @@ Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
     const int64_t start = now_ns();
     ETGGML_RETURN_IF_ERROR(context_->engine->compute(single, nullptr));
     const int64_t end = now_ns();
-    context_->profile.add_op(ggml_op_desc(node), op_detail(node), end - start, op_bytes(node));
-    if (observer != nullptr) observer->node(plan.ir_node(i), ggml_op_desc(node), start, end);
+    context_->profile.add_op(op_name(node), op_detail(node), end - start, op_bytes(node));
+    if (observer != nullptr) observer->node(plan.ir_node(i), op_name(node), start, end);
   }
   return ok_status();
 }

@@ -2,7 +2,26 @@
 
 #include <unordered_map>
 
+#include "graph/kernels/gemv_prefetch.h"
+#include "runtime/types.h"
+#include "util/env.h"
+
 namespace etggml::runtime {
+namespace {
+
+// Our matrix-vector kernel, on the dot products of the CPU module that ggml loaded. EXECUTORCH_GGML_GEMV=0 leaves all products to ggml.
+graph::GemvPrefetch& gemv() {
+  static graph::GemvPrefetch* instance = [] {
+    auto* made = new graph::GemvPrefetch();
+    made->traits = cpu_traits_function();
+    return made;
+  }();
+  return *instance;
+}
+
+bool gemv_enabled() { return env_string("EXECUTORCH_GGML_GEMV") != "0" && gemv().traits != nullptr; }
+
+}  // namespace
 
 Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Program& program,
                                            const std::vector<int64_t>& symbols, graph::Leaves& leaves) {
@@ -16,18 +35,36 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
 
   graph::BuildOptions options;
   options.is_cpu = engine.is_cpu();
+  options.max_live = UINT32_MAX;  // place() knows what to do with any number
+  if (options.is_cpu && gemv_enabled()) {
+    options.mul_mat = graph::gemv_prefetch_hook;
+    options.mul_mat_user = &gemv();
+  }
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
   ETGGML_RETURN_IF_ERROR(plan->check_device(program));
   plan->map_nodes();
-  ETGGML_RETURN_IF_ERROR(arena.place(plan->built_.graph));
-  plan->generation_ = arena.generation();
+  ETGGML_RETURN_IF_ERROR(plan->place(program));
   plan->schedule_ = engine.make_plan(plan->built_.graph);
   return plan;
 }
 
 Plan::~Plan() { engine_.free_plan(schedule_); }
 
-size_t Plan::bytes() const { return ggml_get_mem_size(context_.get()); }
+size_t Plan::bytes() const {
+  return ggml_get_mem_size(context_.get()) + (own_memory_ != nullptr ? ggml_backend_buffer_get_size(own_memory_.get()) : 0);
+}
+
+// ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory for every value.
+Status Plan::place(const ir::Program& program) {
+  if (built_.peak_live <= graph::kMaxSharedTensors) {
+    ETGGML_RETURN_IF_ERROR(arena_.place(built_.graph));
+    generation_ = arena_.generation();
+    return ok_status();
+  }
+  own_memory_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), engine_.buffer_type()));
+  if (own_memory_ != nullptr) return ok_status();
+  return error(ETGGML_OUT_OF_MEMORY, "%s: cannot allocate the intermediate results of this call", program.origin().c_str());
+}
 
 // The builder knows what ggml-cpu can do; other devices are asked node by node, before they would abort.
 Status Plan::check_device(const ir::Program& program) const {

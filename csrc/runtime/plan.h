@@ -20,13 +20,13 @@ class Plan {
   Plan& operator=(const Plan&) = delete;
 
   /// False once the arena has moved: the plan's tensors dangle and it must be dropped.
-  bool placed() const { return arena_.generation() == generation_; }
+  bool placed() const { return own_memory_ != nullptr || arena_.generation() == generation_; }
 
   const graph::Built& built() const { return built_; }
   ggml_cgraph* graph() const { return built_.graph; }
   ggml_backend_graph_plan_t schedule() const { return schedule_; }
   const std::vector<int64_t>& symbols() const { return symbols_; }
-  /// Descriptors, not counting the shared arena.
+  /// Descriptors and memory of its own, not counting the shared arena.
   size_t bytes() const;
 
   /// IR node that computes ggml node `index` of the graph, or -1.
@@ -34,12 +34,14 @@ class Plan {
 
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
+  Status place(const ir::Program& program);
   Status check_device(const ir::Program& program) const;
   void map_nodes();
 
   Engine& engine_;
   Arena& arena_;
   uint64_t generation_ = 0;
+  BufferPtr own_memory_;  // of a graph too wide for the arena's allocator
   ContextPtr context_;
   graph::Built built_;
   ggml_backend_graph_plan_t schedule_ = nullptr;

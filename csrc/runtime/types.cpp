@@ -5,20 +5,14 @@
 #include <cstring>
 #include <vector>
 
-#include "ggml-cpu.h"
 #include "runtime/devices.h"
 
 namespace etggml::runtime {
-namespace {
 
-using CpuTraitsFn = const ggml_type_traits_cpu* (*)(ggml_type);
-
-const ggml_type_traits_cpu* cpu_traits(ggml_type type) {
+CpuTraitsFn cpu_traits_function() {
   static const auto function = reinterpret_cast<CpuTraitsFn>(cpu_module_symbol("ggml_get_type_traits_cpu"));
-  return function == nullptr ? nullptr : function(type);
+  return function;
 }
-
-}  // namespace
 
 bool type_known(int32_t number) {
   if (number < 0 || number >= GGML_TYPE_COUNT) return false;
@@ -31,7 +25,8 @@ std::string type_name(int32_t number) {
 }
 
 bool cpu_can_multiply(ggml_type type) {
-  const ggml_type_traits_cpu* traits = cpu_traits(type);
+  const CpuTraitsFn function = cpu_traits_function();
+  const ggml_type_traits_cpu* traits = function == nullptr ? nullptr : function(type);
   return traits != nullptr && traits->vec_dot != nullptr;
 }
 

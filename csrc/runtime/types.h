@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ggml-cpu.h"
 #include "ggml.h"
 #include "util/status.h"
 
@@ -13,6 +14,9 @@ namespace etggml::runtime {
 bool type_known(int32_t number);
 /// "q4_K", or "type 77".
 std::string type_name(int32_t number);
+/// ggml_get_type_traits_cpu of the loaded CPU module, nullptr if it cannot be found.
+using CpuTraitsFn = const ggml_type_traits_cpu* (*)(ggml_type);
+CpuTraitsFn cpu_traits_function();
 /// ggml's CPU backend can multiply a matrix of this type.
 bool cpu_can_multiply(ggml_type type);
 /// get_rows can read rows of this type (into F32, or I32 from I32).

@@ -109,7 +109,7 @@ Result<int32_t> Generator::next() {
   ETGGML_RETURN_IF_ERROR(check_room(0));
   ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
   ETGGML_RETURN_IF_ERROR(catch_up(guard, runtime::ProgressFn()));
-  ETGGML_ASSIGN_OR_RETURN(const float* logits, current_logits(guard));
+  ETGGML_ASSIGN_OR_RETURN(const float* logits, current_logits());
   ETGGML_ASSIGN_OR_RETURN(const int32_t token, sampler_.sample(logits, n_vocab_, sequence_.data(), sequence_.size()));
   sequence_.push_back(token);
   return token;
@@ -132,7 +132,7 @@ Status Generator::logits(const float** data, size_t* n_vocab) {
   if (!have_logits_ || serial_ != program_.serial()) {
     return error(ETGGML_INVALID_ARGUMENT, "there are no current logits: feed tokens first (any other call on the program discards them)");
   }
-  ETGGML_ASSIGN_OR_RETURN(*data, current_logits(guard));
+  ETGGML_ASSIGN_OR_RETURN(*data, current_logits());
   *n_vocab = n_vocab_;
   return ok_status();
 }
@@ -165,8 +165,13 @@ Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t
   have_logits_ = false;
   const Status status = program_.execute(guard, method_.c_str(), in, 2);
   serial_ = program_.serial();
-  have_logits_ = status.ok();
-  return status;
+  ETGGML_RETURN_IF_ERROR(status);
+  // Kept, because a method without inputs (get_vocab_size, ...) may run before they are read: it replaces the program's
+  // list of outputs, but not what lies in this method's memory.
+  if (program_.outputs(guard).size() != 1) return error(ETGGML_INTERNAL, "method '%s' gave no logits", method_.c_str());
+  output_ = program_.outputs(guard)[0];
+  have_logits_ = true;
+  return ok_status();
 }
 
 bool Generator::only_kv_caches(const runtime::Program::Guard& guard) const {
@@ -179,12 +184,11 @@ void Generator::go_back(const runtime::Program::Guard& guard, size_t n) {
   have_logits_ = false;
 }
 
-Result<const float*> Generator::current_logits(const runtime::Program::Guard& guard) {
-  const std::vector<etggml_tensor>& out = program_.outputs(guard);
-  if (out.size() != 1 || out[0].ndim != 3 || out[0].shape[0] != 1 || out[0].shape[1] < 1 || out[0].shape[2] < 1) {
+Result<const float*> Generator::current_logits() {
+  const etggml_tensor& logits = output_;
+  if (logits.ndim != 3 || logits.shape[0] != 1 || logits.shape[1] < 1 || logits.shape[2] < 1) {
     return error(ETGGML_INTERNAL, "method '%s' gave no logits", method_.c_str());
   }
-  const etggml_tensor& logits = out[0];
   n_vocab_ = static_cast<size_t>(logits.shape[2]);
   const size_t offset = static_cast<size_t>(logits.shape[1] - 1) * n_vocab_;  // of the last position
   if (logits.dtype == kFloat) return static_cast<const float*>(logits.data) + offset;

@@ -90,7 +90,7 @@ class Layout(Leaves):
             v = self.f32(v)
         if v.type is type:
             return v
-        allowed = v.type.is_float and type.is_float or (v.type, type) == (GgmlType.I32, GgmlType.F32)
+        allowed = (v.type.is_float and type.is_float) or (v.type, type) == (GgmlType.I32, GgmlType.F32)
         if not allowed:
             raise Unsupported(f"conversion from {v.type.name} to {type.name}")
         return self._emit("Cast", (v,), v.shape, dtype=v.dtype, type=type, ne=v.ne)
@@ -186,9 +186,7 @@ class Layout(Leaves):
             return v
         if v.kind is Kind.WEIGHT and order == [*range(rank - 2), rank - 1, rank - 2] and rank <= 4:
             ne = fold(shape)
-            return Value(
-                v.kind, shape, v.dtype, v.type, ne, contiguous_strides(ne), ref=v.ref, swapped=not v.swapped
-            )
+            return Value(v.kind, shape, v.dtype, v.type, ne, contiguous_strides(ne), ref=v.ref, swapped=not v.swapped)
         # Dimensions of size one may go anywhere: when the others keep their order nothing moves.
         moving = [d for d in order if not is_one(v.shape[d])]
         if moving == sorted(moving):

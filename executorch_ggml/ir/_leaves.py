@@ -27,6 +27,8 @@ class Leaves:
         self.before_overwrite: Callable[[int], None] | None = None
         """Called with a state slot just before its memory changes, so that the owner of live values that read the
         old contents can copy them (``detach``)."""
+        self.dequantize = False
+        """Weights of matrix products whose type the file decides are converted to F32 when they are loaded."""
         self._cse: dict[Any, int] = {}
 
     # ---------------------------------------------------------------- emission
@@ -175,6 +177,8 @@ class Leaves:
         if v.kind is not Kind.WEIGHT or v.swapped:
             raise IrError("weight_leaf of a value that is not a plain weight")
         weight = self.graph.weights[v.ref]
+        if self.dequantize and usage == g.MATMUL and weight.type is GgmlType.ANY:
+            cast = GgmlType.F32
         if cast is weight.type:
             cast = GgmlType.ANY
         slot = g.WeightSlot(v.ref, usage, weight.type, cast)
@@ -216,9 +220,7 @@ class Leaves:
         for ref, known in enumerate(self.graph.weights):
             if known.name == name and known.shape == tuple(shape):
                 ne = fold(known.shape)
-                return Value(
-                    Kind.WEIGHT, known.shape, DType.FLOAT32, GgmlType.F32, ne, contiguous_strides(ne), ref=ref
-                )
+                return Value(Kind.WEIGHT, known.shape, DType.FLOAT32, GgmlType.F32, ne, contiguous_strides(ne), ref=ref)
         held = list(sources)
 
         def load() -> g.Array:

@@ -1,11 +1,12 @@
-"""Symbolic dimensions ahead of time: sympy expressions, proofs about them, and their postfix form."""
+"""Symbolic dimensions ahead of time: sympy expressions, proofs about them, and their postfix form.
+
+sympy comes with torch; it is imported where an expression is at hand, so that readers of payloads do without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
-
-import sympy
 
 from . import expr as postfix
 from .errors import Unsupported
@@ -22,9 +23,9 @@ def simplify(dim: Dim) -> Dim:
     """The same dimension, as a plain int when it is a number, else expanded."""
     if isinstance(dim, int):
         return int(dim)
-    if isinstance(dim, sympy.Integer):
+    if dim.is_Integer:
         return int(dim)
-    expanded = sympy.expand(dim)
+    expanded = dim.expand()
     return int(expanded) if expanded.is_Integer else expanded
 
 
@@ -82,6 +83,8 @@ def divide(a: Dim, b: Dim) -> Dim | None:
         return a // b if b and a % b == 0 else None
     if b == 0:
         return None
+    import sympy
+
     quotient = sympy.cancel(sympy.sympify(a) / b)
     numerator, denominator = sympy.fraction(quotient)
     if denominator != 1 or any(not c.is_integer for c in sympy.expand(numerator).as_coefficients_dict().values()):
@@ -100,6 +103,8 @@ def to_postfix(dim: Dim, symbols: Mapping[str, int]) -> postfix.Postfix:
     Raises:
         Unsupported: an unbound symbol, or a function that the IR has no code for.
     """
+    import sympy
+
     out: list[tuple[int, int]] = []
     _emit(sympy.sympify(dim), symbols, out)
     return tuple(out)
@@ -113,6 +118,8 @@ def _chain(args: Sequence[Any], code: int, symbols: Mapping[str, int], out: list
 
 
 def _quotient(value: Any, code: int, symbols: Mapping[str, int], out: list[tuple[int, int]]) -> None:
+    import sympy
+
     numerator, denominator = sympy.fraction(sympy.together(value))
     _emit(numerator, symbols, out)
     if denominator != 1:
@@ -121,6 +128,8 @@ def _quotient(value: Any, code: int, symbols: Mapping[str, int], out: list[tuple
 
 
 def _emit(e: Any, symbols: Mapping[str, int], out: list[tuple[int, int]]) -> None:
+    import sympy
+
     # torch has its own integer functions beside sympy's; they are told apart by name because this module must not
     # import torch.
     name = type(e).__name__

@@ -9,7 +9,9 @@ import numpy as np
 from .kernels import Array, Ne
 
 
-def _windows(x: Array, k: tuple[int, int], s: tuple[int, int], p: tuple[int, int], d: tuple[int, int], fill: float) -> Array:
+def _windows(
+    x: Array, k: tuple[int, int], s: tuple[int, int], p: tuple[int, int], d: tuple[int, int], fill: float
+) -> Array:
     """[..., H, W] -> [..., OH, OW, KH, KW] (height, width order)."""
     lead = [(0, 0)] * (x.ndim - 2)
     padded = np.pad(x, [*lead, (p[0], p[0]), (p[1], p[1])], constant_values=fill)

@@ -73,4 +73,6 @@ class Memory:
         ne, strides = [0] * 4, [0] * 4
         for i, axis in enumerate(axes):
             ne[axis], strides[axis] = self.ne[i], self.strides[i]
-        return Memory(self.root, self.offset, (ne[0], ne[1], ne[2], ne[3]), (strides[0], strides[1], strides[2], strides[3]))
+        return Memory(
+            self.root, self.offset, (ne[0], ne[1], ne[2], ne[3]), (strides[0], strides[1], strides[2], strides[3])
+        )

@@ -56,7 +56,11 @@ def leaky_relu(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.elu.default,
     keep=True,
-    cases=lambda: [Case(F.elu, [(3, 5)]), Case(lambda x: F.elu(x, 0.7), [(3, 5)], name="alpha"), Case(F.selu, [(4, 3)])],
+    cases=lambda: [
+        Case(F.elu, [(3, 5)]),
+        Case(lambda x: F.elu(x, 0.7), [(3, 5)], name="alpha"),
+        Case(F.selu, [(4, 3)]),
+    ],
 )
 def elu(b: Builder, n: NodeView) -> Value:
     """scale * (max(0, x) + alpha * expm1(input_scale * min(0, x)))."""
@@ -155,4 +159,3 @@ def glu(b: Builder, n: NodeView) -> Value:
     first = b.slice(x, dim, 0, size // 2)
     second = b.slice(x, dim, size // 2, size // 2)
     return b.mul(first, b.unary(UnaryKind.SIGMOID, second))
-

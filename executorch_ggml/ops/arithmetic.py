@@ -35,7 +35,9 @@ _PAIRS = [
 def _cases(fn: Callable[..., Any], low: float = -3.0) -> list[Case]:
     cases = [Case(fn, [Arg(a, low=low), Arg(b, low=low)], name=f"{a} {b}") for a, b in _PAIRS]
     cases += [
-        Case(lambda x, y: fn(x.transpose(0, 1), y), [Arg((3, 5), low=low), Arg((5, 3), low=low)], name="transposed left"),
+        Case(
+            lambda x, y: fn(x.transpose(0, 1), y), [Arg((3, 5), low=low), Arg((5, 3), low=low)], name="transposed left"
+        ),
         Case(lambda x, y: fn(x, y.t()), [Arg((4, 4), low=low), Arg((4, 4), low=low)], name="transposed right"),
         Case(
             lambda x, y: fn(x.permute(1, 2, 0), y.permute(2, 0, 1)),

@@ -8,6 +8,8 @@ float16, in which a bias is no longer the bias.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,19 +28,19 @@ _HIDDEN = -1e30
 
 
 def _causal_cases() -> list[Case]:
-    def run(window: int, softcap: float = 0.0) -> Run:
-        def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-            return torch.ops.executorch_ggml.causal_attention(q, k, v, positions, 0.3, window, softcap)
+    def run(window: int, softcap: float = 0.0) -> Callable[..., Any]:
+        def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, positions: torch.Tensor) -> Any:
+            return custom_ops.causal_attention(q, k, v, positions, 0.3, window, softcap)
 
         return attend
 
     tensors = [(1, 5, 4, 8), (1, 16, 2, 8), (1, 16, 2, 8), Arg((5,), torch.int64, 0, 15)]
-    dynamic = ({1: ("t", 1, 9)}, {}, {}, {0: ("t", 1, 9)})
+    dynamic: list[Mapping[int, tuple[str, int, int]]] = [{1: ("t", 1, 9)}, {}, {}, {0: ("t", 1, 9)}]
     return [
-        Case(run(0), tensors, dynamic=dynamic, name="whole"),  # type: ignore[arg-type]
-        Case(run(3), tensors, name="window"),  # type: ignore[arg-type]
-        Case(run(0, 5.0), tensors, name="softcap"),  # type: ignore[arg-type]
-        Case(run(0), [(2, 3, 4, 8), (2, 16, 4, 8), (2, 16, 4, 6), Arg((3,), torch.int64, 0, 15)], name="batch"),  # type: ignore[arg-type]
+        Case(run(0), tensors, dynamic=dynamic, name="whole"),
+        Case(run(3), tensors, name="window"),
+        Case(run(0, 5.0), tensors, name="softcap"),
+        Case(run(0), [(2, 3, 4, 8), (2, 16, 4, 8), (2, 16, 4, 6), Arg((3,), torch.int64, 0, 15)], name="batch"),
     ]
 
 
@@ -96,22 +98,22 @@ def _constant_mask(b: Builder, positions: Value, rows: Dim, window: int) -> Valu
 def _sdpa_cases() -> list[Case]:
     attend = torch.nn.functional.scaled_dot_product_attention
 
-    def causal(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def causal(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Any:
         return attend(q, k, v, is_causal=True)
 
-    def scaled(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def scaled(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Any:
         return attend(q, k, v, scale=0.7)
 
-    def grouped(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def grouped(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Any:
         return attend(q, k, v, enable_gqa=True)
 
-    def grouped_biased(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
+    def grouped_biased(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, m: torch.Tensor) -> Any:
         return attend(q, k, v, m, enable_gqa=True)
 
-    def masked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
+    def masked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, m: torch.Tensor) -> Any:
         return attend(q, k, v, m)
 
-    def merged(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def merged(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Any:
         return attend(q, k, v).transpose(1, 2).reshape(2, 5, 12)
 
     q, k = (2, 3, 5, 4), (2, 3, 7, 4)

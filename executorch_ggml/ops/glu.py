@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from .. import custom_ops
@@ -12,22 +15,22 @@ _KINDS = {"silu": GluKind.SWIGLU, "gelu": GluKind.GEGLU_ERF, "relu": GluKind.REG
 
 
 def _cases() -> list[Case]:
-    def unit(activation: str) -> Run:
-        def run(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-            return torch.ops.executorch_ggml.glu(gate, up, activation)
+    def unit(activation: str) -> Callable[..., Any]:
+        def run(gate: torch.Tensor, up: torch.Tensor) -> Any:
+            return custom_ops.glu(gate, up, activation)
 
         return run
 
-    def halves(x: torch.Tensor) -> torch.Tensor:
+    def halves(x: torch.Tensor) -> Any:
         gate, up = x.chunk(2, dim=-1)
-        return torch.ops.executorch_ggml.glu(gate, up, "silu")
+        return custom_ops.glu(gate, up, "silu")
 
-    def permuted(x: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-        return torch.ops.executorch_ggml.glu(x.permute(2, 0, 1), up, "silu")
+    def permuted(x: torch.Tensor, up: torch.Tensor) -> Any:
+        return custom_ops.glu(x.permute(2, 0, 1), up, "silu")
 
     dynamic = ({1: ("t", 1, 9)}, {1: ("t", 1, 9)})
     return [
-        *(Case(unit(a), [(1, 5, 6), (1, 5, 6)], dynamic=dynamic, name=a) for a in _KINDS),  # type: ignore[arg-type]
+        *(Case(unit(a), [(1, 5, 6), (1, 5, 6)], dynamic=dynamic, name=a) for a in _KINDS),
         Case(halves, [(3, 5, 12)], name="halves_of_one_product"),
         Case(permuted, [(3, 4, 5), (5, 3, 4)], name="permuted"),
     ]

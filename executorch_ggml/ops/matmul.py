@@ -163,11 +163,12 @@ def addmm(b: Builder, n: NodeView) -> Value:
     _aten.baddbmm.default,
     cases=lambda: [
         Case(torch.baddbmm, [(2, 4, 3), (2, 4, 5), (2, 5, 3)]),
-        Case(lambda s, x, y: torch.baddbmm(s, x, y, beta=0.5, alpha=2.0), [(1, 3), (2, 4, 5), (2, 5, 3)], name="scaled"),
+        Case(
+            lambda s, x, y: torch.baddbmm(s, x, y, beta=0.5, alpha=2.0), [(1, 3), (2, 4, 5), (2, 5, 3)], name="scaled"
+        ),
     ],
 )
 def baddbmm(b: Builder, n: NodeView) -> Value:
     """beta * self + alpha * (batch1 @ batch2)."""
     n.require_float()
     return _affine(b, n, b.matmul(n.tensor("batch1"), n.tensor("batch2")))
-

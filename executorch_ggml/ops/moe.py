@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from .. import custom_ops
@@ -11,8 +13,8 @@ from ..registry import Arg, Builder, Case, NodeView, Unsupported, Value, registe
 def _mul_mat_id_cases() -> list[Case]:
     experts = torch.randn(4, 6, 8, generator=torch.Generator().manual_seed(2))
 
-    def run(x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        return torch.ops.executorch_ggml.mul_mat_id(experts, x, ids)
+    def run(x: torch.Tensor, ids: torch.Tensor) -> Any:
+        return custom_ops.mul_mat_id(experts, x, ids)
 
     ids = Arg((5, 2), torch.int64, 0, 3)
     return [
@@ -24,11 +26,11 @@ def _mul_mat_id_cases() -> list[Case]:
 def _topk_cases() -> list[Case]:
     numbered = torch.ones(6, 2, 4) * torch.arange(6.0)[:, None, None]
 
-    def values(scores: torch.Tensor) -> torch.Tensor:
+    def values(scores: torch.Tensor) -> Any:
         return custom_ops.moe_topk(scores, 3)[0]
 
-    def gathered(scores: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.executorch_ggml.mul_mat_id(numbered, x, custom_ops.moe_topk(scores, 2)[1])
+    def gathered(scores: torch.Tensor, x: torch.Tensor) -> Any:
+        return custom_ops.mul_mat_id(numbered, x, custom_ops.moe_topk(scores, 2)[1])
 
     return [
         Case(values, [(5, 6)], dynamic=({0: ("t", 1, 9)},), name="values"),

@@ -118,9 +118,7 @@ def group_norm(b: Builder, n: NodeView) -> Value:
     """Normalisation of each group of channels."""
     n.require_float()
     x = b.f32(n.tensor("input"))
-    return _group_norm(
-        b, x, n.opt_tensor("weight"), n.opt_tensor("bias"), n.integer("num_groups"), n.number("eps")
-    )
+    return _group_norm(b, x, n.opt_tensor("weight"), n.opt_tensor("bias"), n.integer("num_groups"), n.number("eps"))
 
 
 @register(_aten.native_group_norm.default)

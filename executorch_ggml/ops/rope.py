@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from .. import custom_ops
@@ -10,26 +13,24 @@ from ..registry import Arg, Builder, Case, NodeView, Value, register
 
 
 def _cases() -> list[Case]:
-    def plain(mode: int, n_dims: int, scale: float = 1.0, ext: float = 0.0, attn: float = 1.0) -> Run:
-        def run(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-            return torch.ops.executorch_ggml.rope(
-                x, positions, None, n_dims, mode, 10000.0, scale, ext, attn, 32.0, 1.0, 64
-            )
+    def plain(mode: int, n_dims: int, scale: float = 1.0, ext: float = 0.0, attn: float = 1.0) -> Callable[..., Any]:
+        def run(x: torch.Tensor, positions: torch.Tensor) -> Any:
+            return custom_ops.rope(x, positions, None, n_dims, mode, 10000.0, scale, ext, attn, 32.0, 1.0, 64)
 
         return run
 
-    def factors(x: torch.Tensor, positions: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
-        return torch.ops.executorch_ggml.rope(x, positions, f, 8, 2, 500000.0, 1.0, 0.0, 1.0, 32.0, 1.0, 0)
+    def factors(x: torch.Tensor, positions: torch.Tensor, f: torch.Tensor) -> Any:
+        return custom_ops.rope(x, positions, f, 8, 2, 500000.0, 1.0, 0.0, 1.0, 32.0, 1.0, 0)
 
     ids = Arg((5,), torch.int64, 0, 60)
     dynamic = ({1: ("t", 1, 9)}, {0: ("t", 1, 9)})
     return [
-        Case(plain(2, 8), [(1, 5, 3, 8), ids], dynamic=dynamic, name="halves"),  # type: ignore[arg-type]
-        Case(plain(0, 8), [(1, 5, 3, 8), ids], dynamic=dynamic, name="pairs"),  # type: ignore[arg-type]
-        Case(plain(2, 6), [(5, 3, 8), ids], name="partial"),  # type: ignore[arg-type]
-        Case(plain(0, 4), [(2, 5, 3, 8), ids], name="partial_batch"),  # type: ignore[arg-type]
-        Case(plain(2, 16, 0.25, 1.0, 0.9), [(1, 5, 2, 16), ids], name="yarn"),  # type: ignore[arg-type]
-        Case(plain(2, 16, 0.25), [(1, 5, 2, 16), ids], name="linear_scaling"),  # type: ignore[arg-type]
+        Case(plain(2, 8), [(1, 5, 3, 8), ids], dynamic=dynamic, name="halves"),
+        Case(plain(0, 8), [(1, 5, 3, 8), ids], dynamic=dynamic, name="pairs"),
+        Case(plain(2, 6), [(5, 3, 8), ids], name="partial"),
+        Case(plain(0, 4), [(2, 5, 3, 8), ids], name="partial_batch"),
+        Case(plain(2, 16, 0.25, 1.0, 0.9), [(1, 5, 2, 16), ids], name="yarn"),
+        Case(plain(2, 16, 0.25), [(1, 5, 2, 16), ids], name="linear_scaling"),
         Case(factors, [(1, 5, 3, 8), ids, Arg((4,), low=1.0, high=8.0)], name="factors"),
     ]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+
 import torch
 
 from ..ir.builder import Builder, DType, GgmlType, Kind, Value
@@ -48,13 +51,13 @@ def flatten(b: Builder, n: NodeView) -> Value:
     _aten.unsqueeze.default,
     _aten.unsqueeze_copy.default,
     trivial=True,
-    cases=lambda: [
-        Case(lambda x, d=d: _ids(x.unsqueeze(d)), [(2, 3, 4)], name=f"{d}") for d in (0, 1, 2, 3, -1, -2)
-    ]
-    + [
-        Case(lambda x: _ids(x.t().unsqueeze(1)), [(3, 4)], name="transposed"),
-        Case(lambda x: _ids(x.unsqueeze(2)), [(2, 3, 4, 5)], name="to rank 5"),
-    ],
+    cases=lambda: (
+        [Case(lambda x, d=d: _ids(x.unsqueeze(d)), [(2, 3, 4)], name=f"{d}") for d in (0, 1, 2, 3, -1, -2)]
+        + [
+            Case(lambda x: _ids(x.t().unsqueeze(1)), [(3, 4)], name="transposed"),
+            Case(lambda x: _ids(x.unsqueeze(2)), [(2, 3, 4, 5)], name="to rank 5"),
+        ]
+    ),
 )
 def unsqueeze(b: Builder, n: NodeView) -> Value:
     """A dimension of one more."""
@@ -85,22 +88,24 @@ def squeeze(b: Builder, n: NodeView) -> Value:
     _aten.permute.default,
     _aten.permute_copy.default,
     trivial=True,
-    cases=lambda: [
-        Case(lambda x, p=p: _ids(x.permute(p)), [(2, 3, 4)], name=f"{p}")
-        for p in [(0, 2, 1), (1, 2, 0), (2, 0, 1), (2, 1, 0), (1, 0, 2)]
-    ]
-    + [
-        Case(lambda x, p=p: _ids(x.permute(p)), [(2, 3, 4, 5)], name=f"{p}")
-        for p in [(0, 2, 3, 1), (0, 3, 1, 2), (1, 2, 3, 0), (3, 0, 1, 2), (2, 3, 0, 1)]
-    ]
-    + [
-        Case(lambda x: _ids(x.permute(3, 0, 1, 2)), [(1, 3, 1, 2)], name="with ones"),
-        Case(lambda x: _ids(x.permute(1, 2, 0).permute(1, 2, 0)), [(2, 3, 4)], name="twice"),
-        Case(lambda x: _ids(x.permute(2, 0, 3, 1, 4)), [(2, 3, 2, 3, 2)], name="rank 5"),
-        Case(lambda x: _ids(x.permute(0, 1, 4, 2, 3)), [(2, 3, 2, 3, 2)], name="rank 5, mergeable"),
-        Case(lambda x: _ids(x.permute(5, 3, 1, 4, 2, 0)), [(2, 3, 2, 3, 2, 2)], name="rank 6"),
-        Case(lambda x: _ids(x.permute(2, 0, 1)), [(5, 3, 4)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
-    ],
+    cases=lambda: (
+        [
+            Case(lambda x, p=p: _ids(x.permute(p)), [(2, 3, 4)], name=f"{p}")
+            for p in [(0, 2, 1), (1, 2, 0), (2, 0, 1), (2, 1, 0), (1, 0, 2)]
+        ]
+        + [
+            Case(lambda x, p=p: _ids(x.permute(p)), [(2, 3, 4, 5)], name=f"{p}")
+            for p in [(0, 2, 3, 1), (0, 3, 1, 2), (1, 2, 3, 0), (3, 0, 1, 2), (2, 3, 0, 1)]
+        ]
+        + [
+            Case(lambda x: _ids(x.permute(3, 0, 1, 2)), [(1, 3, 1, 2)], name="with ones"),
+            Case(lambda x: _ids(x.permute(1, 2, 0).permute(1, 2, 0)), [(2, 3, 4)], name="twice"),
+            Case(lambda x: _ids(x.permute(2, 0, 3, 1, 4)), [(2, 3, 2, 3, 2)], name="rank 5"),
+            Case(lambda x: _ids(x.permute(0, 1, 4, 2, 3)), [(2, 3, 2, 3, 2)], name="rank 5, mergeable"),
+            Case(lambda x: _ids(x.permute(5, 3, 1, 4, 2, 0)), [(2, 3, 2, 3, 2, 2)], name="rank 6"),
+            Case(lambda x: _ids(x.permute(2, 0, 1)), [(5, 3, 4)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
+        ]
+    ),
 )
 def permute(b: Builder, n: NodeView) -> Value:
     """Dimension i of the result is dimension dims[i] of the source."""
@@ -139,7 +144,9 @@ def t(b: Builder, n: NodeView) -> Value:
         Case(lambda x: _ids(x.expand(2, 3, 4, -1)), [(3, 1, 5)], name="new"),
         Case(lambda x: _ids(x[:, :, None].expand(2, 3, 4, 5, 2).reshape(2, 12, 5, 2)), [(2, 3, 5, 2)], name="GQA"),
         Case(lambda x: _ids(x.t().expand(2, 5, 3)), [(3, 5)], name="transposed"),
-        Case(lambda x, y: y + x.expand(y.shape[0], -1), [(1, 3), (5, 3)], dynamic=[{}, {0: ("n", 1, 9)}], name="dynamic"),
+        Case(
+            lambda x, y: y + x.expand(y.shape[0], -1), [(1, 3), (5, 3)], dynamic=[{}, {0: ("n", 1, 9)}], name="dynamic"
+        ),
     ],
 )
 def expand(b: Builder, n: NodeView) -> Value:
@@ -248,8 +255,6 @@ def _register_dim_order() -> None:
             register(packet.default, trivial=True)(function)
 
 
-try:
-    import executorch.exir.passes.dim_order_ops_registry  # noqa: F401
-except ImportError:  # an older or newer ExecuTorch without these operators
-    pass
+with contextlib.suppress(ImportError):  # an older or newer ExecuTorch may not have these operators
+    importlib.import_module("executorch.exir.passes.dim_order_ops_registry")
 _register_dim_order()

@@ -51,12 +51,13 @@ def _clamped(value: Dim, size: Dim, what: str) -> Dim:
     _aten.slice_copy.Tensor,
     trivial=True,
     cases=lambda: [
+        *(Case(lambda x, d=d: torch.relu(x.narrow(d, 1, 2)), [(4, 5, 6)], name=f"dim {d}") for d in (0, 1, 2)),
         *(
-            Case(lambda x, d=d: torch.relu(x.narrow(d, 1, 2)), [(4, 5, 6)], name=f"dim {d}")
-            for d in (0, 1, 2)
-        ),
-        *(
-            Case(lambda x, d=d: torch.relu(torch.ops.aten.slice.Tensor(x, d, 1, 9, 2)), [(4, 5, 6)], name=f"step, dim {d}")
+            Case(
+                lambda x, d=d: torch.relu(torch.ops.aten.slice.Tensor(x, d, 1, 9, 2)),
+                [(4, 5, 6)],
+                name=f"step, dim {d}",
+            )
             for d in (0, 1, 2)
         ),
         Case(lambda x: torch.relu(x[..., ::2]), [(2, 3, 4, 6)], name="step, rank 4"),
@@ -169,9 +170,7 @@ def unbind(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
         Case(lambda x, y: torch.cat([x, y], 2), [(2, 3, 1, 2, 2), (2, 3, 4, 2, 2)], name="rank 5"),
         Case(lambda x, y: torch.cat([x, y], 0), [(5, 3), (2, 3)], dynamic=[{0: ("n", 1, 9)}, {}], name="dynamic"),
         Case(lambda x, y: torch.cat([x, y], 0), [(0,), (2, 3)], name="legacy empty"),
-        Case(
-            lambda x, y: torch.cat([x, y], 0), [Arg((2,), torch.int64, 0, 9)] * 2, refused="int64", name="int"
-        ),
+        Case(lambda x, y: torch.cat([x, y], 0), [Arg((2,), torch.int64, 0, 9)] * 2, refused="int64", name="int"),
     ],
 )
 def cat(b: Builder, n: NodeView) -> Value:

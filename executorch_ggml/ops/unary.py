@@ -16,7 +16,9 @@ def _cases(fn, low=-3.0, high=3.0, tolerance=1e-9):  # type: ignore[no-untyped-d
     cases = [Case(fn, [Arg(s, low=low, high=high)], tolerance=tolerance) for s in _SHAPES]
     # A permuted operand, and a dynamic dimension.
     cases.append(
-        Case(lambda x: fn(x.permute(1, 2, 0)), [Arg((2, 3, 4), low=low, high=high)], tolerance=tolerance, name="permuted")
+        Case(
+            lambda x: fn(x.permute(1, 2, 0)), [Arg((2, 3, 4), low=low, high=high)], tolerance=tolerance, name="permuted"
+        )
     )
     cases.append(
         Case(fn, [Arg((5, 3), low=low, high=high)], dynamic=[{0: ("n", 1, 9)}], tolerance=tolerance, name="dynamic")
@@ -82,7 +84,7 @@ def square(b: Builder, n: NodeView) -> Value:
     ],
 )
 def pow_scalar(b: Builder, n: NodeView) -> Value:
-    """x ** e: products for whole exponents (right for negative x), exp(e log x) for others (NaN for x < 0, as torch)."""
+    """x ** e: products for whole exponents (so negative x is right), exp(e log x) for others (NaN for x < 0)."""
     n.require_float()
     return power(b, n.tensor("self"), n.number("exponent"))
 

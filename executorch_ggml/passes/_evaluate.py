@@ -185,15 +185,13 @@ class Evaluator:
         def convert(item: Node) -> Any:
             return self(item) if is_tensor(item) else self.size(item)
 
-        args = torch.fx.map_arg(node.args, convert)
-        kwargs = dict(torch.fx.map_arg(node.kwargs, convert))
+        args: Any = torch.fx.map_arg(node.args, convert)
+        kwargs: dict[str, Any] = dict(torch.fx.map_arg(node.kwargs, convert))
         target: Any = node.target
         if target in (aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.type_as.default):
-            source = args[0]
+            source: torch.Tensor = args[0]
             wanted = value(node).dtype
-            if wanted.is_floating_point:
-                return source.to(torch.float64)
-            return source.to(wanted)
+            return source.to(torch.float64 if wanted.is_floating_point else wanted)
         for key in ("dtype", "device", "pin_memory", "layout", "memory_format"):
             kwargs.pop(key, None)
         if target in (

@@ -208,7 +208,7 @@ class GraphEditor:
         next_node = placeholders[position] if position < len(placeholders) else next(others)
         letter = "p" if kind is InputKind.PARAMETER else "b"
         with self.graph.inserting_before(next_node):
-            node = self.graph.placeholder(f"{letter}_{target}".replace(".", "_"))
+            node: Node = self.graph.placeholder(f"{letter}_{target}".replace(".", "_"))
         node.target = node.name
         node.meta["val"] = self._fake(data)
         spec = InputSpec(kind, TensorArgument(name=node.name), target, persistent=persistent)
@@ -228,7 +228,7 @@ class GraphEditor:
     def call(self, before: Node, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Node:
         """A new call in front of a node, with its fake value and that node's provenance."""
         with self.graph.inserting_before(before):
-            node = self.graph.call_function(target, args, kwargs)
+            node: Node = self.graph.call_function(target, args, kwargs)
         for key in _PROVENANCE:
             if key in before.meta:
                 node.meta[key] = before.meta[key]

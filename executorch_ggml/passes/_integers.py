@@ -181,7 +181,7 @@ class Integers:
         if is_call(node, aten._to_copy.default):
             source = args_of(node)[0]
             wide = is_tensor(source) and value(source).dtype in (torch.int64, torch.int32)
-            return self.linear(source) if wide and value(node).dtype == torch.int64 else None  # type: ignore[arg-type]
+            return self.linear(source) if wide and value(node).dtype == torch.int64 else None
         if is_call(node, *_ADD, *_SUB):
             left, right = self.number(args_of(node)[0]), self.number(args_of(node)[1])
             alpha = argument(node, 2, "alpha", 1)

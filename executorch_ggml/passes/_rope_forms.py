@@ -50,8 +50,7 @@ def part_of(node: object) -> Part | None:
         if dim != len(shape(source)) - 1 or not all(isinstance(i, int) for i in (width, start, step)):
             return None
         count = shape(node)[-1]
-        assert isinstance(count, int)
-        return Part(source, dim_index(start, width), step, count)
+        return Part(source, dim_index(start, int(width)), step, count) if isinstance(count, int) else None
     if node.target is operator.getitem and is_call(
         args_of(node)[0], aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default
     ):

@@ -185,7 +185,7 @@ def _parameters(
                 continue
             plain = torch.pow(torch.tensor(base, dtype=torch.float64), -index / half)
             scale = float(frequency[0])
-            scale = 1.0 if abs(scale - 1.0) < 1e-6 else scale
+            scale = 1.0 if abs(scale - 1.0) < 1e-6 else float(f"{scale:.9g}")
             if bool(((plain * scale - frequency).abs() <= 1e-6 * frequency + noise).all()):
                 return RopeTables(leaf, axis, base, scale, magnitude, None)
     base = float(f"{theta:.4g}") if 1.0 < theta < 1e12 else 10000.0

@@ -7,6 +7,8 @@ never touched. Large results are left in the graph: a private copy of a projecti
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
@@ -24,6 +26,10 @@ def _foldable(node: Node) -> bool:
         return False
     # An unused parameter of a view is still the parameter: a layout change alone costs nothing at run time.
     return not (node.target._schema.returns and any(r.alias_info is not None for r in node.target._schema.returns))
+
+
+def _overload(node: Node) -> Any:
+    return node.target
 
 
 def fold_constants(ep: ExportedProgram) -> bool:
@@ -45,7 +51,7 @@ def fold_constants(ep: ExportedProgram) -> bool:
             continue
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), inputs.__getitem__)
         with torch.no_grad():
-            known[node] = node.target(*args, **kwargs)
+            known[node] = _overload(node)(*args, **kwargs)
     for node, result in known.items():
         if any(user not in known for user in node.users):
             editor.replace(node, editor.add_constant(result, "folded"))

@@ -131,7 +131,7 @@ class BatchNormFoldingRewritePass:
         targets = (aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
         if not nodes_of(ep.graph, *targets):
             return ep
-        folded = ep.run_decompositions({})
+        folded: ExportedProgram = ep.run_decompositions({})
         fold_batch_norm(folded, self._prefix)
         return folded
 

@@ -6,6 +6,8 @@ checked numerically; nothing is assumed about the model. What is not proved stay
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
@@ -50,7 +52,7 @@ def _emit(editor: GraphEditor, node: Node, rotation: Rotation, found: RopeTables
         x, _, target = rest
     positions = found.positions
     if positions is None:
-        length = shape(x)[found.axis]
+        length: Any = shape(x)[found.axis]
         if not isinstance(length, int):
             length = editor.call(target, aten.sym_size.int, x, len(shape(x)) + found.axis)
         positions = editor.call(target, aten.arange.default, length, dtype=torch.int64, device=value(x).device)

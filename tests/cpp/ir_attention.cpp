@@ -1,6 +1,7 @@
 // Token ids to attention over a growing cache: symbols from shapes and values, states, rope, masks, ranges.
 #include <algorithm>
 
+#include "ir/boundary.h"
 #include "ir_run.h"
 
 using namespace irtest;
@@ -238,10 +239,10 @@ void conversions() {
   const std::vector<ggml_fp16_t> halves{ggml_fp32_to_fp16(0.5f), ggml_fp32_to_fp16(-3), 0};
   CHECK_OK(etggml::graph::convert(F16, halves.data(), 3, GGML_TYPE_F32, false, INT64_MAX, "x", floats));
   CHECK(floats[0] == 0.5f && floats[1] == -3 && floats[2] == 0);
-  CHECK(!etggml::graph::can_convert(F32, GGML_TYPE_I32, false));
-  CHECK(!etggml::graph::can_convert(F32, GGML_TYPE_F16, true));
-  CHECK(!etggml::graph::can_convert(F32, GGML_TYPE_Q8_0, false));
-  CHECK(!etggml::graph::can_convert(9, GGML_TYPE_F32, false));
+  CHECK(!etggml::ir::can_convert(F32, GGML_TYPE_I32, false));
+  CHECK(!etggml::ir::can_convert(F32, GGML_TYPE_F16, true));
+  CHECK(!etggml::ir::can_convert(F32, GGML_TYPE_Q8_0, false));
+  CHECK(!etggml::ir::can_convert(9, GGML_TYPE_F32, false));
 }
 
 /// The hook sees every product once its preconditions hold, and its tensor takes the product's place.

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from hf_reference import build
+from tiny import MAX_SEQ_LEN, nmse
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-
-from hf_reference import build  # noqa: E402
-
-from executorch_ggml.models import build_decoder, load_dequantized, read_header  # noqa: E402
-
-MAX_SEQ_LEN = 96
+from executorch_ggml.models import build_decoder, load_dequantized, read_header
 
 # Each line: name, architecture, fields of the tiny model, (factor, original context) of Llama 3's scaling.
 CASES: list[tuple[str, str, dict[str, Any], tuple[float, int] | None]] = [
@@ -38,10 +34,6 @@ CASES: list[tuple[str, str, dict[str, Any], tuple[float, int] | None]] = [
     ("qwen3moe", "qwen3moe", {}, None),
     ("qwen3moe-one", "qwen3moe", {"experts_used": 1}, None),
 ]
-
-
-def nmse(got: Any, want: Any) -> float:
-    return float(((got - want) ** 2).sum() / (want**2).sum())
 
 
 @pytest.mark.parametrize("name, arch, fields, llama3", CASES, ids=[case[0] for case in CASES])

@@ -42,9 +42,7 @@ class Together(torch.nn.Module):
 
     def __init__(self, cases: list[Case]) -> None:
         super().__init__()
-        self.parts = torch.nn.ModuleList(
-            c.fn if isinstance(c.fn, torch.nn.Module) else Wrapped(c.fn) for c in cases
-        )
+        self.parts = torch.nn.ModuleList(c.fn if isinstance(c.fn, torch.nn.Module) else Wrapped(c.fn) for c in cases)
         self.counts = [len(c.args) for c in cases]
 
     def forward(self, *args: torch.Tensor) -> Any:

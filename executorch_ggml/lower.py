@@ -1,0 +1,85 @@
+"""to_edge_rewrite_and_lower: export's result to a lowered program in one call, with passes of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch.export import ExportedProgram
+
+Programs = ExportedProgram | Mapping[str, ExportedProgram]
+
+
+def to_edge_rewrite_and_lower(
+    programs: Programs,
+    *,
+    ep_passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
+    partitioner: Any = None,
+    transform_passes: Any = None,
+    constant_methods: Mapping[str, Any] | None = None,
+    compile_config: Any = None,
+    generate_etrecord: bool = False,
+) -> Any:
+    """Lowers exported programs to ggml.
+
+    Like ``to_edge_transform_and_lower``, plus passes over whole exported programs. Operators that the partitioners
+    want whole (``ops_to_not_decompose``) stay whole.
+
+    Args:
+        programs: one exported program, or several by method name.
+        ep_passes: run in order on each ATen program (or per method) before everything else. Each has ``run(ep)`` or is
+            callable and returns the program to go on with (``BatchNormFoldingRewritePass`` is one); None means that it
+            changed the program it was given.
+        partitioner: a partitioner, a list, or lists by method; ``GgmlPartitioner()`` if missing.
+        transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
+
+    Returns:
+        ``executorch.exir.EdgeProgramManager``; its ``to_executorch().buffer`` is the ``.pte``.
+
+    Raises:
+        TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
+    """
+    from executorch.exir import to_edge_transform_and_lower
+
+    from .partitioner import GgmlPartitioner
+
+    methods = {"forward": programs} if isinstance(programs, ExportedProgram) else dict(programs)
+    for name, program in methods.items():
+        for step in _for_method(ep_passes, name):
+            program = _run(step, program)
+        methods[name] = program
+    if partitioner is None:
+        partitioner = [GgmlPartitioner()]
+    elif not isinstance(partitioner, (list, tuple, Mapping)):
+        partitioner = [partitioner]
+    elif isinstance(partitioner, tuple):
+        partitioner = list(partitioner)
+    return to_edge_transform_and_lower(
+        methods,
+        transform_passes=transform_passes,
+        partitioner=partitioner,
+        constant_methods=dict(constant_methods) if constant_methods else None,
+        compile_config=compile_config,
+        generate_etrecord=generate_etrecord,
+    )
+
+
+def _for_method(passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None, name: str) -> Sequence[Any]:
+    if passes is None:
+        return ()
+    return passes.get(name, ()) if isinstance(passes, Mapping) else passes
+
+
+def _run(step: Any, program: ExportedProgram) -> ExportedProgram:
+    run: Callable[[ExportedProgram], Any] | None = getattr(step, "run", None)
+    if run is None:
+        if not callable(step):
+            raise TypeError(f"{step!r} is no pass: it has no run() and cannot be called")
+        run = step
+    result = run(program)
+    # torch's own passes return PassResult-like pairs for graph modules only; a program comes back as itself.
+    if result is None:
+        return program
+    if not isinstance(result, ExportedProgram):
+        raise TypeError(f"{type(step).__name__} returned {type(result).__name__}, not an ExportedProgram")
+    return result
