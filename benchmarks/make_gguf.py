@@ -31,6 +31,7 @@ from benchmarks.gguf_types import TYPE_NAMES, FileType, byte_size, encode  # noq
 from benchmarks.gguf_vocab import no_tokenizer, tokenizer_metadata  # noqa: E402
 
 _CHUNK = 1 << 22  # elements drawn and quantised at a time
+_GAIN = 0.64  # 0.02 * sqrt(1024)
 
 
 def _pieces(spec: TensorSpec) -> Iterator[tuple[str, int, int]]:
@@ -44,15 +45,15 @@ def _pieces(spec: TensorSpec) -> Iterator[tuple[str, int, int]]:
 def draw(spec: TensorSpec, seed: int) -> Iterator[np.ndarray]:
     """F32 pieces [rows, columns] of a tensor, in order.
 
-    Matrices keep the variance of what they multiply; embeddings are small, so that the layers and not the current
-    token decide the next one even when the head is tied.
+    Matrices have the gain that Hugging Face's N(0, 0.02) has at a width of 1024, whatever the width; embeddings are
+    small, so that the layers and not the current token decide the next one even when the head is tied.
     """
     if spec.values:
         yield np.asarray(spec.values, np.float32)[None, :]
         return
     for name, rows, columns in _pieces(spec):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        scale = {"matrix": columns**-0.5, "embedding": 0.02, "norm": 0.1, "bias": 0.1}[spec.kind]
+        scale = {"matrix": _GAIN * columns**-0.5, "embedding": 0.02, "norm": 0.1, "bias": 0.1}[spec.kind]
         step = max(1, _CHUNK // columns)
         for start in range(0, rows, step):
             part = rng.standard_normal((min(step, rows - start), columns), dtype=np.float32)

@@ -41,7 +41,7 @@ def decode_options(compile_specs: list[CompileSpec]) -> WeightOptions:
     return WeightOptions()
 
 
-class GgmlBackend(BackendDetails):
+class GgmlBackend(BackendDetails):  # type: ignore[misc]
     """The ahead-of-time half of the delegate; its class name is the id that the runtime registers."""
 
     @classmethod

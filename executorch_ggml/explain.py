@@ -125,7 +125,7 @@ def explain(
 def _recorder(partitioner: Any) -> Any:
     from executorch.exir.backend.partitioner import Partitioner, PartitionResult
 
-    class Recorder(Partitioner):
+    class Recorder(Partitioner):  # type: ignore[misc]
         """Lets the partitioner work and notes what it decided, before the graph is cut up."""
 
         explanation: Explanation

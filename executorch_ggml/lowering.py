@@ -33,12 +33,13 @@ def lower_node(builder: Builder, node: Node, values: Mapping[Node, Any], view: P
         Unsupported: no lowering is registered, it refuses, or its result is not what export recorded.
     """
     if is_getitem(node):
-        source, index = node.args
-        parts = values.get(source)  # type: ignore[arg-type]
-        part = parts[int(index)] if isinstance(parts, tuple) else None  # type: ignore[call-overload]
-        if part is None:
+        source: Any = node.args[0]
+        index: Any = node.args[1]
+        parts = values.get(source)
+        part = parts[int(index)] if isinstance(parts, tuple) else None
+        if not isinstance(part, Value):
             raise Unsupported(f"result {index} of {source} is not computed")
-        return part  # type: ignore[no-any-return]
+        return part
     entry = lookup(node.target)
     if entry is None:
         raise Unsupported("no lowering for this operator")

@@ -131,7 +131,7 @@ class NodeView:
 
     def used_outputs(self) -> set[int]:
         """Which results of a multi-output node something reads."""
-        return {int(u.args[1]) for u in self.node.users if getattr(u.target, "__name__", "") == "getitem"}
+        return {int(str(u.args[1])) for u in self.node.users if getattr(u.target, "__name__", "") == "getitem"}
 
     # ---------------------------------------------------------------- arguments
 
@@ -176,11 +176,13 @@ class NodeView:
         raw = self.raw(name)
         if isinstance(raw, (int, float)) and not isinstance(raw, bool):
             return float(raw)
-        if isinstance(raw, Node) and self._constants is not None and isinstance(raw.meta.get("val"), torch.Tensor):
-            if raw.meta["val"].numel() == 1:
-                data = self._constants(raw)
-                if data is not None:
-                    return float(data.item())
+        if not isinstance(raw, Node) or self._constants is None:
+            return None
+        val = raw.meta.get("val")
+        if isinstance(val, torch.Tensor) and val.numel() == 1:
+            data = self._constants(raw)
+            if data is not None:
+                return float(data.item())
         return None
 
     def number(self, name: str) -> float:

@@ -23,7 +23,7 @@ from .registry import entries, lookup
 log = logging.getLogger(__name__)
 
 
-class GgmlPartitioner(Partitioner):
+class GgmlPartitioner(Partitioner):  # type: ignore[misc]
     """Delegates to ggml whatever its registry can lower exactly; the rest stays with ExecuTorch.
 
     Args:

@@ -197,7 +197,13 @@ Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, std::vector<e
   if (n_in != inputs_.size()) return error(ETGGML_INVALID_ARGUMENT, "method '%s' takes %zu inputs, %zu were given", name_.c_str(), inputs_.size(), n_in);
   for (size_t i = 0; i < n_in; ++i) ETGGML_RETURN_IF_ERROR(check_input(i, in[i]));
   for (size_t i = 0; i < n_in; ++i) ETGGML_RETURN_IF_ERROR(set_input(i, in[i]));
-  const Error err = state_->method->execute();
+  Error err = Error::Ok;
+  try {
+    err = state_->method->execute();
+  } catch (const Aborted& aborted) {
+    failed_ = true;
+    return error(ETGGML_INTERNAL, "method '%s' failed outside our delegates, ExecuTorch gave up: %s", name_.c_str(), aborted.what());
+  }
   if (err != Error::Ok) {
     failed_ = true;
     Status ours = runtime::take_delegate_failure();

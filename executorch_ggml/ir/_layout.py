@@ -320,7 +320,7 @@ class Layout(Leaves):
         if lead < 0:
             raise Unsupported(f"cannot expand {list(v.shape)} to {list(shape)}")
         v = self.reshape(v, (1,) * lead + v.shape)
-        repeats = []
+        repeats: list[Dim | None] = []
         for have, want in zip(v.shape, shape, strict=True):
             if same(have, want):
                 repeats.append(None)

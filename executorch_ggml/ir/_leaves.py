@@ -198,8 +198,11 @@ class Leaves:
         if load is None:
             return None
         data = load()
-        data = data.reshape(static_shape(v.shape, "weight")) if not v.swapped else np.swapaxes(data, -1, -2)
-        return data
+        shape = static_shape(v.shape, "weight")
+        if v.swapped:
+            data = data.reshape(*shape[:-2], shape[-1], shape[-2])
+            return np.asarray(data.swapaxes(-1, -2))
+        return data.reshape(shape)
 
     def has_data(self, v: Value) -> bool:
         """Whether ``data_of`` would give something (without loading it)."""
@@ -263,12 +266,14 @@ class Leaves:
             digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
             v = self.add_weight(f"_constant.{digest}", shape, dtype, load=lambda: array)
             return self.weight_leaf(v, g.ELEMENTWISE, type)
-        for index, known in enumerate(self.graph.constants):
-            if known.type is type and known.data.shape == shape and known.data.tobytes() == array.tobytes():
-                break
-        else:
+        found = [
+            i
+            for i, known in enumerate(self.graph.constants)
+            if known.type is type and known.data.shape == shape and known.data.tobytes() == array.tobytes()
+        ]
+        index = found[0] if found else len(self.graph.constants)
+        if not found:
             self.graph.constants.append(g.Constant(array, type, fold(shape)))
-            index = len(self.graph.constants) - 1
         return self._emit("ConstLeaf", (), shape, dtype=dtype, type=type, constant=index)
 
     def fill(self, value: float, shape: Shape) -> Value:

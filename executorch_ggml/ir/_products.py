@@ -148,7 +148,7 @@ class Products(Pointwise):
     # ---------------------------------------------------------------- attention
 
     def causal_mask(self, positions: Value, kv_len: Dim, window: int = 0) -> Value:
-        """F16 [T, kv_len]: 0 where key ``j <= positions[i]`` (and ``positions[i] - j < window`` if a window), else -inf.
+        """F16 [T, kv_len]: 0 where ``j <= positions[i]`` (and ``positions[i] - j < window`` if a window), else -inf.
 
         ``positions`` is an integer input of rank 1 (the host computes the mask before the graph runs).
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818 - it is a verdict, not a failure
     """A node cannot be lowered faithfully; the text says why.
 
     Raised by lowerings and by the builder. The partitioner turns it into "stays with ExecuTorch" plus a reason for

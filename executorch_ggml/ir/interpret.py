@@ -118,7 +118,7 @@ class Interpreter:
     def element_type(self, type_number: int) -> np.dtype[Any]:
         """numpy type in which values of a ggml type are held here."""
         if type_number in (int(GgmlType.F32), int(GgmlType.BF16), int(GgmlType.ANY)):
-            return self.compute
+            return np.dtype(self.compute)
         return numpy_type(GgmlType(type_number))
 
     def _node(self, node: Any, values: list[Memory]) -> Memory:
@@ -181,7 +181,7 @@ def round_bf16(x: Array) -> Array:
     """Nearest bfloat16 (ties to even) of each element, as the original type."""
     bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).astype(np.uint32)
-    return rounded.view(np.float32).astype(x.dtype)
+    return np.asarray(rounded.view(np.float32).astype(x.dtype))
 
 
 # -------------------------------------------------------------------- leaves

@@ -38,7 +38,7 @@ def _relu(x: Array) -> Array:
 
 
 def _hard_sigmoid(x: Array) -> Array:
-    return np.clip((x + 3.0) / 6.0, 0.0, 1.0)
+    return np.asarray(np.clip((x + 3.0) / 6.0, 0.0, 1.0))
 
 
 def _round_away(x: Array) -> Array:
@@ -77,19 +77,19 @@ _UNARY = [
 
 def unary(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        return np.asarray(_UNARY[op.kind](src[0]))  # type: ignore[operator]
+        return np.asarray(_UNARY[op.kind](src[0]))
 
 
 def leaky_relu(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    return np.where(src[0] > 0, src[0], src[0] * op.slope)
+    return np.asarray(np.where(src[0] > 0, src[0], src[0] * op.slope))
 
 
 def clamp(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    return np.minimum(np.maximum(src[0], op.min), op.max)
+    return np.asarray(np.minimum(np.maximum(src[0], op.min), op.max))
 
 
 def scale(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    return src[0] * op.scale + op.bias
+    return np.asarray(src[0] * op.scale + op.bias)
 
 
 def _repeat_to(x: Array, shape: tuple[int, ...]) -> Array:
@@ -284,12 +284,12 @@ def argmax(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     if src[0].shape[:2] != (1, 1):
         raise IrError("argmax of more than a matrix")
     # ggml returns the last of several equal maxima.
-    width = src[0].shape[-1]
-    return width - 1 - np.asarray(src[0][..., ::-1].argmax(axis=-1)).reshape(1, 1, 1, -1)
+    back = np.asarray(src[0][..., ::-1].argmax(axis=-1)).reshape(1, 1, 1, -1)
+    return np.asarray(src[0].shape[-1] - 1 - back)
 
 
 def argsort(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    return np.argsort(-src[0] if op.descending else src[0], axis=-1, kind="stable")
+    return np.asarray(np.argsort(-src[0] if op.descending else src[0], axis=-1, kind="stable"))
 
 
 def top_k(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:

@@ -34,7 +34,7 @@ def conv2d_dw(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     kernel, x = src
     size = (kernel.shape[2], kernel.shape[3])
     w = _windows(x, size, (op.s1, op.s0), (op.p1, op.p0), (op.d1, op.d0), 0.0)
-    return np.einsum("nchwkl,ckl->nchw", w, kernel[:, 0])
+    return np.asarray(np.einsum("nchwkl,ckl->nchw", w, kernel[:, 0]))
 
 
 def pool2d(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:

@@ -18,7 +18,8 @@ class _Linear(torch.nn.Module):
         self.inner = torch.nn.Linear(n, m, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.inner(x)
+        result: torch.Tensor = self.inner(x)
+        return result
 
 
 class _RightWeight(torch.nn.Module):

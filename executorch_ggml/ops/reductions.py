@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from ..ir.builder import BinaryKind, Builder, UnaryKind, Value
@@ -76,7 +78,7 @@ def _check_dtype(n: NodeView) -> None:
         raise Unsupported("a reduction of integers")
 
 
-def _softmax_cases(fn):  # type: ignore[no-untyped-def]
+def _softmax_cases(fn: Callable[..., torch.Tensor]) -> list[Case]:
     return [
         Case(lambda x: fn(x, dim=-1), [(3, 5)]),
         Case(lambda x: fn(x, dim=0), [(3, 5)], name="first"),

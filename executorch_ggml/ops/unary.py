@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from ..ir.builder import Builder, UnaryKind, Value
@@ -12,7 +15,10 @@ _aten = torch.ops.aten
 _SHAPES = [(7,), (3, 5), (2, 3, 4), (2, 3, 4, 5), (2, 1, 3, 2, 4)]
 
 
-def _cases(fn, low=-3.0, high=3.0, tolerance=1e-9):  # type: ignore[no-untyped-def]
+_Function = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _cases(fn: _Function, low: float = -3.0, high: float = 3.0, tolerance: float = 1e-9) -> list[Case]:
     cases = [Case(fn, [Arg(s, low=low, high=high)], tolerance=tolerance) for s in _SHAPES]
     # A permuted operand, and a dynamic dimension.
     cases.append(
@@ -26,8 +32,10 @@ def _cases(fn, low=-3.0, high=3.0, tolerance=1e-9):  # type: ignore[no-untyped-d
     return cases
 
 
-def _simple(target, kind, fn, keep=False, low=-3.0, high=3.0, tolerance=1e-9):  # type: ignore[no-untyped-def]
-    @register(target, keep=keep, cases=lambda: _cases(fn, low, high, tolerance))
+def _simple(
+    target: Any, kind: UnaryKind, fn: _Function, keep: bool = False, low: float = -3.0, high: float = 3.0
+) -> None:
+    @register(target, keep=keep, cases=lambda: _cases(fn, low, high))
     def lower(b: Builder, n: NodeView) -> Value:
         n.require_float()
         return b.unary(kind, n.tensor("self"))
@@ -102,15 +110,16 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
     if exponent > 64:
         raise Unsupported(f"power {exponent}")
     whole = int(exponent)
-    result: Value | None = None
     base = b.f32(x)
-    while True:
-        if whole & 1:
-            result = base if result is None else b.mul(result, base)
-        whole >>= 1
-        if not whole:
-            return result
+    while not whole & 1:
         base = b.unary(UnaryKind.SQR, base)
+        whole >>= 1
+    result = base
+    while whole := whole >> 1:
+        base = b.unary(UnaryKind.SQR, base)
+        if whole & 1:
+            result = b.mul(result, base)
+    return result
 
 
 @register(

@@ -116,6 +116,7 @@ class Generation(Iterator[Piece]):
         self._room = room
         self._progress = progress
         self._cancelled = threading.Event()
+        self._ending = threading.Lock()
         self._stops = StopStrings(stops)
         self._stream = tokenizer.stream(prompt[-1]) if tokenizer is not None else None
         self._pending: list[int] = []
@@ -144,7 +145,9 @@ class Generation(Iterator[Piece]):
     def cancel(self) -> None:
         """From any thread: iteration ends within a token (or a chunk of the prompt), `finish_reason` "cancelled"."""
         self._cancelled.set()
-        self._loop.cancel()
+        with self._ending:  # a cancel that came too late must not hit whatever runs on the program next
+            if self.finish_reason is None:
+                self._loop.cancel()
 
     def close(self) -> None:
         """Ends it now and frees what it holds. Not while another thread is inside `next()`: use `cancel()` there."""
@@ -230,7 +233,8 @@ class Generation(Iterator[Piece]):
         return piece
 
     def _finish(self, reason: FinishReason) -> None:
-        self.finish_reason = reason
+        with self._ending:
+            self.finish_reason = reason
         if self._owns_loop:
             self._loop.close()
 

@@ -144,6 +144,25 @@ void tables() {
   refuse("rows of 8 elements are not whole q4_K blocks of 256",
          [](Base& b) { b.m.weight_slot("v", b.ws, GGML_TYPE_Q4_K); });
   refuse("part 0 has an empty key", [](Base& b) { b.m.weight_slot("", b.ws); });
+  // Shared vectors make a small payload ask for endless verification: every part refers to the same 60,000 keys.
+  refuse("more than the limit of", [](Base& b) {
+    auto& fbb = b.m.b;
+    const std::vector<flatbuffers::Offset<flatbuffers::String>> keys(60000, fbb.CreateString("k"));
+    const auto shared = fbb.CreateVector(keys);
+    const std::vector<flatbuffers::Offset<fb::WeightPart>> parts(60, fb::CreateWeightPart(fbb, shared));
+    const auto all = fbb.CreateVector(parts);
+    for (int i = 0; i < 60000; ++i) b.m.weights.push_back(fb::CreateWeightSlot(fbb, 0, all, b.ws));
+  });
+  refuse("weight 1: 65 parts", [](Base& b) {
+    auto& fbb = b.m.b;
+    const std::vector<flatbuffers::Offset<fb::WeightPart>> parts(65, fb::CreateWeightPart(fbb));
+    b.m.weights.push_back(fb::CreateWeightSlot(fbb, 0, fbb.CreateVector(parts), b.ws));
+  });
+  refuse("part 0 has no keys", [](Base& b) {
+    auto& fbb = b.m.b;
+    const std::vector<flatbuffers::Offset<fb::WeightPart>> parts(1, fb::CreateWeightPart(fbb));
+    b.m.weights.push_back(fb::CreateWeightSlot(fbb, fbb.CreateString("v"), fbb.CreateVector(parts), b.ws));
+  });
   refuse("state 1 's2': ggml type 255", [](Base& b) { b.m.state_slot("s2", b.ss, 255); });
   refuse("constant 0: data has 4 bytes, its shape and type need 160",
          [](Base& b) { b.m.constant(b.ss, F, std::vector<float>{1}); });
