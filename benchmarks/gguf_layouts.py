@@ -223,6 +223,18 @@ def _llama(s: Shape) -> Layout:
     return _llama_like("llama", s, head_dim_keys=True, k_norm=False, llama_keys=True)
 
 
+def _mistral3(s: Shape) -> Layout:
+    """Ministral 3: Llama with YaRN (whose magnitude its multiplier cancels) and attention that sharpens far away."""
+    layout = _llama_like("mistral3", s, head_dim_keys=True, k_norm=False, llama_keys=True)
+    extra = [
+        Kv("mistral3.rope.scaling.yarn_beta_fast", F32, 32.0),
+        Kv("mistral3.rope.scaling.yarn_beta_slow", F32, 1.0),
+        Kv("mistral3.rope.scaling.yarn_log_multiplier", F32, 1.0),
+        Kv("mistral3.attention.temperature_scale", F32, 0.1),
+    ]
+    return Layout(layout.architecture, layout.metadata + extra, layout.tensors)
+
+
 def _smollm3(s: Shape) -> Layout:
     return _llama_like("smollm3", s, head_dim_keys=False, k_norm=False, llama_keys=True)
 
@@ -298,6 +310,7 @@ LAYOUTS: dict[str, Callable[[Shape], Layout]] = {
     "qwen3moe": _qwen3moe,
     "llama": _llama,
     "mistral": _llama,  # the converter files Mistral under "llama", without a sliding window
+    "mistral3": _mistral3,
     "gemma3": _gemma3,
     "phi3": _phi3,
     "smollm3": _smollm3,

@@ -69,6 +69,7 @@ TINY: dict[str, Shape] = {
         theta=5e5, eps=1e-5, tied=False, rope="llama3", rope_factor=8.0, rope_original=64, context=512
     ),
     "mistral": Shape(theta=1e6, eps=1e-5, tied=False),
+    "mistral3": Shape(theta=1e6, eps=1e-5, tied=False, rope="yarn", rope_factor=16.0, rope_original=256, context=4096),
     # 7 layers: five local ones, a global one, a local one again.
     "gemma3": Shape(layers=7, theta=1e6, theta_swa=1e4, window=16, kv_heads=1),
     "phi3": Shape(eps=1e-5, tied=False, window=2047, kv_heads=4),

@@ -84,36 +84,40 @@ def find_benchmark_llm() -> Path:
     return program
 
 
+def export(gguf: Path, tests: list[Test], pte: Path) -> Path:
+    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+
+    longest = max(count + depth for _, count, depth in (test.parts for test in tests))
+    export_gguf_to_pte(gguf, pte, GGUFExportConfig(max_seq_len=longest + 8))
+    return pte
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gguf", type=Path)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tests", nargs="+", default=["tg128", "pp512", "tg128@2048"])
+    parser.add_argument("--pte", type=Path, help="an export of the GGUF that is long enough for every test (default: export one now)")
+    parser.add_argument("--program", type=Path, help="benchmark_llm (default: that of the installed package)")
     options = parser.parse_args()
     tests = [Test(name) for name in options.tests]
-    program, tools = find_benchmark_llm(), peer.build()
-
-    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
-
+    program, tools = options.program or find_benchmark_llm(), peer.build()
     weights = options.gguf.stat().st_size
     print(f"{options.gguf.name}, {weights / 1e6:,.0f} MB; medians of {options.rounds} rounds (least .. most)\n")
     print("| threads | test | executorch-ggml tok/s | llama.cpp tok/s | ratio | of bandwidth |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
+        pte = options.pte or export(options.gguf, tests, Path(folder) / "model.pte")
         for threads in options.threads:
             peak = bandwidth(threads)
             for test in tests:
-                kind, count, depth = test.parts
-                pte = Path(folder) / f"{count + depth}.pte"
-                if not pte.exists():
-                    export_gguf_to_pte(options.gguf, pte, GGUFExportConfig(max_seq_len=count + depth + 8))
                 left, right = [], []
                 for i in range(options.rounds):
                     runs = [lambda: left.append(ours(program, pte, options.gguf, test, threads)), lambda: right.append(theirs(tools, options.gguf, test, threads))]
                     for run in runs if i % 2 == 0 else reversed(runs):
                         run()
                 ratios = [a / b for a, b in zip(left, right, strict=True)]
-                share = f"{100 * statistics.median(left) * weights / peak:.0f}% of {peak / 1e9:.1f} GB/s" if kind == "tg" else "-"
+                share = f"{100 * statistics.median(left) * weights / peak:.0f}% of {peak / 1e9:.1f} GB/s" if test.parts[0] == "tg" else "-"
 
                 def show(values: list[float]) -> str:
                     return f"{statistics.median(values):.2f} ({min(values):.2f} .. {max(values):.2f})"

@@ -48,8 +48,8 @@ def main() -> None:
         for piece in generation:
             print(piece, end="", flush=True)
         stats = generation.stats
-        print(f"\n\nprompt {stats.prompt_tokens} tokens at {stats.prompt_per_second:,.0f} tok/s, ", end="")
-        print(f"decode {stats.decode_tokens} tokens at {stats.decode_per_second:,.0f} tok/s on {module.info()['program']['threads']} thread(s)")
+        print(f"\n\nprompt {stats.prompt_tokens} tokens at {stats.prompt_tokens_per_second:,.0f} tok/s, ", end="")
+        print(f"decode {stats.tokens} tokens at {stats.tokens_per_second:,.0f} tok/s on {module.info()['program']['threads']} thread(s)")
     print(f"weights {options.gguf}\ngraph   {pte}\nagain:  {Path(sys.executable).parent / 'executorch-ggml'} run {pte} {options.gguf} -p 'And it happened that'")
 
 

@@ -21,7 +21,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from executorch_ggml import _abi
+from executorch_ggml import _abi, _exit
 from executorch_ggml.errors import LibraryError, error_for
 
 logger = logging.getLogger("executorch_ggml")
@@ -168,6 +168,7 @@ def _route_log(loaded: ctypes.CDLL) -> None:
 def check(status: int) -> None:
     """Raises the exception for `status` with the library's message; returns when it is 0."""
     if status != 0:
+        _exit.hold()
         message = library().etggml_last_error()
         raise error_for(status, message.decode("utf-8", "replace") if message else "")
 

@@ -88,6 +88,9 @@ def _state_aliases(ep: ExportedProgram, view: ProgramView, out: Decisions) -> di
     by_name = {n.name: n for n in ep.graph.nodes}
     for node in ep.graph.nodes:
         name = view.name_of(node)
+        # ExecuTorch's signatures name an output once: a value with two uses there cannot be told apart.
+        if name in view.shared_results:
+            out.not_owned.add(name)
         if name in view.mutated_buffers and name not in out.not_owned and _floating(node):
             aliases[node] = name
             out.states[name] = StateUse(node)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
 
-from executorch_ggml import _abi, _arrays, _load
+from executorch_ggml import _abi, _arrays, _exit, _load
 from executorch_ggml._callback import Progress, ProgressCallback
 from executorch_ggml.errors import BusyError, GgmlError, InternalError
 from executorch_ggml.gguf import GGUFFile
@@ -32,6 +32,15 @@ class _Handle:
         self.pointer = ctypes.c_void_p(pointer)
         finalizer = weakref.finalize(self, _load.library().etggml_program_free, ctypes.c_void_p(pointer))
         finalizer.atexit = False  # a daemon thread may still be computing in it when the interpreter ends
+        _exit.watch(self, _cancel_and_look)
+
+
+def _cancel_and_look(handle: _Handle) -> bool:
+    lib, text = _load.library(), ctypes.c_void_p()
+    lib.etggml_program_cancel(handle.pointer)
+    busy = lib.etggml_program_info(handle.pointer, ctypes.byref(text)) == BusyError.status
+    lib.etggml_string_free(text)
+    return busy
 
 
 class Program:
@@ -108,6 +117,7 @@ class Program:
     def _enter(self) -> _Handle:
         # The library has such a lock of its own. This one also covers copying the results, which live in the program
         # until its next call.
+        _exit.hold()
         handle = self.handle
         if not self._lock.acquire(blocking=False):
             raise BusyError(f"{self.path}: another thread is inside this program; wait for it or load one per thread")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 
 from .ir import graph as g
@@ -86,7 +88,14 @@ class ProgramView:
         self.constants = set(signature.inputs_to_lifted_tensor_constants)
         self.mutated: dict[str, str] = dict(signature.buffers_to_mutate)
         """Output node name -> buffer name."""
-        self.mutated_buffers = set(self.mutated.values())
+        self.mutated_buffers = {str(s.target) for s in signature.output_specs if s.kind is OutputKind.BUFFER_MUTATION}
+        uses = Counter(getattr(s.arg, "name", None) for s in signature.output_specs)
+        self.shared_results = {
+            str(s.target)
+            for s in signature.output_specs
+            if s.kind is OutputKind.BUFFER_MUTATION and uses[getattr(s.arg, "name", None)] > 1
+        }
+        """Buffers whose new value is at once another output or another buffer's value."""
 
     def name_of(self, node: Node) -> str | None:
         """Fully qualified name of a parameter, buffer or constant; None for arguments and other nodes."""

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shared_models import Mlp, TinyLlm, lower_to_file, write_mlp_gguf
+from shared_models import Mlp, TinyLlm, child, lower_to_file, write_mlp_gguf
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # for `benchmarks`, which is not part of the package
-    sys.path.insert(0, str(ROOT))
+    sys.path.append(str(ROOT))
 
 
 @pytest.fixture(scope="session")
@@ -106,12 +106,9 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> TinyLlm:
 @pytest.fixture
 def run_python() -> Callable[[str], str]:
     """Runs code in a fresh interpreter; returns its stdout, fails on any other end than exit 0."""
-    import subprocess
 
     def run(code: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
-        )
+        done = child("-c", code, timeout=120)
         assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,3 +68,18 @@ class TinyLlm:
     gguf: Path
     max_seq_len: int
     vocab: int
+
+
+def child(*arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Runs the interpreter in a process of its own, with the package that this process tests."""
+    import executorch_ggml
+
+    package = str(Path(executorch_ggml.__file__).parents[1])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "PYTHONPATH": package},
+    )

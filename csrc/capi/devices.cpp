@@ -1,7 +1,8 @@
 // Devices and threads.
+#include "runtime/devices.h"
+
 #include "capi/error.h"
 #include "executorch_ggml.h"
-#include "runtime/devices.h"
 #include "runtime/threads.h"
 #include "util/json.h"
 

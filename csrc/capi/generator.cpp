@@ -24,7 +24,8 @@ etggml_status etggml_generator_create(etggml_program* program, const char* optio
 
 void etggml_generator_free(etggml_generator* generator) { delete generator; }
 
-etggml_status etggml_generator_feed(etggml_generator* generator, const int32_t* tokens, size_t n, etggml_progress_fn progress, void* user) {
+etggml_status etggml_generator_feed(etggml_generator* generator, const int32_t* tokens, size_t n,
+                                    etggml_progress_fn progress, void* user) {
   return guard([&]() -> Status {
     if (generator == nullptr) return null_pointer("generator");
     runtime::ProgressFn report;
@@ -62,8 +63,8 @@ etggml_status etggml_generator_logits(etggml_generator* generator, const float**
   });
 }
 
-etggml_status etggml_sample(const float* logits, size_t n_vocab, const int32_t* history, size_t n_history, const char* options_json,
-                            int32_t* token) {
+etggml_status etggml_sample(const float* logits, size_t n_vocab, const int32_t* history, size_t n_history,
+                            const char* options_json, int32_t* token) {
   return guard([&]() -> Status {
     if (token == nullptr) return null_pointer("token");
     ETGGML_ASSIGN_OR_RETURN(const Json object, parse_object(options_json, "sampling options"));

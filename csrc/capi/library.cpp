@@ -31,7 +31,8 @@ Json cpu_features() {
   if (cpu == nullptr) return list;
   auto features = runtime::backend_function<ggml_backend_get_features_t>(cpu, "ggml_backend_get_features");
   if (features == nullptr) return list;
-  for (const ggml_backend_feature* f = features(ggml_backend_dev_backend_reg(cpu)); f->name != nullptr; ++f) list.push_back(f->name);
+  for (const ggml_backend_feature* f = features(ggml_backend_dev_backend_reg(cpu)); f->name != nullptr; ++f)
+    list.push_back(f->name);
   return list;
 }
 
@@ -63,7 +64,8 @@ etggml_status etggml_build_info(char** json) {
                  {"compiler", compiler()},
                  {"ggml_version", ggml_version()},
                  {"ggml_commit", ggml_commit()},
-                 {"executorch_library", file_of_address(reinterpret_cast<const void*>(&executorch::runtime::get_num_registered_backends))},
+                 {"executorch_library",
+                  file_of_address(reinterpret_cast<const void*>(&executorch::runtime::get_num_registered_backends))},
                  {"backend_directory", library_directory()},
                  {"backends_ok", backends.ok()},
                  {"backends_message", backends.message},

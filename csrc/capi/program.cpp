@@ -10,16 +10,17 @@
 using namespace etggml;        // NOLINT: this file is nothing but the boundary
 using namespace etggml::capi;  // NOLINT
 
-etggml_status etggml_program_load(const char* pte_path, const etggml_gguf* weights, const char* options_json, etggml_progress_fn progress, void* user,
-                                  etggml_program** out) {
+etggml_status etggml_program_load(const char* pte_path, const etggml_gguf* weights, const char* options_json,
+                                  etggml_progress_fn progress, void* user, etggml_program** out) {
   return guard([&]() -> Status {
     if (pte_path == nullptr) return null_pointer("pte_path");
     if (out == nullptr) return null_pointer("out");
     ETGGML_ASSIGN_OR_RETURN(runtime::Options options, runtime::parse_options(options_json));
     runtime::ProgressFn notify;
     if (progress != nullptr) notify = [=](double fraction) { return progress(fraction, user); };
-    ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<runtime::Program> program,
-                            runtime::Program::load(pte_path, weights == nullptr ? nullptr : weights->files, std::move(options), notify));
+    ETGGML_ASSIGN_OR_RETURN(
+        std::unique_ptr<runtime::Program> program,
+        runtime::Program::load(pte_path, weights == nullptr ? nullptr : weights->files, std::move(options), notify));
     *out = new etggml_program{std::move(program)};
     return ok_status();
   });
@@ -36,7 +37,8 @@ etggml_status etggml_program_check(const char* pte_path, const etggml_gguf* weig
   return guard([&]() -> Status {
     if (pte_path == nullptr) return null_pointer("pte_path");
     if (json == nullptr) return null_pointer("json");
-    ETGGML_ASSIGN_OR_RETURN(const Json report, runtime::check_program(pte_path, weights == nullptr ? nullptr : weights->files));
+    ETGGML_ASSIGN_OR_RETURN(const Json report,
+                            runtime::check_program(pte_path, weights == nullptr ? nullptr : weights->files));
     return copy_out(to_text(report), json);
   });
 }
@@ -45,7 +47,9 @@ etggml_status etggml_program_payloads(const char* pte_path, etggml_payload_fn fn
   return guard([&]() -> Status {
     if (pte_path == nullptr) return null_pointer("pte_path");
     if (fn == nullptr) return null_pointer("fn");
-    return runtime::program_payloads(pte_path, [=](const char* method, size_t index, const void* data, size_t size) { fn(method, index, data, size, user); });
+    return runtime::program_payloads(pte_path, [=](const char* method, size_t index, const void* data, size_t size) {
+      fn(method, index, data, size, user);
+    });
   });
 }
 
@@ -59,8 +63,8 @@ etggml_status etggml_program_info(etggml_program* program, char** json) {
   });
 }
 
-etggml_status etggml_program_execute(etggml_program* program, const char* method, const etggml_tensor* in, size_t n_in, etggml_tensor* out,
-                                     size_t* n_out) {
+etggml_status etggml_program_execute(etggml_program* program, const char* method, const etggml_tensor* in, size_t n_in,
+                                     etggml_tensor* out, size_t* n_out) {
   return guard([&]() -> Status {
     if (program == nullptr) return null_pointer("program");
     if (in == nullptr && n_in > 0) return null_pointer("in");
@@ -70,7 +74,8 @@ etggml_status etggml_program_execute(etggml_program* program, const char* method
     // Asked before computing: a call must not change states (KV caches) and then fail for want of room.
     ETGGML_ASSIGN_OR_RETURN(const size_t outputs, program->impl->output_count(method));
     if (*n_out < outputs) {
-      return error(ETGGML_INVALID_ARGUMENT, "method '%s' has %zu outputs, there is room for %zu", method == nullptr ? "forward" : method, outputs, *n_out);
+      return error(ETGGML_INVALID_ARGUMENT, "method '%s' has %zu outputs, there is room for %zu",
+                   method == nullptr ? "forward" : method, outputs, *n_out);
     }
     ETGGML_RETURN_IF_ERROR(program->impl->execute(inside, method, in, n_in));
     const std::vector<etggml_tensor>& results = program->impl->outputs(inside);

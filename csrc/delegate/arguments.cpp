@@ -38,7 +38,9 @@ Status InputViews::assign(executorch::runtime::Span<EValue*> values, size_t coun
       const size_t rank = static_cast<size_t>(tensor.dim());
       if (rank > ir::kMaxRank) return error(ETGGML_SHAPE, "input %zu has %zu dimensions", i, rank);
       if (!row_major(tensor)) {
-        return error(ETGGML_INVALID_ARGUMENT, "input %zu is not row-major (channels-last?); export without a dim order or make it contiguous", i);
+        return error(ETGGML_INVALID_ARGUMENT,
+                     "input %zu is not row-major (channels-last?); export without a dim order or make it contiguous",
+                     i);
       }
       for (size_t d = 0; d < rank; ++d) dims_[i][d] = tensor.size(static_cast<ssize_t>(d));
       view.kind = ir::fb::InputKind_Tensor;
@@ -75,15 +77,19 @@ Status EtOutputs::resize(size_t index, int32_t dtype, const std::vector<int64_t>
   }
   std::array<SizesType, ir::kMaxRank> sizes{};
   if (dims.size() != static_cast<size_t>(tensor.dim())) {
-    return error(ETGGML_FORMAT, "output %zu has %zu dimensions in the delegate but %d in the .pte", index, dims.size(), static_cast<int>(tensor.dim()));
+    return error(ETGGML_FORMAT, "output %zu has %zu dimensions in the delegate but %d in the .pte", index, dims.size(),
+                 static_cast<int>(tensor.dim()));
   }
   for (size_t d = 0; d < dims.size(); ++d) sizes[d] = static_cast<SizesType>(dims[d]);
-  const Error err = executorch::runtime::resize_tensor(tensor, executorch::runtime::ArrayRef<SizesType>(sizes.data(), dims.size()));
+  const Error err =
+      executorch::runtime::resize_tensor(tensor, executorch::runtime::ArrayRef<SizesType>(sizes.data(), dims.size()));
   if (err != Error::Ok) {
-    return error(ETGGML_SHAPE, "output %zu cannot take the shape of this call (ExecuTorch: %s); the .pte's bounds do not allow it", index,
-                 executorch::runtime::to_string(err));
+    return error(ETGGML_SHAPE,
+                 "output %zu cannot take the shape of this call (ExecuTorch: %s); the .pte's bounds do not allow it",
+                 index, executorch::runtime::to_string(err));
   }
-  if (tensor.nbytes() != nbytes) return error(ETGGML_INTERNAL, "output %zu has %zu bytes, needs %zu", index, tensor.nbytes(), nbytes);
+  if (tensor.nbytes() != nbytes)
+    return error(ETGGML_INTERNAL, "output %zu has %zu bytes, needs %zu", index, tensor.nbytes(), nbytes);
   void* memory = tensor.unsafeGetTensorImpl()->mutable_data();
   // Memory that we lent in an earlier call may be too small or gone by now.
   *data = index < adopted_->size() && (*adopted_)[index] == memory ? nullptr : memory;

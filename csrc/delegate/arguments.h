@@ -16,7 +16,8 @@ namespace etggml::delegate {
 /// Views of a delegate's inputs; valid as long as this object and the values.
 class InputViews {
  public:
-  /// ETGGML_INVALID_ARGUMENT for a value that is neither tensor nor number, or a tensor that is not row-major contiguous.
+  /// ETGGML_INVALID_ARGUMENT for a value that is neither tensor nor number, or a tensor that is not row-major
+  /// contiguous.
   Status assign(executorch::runtime::Span<executorch::runtime::EValue*> values, size_t count);
   const ir::InputView* data() const { return views_.data(); }
   size_t size() const { return views_.size(); }
@@ -36,7 +37,8 @@ class InputViews {
 class EtOutputs final : public runtime::OutputSink {
  public:
   /// `adopted`: by output, our pointer that the tensor was given in an earlier call (updated).
-  EtOutputs(executorch::runtime::Span<executorch::runtime::EValue*> values, size_t first, std::vector<void*>* adopted, bool prefer_adopt)
+  EtOutputs(executorch::runtime::Span<executorch::runtime::EValue*> values, size_t first, std::vector<void*>* adopted,
+            bool prefer_adopt)
       : values_(values), first_(first), adopted_(adopted), prefer_adopt_(prefer_adopt) {}
 
   Status resize(size_t index, int32_t dtype, const std::vector<int64_t>& dims, size_t nbytes, void** data) override;

@@ -17,8 +17,8 @@
 #include "runtime/executable.h"
 #include "runtime/expectations.h"
 #include "runtime/load_scope.h"
-#include "runtime/report.h"
 #include "runtime/process_weights.h"
+#include "runtime/report.h"
 #include "util/env.h"
 
 namespace etggml::delegate {
@@ -60,8 +60,9 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
     scope->payload(init.get_method_name(), processed.data(), processed.size());
     return handle;
   }
-  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<const ir::Program> program,
-                          ir::Program::parse(processed.data(), processed.size(), origin_of(scope, init.get_method_name(), index)));
+  ETGGML_ASSIGN_OR_RETURN(
+      std::shared_ptr<const ir::Program> program,
+      ir::Program::parse(processed.data(), processed.size(), origin_of(scope, init.get_method_name(), index)));
   const EtNamedData named(init.get_named_data_map());
   runtime::Sources sources;
   sources.named = &named;
@@ -78,8 +79,9 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
     ETGGML_ASSIGN_OR_RETURN(handle->context, stock_context(init));
   }
   sources.files = handle->context->files;
-  ETGGML_ASSIGN_OR_RETURN(handle->executable, runtime::Executable::create(handle->context, std::move(program), sources,
-                                                                         scope != nullptr ? scope->progress : runtime::ProgressFn()));
+  ETGGML_ASSIGN_OR_RETURN(handle->executable,
+                          runtime::Executable::create(handle->context, std::move(program), sources,
+                                                      scope != nullptr ? scope->progress : runtime::ProgressFn()));
   return handle;
 }
 

@@ -7,7 +7,8 @@
 
 namespace etggml::delegate {
 
-/// The delegate debug id of an event is the index of the IR node; the AOT side maps it to debug handles of the torch nodes.
+/// The delegate debug id of an event is the index of the IR node; the AOT side maps it to debug handles of the torch
+/// nodes.
 class TracerObserver final : public runtime::NodeObserver {
  public:
   /// tracer may be null.

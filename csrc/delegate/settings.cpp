@@ -38,7 +38,8 @@ Status merge(const BackendOption& option, Json* out) {
     const size_t length = strnlen(text->data(), text->size());
     if (length + 1 >= text->size()) {
       // ExecuTorch cuts silently; a cut path would name another file.
-      return error(ETGGML_INVALID_ARGUMENT, "option '%s' is longer than ExecuTorch's limit of %zu characters", key.c_str(), text->size() - 2);
+      return error(ETGGML_INVALID_ARGUMENT, "option '%s' is longer than ExecuTorch's limit of %zu characters",
+                   key.c_str(), text->size() - 2);
     }
     (*out)[key] = std::string(text->data(), length);
   }
@@ -76,7 +77,8 @@ Status set_process_options(Span<BackendOption> options) {
 
 Result<std::shared_ptr<runtime::Context>> stock_context(const executorch::runtime::BackendInitContext& init) {
   Process& p = process();
-  ETGGML_ASSIGN_OR_RETURN(Json merged, parse_object(env_string("EXECUTORCH_GGML_OPTIONS").c_str(), "EXECUTORCH_GGML_OPTIONS"));
+  ETGGML_ASSIGN_OR_RETURN(Json merged,
+                          parse_object(env_string("EXECUTORCH_GGML_OPTIONS").c_str(), "EXECUTORCH_GGML_OPTIONS"));
   {
     std::lock_guard<std::mutex> guard(p.mutex);
     merged.update(p.options);
@@ -94,7 +96,8 @@ Result<std::shared_ptr<runtime::Context>> stock_context(const executorch::runtim
   if (session.empty()) return runtime::Context::create(std::move(options), std::move(files), false);
   std::lock_guard<std::mutex> guard(p.mutex);
   if (std::shared_ptr<runtime::Context> context = p.sessions[session].lock()) return context;
-  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<runtime::Context> context, runtime::Context::create(std::move(options), std::move(files), false));
+  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<runtime::Context> context,
+                          runtime::Context::create(std::move(options), std::move(files), false));
   p.sessions[session] = context;
   return context;
 }

@@ -31,8 +31,8 @@ int level_of(et_pal_log_level_t level) {
   }
 }
 
-void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, const char* function, size_t line, const char* message,
-          size_t length) {
+void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, const char* function, size_t line,
+          const char* message, size_t length) {
   if (!runtime::HostCall::active()) {
     if (previous != nullptr) previous(timestamp, level, file, function, line, message, length);
     return;
@@ -40,7 +40,8 @@ void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, 
   const std::string text(message, length);
   if ((level == kError || level == kFatal) && errors.size() < kMaxKept) errors += (errors.empty() ? "" : "; ") + text;
   // Errors reach the user in the message of our own Status; as log lines they are detail.
-  if (log_enabled()) log_line(std::min(level_of(level), static_cast<int>(ETGGML_LOG_INFO)), ("ExecuTorch: " + text).c_str());
+  if (log_enabled())
+    log_line(std::min(level_of(level), static_cast<int>(ETGGML_LOG_INFO)), ("ExecuTorch: " + text).c_str());
 }
 
 void abort_or_throw() {
@@ -57,8 +58,8 @@ void route_executorch_log() {
     executorch::runtime::runtime_init();
     previous = executorch::runtime::get_pal_impl()->emit_log_message;
     previous_abort = executorch::runtime::get_pal_impl()->abort;
-    executorch::runtime::register_pal(
-        executorch::runtime::PalImpl::create(nullptr, abort_or_throw, nullptr, nullptr, emit, nullptr, nullptr, __FILE__));
+    executorch::runtime::register_pal(executorch::runtime::PalImpl::create(nullptr, abort_or_throw, nullptr, nullptr,
+                                                                           emit, nullptr, nullptr, __FILE__));
   });
 }
 

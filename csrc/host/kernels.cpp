@@ -34,9 +34,11 @@ void ensure_cpu_kernels() {
   static std::once_flag once;
   std::call_once(once, [] {
     if (have_aten()) return;
-    const std::string executorch = file_of_address(reinterpret_cast<const void*>(&executorch::runtime::get_num_registered_backends));
+    const std::string executorch =
+        file_of_address(reinterpret_cast<const void*>(&executorch::runtime::get_num_registered_backends));
     const std::string path = parent_directory(executorch) + "/" + kLibrary;
-    // A copy that is loaded but has not registered yet (another thread is inside its initialiser) must not be joined by a second.
+    // A copy that is loaded but has not registered yet (another thread is inside its initialiser) must not be joined by
+    // a second.
     if (dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) != nullptr) return;
     if (dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) != nullptr) return;
     if (dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {

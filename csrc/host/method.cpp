@@ -42,7 +42,8 @@ Status load_failure(const PteFile& file, const std::string& name, Error err) {
   const std::string where = file.path() + ", method '" + name + "': ";
   switch (err) {
     case Error::OperatorMissing:
-      return error(ETGGML_UNSUPPORTED, "%san operator outside our delegates has no CPU kernel in this process: %s", where.c_str(), theirs.c_str());
+      return error(ETGGML_UNSUPPORTED, "%san operator outside our delegates has no CPU kernel in this process: %s",
+                   where.c_str(), theirs.c_str());
     case Error::NotFound:
       return error(ETGGML_UNSUPPORTED, "%sa backend or external data is missing: %s", where.c_str(), theirs.c_str());
     case Error::MemoryAllocationFailed:
@@ -76,7 +77,8 @@ LoadedMethod::~LoadedMethod() = default;
 
 size_t LoadedMethod::output_count() const { return state_->method->outputs_size(); }
 
-Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load(const PteFile& file, const std::string& name, executorch::runtime::EventTracer* tracer) {
+Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load(const PteFile& file, const std::string& name,
+                                                         executorch::runtime::EventTracer* tracer) {
   return guarded(file.path(), [&] { return load_guarded(file, name, tracer); });
 }
 
@@ -99,24 +101,32 @@ Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_guarded(const PteFile& 
 
 Status LoadedMethod::plan_memory(const PteFile& file) {
   auto meta = file.program().method_meta(name_.c_str());
-  if (!meta.ok()) return error(ETGGML_FORMAT, "%s, method '%s': %s", file.path().c_str(), name_.c_str(), describe(meta.error()).c_str());
+  if (!meta.ok())
+    return error(ETGGML_FORMAT, "%s, method '%s': %s", file.path().c_str(), name_.c_str(),
+                 describe(meta.error()).c_str());
   for (size_t i = 0; i < meta->num_memory_planned_buffers(); ++i) {
     auto size = meta->memory_planned_buffer_size(i);
     auto device = meta->memory_planned_buffer_device(i);
-    if (!size.ok() || *size < 0) return error(ETGGML_FORMAT, "%s, method '%s': buffer %zu has no valid size", file.path().c_str(), name_.c_str(), i);
+    if (!size.ok() || *size < 0)
+      return error(ETGGML_FORMAT, "%s, method '%s': buffer %zu has no valid size", file.path().c_str(), name_.c_str(),
+                   i);
     if (device.ok() && device->type() != executorch::runtime::etensor::DeviceType::CPU) {
-      return error(ETGGML_UNSUPPORTED, "%s, method '%s' was exported with its values in device memory; export without \"target_device\"",
+      return error(ETGGML_UNSUPPORTED,
+                   "%s, method '%s' was exported with its values in device memory; export without \"target_device\"",
                    file.path().c_str(), name_.c_str());
     }
     // Not value-initialised: an upper bound of many megabytes costs nothing until it is written.
     state_->planned.emplace_back(new (std::nothrow) uint8_t[static_cast<size_t>(*size)]);
     if (state_->planned.back() == nullptr) {
-      return error(ETGGML_OUT_OF_MEMORY, "%s, method '%s' needs a buffer of %lld bytes", file.path().c_str(), name_.c_str(), static_cast<long long>(*size));
+      return error(ETGGML_OUT_OF_MEMORY, "%s, method '%s' needs a buffer of %lld bytes", file.path().c_str(),
+                   name_.c_str(), static_cast<long long>(*size));
     }
     state_->spans.push_back({state_->planned.back().get(), static_cast<size_t>(*size)});
   }
-  state_->planned_memory = std::make_unique<HierarchicalAllocator>(Span<Span<uint8_t>>{state_->spans.data(), state_->spans.size()});
-  state_->memory = std::make_unique<MemoryManager>(&state_->method_memory, state_->planned_memory.get(), &state_->temp_memory);
+  state_->planned_memory =
+      std::make_unique<HierarchicalAllocator>(Span<Span<uint8_t>>{state_->spans.data(), state_->spans.size()});
+  state_->memory =
+      std::make_unique<MemoryManager>(&state_->method_memory, state_->planned_memory.get(), &state_->temp_memory);
   return ok_status();
 }
 
@@ -129,25 +139,30 @@ Status LoadedMethod::check_input(size_t index, const etggml_tensor& in) const {
   if (want.kind != Kind::Tensor) {
     const bool is_double = want.kind == Kind::Double;
     if (in.ndim == (is_double ? -2 : -1) && in.data != nullptr) return ok_status();
-    return fail(ETGGML_INVALID_ARGUMENT, is_double ? "a float is expected (ndim -2, double*)" : "an integer is expected (ndim -1, int64_t*)");
+    return fail(ETGGML_INVALID_ARGUMENT,
+                is_double ? "a float is expected (ndim -2, double*)" : "an integer is expected (ndim -1, int64_t*)");
   }
   if (in.ndim < 0) return fail(ETGGML_INVALID_ARGUMENT, "a tensor is expected, not a number");
   if (in.ndim > 8) return fail(ETGGML_SHAPE, format("%d dimensions, at most 8 are possible", in.ndim));
-  if (in.dtype != want.dtype) return fail(ETGGML_DTYPE, format("dtype is %s, must be %s", scalar_name(in.dtype), scalar_name(want.dtype)));
+  if (in.dtype != want.dtype)
+    return fail(ETGGML_DTYPE, format("dtype is %s, must be %s", scalar_name(in.dtype), scalar_name(want.dtype)));
   const size_t rank = static_cast<size_t>(in.ndim);
   const std::string have = dims_text(in.shape, rank), bound = dims_text(want.bound.data(), want.bound.size());
   if (rank != want.bound.size()) {
-    return fail(ETGGML_SHAPE, format("shape %s has %zu dimensions, must have %zu (at most %s)", have.c_str(), rank, want.bound.size(), bound.c_str()));
+    return fail(ETGGML_SHAPE, format("shape %s has %zu dimensions, must have %zu (at most %s)", have.c_str(), rank,
+                                     want.bound.size(), bound.c_str()));
   }
   size_t bytes = scalar_size(in.dtype);
   for (size_t d = 0; d < rank; ++d) {
     if (in.shape[d] < 0 || in.shape[d] > want.bound[d]) {
-      return fail(ETGGML_SHAPE, format("shape %s: dimension %zu must be between 0 and %lld (at most %s)", have.c_str(), d,
-                                       static_cast<long long>(want.bound[d]), bound.c_str()));
+      return fail(ETGGML_SHAPE, format("shape %s: dimension %zu must be between 0 and %lld (at most %s)", have.c_str(),
+                                       d, static_cast<long long>(want.bound[d]), bound.c_str()));
     }
     bytes *= static_cast<size_t>(in.shape[d]);
   }
-  if (in.nbytes != bytes) return fail(ETGGML_INVALID_ARGUMENT, format("shape %s needs %zu bytes, %zu were given", have.c_str(), bytes, in.nbytes));
+  if (in.nbytes != bytes)
+    return fail(ETGGML_INVALID_ARGUMENT,
+                format("shape %s needs %zu bytes, %zu were given", have.c_str(), bytes, in.nbytes));
   if (in.data == nullptr && bytes > 0) return fail(ETGGML_INVALID_ARGUMENT, "data is NULL");
   return ok_status();
 }
@@ -168,8 +183,8 @@ Status LoadedMethod::set_input(size_t index, const etggml_tensor& in) {
       slot.strides[d] = static_cast<executorch::aten::StridesType>(stride);
       stride *= std::max<int64_t>(1, in.shape[d]);
     }
-    slot.tensor = std::make_unique<TensorImpl>(static_cast<ScalarType>(in.dtype), static_cast<ssize_t>(rank), slot.sizes.data(), in.data, slot.order.data(),
-                                               slot.strides.data());
+    slot.tensor = std::make_unique<TensorImpl>(static_cast<ScalarType>(in.dtype), static_cast<ssize_t>(rank),
+                                               slot.sizes.data(), in.data, slot.order.data(), slot.strides.data());
     value = EValue(Tensor(slot.tensor.get()));
   } else if (kind == Kind::Int) {
     value = EValue(*static_cast<const int64_t*>(in.data));
@@ -182,19 +197,21 @@ Status LoadedMethod::set_input(size_t index, const etggml_tensor& in) {
   if (err == Error::Ok) return ok_status();
   // Types and upper bounds were right, so what is left is something that the export fixed.
   if (kind == Kind::Tensor) {
-    return error(ETGGML_SHAPE, "method '%s', %s: shape is %s, but it was exported as exactly %s (%s)", name_.c_str(), inputs_[index].name.c_str(),
-                 dims_text(in.shape, static_cast<size_t>(in.ndim)).c_str(), dims_text(inputs_[index].bound.data(), inputs_[index].bound.size()).c_str(),
-                 describe(err).c_str());
+    return error(ETGGML_SHAPE, "method '%s', %s: shape is %s, but it was exported as exactly %s (%s)", name_.c_str(),
+                 inputs_[index].name.c_str(), dims_text(in.shape, static_cast<size_t>(in.ndim)).c_str(),
+                 dims_text(inputs_[index].bound.data(), inputs_[index].bound.size()).c_str(), describe(err).c_str());
   }
-  return error(ETGGML_INVALID_ARGUMENT, "method '%s', %s: the export fixed this number to the one of its example (%s)", name_.c_str(),
-               inputs_[index].name.c_str(), describe(err).c_str());
+  return error(ETGGML_INVALID_ARGUMENT, "method '%s', %s: the export fixed this number to the one of its example (%s)",
+               name_.c_str(), inputs_[index].name.c_str(), describe(err).c_str());
 }
 
 Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, std::vector<etggml_tensor>* out) {
   runtime::HostCall host_call;
   take_executorch_errors();
   (void)runtime::take_delegate_failure();
-  if (n_in != inputs_.size()) return error(ETGGML_INVALID_ARGUMENT, "method '%s' takes %zu inputs, %zu were given", name_.c_str(), inputs_.size(), n_in);
+  if (n_in != inputs_.size())
+    return error(ETGGML_INVALID_ARGUMENT, "method '%s' takes %zu inputs, %zu were given", name_.c_str(), inputs_.size(),
+                 n_in);
   for (size_t i = 0; i < n_in; ++i) ETGGML_RETURN_IF_ERROR(check_input(i, in[i]));
   for (size_t i = 0; i < n_in; ++i) ETGGML_RETURN_IF_ERROR(set_input(i, in[i]));
   Error err = Error::Ok;
@@ -202,15 +219,16 @@ Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, std::vector<e
     err = state_->method->execute();
   } catch (const Aborted& aborted) {
     failed_ = true;
-    return error(ETGGML_INTERNAL, "method '%s' failed outside our delegates, ExecuTorch gave up: %s", name_.c_str(), aborted.what());
+    return error(ETGGML_INTERNAL, "method '%s' failed outside our delegates, ExecuTorch gave up: %s", name_.c_str(),
+                 aborted.what());
   }
   if (err != Error::Ok) {
     failed_ = true;
     Status ours = runtime::take_delegate_failure();
     const std::string theirs = describe(err);
     if (!ours.ok()) return ours;
-    return error(err == Error::MemoryAllocationFailed ? ETGGML_OUT_OF_MEMORY : ETGGML_INTERNAL, "method '%s' failed outside our delegates: %s", name_.c_str(),
-                 theirs.c_str());
+    return error(err == Error::MemoryAllocationFailed ? ETGGML_OUT_OF_MEMORY : ETGGML_INTERNAL,
+                 "method '%s' failed outside our delegates: %s", name_.c_str(), theirs.c_str());
   }
   out->assign(output_count(), etggml_tensor());
   for (size_t i = 0; i < out->size(); ++i) ETGGML_RETURN_IF_ERROR(read_output(i, &(*out)[i]));
@@ -221,7 +239,9 @@ Status LoadedMethod::read_output(size_t index, etggml_tensor* out) {
   const EValue& value = state_->method->get_output(index);
   if (value.isTensor()) {
     const Tensor& tensor = value.toTensor();
-    if (tensor.dim() > 8) return error(ETGGML_UNSUPPORTED, "method '%s': output %zu has %d dimensions, at most 8 can be returned", name_.c_str(), index, static_cast<int>(tensor.dim()));
+    if (tensor.dim() > 8)
+      return error(ETGGML_UNSUPPORTED, "method '%s': output %zu has %d dimensions, at most 8 can be returned",
+                   name_.c_str(), index, static_cast<int>(tensor.dim()));
     out->dtype = static_cast<int32_t>(tensor.scalar_type());
     out->ndim = static_cast<int32_t>(tensor.dim());
     for (ssize_t d = 0; d < tensor.dim(); ++d) out->shape[d] = tensor.size(d);

@@ -24,9 +24,11 @@ Result<Json> method_json(const PteFile& file, const std::string& method);
 
 class LoadedMethod {
  public:
-  /// Runs Program::load_method, hence the delegates' init: set a LoadScope first. Errors of our delegates come through with their message;
-  /// ETGGML_UNSUPPORTED for an operator or backend that this process does not have, ETGGML_FORMAT for a malformed method.
-  static Result<std::unique_ptr<LoadedMethod>> load(const PteFile& file, const std::string& name, executorch::runtime::EventTracer* tracer);
+  /// Runs Program::load_method, hence the delegates' init: set a LoadScope first. Errors of our delegates come through
+  /// with their message; ETGGML_UNSUPPORTED for an operator or backend that this process does not have, ETGGML_FORMAT
+  /// for a malformed method.
+  static Result<std::unique_ptr<LoadedMethod>> load(const PteFile& file, const std::string& name,
+                                                    executorch::runtime::EventTracer* tracer);
 
   ~LoadedMethod();
   LoadedMethod(const LoadedMethod&) = delete;

@@ -31,16 +31,21 @@ ValueInfo::Kind kind_of(Tag tag) {
 }
 
 template <class TagOf, class InfoOf>
-Result<std::vector<ValueInfo>> values(const PteFile& file, const std::string& method, const char* what, size_t count, TagOf tag_of, InfoOf info_of) {
+Result<std::vector<ValueInfo>> values(const PteFile& file, const std::string& method, const char* what, size_t count,
+                                      TagOf tag_of, InfoOf info_of) {
   std::vector<ValueInfo> out(count);
   for (size_t i = 0; i < count; ++i) {
     auto tag = tag_of(i);
-    if (!tag.ok()) return error(ETGGML_FORMAT, "%s, method '%s': %s %zu: %s", file.path().c_str(), method.c_str(), what, i, describe(tag.error()).c_str());
+    if (!tag.ok())
+      return error(ETGGML_FORMAT, "%s, method '%s': %s %zu: %s", file.path().c_str(), method.c_str(), what, i,
+                   describe(tag.error()).c_str());
     out[i].kind = kind_of(*tag);
     out[i].name = format("%s %zu", what, i);
     if (*tag != Tag::Tensor) continue;
     auto info = info_of(i);
-    if (!info.ok()) return error(ETGGML_FORMAT, "%s, method '%s': %s %zu: %s", file.path().c_str(), method.c_str(), what, i, describe(info.error()).c_str());
+    if (!info.ok())
+      return error(ETGGML_FORMAT, "%s, method '%s': %s %zu: %s", file.path().c_str(), method.c_str(), what, i,
+                   describe(info.error()).c_str());
     out[i].dtype = static_cast<int32_t>(info->scalar_type());
     if (!info->name().empty()) out[i].name = std::string(info->name());
     for (int32_t size : info->sizes()) out[i].bound.push_back(size);
@@ -53,7 +58,8 @@ Result<MethodMeta> meta_of(const PteFile& file, const std::string& method) {
   if (meta.ok()) return *meta;
   std::string known;
   for (const std::string& name : file.methods()) known += (known.empty() ? "'" : ", '") + name + "'";
-  return error(ETGGML_INVALID_ARGUMENT, "%s has no method '%s'; it has %s", file.path().c_str(), method.c_str(), known.c_str());
+  return error(ETGGML_INVALID_ARGUMENT, "%s has no method '%s'; it has %s", file.path().c_str(), method.c_str(),
+               known.c_str());
 }
 
 const char* kind_name(ValueInfo::Kind kind) {
@@ -80,16 +86,18 @@ Json values_json(const std::vector<ValueInfo>& list) {
 Result<std::vector<ValueInfo>> method_inputs(const PteFile& file, const std::string& method) {
   return guarded(file.path(), [&]() -> Result<std::vector<ValueInfo>> {
     ETGGML_ASSIGN_OR_RETURN(const MethodMeta meta, meta_of(file, method));
-    return values(file, method, "input", meta.num_inputs(), [&](size_t i) { return meta.input_tag(i); },
-                  [&](size_t i) { return meta.input_tensor_meta(i); });
+    return values(
+        file, method, "input", meta.num_inputs(), [&](size_t i) { return meta.input_tag(i); },
+        [&](size_t i) { return meta.input_tensor_meta(i); });
   });
 }
 
 Result<std::vector<ValueInfo>> method_outputs(const PteFile& file, const std::string& method) {
   return guarded(file.path(), [&]() -> Result<std::vector<ValueInfo>> {
     ETGGML_ASSIGN_OR_RETURN(const MethodMeta meta, meta_of(file, method));
-    return values(file, method, "output", meta.num_outputs(), [&](size_t i) { return meta.output_tag(i); },
-                  [&](size_t i) { return meta.output_tensor_meta(i); });
+    return values(
+        file, method, "output", meta.num_outputs(), [&](size_t i) { return meta.output_tag(i); },
+        [&](size_t i) { return meta.output_tensor_meta(i); });
   });
 }
 

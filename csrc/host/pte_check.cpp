@@ -31,15 +31,17 @@ Status check_delegates(const void* data, const std::string& path) {
       const Table* delegate = delegates->Get(d);
       for (const auto& field : kDelegateFields) {
         if (!delegate->CheckField(field.slot)) {
-          return error(ETGGML_FORMAT, "%s: delegate %u of method %u has no %s; the file is corrupt", path.c_str(), d, p, field.name);
+          return error(ETGGML_FORMAT, "%s: delegate %u of method %u has no %s; the file is corrupt", path.c_str(), d, p,
+                       field.name);
         }
       }
       const auto* specs = delegate->GetPointer<const Tables*>(slot(2));
       for (uint32_t s = 0; s < specs->size(); ++s) {
         for (const auto& field : kSpecFields) {
           if (!specs->Get(s)->CheckField(field.slot)) {
-            return error(ETGGML_FORMAT, "%s: compile spec %u of delegate %u of method %u has no %s; the file is corrupt", path.c_str(), s, d,
-                         p, field.name);
+            return error(ETGGML_FORMAT,
+                         "%s: compile spec %u of delegate %u of method %u has no %s; the file is corrupt", path.c_str(),
+                         s, d, p, field.name);
           }
         }
       }

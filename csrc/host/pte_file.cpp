@@ -59,7 +59,8 @@ const executorch::runtime::NamedDataMap* PteFile::data() const { return files_->
 std::string describe(Error error) {
   const std::string log = take_executorch_errors();
   const char* name = executorch::runtime::to_string(error);
-  const std::string text = format("%s (0x%x)", std::strncmp(name, "Error::", 7) == 0 ? name + 7 : name, static_cast<unsigned>(error));
+  const std::string text =
+      format("%s (0x%x)", std::strncmp(name, "Error::", 7) == 0 ? name + 7 : name, static_cast<unsigned>(error));
   return log.empty() ? text : text + ": " + log;
 }
 
@@ -76,7 +77,8 @@ Result<std::unique_ptr<PteFile>> PteFile::open_guarded(const std::string& path, 
   ETGGML_ASSIGN_OR_RETURN(file->files_->loader, map(path));
   auto program = Program::load(file->files_->loader.get(), Program::Verification::InternalConsistency);
   if (!program.ok()) {
-    return error(ETGGML_FORMAT, "%s is not a usable ExecuTorch program: %s", path.c_str(), describe(program.error()).c_str());
+    return error(ETGGML_FORMAT, "%s is not a usable ExecuTorch program: %s", path.c_str(),
+                 describe(program.error()).c_str());
   }
   file->files_->program = std::make_unique<Program>(std::move(program.get()));
   ETGGML_RETURN_IF_ERROR(file->check());
@@ -84,7 +86,8 @@ Result<std::unique_ptr<PteFile>> PteFile::open_guarded(const std::string& path, 
     ETGGML_ASSIGN_OR_RETURN(file->files_->data_loader, map(data_path));
     auto data = FlatTensorDataMap::load(file->files_->data_loader.get());
     if (!data.ok()) {
-      return error(ETGGML_FORMAT, "%s is not a usable .ptd file: %s", data_path.c_str(), describe(data.error()).c_str());
+      return error(ETGGML_FORMAT, "%s is not a usable .ptd file: %s", data_path.c_str(),
+                   describe(data.error()).c_str());
     }
     file->files_->data = std::make_unique<FlatTensorDataMap>(std::move(data.get()));
   }
@@ -113,6 +116,8 @@ Status PteFile::read_methods() {
   return ok_status();
 }
 
-bool PteFile::has_method(const std::string& name) const { return std::find(methods_.begin(), methods_.end(), name) != methods_.end(); }
+bool PteFile::has_method(const std::string& name) const {
+  return std::find(methods_.begin(), methods_.end(), name) != methods_.end();
+}
 
 }  // namespace etggml::host

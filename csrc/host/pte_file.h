@@ -18,8 +18,8 @@ namespace etggml::host {
 
 class PteFile {
  public:
-  /// data_path: a .ptd with external data, "" = none. ETGGML_IO for files that cannot be read, ETGGML_FORMAT for files that are not what they
-  /// should be.
+  /// data_path: a .ptd with external data, "" = none. ETGGML_IO for files that cannot be read, ETGGML_FORMAT for files
+  /// that are not what they should be.
   static Result<std::unique_ptr<PteFile>> open(const std::string& path, const std::string& data_path);
 
   ~PteFile();

@@ -55,8 +55,13 @@ class Binder {
       ETGGML_RETURN_IF_ERROR(sources_.named->get(key->str(), &blob, &found));
       if (!found) continue;
       if (slot.type() == kAnyType || !type_known(slot.type())) {
-        report_->add({Problem::Kind::Type, key->str(), "a type in the graph", "none", {},
-                      format("weight '%s' lies in the .pte, but the graph does not say its type; export it again", key->c_str())});
+        report_->add({Problem::Kind::Type,
+                      key->str(),
+                      "a type in the graph",
+                      "none",
+                      {},
+                      format("weight '%s' lies in the .pte, but the graph does not say its type; export it again",
+                             key->c_str())});
         return ok_status();
       }
       out->key = key->str();
@@ -77,7 +82,8 @@ class Binder {
     return ok_status();
   }
 
-  bool take(const std::shared_ptr<const gguf::FileSet>& files, const std::string& key, Part* out, std::array<int64_t, 4>* ne) {
+  bool take(const std::shared_ptr<const gguf::FileSet>& files, const std::string& key, Part* out,
+            std::array<int64_t, 4>* ne) {
     const gguf::Tensor* tensor = files->find(key);
     if (tensor == nullptr) return false;
     out->key = key;
@@ -107,7 +113,8 @@ class Binder {
     }
     if (sources_.named != nullptr) add("the .pte");
     for (const auto& files : sources_.process) add(files->path());
-    problem.message = format("weight %s was not found in %s%s", join_quoted(keys).c_str(), searched.empty() ? "any file" : searched.c_str(),
+    problem.message = format("weight %s was not found in %s%s", join_quoted(keys).c_str(),
+                             searched.empty() ? "any file" : searched.c_str(),
                              sources_.files ? "" : "; the graph holds no weights of its own, load it with its GGUF");
     report_->add(std::move(problem));
   }
@@ -137,24 +144,28 @@ class Binder {
       problem.key = bound.parts.front().key;
       problem.expected = shape_text(bound.ne.data());
       problem.found = format("%lld along the joined dimension", static_cast<long long>(along));
-      problem.message = format("weight '%s' is joined from %zu tensors that have %lld rows together, the graph needs %lld",
-                               text(slot.name()).c_str(), shapes_.size(), static_cast<long long>(along), static_cast<long long>(bound.ne[axis]));
+      problem.message =
+          format("weight '%s' is joined from %zu tensors that have %lld rows together, the graph needs %lld",
+                 text(slot.name()).c_str(), shapes_.size(), static_cast<long long>(along),
+                 static_cast<long long>(bound.ne[axis]));
       report_->add(std::move(problem));
       return false;
     }
     return true;
   }
 
-  void wrong_shape(const Part& part, const std::array<int64_t, 4>& wanted, const std::array<int64_t, 4>& ne, bool joined) {
+  void wrong_shape(const Part& part, const std::array<int64_t, 4>& wanted, const std::array<int64_t, 4>& ne,
+                   bool joined) {
     Problem problem;
     problem.kind = Problem::Kind::Shape;
     problem.key = part.key;
     problem.expected = shape_text(wanted.data());
     problem.found = shape_text(ne.data());
-    const bool transposed = !joined && ne[0] == wanted[1] && ne[1] == wanted[0] && ne[2] == wanted[2] && ne[3] == wanted[3];
+    const bool transposed =
+        !joined && ne[0] == wanted[1] && ne[1] == wanted[0] && ne[2] == wanted[2] && ne[3] == wanted[3];
     problem.message = format("weight '%s' in %s has shape %s, the graph needs %s (ggml order)%s", part.key.c_str(),
-                             part.files ? part.files->path().c_str() : "the .pte", problem.found.c_str(), problem.expected.c_str(),
-                             transposed ? ": it is transposed; convert the model again" : "");
+                             part.files ? part.files->path().c_str() : "the .pte", problem.found.c_str(),
+                             problem.expected.c_str(), transposed ? ": it is transposed; convert the model again" : "");
     report_->add(std::move(problem));
   }
 
@@ -186,7 +197,8 @@ class Binder {
       return wrong_type(bound->parts.front(), "a type whose rows can be looked up", "ggml cannot read rows of it");
     }
     if (slot.usage() == fb::WeightUsage_MatMul && on_cpu_ && !cpu_can_multiply(type)) {
-      return wrong_type(bound->parts.front(), "a type matrices can be multiplied in", "ggml's CPU backend cannot multiply by it");
+      return wrong_type(bound->parts.front(), "a type matrices can be multiplied in",
+                        "ggml's CPU backend cannot multiply by it");
     }
     return true;
   }
@@ -197,7 +209,8 @@ class Binder {
     problem.key = part.key;
     problem.expected = wanted;
     problem.found = type_name(part.type);
-    problem.message = format("weight '%s' has type %s, needed: %s (%s)", part.key.c_str(), problem.found.c_str(), wanted.c_str(), why);
+    problem.message = format("weight '%s' has type %s, needed: %s (%s)", part.key.c_str(), problem.found.c_str(),
+                             wanted.c_str(), why);
     report_->add(std::move(problem));
     return false;
   }
@@ -220,10 +233,12 @@ class Binder {
     Problem problem;
     problem.kind = Problem::Kind::Shape;
     problem.key = bound.parts.front().key;
-    problem.expected = row.ok() ? format("%llu bytes", static_cast<unsigned long long>(needed)) : shape_text(bound.ne.data());
+    problem.expected =
+        row.ok() ? format("%llu bytes", static_cast<unsigned long long>(needed)) : shape_text(bound.ne.data());
     problem.found = format("%zu bytes", total);
-    problem.message = row.ok() ? format("weight '%s' has %zu bytes, %s of shape %s needs %llu", problem.key.c_str(), total, ggml_type_name(type),
-                                        shape_text(bound.ne.data()).c_str(), static_cast<unsigned long long>(needed))
+    problem.message = row.ok() ? format("weight '%s' has %zu bytes, %s of shape %s needs %llu", problem.key.c_str(),
+                                        total, ggml_type_name(type), shape_text(bound.ne.data()).c_str(),
+                                        static_cast<unsigned long long>(needed))
                                : format("weight '%s': %s", problem.key.c_str(), row.status().message.c_str());
     report_->add(std::move(problem));
     return false;
@@ -247,7 +262,8 @@ std::vector<uint32_t> used_slots(const ir::Program& program) {
   return {slots.begin(), slots.end()};
 }
 
-Result<std::vector<BoundSlot>> bind_weights(const ir::Program& program, const Sources& sources, bool on_cpu, Report* report) {
+Result<std::vector<BoundSlot>> bind_weights(const ir::Program& program, const Sources& sources, bool on_cpu,
+                                            Report* report) {
   std::vector<BoundSlot> slots;
   Binder binder(program, sources, on_cpu, report);
   for (uint32_t index : used_slots(program)) {
@@ -255,7 +271,8 @@ Result<std::vector<BoundSlot>> bind_weights(const ir::Program& program, const So
     bool bound = false;
     binder.reset();
     ETGGML_RETURN_IF_ERROR(binder.bind(index, &slot, &bound));
-    for (const fb::WeightPart* part : *program.graph().weights()->Get(index)->parts()) report->needed.insert(part->keys()->Get(0)->str());
+    for (const fb::WeightPart* part : *program.graph().weights()->Get(index)->parts())
+      report->needed.insert(part->keys()->Get(0)->str());
     if (bound) slots.push_back(std::move(slot));
   }
   return slots;

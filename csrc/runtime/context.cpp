@@ -8,7 +8,8 @@
 
 namespace etggml::runtime {
 
-Result<std::shared_ptr<Context>> Context::create(Options options, std::shared_ptr<const gguf::FileSet> files, bool exclusive_engine) {
+Result<std::shared_ptr<Context>> Context::create(Options options, std::shared_ptr<const gguf::FileSet> files,
+                                                 bool exclusive_engine) {
   auto context = std::make_shared<Context>();
   if (exclusive_engine) {
     ETGGML_ASSIGN_OR_RETURN(context->engine, Engine::create(options.device, options.threads));

@@ -1,5 +1,5 @@
-// What the delegates of one loaded program share: engine, states, sources of weights, statistics. Under a stock ExecuTorch
-// runtime every delegate has one of its own (there is nothing that tells which delegates belong together).
+// What the delegates of one loaded program share: engine, states, sources of weights, statistics. Under a stock
+// ExecuTorch runtime every delegate has one of its own (there is nothing that tells which delegates belong together).
 #pragma once
 
 #include <memory>
@@ -27,8 +27,8 @@ struct Context {
   Options options;
   std::shared_ptr<Engine> engine;
   std::shared_ptr<StateStore> states;
-  std::shared_ptr<const gguf::FileSet> files;   ///< may be null
-  std::shared_ptr<WeightStore> embedded;        ///< weights from the .pte / .ptd
+  std::shared_ptr<const gguf::FileSet> files;  ///< may be null
+  std::shared_ptr<WeightStore> embedded;       ///< weights from the .pte / .ptd
   Profile profile;
 
   /// Store for the weights of a file set (shared with other programs); kept as long as this context.
@@ -47,7 +47,8 @@ struct Context {
   }
 
   /// engine: options' own (exclusive) or the process's shared one.
-  static Result<std::shared_ptr<Context>> create(Options options, std::shared_ptr<const gguf::FileSet> files, bool exclusive_engine);
+  static Result<std::shared_ptr<Context>> create(Options options, std::shared_ptr<const gguf::FileSet> files,
+                                                 bool exclusive_engine);
 
  private:
   mutable std::mutex mutex_;

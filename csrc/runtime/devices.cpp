@@ -88,8 +88,8 @@ Status load_backends() {
   std::call_once(once, [] {
     route_ggml_log();
     const std::string& directory = library_directory();
-    // Only our own directory: ggml's default would also search the executable's and the current directory, where another
-    // package's modules of another version may lie.
+    // Only our own directory: ggml's default would also search the executable's and the current directory, where
+    // another package's modules of another version may lie.
     if (!directory.empty()) ggml_backend_load_all_from_path(directory.c_str());
     for (size_t i = 0; i < ggml_backend_reg_count(); ++i) {
       log(ETGGML_LOG_DEBUG, "ggml backend %s", ggml_backend_reg_name(ggml_backend_reg_get(i)));
@@ -125,8 +125,9 @@ Result<Device> select_device(const std::string& name) {
     if (!d.usable) return error(ETGGML_DEVICE, "device '%s' cannot be used: %s", d.name.c_str(), d.reason.c_str());
     return d;
   }
-  return error(ETGGML_DEVICE, "%s: there is no device '%s'; available: %s. A GPU needs its module beside the library in '%s'",
-               source, wanted.c_str(), available(devices).c_str(), library_directory().c_str());
+  return error(ETGGML_DEVICE,
+               "%s: there is no device '%s'; available: %s. A GPU needs its module beside the library in '%s'", source,
+               wanted.c_str(), available(devices).c_str(), library_directory().c_str());
 }
 
 void* backend_function(ggml_backend_dev_t device, const char* name) {

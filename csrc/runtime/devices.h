@@ -22,15 +22,16 @@ struct Device {
   bool is_cpu() const { return type == "cpu"; }
 };
 
-/// Loads the modules on the first call. ETGGML_DEVICE when not even a CPU module is there (a broken installation: names the
-/// directory searched).
+/// Loads the modules on the first call. ETGGML_DEVICE when not even a CPU module is there (a broken installation: names
+/// the directory searched).
 Status load_backends();
 
 /// Every device, modules loaded; memory figures are current.
 Result<std::vector<Device>> list_devices();
 
-/// `name`: "" (the environment's GGML_BACKEND_DEVICE, else "cpu"), "cpu", "cuda" (the first one), "cuda:1", case-insensitive, or
-/// ggml's own name ("CUDA0"). ETGGML_DEVICE for one that is missing or unusable, naming those that exist.
+/// `name`: "" (the environment's GGML_BACKEND_DEVICE, else "cpu"), "cpu", "cuda" (the first one), "cuda:1",
+/// case-insensitive, or ggml's own name ("CUDA0"). ETGGML_DEVICE for one that is missing or unusable, naming those that
+/// exist.
 Result<Device> select_device(const std::string& name);
 
 /// A function the device's backend publishes by name (ggml_backend_reg_get_proc_address), nullptr if it has none.
@@ -40,7 +41,8 @@ Fn backend_function(ggml_backend_dev_t device, const char* name) {
   return reinterpret_cast<Fn>(backend_function(device, name));
 }
 
-/// A symbol of the CPU module that ggml does not publish by name (ggml_get_type_traits_cpu), nullptr if it cannot be found.
+/// A symbol of the CPU module that ggml does not publish by name (ggml_get_type_traits_cpu), nullptr if it cannot be
+/// found.
 void* cpu_module_symbol(const char* name);
 
 }  // namespace etggml::runtime

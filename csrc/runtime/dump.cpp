@@ -27,14 +27,15 @@ std::string plan_text(const Plan& plan, const ir::Program& program) {
   for (int i = 0; i < count; ++i) {
     const ggml_tensor* t = ggml_graph_node(plan.graph(), i);
     names[t] = "%" + std::to_string(i);
-    text += format("%%%d = %s %s ne=[%lld,%lld,%lld,%lld] nb=[%zu,%zu,%zu,%zu] ir=%lld", i, ggml_op_desc(t), ggml_type_name(t->type),
-                   static_cast<long long>(t->ne[0]), static_cast<long long>(t->ne[1]), static_cast<long long>(t->ne[2]),
-                   static_cast<long long>(t->ne[3]), t->nb[0], t->nb[1], t->nb[2], t->nb[3], static_cast<long long>(plan.ir_node(i)));
+    text += format("%%%d = %s %s ne=[%lld,%lld,%lld,%lld] nb=[%zu,%zu,%zu,%zu] ir=%lld", i, ggml_op_desc(t),
+                   ggml_type_name(t->type), static_cast<long long>(t->ne[0]), static_cast<long long>(t->ne[1]),
+                   static_cast<long long>(t->ne[2]), static_cast<long long>(t->ne[3]), t->nb[0], t->nb[1], t->nb[2],
+                   t->nb[3], static_cast<long long>(plan.ir_node(i)));
     for (int s = 0; s < GGML_MAX_SRC && t->src[s] != nullptr; ++s) {
       const ggml_tensor* src = t->src[s];
-      text += format("%s%s:%s[%lld,%lld,%lld,%lld]", s == 0 ? " (" : ", ", name_of(src).c_str(), ggml_type_name(src->type),
-                     static_cast<long long>(src->ne[0]), static_cast<long long>(src->ne[1]), static_cast<long long>(src->ne[2]),
-                     static_cast<long long>(src->ne[3]));
+      text += format("%s%s:%s[%lld,%lld,%lld,%lld]", s == 0 ? " (" : ", ", name_of(src).c_str(),
+                     ggml_type_name(src->type), static_cast<long long>(src->ne[0]), static_cast<long long>(src->ne[1]),
+                     static_cast<long long>(src->ne[2]), static_cast<long long>(src->ne[3]));
     }
     text += t->src[0] != nullptr ? ")\n" : "\n";
   }

@@ -13,8 +13,9 @@ using NewPool = ggml_threadpool_t (*)(ggml_threadpool_params*);
 using FreePool = void (*)(ggml_threadpool_t);
 using SetPool = void (*)(ggml_backend_t, ggml_threadpool_t);
 
-// How long workers spin for the next graph before they sleep, in units of about 40 us (see ggml_ext/etggml_barrier.h): long enough for the
-// gap between two tokens of a small model, short enough that an idle session costs a busy machine nothing.
+// How long workers spin for the next graph before they sleep, in units of about 40 us (see ggml_ext/etggml_barrier.h):
+// long enough for the gap between two tokens of a small model, short enough that an idle session costs a busy machine
+// nothing.
 constexpr uint32_t kPoll = 2;
 
 bool abort_callback(void* engine) { return static_cast<const Engine*>(engine)->cancelled(); }
@@ -37,8 +38,9 @@ Status Arena::place(ggml_cgraph* graph) {
     // The old memory is gone as well (ggml frees before it allocates).
     bytes_ = 0;
     ++generation_;
-    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate the intermediate results of this call; use shorter inputs or fewer "
-                                       "programs at a time");
+    return error(ETGGML_OUT_OF_MEMORY,
+                 "cannot allocate the intermediate results of this call; use shorter inputs or fewer "
+                 "programs at a time");
   }
   // The allocator replaces its memory only to grow it, so an unchanged size means unchanged addresses.
   const size_t now = ggml_gallocr_get_buffer_size(allocator_, 0);
@@ -73,12 +75,14 @@ Status Engine::init(const std::string& device, int threads) {
   threads_ = threads > 0 ? threads : default_threads();
   backend_ = ggml_backend_dev_init(device_.handle, nullptr);
   if (backend_ == nullptr) {
-    return error(ETGGML_DEVICE, "device '%s' (%s) could not be initialised", device_.name.c_str(), device_.description.c_str());
+    return error(ETGGML_DEVICE, "device '%s' (%s) could not be initialised", device_.name.c_str(),
+                 device_.description.c_str());
   }
   if (auto set_threads = backend_function<ggml_backend_set_n_threads_t>(device_.handle, "ggml_backend_set_n_threads")) {
     set_threads(backend_, threads_);
   }
-  if (auto set_abort = backend_function<ggml_backend_set_abort_callback_t>(device_.handle, "ggml_backend_set_abort_callback")) {
+  if (auto set_abort =
+          backend_function<ggml_backend_set_abort_callback_t>(device_.handle, "ggml_backend_set_abort_callback")) {
     set_abort(backend_, abort_callback, this);
   }
   auto new_pool = backend_function<NewPool>(device_.handle, "ggml_threadpool_new");
@@ -106,8 +110,8 @@ Engine::~Engine() {
 ggml_backend_buffer_type_t Engine::buffer_type() const { return ggml_backend_dev_buffer_type(device_.handle); }
 
 Status Engine::compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
-  const ggml_status status = plan != nullptr ? ggml_backend_graph_plan_compute(backend_, plan)
-                                             : ggml_backend_graph_compute(backend_, graph);
+  const ggml_status status =
+      plan != nullptr ? ggml_backend_graph_plan_compute(backend_, plan) : ggml_backend_graph_compute(backend_, graph);
   if (status == GGML_STATUS_SUCCESS) return ok_status();
   if (status == GGML_STATUS_ABORTED) return error(ETGGML_CANCELLED, "the call was cancelled");
   if (status == GGML_STATUS_ALLOC_FAILED) {

@@ -14,8 +14,8 @@
 
 namespace etggml::runtime {
 
-/// Scratch memory that the plans of one engine share: only one runs at a time, so they need the largest of their sizes and
-/// not the sum. When it has to grow, what other plans placed in it dangles: `generation` tells them.
+/// Scratch memory that the plans of one engine share: only one runs at a time, so they need the largest of their sizes
+/// and not the sum. When it has to grow, what other plans placed in it dangles: `generation` tells them.
 class Arena {
  public:
   static Result<std::unique_ptr<Arena>> create(ggml_backend_buffer_type_t type);
@@ -60,8 +60,8 @@ class Engine {
   void clear_cancel() { cancelled_.store(false, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 
-  /// Runs a graph whose tensors all have memory. `plan`: a ggml graph plan, or nullptr. ETGGML_CANCELLED, ETGGML_OUT_OF_MEMORY,
-  /// ETGGML_DEVICE.
+  /// Runs a graph whose tensors all have memory. `plan`: a ggml graph plan, or nullptr. ETGGML_CANCELLED,
+  /// ETGGML_OUT_OF_MEMORY, ETGGML_DEVICE.
   Status compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan);
   /// A ggml graph plan (thread schedule and work memory kept between computes), nullptr where the backend has none.
   ggml_backend_graph_plan_t make_plan(ggml_cgraph* graph);

@@ -1,4 +1,5 @@
-// One delegate payload, loaded: weights bound, states attached, plans cached. Bind -> plan -> fill -> compute -> outputs.
+// One delegate payload, loaded: weights bound, states attached, plans cached. Bind -> plan -> fill -> compute ->
+// outputs.
 #pragma once
 
 #include <memory>
@@ -16,8 +17,8 @@ namespace etggml::runtime {
 class OutputSink {
  public:
   virtual ~OutputSink() = default;
-  /// Called for every output before anything is computed: the shape it will have (torch order). Sets *data to memory for it, or
-  /// to nullptr when the executable shall provide memory (see adopt()).
+  /// Called for every output before anything is computed: the shape it will have (torch order). Sets *data to memory
+  /// for it, or to nullptr when the executable shall provide memory (see adopt()).
   virtual Status resize(size_t index, int32_t dtype, const std::vector<int64_t>& dims, size_t nbytes, void** data) = 0;
   /// The output lies at `data`, valid until the next run of the same executable.
   virtual void adopt(size_t index, void* data) = 0;
@@ -41,17 +42,20 @@ struct WeightUse {
 
 class Executable {
  public:
-  /// ETGGML_BIND with every misfit of the weights, ETGGML_CANCELLED when progress says so, and what placing memory may give.
-  static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Context> context, std::shared_ptr<const ir::Program> program,
-                                                    const Sources& sources, const ProgressFn& progress);
+  /// ETGGML_BIND with every misfit of the weights, ETGGML_CANCELLED when progress says so, and what placing memory may
+  /// give.
+  static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Context> context,
+                                                    std::shared_ptr<const ir::Program> program, const Sources& sources,
+                                                    const ProgressFn& progress);
   ~Executable();
   Executable(const Executable&) = delete;
   Executable& operator=(const Executable&) = delete;
 
   const ir::Program& program() const { return *program_; }
 
-  /// One call. A failing call leaves the executable usable. observer may be null; with one (or with the option "profile") nodes are
-  /// computed and timed one by one. Errors: those of ir::Program::bind, graph::build, graph::fill_host_input, Engine::compute.
+  /// One call. A failing call leaves the executable usable. observer may be null; with one (or with the option
+  /// "profile") nodes are computed and timed one by one. Errors: those of ir::Program::bind, graph::build,
+  /// graph::fill_host_input, Engine::compute.
   Status run(const ir::InputView* inputs, size_t n, OutputSink& sink, NodeObserver* observer);
 
   const std::vector<WeightUse>& weights() const { return uses_; }
@@ -86,7 +90,7 @@ class Executable {
   std::vector<WeightUse> uses_;
   std::unique_ptr<Arena> own_arena_;  // with skip_output_copy: nobody else may overwrite our results
   LruCache<std::vector<int64_t>, std::unique_ptr<Plan>> plans_;
-  std::unique_ptr<Plan> uncached_;    // the current plan when nothing is cached
+  std::unique_ptr<Plan> uncached_;  // the current plan when nothing is cached
   std::vector<std::vector<uint8_t>> output_memory_;
   std::vector<uint8_t> staging_;
 };

@@ -13,7 +13,8 @@ namespace {
 const char* where_from(const Sources& sources) { return sources.files ? sources.files->path().c_str() : "the weights"; }
 
 template <class Leaf>
-std::vector<uint32_t> used(const ir::Program& program, const Leaf* (ir::fb::Node::*as)() const, uint32_t (Leaf::*index)() const) {
+std::vector<uint32_t> used(const ir::Program& program, const Leaf* (ir::fb::Node::*as)() const,
+                           uint32_t (Leaf::*index)() const) {
   std::set<uint32_t> found;
   for (uint32_t i = 0; i < program.node_count(); ++i) {
     if (!program.live(i)) continue;
@@ -24,7 +25,8 @@ std::vector<uint32_t> used(const ir::Program& program, const Leaf* (ir::fb::Node
 
 }  // namespace
 
-Result<std::unique_ptr<Executable>> Executable::create(std::shared_ptr<Context> context, std::shared_ptr<const ir::Program> program,
+Result<std::unique_ptr<Executable>> Executable::create(std::shared_ptr<Context> context,
+                                                       std::shared_ptr<const ir::Program> program,
                                                        const Sources& sources, const ProgressFn& progress) {
   std::unique_ptr<Executable> executable(new Executable(std::move(context), std::move(program)));
   const auto& graph = executable->program_->graph();
@@ -52,7 +54,8 @@ Status Executable::load_weights(const Sources& sources, const ProgressFn& progre
     ETGGML_RETURN_IF_ERROR(sources.files->check_unchanged());
     check_expectations(*program_, *sources.files, &report);
   }
-  ETGGML_ASSIGN_OR_RETURN(const std::vector<BoundSlot> slots, bind_weights(*program_, sources, engine.is_cpu(), &report));
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<BoundSlot> slots,
+                          bind_weights(*program_, sources, engine.is_cpu(), &report));
   report.finish();
   ETGGML_RETURN_IF_ERROR(report.status(format("%s does not fit %s", where_from(sources), program_->origin().c_str())));
 
@@ -77,7 +80,8 @@ Status Executable::load_weights(const Sources& sources, const ProgressFn& progre
     copied += private_bytes;
   }
   files_.assign(files.begin(), files.end());
-  log(ETGGML_LOG_INFO, "%s: %zu weights, %zu bytes of them in private copies", program_->origin().c_str(), uses_.size(), copied);
+  log(ETGGML_LOG_INFO, "%s: %zu weights, %zu bytes of them in private copies", program_->origin().c_str(), uses_.size(),
+      copied);
   return ok_status();
 }
 
@@ -96,22 +100,26 @@ Status Executable::load_states(const NamedData* named) {
 
 Status Executable::load_constants() {
   const auto* list = program_->graph().constants();
-  const std::vector<uint32_t> needed = used<ir::fb::ConstLeaf>(*program_, &ir::fb::Node::op_as_ConstLeaf, &ir::fb::ConstLeaf::constant);
+  const std::vector<uint32_t> needed =
+      used<ir::fb::ConstLeaf>(*program_, &ir::fb::Node::op_as_ConstLeaf, &ir::fb::ConstLeaf::constant);
   if (list == nullptr || needed.empty()) return ok_status();
   constants_.resize(list->size());
   ETGGML_ASSIGN_OR_RETURN(constant_context_, make_context(needed.size()));
   for (uint32_t i : needed) {
     const auto ne = program_->shape(list->Get(i)->shape(), {});
-    constants_[i] = ggml_new_tensor(constant_context_.get(), static_cast<ggml_type>(list->Get(i)->type()), GGML_MAX_DIMS, ne.data());
+    constants_[i] = ggml_new_tensor(constant_context_.get(), static_cast<ggml_type>(list->Get(i)->type()),
+                                    GGML_MAX_DIMS, ne.data());
     ggml_format_name(constants_[i], "const_%u", i);
   }
-  constant_buffer_.reset(ggml_backend_alloc_ctx_tensors_from_buft(constant_context_.get(), context_->engine->buffer_type()));
-  if (constant_buffer_ == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate the constants of %s", program_->origin().c_str());
+  constant_buffer_.reset(
+      ggml_backend_alloc_ctx_tensors_from_buft(constant_context_.get(), context_->engine->buffer_type()));
+  if (constant_buffer_ == nullptr)
+    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate the constants of %s", program_->origin().c_str());
   for (uint32_t i : needed) {
     const auto* data = list->Get(i)->data();
     if (data == nullptr || data->size() != ggml_nbytes(constants_[i])) {
-      return error(ETGGML_FORMAT, "%s: constant %u has %u bytes, its shape and type need %zu", program_->origin().c_str(), i,
-                   data == nullptr ? 0u : data->size(), ggml_nbytes(constants_[i]));
+      return error(ETGGML_FORMAT, "%s: constant %u has %u bytes, its shape and type need %zu",
+                   program_->origin().c_str(), i, data == nullptr ? 0u : data->size(), ggml_nbytes(constants_[i]));
     }
     ggml_backend_tensor_set(constants_[i], data->data(), 0, data->size());
   }

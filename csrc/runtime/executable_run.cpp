@@ -13,8 +13,8 @@
 namespace etggml::runtime {
 namespace {
 
-// A graph is rebuilt whenever the attended length crosses a multiple of this. CPU kernels cost time for every key, so it is small
-// there; on GPUs the fast attention kernels want multiples of 256 and rebuilding is dearer.
+// A graph is rebuilt whenever the attended length crosses a multiple of this. CPU kernels cost time for every key, so
+// it is small there; on GPUs the fast attention kernels want multiples of 256 and rebuilding is dearer.
 constexpr int64_t kRoundCpu = 32;
 constexpr int64_t kRoundGpu = 256;
 
@@ -39,19 +39,23 @@ const char* op_name(const ggml_tensor* t) { return is_gemv(t) ? "MUL_MAT_VEC" : 
 std::string op_detail(const ggml_tensor* t) {
   if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS && !is_gemv(t)) return "";
   const ggml_tensor* w = t->src[0];
-  return format("%s %lldx%lld", ggml_type_name(w->type), static_cast<long long>(w->ne[0]), static_cast<long long>(w->ne[1]));
+  return format("%s %lldx%lld", ggml_type_name(w->type), static_cast<long long>(w->ne[0]),
+                static_cast<long long>(w->ne[1]));
 }
 
 // Memory traffic, for comparing with the machine's bandwidth: what the op has to read and write at least.
 int64_t op_bytes(const ggml_tensor* t) {
   switch (t->op) {
     case GGML_OP_GET_ROWS:
-      return static_cast<int64_t>(ggml_nbytes(t) + ggml_row_size(t->src[0]->type, t->ne[0]) * static_cast<size_t>(ggml_nrows(t)));
+      return static_cast<int64_t>(ggml_nbytes(t) +
+                                  ggml_row_size(t->src[0]->type, t->ne[0]) * static_cast<size_t>(ggml_nrows(t)));
     case GGML_OP_SET_ROWS:
-      return static_cast<int64_t>(ggml_nbytes(t->src[0]) + ggml_row_size(t->type, t->ne[0]) * static_cast<size_t>(ggml_nrows(t->src[0])));
+      return static_cast<int64_t>(ggml_nbytes(t->src[0]) +
+                                  ggml_row_size(t->type, t->ne[0]) * static_cast<size_t>(ggml_nrows(t->src[0])));
     case GGML_OP_MUL_MAT_ID: {
       const int64_t experts = std::min(t->src[0]->ne[2], ggml_nelements(t->src[2]));
-      return static_cast<int64_t>(ggml_nbytes(t) + ggml_nbytes(t->src[1])) + static_cast<int64_t>(t->src[0]->nb[2]) * experts;
+      return static_cast<int64_t>(ggml_nbytes(t) + ggml_nbytes(t->src[1])) +
+             static_cast<int64_t>(t->src[0]->nb[2]) * experts;
     }
     default:
       break;
@@ -71,7 +75,9 @@ class Executable::SlotLeaves final : public graph::Leaves {
   ggml_tensor* constant(uint32_t index) override { return at(e_.constants_, index); }
 
  private:
-  static ggml_tensor* at(const std::vector<ggml_tensor*>& list, uint32_t i) { return i < list.size() ? list[i] : nullptr; }
+  static ggml_tensor* at(const std::vector<ggml_tensor*>& list, uint32_t i) {
+    return i < list.size() ? list[i] : nullptr;
+  }
   const Executable& e_;
 };
 
@@ -107,9 +113,9 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   context_->profile.add_call(times, hit);
   static const bool perf_log = env_flag("GGML_PERF_LOG");
   if (perf_log) {
-    log(ETGGML_LOG_INFO, "perf %s: bind %.3f plan %.3f%s fill %.3f compute %.3f output %.3f total %.3f ms", program_->origin().c_str(),
-        times[Phase::Bind] * 1e-6, times[Phase::Plan] * 1e-6, hit ? "" : " (new)", times[Phase::Fill] * 1e-6, times[Phase::Compute] * 1e-6,
-        times[Phase::Output] * 1e-6, times.total() * 1e-6);
+    log(ETGGML_LOG_INFO, "perf %s: bind %.3f plan %.3f%s fill %.3f compute %.3f output %.3f total %.3f ms",
+        program_->origin().c_str(), times[Phase::Bind] * 1e-6, times[Phase::Plan] * 1e-6, hit ? "" : " (new)",
+        times[Phase::Fill] * 1e-6, times[Phase::Compute] * 1e-6, times[Phase::Output] * 1e-6, times.total() * 1e-6);
   }
   return ok_status();
 }
@@ -148,8 +154,9 @@ Status Executable::announce(const Plan& plan, OutputSink& sink, std::vector<void
     int64_t elements = 1;
     for (int64_t d : dims) elements *= d;
     if (elements != ggml_nelements(plan.built().outputs[i])) {
-      return error(ETGGML_FORMAT, "%s: output %zu declares %lld elements but its value has %lld", program_->origin().c_str(), i,
-                   static_cast<long long>(elements), static_cast<long long>(ggml_nelements(plan.built().outputs[i])));
+      return error(ETGGML_FORMAT, "%s: output %zu declares %lld elements but its value has %lld",
+                   program_->origin().c_str(), i, static_cast<long long>(elements),
+                   static_cast<long long>(ggml_nelements(plan.built().outputs[i])));
     }
     const size_t nbytes = static_cast<size_t>(elements) * scalar_size(output.dtype());
     ETGGML_RETURN_IF_ERROR(sink.resize(i, output.dtype(), dims, nbytes, &(*destinations)[i]));
@@ -168,7 +175,8 @@ Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n)
       ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), tensor->data, bytes));
     } else {
       staging_.resize(bytes);
-      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), staging_.data(), bytes));
+      ETGGML_RETURN_IF_ERROR(
+          graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), staging_.data(), bytes));
       ggml_backend_tensor_set(tensor, staging_.data(), 0, bytes);
     }
   }
@@ -211,8 +219,9 @@ Status Executable::deliver(const Plan& plan, OutputSink& sink, const std::vector
     const size_t nbytes = static_cast<size_t>(ggml_nelements(tensor)) * scalar_size(dtype);
     ggml_backend_buffer_t buffer = tensor->view_src != nullptr ? tensor->view_src->buffer : tensor->buffer;
     // Only memory that no other delegate can overwrite may be handed out: our own arena.
-    const bool adopt = own_arena_ != nullptr && (destinations[i] == nullptr || sink.prefer_adopt()) && same_representation(tensor->type, dtype) &&
-                       buffer != nullptr && ggml_backend_buffer_is_host(buffer);
+    const bool adopt = own_arena_ != nullptr && (destinations[i] == nullptr || sink.prefer_adopt()) &&
+                       same_representation(tensor->type, dtype) && buffer != nullptr &&
+                       ggml_backend_buffer_is_host(buffer);
     if (adopt) {
       sink.adopt(i, tensor->data);
       continue;

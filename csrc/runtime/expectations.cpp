@@ -114,8 +114,9 @@ void check_expectations(const ir::Program& program, const gguf::FileSet& files, 
       const Json found = detail::metadata_json(*kv);
       if (!wanted.is_discarded() && detail::same_value(wanted, found)) continue;
       problem.found = to_text(found);
-      problem.message = format("metadata '%s' is %s in %s, but the graph was exported for %s: these weights belong to another model",
-                               problem.key.c_str(), problem.found.c_str(), files.path().c_str(), problem.expected.c_str());
+      problem.message =
+          format("metadata '%s' is %s in %s, but the graph was exported for %s: these weights belong to another model",
+                 problem.key.c_str(), problem.found.c_str(), files.path().c_str(), problem.expected.c_str());
     }
     report->add(std::move(problem));
   }

@@ -1,5 +1,6 @@
 // A graph exported from one GGUF must not be run with the weights of another model that happens to have tensors of the
-// same names and shapes (another rope base, another head count): what it relies on is compared with the file's metadata.
+// same names and shapes (another rope base, another head count): what it relies on is compared with the file's
+// metadata.
 #pragma once
 
 #include "gguf/file_set.h"
@@ -12,7 +13,8 @@ namespace etggml::runtime {
 void check_expectations(const ir::Program& program, const gguf::FileSet& files, Report* report);
 
 namespace detail {
-/// JSON text of a metadata entry (arrays longer than 64 elements are cut short with a string "...": no graph expects such).
+/// JSON text of a metadata entry (arrays longer than 64 elements are cut short with a string "...": no graph expects
+/// such).
 Json metadata_json(const gguf::KeyValue& kv);
 /// Numbers compare by value, with the precision of a float where one side is not an integer.
 bool same_value(const Json& expected, const Json& found);

@@ -35,11 +35,14 @@ Result<Json> check_program(const std::string& pte, std::shared_ptr<const gguf::F
   return report.json(weights.get());
 }
 
-Status program_payloads(const std::string& pte, const std::function<void(const char*, size_t, const void*, size_t)>& fn) {
+Status program_payloads(const std::string& pte,
+                        const std::function<void(const char*, size_t, const void*, size_t)>& fn) {
   ETGGML_ASSIGN_OR_RETURN(const std::unique_ptr<host::PteFile> file, host::PteFile::open(pte, ""));
   LoadScope scope(LoadScope::Mode::Payloads);
   scope.origin = pte;
-  scope.payload = [&](const char* method, const void* data, size_t size) { fn(method, scope.delegates - 1, data, size); };
+  scope.payload = [&](const char* method, const void* data, size_t size) {
+    fn(method, scope.delegates - 1, data, size);
+  };
   return load_all(*file, scope);
 }
 

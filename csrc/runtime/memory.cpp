@@ -52,7 +52,8 @@ bool can_use_host_memory(const Device& device, const void* address) {
 
 Result<BufferPtr> wrap_host_memory(const Device& device, const void* address, size_t bytes, size_t largest_tensor) {
   // ggml's interface is not const-correct; nothing writes through a buffer of usage WEIGHTS.
-  BufferPtr buffer(ggml_backend_dev_buffer_from_host_ptr(device.handle, const_cast<void*>(address), bytes, largest_tensor));
+  BufferPtr buffer(
+      ggml_backend_dev_buffer_from_host_ptr(device.handle, const_cast<void*>(address), bytes, largest_tensor));
   if (buffer == nullptr) {
     return error(ETGGML_DEVICE, "device '%s' cannot use %zu bytes of mapped memory", device.name.c_str(), bytes);
   }

@@ -60,8 +60,8 @@ bool can_use_host_memory(const Device& device, const void* address);
 /// A ggml buffer over host memory that outlives it. ETGGML_DEVICE if the device refuses.
 Result<BufferPtr> wrap_host_memory(const Device& device, const void* address, size_t bytes, size_t largest_tensor);
 
-/// Memory for one tensor of `bytes` on the device: zero pages on the CPU, the device's own elsewhere. `tensor` only gives type and
-/// shape. The contents are zeros.
+/// Memory for one tensor of `bytes` on the device: zero pages on the CPU, the device's own elsewhere. `tensor` only
+/// gives type and shape. The contents are zeros.
 Result<Storage> allocate_tensor(const Device& device, const ggml_tensor* tensor);
 
 /// Attaches storage to a tensor without memory.

@@ -7,16 +7,18 @@
 namespace etggml::runtime {
 namespace {
 
-// Types with a from_float (SET_ROWS stores them) and a vec_dot / to_float (flash attention reads them) on every backend.
-constexpr ggml_type kCacheTypes[] = {GGML_TYPE_F16,  GGML_TYPE_F32,  GGML_TYPE_BF16, GGML_TYPE_Q8_0,
-                                     GGML_TYPE_Q5_1, GGML_TYPE_Q5_0, GGML_TYPE_Q4_1, GGML_TYPE_Q4_0, GGML_TYPE_IQ4_NL};
+// Types with a from_float (SET_ROWS stores them) and a vec_dot / to_float (flash attention reads them) on every
+// backend.
+constexpr ggml_type kCacheTypes[] = {GGML_TYPE_F16,  GGML_TYPE_F32,  GGML_TYPE_BF16, GGML_TYPE_Q8_0,  GGML_TYPE_Q5_1,
+                                     GGML_TYPE_Q5_0, GGML_TYPE_Q4_1, GGML_TYPE_Q4_0, GGML_TYPE_IQ4_NL};
 
 Status read_methods(const Json& object, std::vector<std::string>* out) {
   const auto it = object.find("methods");
   if (it == object.end() || it->is_null()) return ok_status();
   if (!it->is_array()) return error(ETGGML_INVALID_ARGUMENT, "option 'methods' must be an array of method names");
   for (const Json& name : *it) {
-    if (!name.is_string()) return error(ETGGML_INVALID_ARGUMENT, "option 'methods' must hold strings, not %s", to_text(name).c_str());
+    if (!name.is_string())
+      return error(ETGGML_INVALID_ARGUMENT, "option 'methods' must hold strings, not %s", to_text(name).c_str());
     out->push_back(name.get<std::string>());
   }
   return ok_status();
@@ -30,14 +32,15 @@ Result<ggml_type> parse_cache_type(const std::string& name) {
     if (name == ggml_type_name(type)) return type;
     known += (known.empty() ? "" : ", ") + std::string(ggml_type_name(type));
   }
-  return error(ETGGML_INVALID_ARGUMENT, "option 'cache_type': '%s' cannot hold a KV cache; choose one of %s", name.c_str(),
-               known.c_str());
+  return error(ETGGML_INVALID_ARGUMENT, "option 'cache_type': '%s' cannot hold a KV cache; choose one of %s",
+               name.c_str(), known.c_str());
 }
 
 Result<Options> parse_options(const char* json) {
   ETGGML_ASSIGN_OR_RETURN(const Json object, parse_object(json, "program options"));
   ETGGML_RETURN_IF_ERROR(only_known_keys(
-      object, {"device", "threads", "cache_type", "methods", "data_path", "max_plans", "profile", "etdump", "skip_output_copy"},
+      object,
+      {"device", "threads", "cache_type", "methods", "data_path", "max_plans", "profile", "etdump", "skip_output_copy"},
       "program options"));
   Options options;
   int64_t threads = 0;

@@ -12,7 +12,8 @@
 namespace etggml::runtime {
 namespace {
 
-// How one element is read and written: `Wide` is double for floats and int64_t for integers, so that neither loses anything.
+// How one element is read and written: `Wide` is double for floats and int64_t for integers, so that neither loses
+// anything.
 struct F32 {
   using Raw = float;
   static double get(float v) { return v; }
@@ -139,18 +140,21 @@ Status convert_output(ggml_type type, const void* src, int32_t dtype, void* dst,
       break;
   }
   if (known) return ok_status();
-  return error(ETGGML_UNSUPPORTED, "an output of ggml type %s cannot be returned as %s", ggml_type_name(type), scalar_name(dtype));
+  return error(ETGGML_UNSUPPORTED, "an output of ggml type %s cannot be returned as %s", ggml_type_name(type),
+               scalar_name(dtype));
 }
 
 Status read_output(const ggml_tensor* tensor, int32_t dtype, void* dst, size_t dst_bytes) {
   const int64_t count = ggml_nelements(tensor);
   const size_t element = scalar_size(dtype);
   if (element == 0 || dst_bytes / element < static_cast<size_t>(count)) {
-    return error(ETGGML_INTERNAL, "an output of %lld %s elements was given %zu bytes", static_cast<long long>(count), scalar_name(dtype), dst_bytes);
+    return error(ETGGML_INTERNAL, "an output of %lld %s elements was given %zu bytes", static_cast<long long>(count),
+                 scalar_name(dtype), dst_bytes);
   }
   if (!ggml_is_contiguous(tensor)) return error(ETGGML_INTERNAL, "output '%s' is not contiguous", tensor->name);
   ggml_backend_buffer_t buffer = tensor->view_src != nullptr ? tensor->view_src->buffer : tensor->buffer;
-  if (buffer == nullptr || tensor->data == nullptr) return error(ETGGML_INTERNAL, "output '%s' has no memory", tensor->name);
+  if (buffer == nullptr || tensor->data == nullptr)
+    return error(ETGGML_INTERNAL, "output '%s' has no memory", tensor->name);
   if (ggml_backend_buffer_is_host(buffer)) return convert_output(tensor->type, tensor->data, dtype, dst, count);
   if (same_representation(tensor->type, dtype)) {
     ggml_backend_tensor_get(tensor, dst, 0, ggml_nbytes(tensor));

@@ -9,7 +9,8 @@
 namespace etggml::runtime {
 namespace {
 
-// Our matrix-vector kernel, on the dot products of the CPU module that ggml loaded. EXECUTORCH_GGML_GEMV=0 leaves all products to ggml.
+// Our matrix-vector kernel, on the dot products of the CPU module that ggml loaded. EXECUTORCH_GGML_GEMV=0 leaves all
+// products to ggml.
 graph::GemvPrefetch& gemv() {
   static graph::GemvPrefetch* instance = [] {
     auto* made = new graph::GemvPrefetch();
@@ -31,7 +32,8 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   params.mem_size = graph::context_bytes(program);
   params.no_alloc = true;
   plan->context_.reset(ggml_init(params));
-  if (plan->context_ == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for a graph", params.mem_size);
+  if (plan->context_ == nullptr)
+    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for a graph", params.mem_size);
 
   graph::BuildOptions options;
   options.is_cpu = engine.is_cpu();
@@ -51,10 +53,12 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
 Plan::~Plan() { engine_.free_plan(schedule_); }
 
 size_t Plan::bytes() const {
-  return ggml_get_mem_size(context_.get()) + (own_memory_ != nullptr ? ggml_backend_buffer_get_size(own_memory_.get()) : 0);
+  return ggml_get_mem_size(context_.get()) +
+         (own_memory_ != nullptr ? ggml_backend_buffer_get_size(own_memory_.get()) : 0);
 }
 
-// ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory for every value.
+// ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
+// for every value.
 Status Plan::place(const ir::Program& program) {
   if (built_.peak_live <= graph::kMaxSharedTensors) {
     ETGGML_RETURN_IF_ERROR(arena_.place(built_.graph));
@@ -63,7 +67,8 @@ Status Plan::place(const ir::Program& program) {
   }
   own_memory_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), engine_.buffer_type()));
   if (own_memory_ != nullptr) return ok_status();
-  return error(ETGGML_OUT_OF_MEMORY, "%s: cannot allocate the intermediate results of this call", program.origin().c_str());
+  return error(ETGGML_OUT_OF_MEMORY, "%s: cannot allocate the intermediate results of this call",
+               program.origin().c_str());
 }
 
 // The builder knows what ggml-cpu can do; other devices are asked node by node, before they would abort.
@@ -71,8 +76,10 @@ Status Plan::check_device(const ir::Program& program) const {
   if (engine_.is_cpu()) return ok_status();
   for (size_t i = 0; i < built_.values.size(); ++i) {
     const ggml_tensor* value = built_.values[i];
-    if (value == nullptr || value->op == GGML_OP_NONE || ggml_backend_dev_supports_op(engine_.device().handle, value)) continue;
-    return error(ETGGML_UNSUPPORTED, "%s: device '%s' cannot run node %zu (%s); use device \"cpu\" or export without that operator",
+    if (value == nullptr || value->op == GGML_OP_NONE || ggml_backend_dev_supports_op(engine_.device().handle, value))
+      continue;
+    return error(ETGGML_UNSUPPORTED,
+                 "%s: device '%s' cannot run node %zu (%s); use device \"cpu\" or export without that operator",
                  program.origin().c_str(), engine_.device().name.c_str(), i, ggml_op_desc(value));
   }
   return ok_status();

@@ -1,5 +1,5 @@
-// GGUF files for the whole process: how a .pte without weights finds them under a stock ExecuTorch runtime, whose loaders cannot be
-// given a GGUF.
+// GGUF files for the whole process: how a .pte without weights finds them under a stock ExecuTorch runtime, whose
+// loaders cannot be given a GGUF.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,8 @@
 
 namespace etggml::runtime {
 
-/// Files of the environment variable EXECUTORCH_GGML_WEIGHTS (separated by ':') and of set_process_weights(), opened once.
+/// Files of the environment variable EXECUTORCH_GGML_WEIGHTS (separated by ':') and of set_process_weights(), opened
+/// once.
 Result<std::vector<std::shared_ptr<const gguf::FileSet>>> process_weights();
 
 /// Adds a file to the process-wide list (backend option "weights"). Opened at once: ETGGML_IO / ETGGML_FORMAT.

@@ -14,7 +14,8 @@ namespace etggml::runtime {
 
 /// Monotonic nanoseconds.
 inline int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 enum class Phase { Bind, Plan, Fill, Compute, Output };
@@ -46,8 +47,8 @@ class Profile {
  public:
   void add_call(const CallTimes& times, bool plan_hit);
   void add_op(const char* op, const std::string& detail, int64_t ns, int64_t bytes);
-  /// {"calls", "plan_hits", "plan_misses", "phases": {"bind": {"ns", "ns_last"}, ...}, "ops": [{"op", "detail", "count", "ns", "bytes"}, ...]},
-  /// ops by descending time.
+  /// {"calls", "plan_hits", "plan_misses", "phases": {"bind": {"ns", "ns_last"}, ...}, "ops": [{"op", "detail",
+  /// "count", "ns", "bytes"}, ...]}, ops by descending time.
   Json json() const;
 
  private:

@@ -24,8 +24,8 @@ std::string method_name(const char* method) { return method == nullptr || *metho
 
 }  // namespace
 
-Result<std::unique_ptr<Program>> Program::load(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights, Options options,
-                                               const ProgressFn& progress) {
+Result<std::unique_ptr<Program>> Program::load(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights,
+                                               Options options, const ProgressFn& progress) {
   std::unique_ptr<Program> program(new Program());
   ETGGML_ASSIGN_OR_RETURN(program->file_, host::PteFile::open(pte, options.data_path));
   if (options.etdump) program->etdump_ = std::make_unique<executorch::etdump::ETDumpGen>();
@@ -33,7 +33,8 @@ Result<std::unique_ptr<Program>> Program::load(const std::string& pte, std::shar
   ETGGML_ASSIGN_OR_RETURN(program->context_, Context::create(std::move(options), std::move(weights), true));
   for (size_t i = 0; i < methods.size(); ++i) {
     ProgressFn share;
-    if (progress) share = [&, i](double f) { return progress((static_cast<double>(i) + f) / static_cast<double>(methods.size())); };
+    if (progress)
+      share = [&, i](double f) { return progress((static_cast<double>(i) + f) / static_cast<double>(methods.size())); };
     ETGGML_RETURN_IF_ERROR(program->load_method(methods[i], share));
   }
   if (progress && !progress(1.0)) return error(ETGGML_CANCELLED, "loading was cancelled");
@@ -70,7 +71,9 @@ Result<Program::Guard> Program::enter() {
     (void)lock.try_lock();
   }
   if (!lock.owns_lock()) {
-    return error(ETGGML_BUSY, "another thread is inside this program; a program runs one call at a time, load it again to run calls in parallel (weights are shared)");
+    return error(ETGGML_BUSY,
+                 "another thread is inside this program; a program runs one call at a time, load it again to run calls "
+                 "in parallel (weights are shared)");
   }
   context_->engine->clear_cancel();
   return Guard(std::move(lock), nullptr);
@@ -81,7 +84,8 @@ Result<Program::Guard> Program::observe() {
   observers_.fetch_add(1);
   std::shared_ptr<void> observer(this, [](void* self) { static_cast<Program*>(self)->observers_.fetch_sub(1); });
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
-  if (!lock.owns_lock()) return error(ETGGML_BUSY, "another thread is inside this program; ask again when its call has ended");
+  if (!lock.owns_lock())
+    return error(ETGGML_BUSY, "another thread is inside this program; ask again when its call has ended");
   return Guard(std::move(lock), std::move(observer));
 }
 
@@ -94,7 +98,6 @@ Status Program::execute(const Guard&, const char* method, const etggml_tensor* i
     ETGGML_RETURN_IF_ERROR(load_method(name, ProgressFn()));
     it = methods_.find(name);
   }
-  if (etdump_ != nullptr) etdump_->create_event_block("Execute");
   return it->second->execute(in, n_in, &outputs_);
 }
 
@@ -112,7 +115,8 @@ std::vector<StateInfo> Program::states(const Guard&) const { return context_->st
 
 Result<size_t> Program::output_count(const char* method) const {
   HostCall host_call;
-  ETGGML_ASSIGN_OR_RETURN(const std::vector<host::ValueInfo> outputs, host::method_outputs(*file_, method_name(method)));
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<host::ValueInfo> outputs,
+                          host::method_outputs(*file_, method_name(method)));
   return outputs.size();
 }
 
@@ -136,7 +140,8 @@ Result<Json> Program::info(const Guard&) const {
   }
   Json states = Json::array();
   for (const StateInfo& state : context_->states->list()) {
-    states.push_back({{"name", state.name}, {"type", ggml_type_name(state.type)}, {"shape", state.ne}, {"bytes", state.bytes}});
+    states.push_back(
+        {{"name", state.name}, {"type", ggml_type_name(state.type)}, {"shape", state.ne}, {"bytes", state.bytes}});
   }
   WeightTotals weights = context_->weight_totals();
   size_t plans = 0, plan_bytes = 0;
@@ -147,23 +152,25 @@ Result<Json> Program::info(const Guard&) const {
     plan_bytes += bytes;
   });
   const Engine& engine = *context_->engine;
-  return Json{{"path", file_->path()},
-              {"weights_path", context_->files ? Json(context_->files->path()) : Json()},
-              {"methods", methods},
-              {"device", engine.device().name},
-              {"device_description", engine.device().description},
-              {"threads", engine.threads()},
-              {"states", states},
-              {"weights", {{"count", weights.count}, {"bytes", weights.bytes}, {"bytes_private", weights.bytes_private}}},
-              {"plans", {{"count", plans}, {"bytes", plan_bytes}}},
-              {"arena_bytes", context_->engine->arena().bytes()},
-              {"cache_type", ggml_type_name(context_->states->cache_type())}};
+  return Json{
+      {"path", file_->path()},
+      {"weights_path", context_->files ? Json(context_->files->path()) : Json()},
+      {"methods", methods},
+      {"device", engine.device().name},
+      {"device_description", engine.device().description},
+      {"threads", engine.threads()},
+      {"states", states},
+      {"weights", {{"count", weights.count}, {"bytes", weights.bytes}, {"bytes_private", weights.bytes_private}}},
+      {"plans", {{"count", plans}, {"bytes", plan_bytes}}},
+      {"arena_bytes", context_->engine->arena().bytes()},
+      {"cache_type", ggml_type_name(context_->states->cache_type())}};
 }
 
 Json Program::stats() const { return context_->profile.json(); }
 
 Status Program::write_etdump(const Guard&, const std::string& path) {
-  if (etdump_ == nullptr) return error(ETGGML_INVALID_ARGUMENT, "no ETDump is recorded; load the program with the option \"etdump\": true");
+  if (etdump_ == nullptr)
+    return error(ETGGML_INVALID_ARGUMENT, "no ETDump is recorded; load the program with the option \"etdump\": true");
   const executorch::etdump::ETDumpResult dump = etdump_->get_etdump_data();
   Status status;
   std::FILE* file = dump.buf == nullptr ? nullptr : std::fopen(path.c_str(), "wbe");
@@ -173,7 +180,8 @@ Status Program::write_etdump(const Guard&, const std::string& path) {
     status = error(ETGGML_IO, "%s cannot be written", path.c_str());
   } else {
     const bool written = std::fwrite(dump.buf, 1, dump.size, file) == dump.size;
-    if (std::fclose(file) != 0 || !written) status = error(ETGGML_IO, "%s could not be written completely", path.c_str());
+    if (std::fclose(file) != 0 || !written)
+      status = error(ETGGML_IO, "%s could not be written completely", path.c_str());
   }
   std::free(dump.buf);
   etdump_->reset();

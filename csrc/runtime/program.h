@@ -37,15 +37,15 @@ struct Context;
 class Program {
  public:
   /// weights may be null. progress may be empty.
-  static Result<std::unique_ptr<Program>> load(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights, Options options,
-                                               const ProgressFn& progress);
+  static Result<std::unique_ptr<Program>> load(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights,
+                                               Options options, const ProgressFn& progress);
   /// A call that is under way in another thread is cancelled and waited for.
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  /// The right to be inside the program. While it is held every other thread gets ETGGML_BUSY. cancel() stays in effect until the
-  /// guard is released.
+  /// The right to be inside the program. While it is held every other thread gets ETGGML_BUSY. cancel() stays in effect
+  /// until the guard is released.
   class Guard {
    public:
     Guard(Guard&&) = default;
@@ -53,7 +53,8 @@ class Program {
 
    private:
     friend class Program;
-    Guard(std::unique_lock<std::mutex> lock, std::shared_ptr<void> observer) : observer_(std::move(observer)), lock_(std::move(lock)) {}
+    Guard(std::unique_lock<std::mutex> lock, std::shared_ptr<void> observer)
+        : observer_(std::move(observer)), lock_(std::move(lock)) {}
     std::shared_ptr<void> observer_;  // after lock_: released once the lock is
     std::unique_lock<std::mutex> lock_;
   };
@@ -62,13 +63,14 @@ class Program {
   /// As enter(), for a moment's look: a call that wants to enter meanwhile waits instead of being refused.
   Result<Guard> observe();
 
-  /// method: nullptr = "forward"; initialised on first use. Everything about the inputs is checked, see etggml_program_execute.
+  /// method: nullptr = "forward"; initialised on first use. Everything about the inputs is checked, see
+  /// etggml_program_execute.
   Status execute(const Guard&, const char* method, const etggml_tensor* in, size_t n_in);
   /// Of the last successful execute().
   const std::vector<etggml_tensor>& outputs(const Guard&) const { return outputs_; }
 
-  /// Changes whenever the states may have: with every reset() and every execute() that has inputs. A loop that relies on what it left
-  /// in the states can tell that somebody else has been here.
+  /// Changes whenever the states may have: with every reset() and every execute() that has inputs. A loop that relies
+  /// on what it left in the states can tell that somebody else has been here.
   uint64_t serial() const { return serial_.load(std::memory_order_relaxed); }
   /// Of the methods loaded so far.
   std::vector<StateInfo> states(const Guard&) const;
@@ -106,6 +108,7 @@ class Program {
 Result<Json> check_program(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights);
 
 /// See etggml_program_payloads.
-Status program_payloads(const std::string& pte, const std::function<void(const char* method, size_t index, const void* data, size_t size)>& fn);
+Status program_payloads(const std::string& pte,
+                        const std::function<void(const char* method, size_t index, const void* data, size_t size)>& fn);
 
 }  // namespace etggml::runtime

@@ -38,7 +38,8 @@ void Report::add(Problem problem) {
 void Report::finish() {
   for (Problem& p : problems) {
     if (p.kind != Problem::Kind::Missing || p.nearest.empty() || p.complete) continue;
-    std::stable_partition(p.nearest.begin(), p.nearest.end(), [&](const std::string& name) { return needed.count(name) == 0; });
+    std::stable_partition(p.nearest.begin(), p.nearest.end(),
+                          [&](const std::string& name) { return needed.count(name) == 0; });
     if (p.nearest.size() > kNearest) p.nearest.resize(kNearest);
     p.message += "; nearest names: " + join_quoted(p.nearest);
     p.complete = true;

@@ -20,20 +20,20 @@ struct Problem {
   std::string expected;  ///< e.g. "[1024, 3072]"
   std::string found;
   std::vector<std::string> nearest;
-  std::string message;   ///< complete sentence
-  bool complete = false; ///< nearest names are in the message
+  std::string message;    ///< complete sentence
+  bool complete = false;  ///< nearest names are in the message
 };
 
 struct Report {
   std::vector<Problem> problems;
-  std::set<std::string> needed;    ///< tensors the graph uses, by their first name
-  uint64_t bytes = 0;              ///< of those found
-  std::set<std::string> used;      ///< names found
+  std::set<std::string> needed;  ///< tensors the graph uses, by their first name
+  uint64_t bytes = 0;            ///< of those found
+  std::set<std::string> used;    ///< names found
 
   /// Adds a problem unless the same one is there (methods of one program share weights).
   void add(Problem problem);
-  /// Call when every slot has been looked at: cuts the nearest names of missing tensors to three, those first that nothing in the graph uses
-  /// (a misspelt name is an unused one), and adds them to the messages.
+  /// Call when every slot has been looked at: cuts the nearest names of missing tensors to three, those first that
+  /// nothing in the graph uses (a misspelt name is an unused one), and adds them to the messages.
   void finish();
   /// ETGGML_BIND with the first problems in the message, OK when there are none.
   Status status(const std::string& where) const;

@@ -32,11 +32,13 @@ Result<Storage> StateStore::get(const ir::Program& program, uint32_t index, cons
   wanted.ne = program.shape(slot.shape(), {});
   wanted.kv_cache = slot.kind() == ir::fb::StateKind_KvCache;
   if (!type_known(wanted.type)) {
-    return error(ETGGML_FORMAT, "%s: state '%s' has unknown type %d", program.origin().c_str(), wanted.name.c_str(), static_cast<int>(wanted.type));
+    return error(ETGGML_FORMAT, "%s: state '%s' has unknown type %d", program.origin().c_str(), wanted.name.c_str(),
+                 static_cast<int>(wanted.type));
   }
   const Result<size_t> bytes = tensor_bytes(wanted.type, wanted.ne);
   if (!bytes.ok()) {
-    return error(ETGGML_INVALID_ARGUMENT, "state '%s' of shape %s cannot have type %s: %s; choose another \"cache_type\"", wanted.name.c_str(),
+    return error(ETGGML_INVALID_ARGUMENT,
+                 "state '%s' of shape %s cannot have type %s: %s; choose another \"cache_type\"", wanted.name.c_str(),
                  shape_text(wanted.ne.data()).c_str(), ggml_type_name(wanted.type), bytes.status().message.c_str());
   }
   wanted.bytes = *bytes;
@@ -46,8 +48,10 @@ Result<Storage> StateStore::get(const ir::Program& program, uint32_t index, cons
   if (it != states_.end()) {
     const StateInfo& have = it->second.info;
     if (have.ne != wanted.ne || have.type != wanted.type) {
-      return error(ETGGML_BIND, "%s: state '%s' is %s %s here, but %s %s in a method loaded before; methods of one program share "
-                                "states by name", program.origin().c_str(), wanted.name.c_str(), ggml_type_name(wanted.type),
+      return error(ETGGML_BIND,
+                   "%s: state '%s' is %s %s here, but %s %s in a method loaded before; methods of one program share "
+                   "states by name",
+                   program.origin().c_str(), wanted.name.c_str(), ggml_type_name(wanted.type),
                    shape_text(wanted.ne.data()).c_str(), ggml_type_name(have.type), shape_text(have.ne.data()).c_str());
     }
     *info = have;
@@ -56,7 +60,8 @@ Result<Storage> StateStore::get(const ir::Program& program, uint32_t index, cons
   State state;
   state.info = wanted;
   ETGGML_ASSIGN_OR_RETURN(ContextPtr context, make_context(1));
-  ETGGML_ASSIGN_OR_RETURN(state.storage, allocate_tensor(device_, ggml_new_tensor(context.get(), wanted.type, GGML_MAX_DIMS, wanted.ne.data())));
+  ETGGML_ASSIGN_OR_RETURN(state.storage, allocate_tensor(device_, ggml_new_tensor(context.get(), wanted.type,
+                                                                                  GGML_MAX_DIMS, wanted.ne.data())));
   ETGGML_RETURN_IF_ERROR(load_initial(slot, named, &state));
   ETGGML_RETURN_IF_ERROR(initialise(state, true));
   *info = wanted;
@@ -70,14 +75,16 @@ Status StateStore::load_initial(const ir::fb::StateSlot& slot, const NamedData* 
   bool found = false;
   if (named != nullptr) ETGGML_RETURN_IF_ERROR(named->get(key, &blob, &found));
   if (!found) {
-    return error(ETGGML_BIND, "the initial value '%s' of state '%s' is not in the .pte; export it again", key.c_str(), state->info.name.c_str());
+    return error(ETGGML_BIND, "the initial value '%s' of state '%s' is not in the .pte; export it again", key.c_str(),
+                 state->info.name.c_str());
   }
   // Stored in the slot's own type; a KV cache may live in another.
   const ggml_type stored = static_cast<ggml_type>(slot.type());
   ETGGML_ASSIGN_OR_RETURN(const size_t stored_bytes, tensor_bytes(stored, state->info.ne));
   if (blob.size != stored_bytes) {
-    return error(ETGGML_FORMAT, "the initial value '%s' of state '%s' has %zu bytes, %s %s needs %zu", key.c_str(), state->info.name.c_str(), blob.size,
-                 ggml_type_name(stored), shape_text(state->info.ne.data()).c_str(), stored_bytes);
+    return error(ETGGML_FORMAT, "the initial value '%s' of state '%s' has %zu bytes, %s %s needs %zu", key.c_str(),
+                 state->info.name.c_str(), blob.size, ggml_type_name(stored), shape_text(state->info.ne.data()).c_str(),
+                 stored_bytes);
   }
   state->initial = std::make_shared<std::vector<uint8_t>>(state->info.bytes);
   const int64_t columns = state->info.ne[0];

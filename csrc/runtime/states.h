@@ -19,9 +19,9 @@ class StateStore {
  public:
   StateStore(Device device, ggml_type cache_type) : device_(std::move(device)), cache_type_(cache_type) {}
 
-  /// Memory of a slot of `program`, made and initialised by the first method that names it. `named` holds initial values (may be
-  /// null when the slot has none). ETGGML_BIND when the name exists with another shape or type; ETGGML_INVALID_ARGUMENT when a
-  /// KV cache's rows are not whole blocks of the cache type.
+  /// Memory of a slot of `program`, made and initialised by the first method that names it. `named` holds initial
+  /// values (may be null when the slot has none). ETGGML_BIND when the name exists with another shape or type;
+  /// ETGGML_INVALID_ARGUMENT when a KV cache's rows are not whole blocks of the cache type.
   Result<Storage> get(const ir::Program& program, uint32_t slot, const NamedData* named, StateInfo* info);
 
   /// Every state back to its initial value. Must not run beside a computation that uses them.

@@ -30,7 +30,9 @@ bool cpu_can_multiply(ggml_type type) {
   return traits != nullptr && traits->vec_dot != nullptr;
 }
 
-bool can_get_rows(ggml_type type) { return type == GGML_TYPE_F32 || type == GGML_TYPE_I32 || (has_to_float(type) && type != GGML_TYPE_Q8_K); }
+bool can_get_rows(ggml_type type) {
+  return type == GGML_TYPE_F32 || type == GGML_TYPE_I32 || (has_to_float(type) && type != GGML_TYPE_Q8_K);
+}
 
 bool has_to_float(ggml_type type) {
   return type_known(type) && (type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr);
@@ -38,7 +40,8 @@ bool has_to_float(ggml_type type) {
 
 bool has_from_float(ggml_type type) {
   if (type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16) return true;
-  // Q8_1 and Q8_K are ggml's formats for activations: no weight file uses them and ggml_quantize_chunk cannot write them.
+  // Q8_1 and Q8_K are ggml's formats for activations: no weight file uses them and ggml_quantize_chunk cannot write
+  // them.
   return type_known(type) && ggml_is_quantized(type) && type != GGML_TYPE_Q8_1 && type != GGML_TYPE_Q8_K;
 }
 
@@ -78,12 +81,14 @@ Status from_float(ggml_type type, const float* src, int64_t rows, int64_t column
     for (int64_t i = 0; i < rows * columns; ++i) {
       if (!std::isfinite(src[i])) {
         return error(ETGGML_RANGE, "element [%lld, %lld] is %g: NaN and infinity cannot be quantised to %s",
-                     static_cast<long long>(i / columns), static_cast<long long>(i % columns), src[i], ggml_type_name(type));
+                     static_cast<long long>(i / columns), static_cast<long long>(i % columns), src[i],
+                     ggml_type_name(type));
       }
     }
     for (int64_t i = 0; importance != nullptr && i < columns; ++i) {
       if (!std::isfinite(importance[i]) || importance[i] < 0) {
-        return error(ETGGML_RANGE, "importance[%lld] is %g: it must be finite and not negative", static_cast<long long>(i), importance[i]);
+        return error(ETGGML_RANGE, "importance[%lld] is %g: it must be finite and not negative",
+                     static_cast<long long>(i), importance[i]);
       }
     }
     if (importance == nullptr && ggml_quantize_requires_imatrix(type)) {

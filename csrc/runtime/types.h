@@ -31,8 +31,9 @@ Result<size_t> row_bytes(ggml_type type, int64_t elements);
 /// Rows of `type` -> F32. `elements` must be whole blocks. ETGGML_UNSUPPORTED for a type without a decoder.
 Status to_float(ggml_type type, const void* src, int64_t elements, float* dst);
 
-/// F32 [rows, columns] -> `type`. importance: F32 [columns] or nullptr (types that need one get ones). Quantised targets refuse
-/// NaN and infinity with ETGGML_RANGE (ggml would abort on some); types that cannot be written are ETGGML_UNSUPPORTED.
+/// F32 [rows, columns] -> `type`. importance: F32 [columns] or nullptr (types that need one get ones). Quantised
+/// targets refuse NaN and infinity with ETGGML_RANGE (ggml would abort on some); types that cannot be written are
+/// ETGGML_UNSUPPORTED.
 Status from_float(ggml_type type, const float* src, int64_t rows, int64_t columns, const float* importance, void* dst);
 
 /// [rows, columns] of one type -> another, through F32 unless they are equal.

@@ -118,7 +118,8 @@ Result<WeightStore::Copy> WeightStore::copy(const BoundSlot& slot) {
   ggml_backend_buffer_set_usage(made.storage.buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
   ETGGML_RETURN_IF_ERROR(attach(tensor, made.storage));
   if (slot.cast) {
-    log(ETGGML_LOG_INFO, "weight '%s': converted to %s, %zu bytes of private memory", slot.name.c_str(), ggml_type_name(slot.type), made.bytes);
+    log(ETGGML_LOG_INFO, "weight '%s': converted to %s, %zu bytes of private memory", slot.name.c_str(),
+        ggml_type_name(slot.type), made.bytes);
   }
   std::vector<uint8_t> staging;
   size_t offset = 0;

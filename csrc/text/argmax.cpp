@@ -59,8 +59,10 @@ Result<int32_t> argmax(const float* logits, size_t n) {
     }
   }
   if (!std::isfinite(best)) {
-    return error(ETGGML_RANGE, best > 0 ? "the logits hold +infinity: the weights or the inputs are broken"
-                                        : "no token is possible: none of the %zu logits is finite", n);
+    return error(ETGGML_RANGE,
+                 best > 0 ? "the logits hold +infinity: the weights or the inputs are broken"
+                          : "no token is possible: none of the %zu logits is finite",
+                 n);
   }
   while (logits[block] != best) ++block;
   return static_cast<int32_t>(block);

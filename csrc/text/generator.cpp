@@ -52,18 +52,20 @@ Result<std::unique_ptr<Generator>> Generator::create(runtime::Program& program, 
 Status Generator::inspect() {
   ETGGML_ASSIGN_OR_RETURN(const std::vector<host::ValueInfo> inputs, program_.inputs(method_.c_str()));
   ETGGML_ASSIGN_OR_RETURN(const std::vector<host::ValueInfo> outputs, program_.method_outputs(method_.c_str()));
-  const bool fits = inputs.size() == 2 && inputs[0].dtype == kInt64 && inputs[0].bound.size() == 2 && inputs[0].bound[0] == 1 &&
-                    inputs[1].dtype == kInt64 && inputs[1].bound.size() == 1 && outputs.size() == 1 &&
-                    outputs[0].bound.size() == 3 && outputs[0].bound[0] == 1;
+  const bool fits = inputs.size() == 2 && inputs[0].dtype == kInt64 && inputs[0].bound.size() == 2 &&
+                    inputs[0].bound[0] == 1 && inputs[1].dtype == kInt64 && inputs[1].bound.size() == 1 &&
+                    outputs.size() == 1 && outputs[0].bound.size() == 3 && outputs[0].bound[0] == 1;
   if (!fits) {
-    return error(ETGGML_UNSUPPORTED,
-                 "method '%s' is no language model: a token loop needs (input_ids int64 [1, n], positions int64 [n]) -> logits "
-                 "[1, 1 or n, vocabulary]", method_.c_str());
+    return error(
+        ETGGML_UNSUPPORTED,
+        "method '%s' is no language model: a token loop needs (input_ids int64 [1, n], positions int64 [n]) -> logits "
+        "[1, 1 or n, vocabulary]",
+        method_.c_str());
   }
   const int32_t dtype = outputs[0].dtype;
   if (dtype != kFloat && dtype != kHalf && dtype != kBFloat16) {
-    return error(ETGGML_UNSUPPORTED, "method '%s' gives logits of type %s; float, half and bfloat16 can be sampled", method_.c_str(),
-                 scalar_name(dtype));
+    return error(ETGGML_UNSUPPORTED, "method '%s' gives logits of type %s; float, half and bfloat16 can be sampled",
+                 method_.c_str(), scalar_name(dtype));
   }
   const size_t bound = static_cast<size_t>(std::max<int64_t>(1, std::min(inputs[0].bound[1], inputs[1].bound[0])));
   max_chunk_ = max_chunk_ == 0 ? bound : std::min(max_chunk_, bound);
@@ -78,8 +80,10 @@ Status Generator::inspect() {
 Status Generator::check_room(size_t count) const {
   if (limit_ <= 0 || sequence_.size() + count <= static_cast<size_t>(limit_)) return ok_status();
   return error(ETGGML_RANGE,
-               "a sequence of %zu tokens does not fit the %lld positions of the cache; shorten it, rewind, or export the model with a "
-               "larger max_seq_len", sequence_.size() + count, static_cast<long long>(limit_));
+               "a sequence of %zu tokens does not fit the %lld positions of the cache; shorten it, rewind, or export "
+               "the model with a "
+               "larger max_seq_len",
+               sequence_.size() + count, static_cast<long long>(limit_));
 }
 
 Status Generator::feed(const int32_t* tokens, size_t n, const runtime::ProgressFn& progress) {
@@ -89,7 +93,8 @@ Status Generator::feed(const int32_t* tokens, size_t n, const runtime::ProgressF
       return error(ETGGML_RANGE, "token %zu is %d; the model has tokens 0 to %zu", i, tokens[i], n_vocab_ - 1);
     }
   }
-  if (n == 0 && sequence_.empty()) return error(ETGGML_INVALID_ARGUMENT, "there is nothing to run: the sequence is empty");
+  if (n == 0 && sequence_.empty())
+    return error(ETGGML_INVALID_ARGUMENT, "there is nothing to run: the sequence is empty");
   ETGGML_RETURN_IF_ERROR(check_room(n));
   ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
   const size_t before = sequence_.size();
@@ -105,7 +110,8 @@ Status Generator::feed(const int32_t* tokens, size_t n, const runtime::ProgressF
 }
 
 Result<int32_t> Generator::next() {
-  if (sequence_.empty()) return error(ETGGML_INVALID_ARGUMENT, "there is no sequence to continue; feed at least one token");
+  if (sequence_.empty())
+    return error(ETGGML_INVALID_ARGUMENT, "there is no sequence to continue; feed at least one token");
   ETGGML_RETURN_IF_ERROR(check_room(0));
   ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
   ETGGML_RETURN_IF_ERROR(catch_up(guard, runtime::ProgressFn()));
@@ -117,7 +123,8 @@ Result<int32_t> Generator::next() {
 
 Status Generator::rewind(size_t n) {
   if (n > sequence_.size()) {
-    return error(ETGGML_INVALID_ARGUMENT, "the sequence has %zu tokens; it cannot be rewound to %zu", sequence_.size(), n);
+    return error(ETGGML_INVALID_ARGUMENT, "the sequence has %zu tokens; it cannot be rewound to %zu", sequence_.size(),
+                 n);
   }
   if (n < cached_) {
     ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
@@ -130,7 +137,8 @@ Status Generator::rewind(size_t n) {
 Status Generator::logits(const float** data, size_t* n_vocab) {
   ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
   if (!have_logits_ || serial_ != program_.serial()) {
-    return error(ETGGML_INVALID_ARGUMENT, "there are no current logits: feed tokens first (any other call on the program discards them)");
+    return error(ETGGML_INVALID_ARGUMENT,
+                 "there are no current logits: feed tokens first (any other call on the program discards them)");
   }
   ETGGML_ASSIGN_OR_RETURN(*data, current_logits());
   *n_vocab = n_vocab_;
@@ -139,7 +147,9 @@ Status Generator::logits(const float** data, size_t* n_vocab) {
 
 Status Generator::catch_up(const runtime::Program::Guard& guard, const runtime::ProgressFn& progress) {
   if (serial_ != program_.serial()) {
-    if (cached_ > 0) log(ETGGML_LOG_INFO, "another call has used the program since; the sequence of %zu tokens is run again", sequence_.size());
+    if (cached_ > 0)
+      log(ETGGML_LOG_INFO, "another call has used the program since; the sequence of %zu tokens is run again",
+          sequence_.size());
     cached_ = 0;
     have_logits_ = false;
   }
@@ -150,7 +160,8 @@ Status Generator::catch_up(const runtime::Program::Guard& guard, const runtime::
     ETGGML_RETURN_IF_ERROR(run(guard, cached_, count));
     cached_ += count;
     const double fraction = static_cast<double>(cached_ - start) / static_cast<double>(sequence_.size() - start);
-    if (progress && !progress(fraction)) return error(ETGGML_CANCELLED, "cancelled after %zu of %zu tokens", cached_ - start, sequence_.size() - start);
+    if (progress && !progress(fraction))
+      return error(ETGGML_CANCELLED, "cancelled after %zu of %zu tokens", cached_ - start, sequence_.size() - start);
   }
   return ok_status();
 }
@@ -158,7 +169,8 @@ Status Generator::catch_up(const runtime::Program::Guard& guard, const runtime::
 Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t count) {
   // A sequence begins, but states without positions still hold the end of the last one.
   if (first == 0 && !only_kv_caches(guard)) ETGGML_RETURN_IF_ERROR(program_.reset(guard));
-  ids_.assign(sequence_.begin() + static_cast<std::ptrdiff_t>(first), sequence_.begin() + static_cast<std::ptrdiff_t>(first + count));
+  ids_.assign(sequence_.begin() + static_cast<std::ptrdiff_t>(first),
+              sequence_.begin() + static_cast<std::ptrdiff_t>(first + count));
   positions_.resize(count);
   std::iota(positions_.begin(), positions_.end(), static_cast<int64_t>(first));
   const etggml_tensor in[2] = {int64_tensor(ids_, true), int64_tensor(positions_, false)};
@@ -194,9 +206,11 @@ Result<const float*> Generator::current_logits() {
   if (logits.dtype == kFloat) return static_cast<const float*>(logits.data) + offset;
   converted_.resize(n_vocab_);
   if (logits.dtype == kHalf) {
-    ggml_fp16_to_fp32_row(static_cast<const ggml_fp16_t*>(logits.data) + offset, converted_.data(), static_cast<int64_t>(n_vocab_));
+    ggml_fp16_to_fp32_row(static_cast<const ggml_fp16_t*>(logits.data) + offset, converted_.data(),
+                          static_cast<int64_t>(n_vocab_));
   } else if (logits.dtype == kBFloat16) {
-    ggml_bf16_to_fp32_row(static_cast<const ggml_bf16_t*>(logits.data) + offset, converted_.data(), static_cast<int64_t>(n_vocab_));
+    ggml_bf16_to_fp32_row(static_cast<const ggml_bf16_t*>(logits.data) + offset, converted_.data(),
+                          static_cast<int64_t>(n_vocab_));
   } else {
     return error(ETGGML_UNSUPPORTED, "logits of type %s cannot be sampled", scalar_name(logits.dtype));
   }

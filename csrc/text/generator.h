@@ -1,11 +1,11 @@
 // The token loop: sequence, positions and chunks on top of a loaded program, sampling without leaving the library.
 //
-// The sequence is the truth; the program's states are a cache of a prefix of it. `cached_` counts the tokens whose keys and
-// values are in the cache; whatever lies beyond is run before the next token is chosen. Forgetting tokens is therefore free
-// (attention never looks beyond a query's position, so stale entries are invisible until they are overwritten), a failed call
-// is undone by positions alone, and a sequence whose states somebody else has overwritten is run again rather than
-// continued wrongly. States other than KV caches (recurrent ones) cannot go back: such a program runs the sequence again
-// from their initial values.
+// The sequence is the truth; the program's states are a cache of a prefix of it. `cached_` counts the tokens whose keys
+// and values are in the cache; whatever lies beyond is run before the next token is chosen. Forgetting tokens is
+// therefore free (attention never looks beyond a query's position, so stale entries are invisible until they are
+// overwritten), a failed call is undone by positions alone, and a sequence whose states somebody else has overwritten
+// is run again rather than continued wrongly. States other than KV caches (recurrent ones) cannot go back: such a
+// program runs the sequence again from their initial values.
 #pragma once
 
 #include <memory>
@@ -20,8 +20,8 @@ namespace etggml::text {
 
 class Generator {
  public:
-  /// Options as etggml_generator_create. ETGGML_UNSUPPORTED when the method is no (input_ids int64 [1, n], positions int64
-  /// [n]) -> logits. `program` must outlive the generator.
+  /// Options as etggml_generator_create. ETGGML_UNSUPPORTED when the method is no (input_ids int64 [1, n], positions
+  /// int64 [n]) -> logits. `program` must outlive the generator.
   static Result<std::unique_ptr<Generator>> create(runtime::Program& program, const char* options_json);
 
   /// See etggml_generator_feed. After an error the sequence is what it was before.
@@ -48,14 +48,14 @@ class Generator {
   runtime::Program& program_;
   Sampler sampler_;
   std::string method_ = "forward";
-  size_t max_chunk_ = 0;   ///< tokens a call
-  int64_t limit_ = 0;      ///< positions the caches hold; 0 = the program does not say
+  size_t max_chunk_ = 0;  ///< tokens a call
+  int64_t limit_ = 0;     ///< positions the caches hold; 0 = the program does not say
   size_t n_vocab_ = 0;
   std::vector<int32_t> sequence_;
   size_t cached_ = 0;
-  bool have_logits_ = false;  ///< output_ holds those of sequence_[cached_ - 1]
-  etggml_tensor output_ = {}; ///< in the program's memory
-  uint64_t serial_ = 0;       ///< Program::serial() after our last call
+  bool have_logits_ = false;              ///< output_ holds those of sequence_[cached_ - 1]
+  etggml_tensor output_ = {};             ///< in the program's memory
+  uint64_t serial_ = 0;                   ///< Program::serial() after our last call
   std::vector<int64_t> ids_, positions_;  // scratch
   std::vector<float> converted_;          // logits of methods that give F16 or BF16
 };

@@ -62,12 +62,14 @@ Result<int32_t> Sampler::sample(const float* logits, size_t n, const int32_t* hi
     const auto below = [floor](const Candidate& c) { return c.logit < floor; };
     candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(), below), candidates_.end());
   }
-  if (!std::is_sorted(candidates_.begin(), candidates_.end(), before)) std::sort(candidates_.begin(), candidates_.end(), before);
+  if (!std::is_sorted(candidates_.begin(), candidates_.end(), before))
+    std::sort(candidates_.begin(), candidates_.end(), before);
   return draw(nullptr, 0);
 }
 
 const float* Sampler::penalized(const float* logits, size_t n, const int32_t* history, size_t n_history) {
-  const size_t reach = options_.repeat_last_n < 0 ? n_history : std::min<size_t>(n_history, static_cast<size_t>(options_.repeat_last_n));
+  const size_t reach =
+      options_.repeat_last_n < 0 ? n_history : std::min<size_t>(n_history, static_cast<size_t>(options_.repeat_last_n));
   seen_.assign(history + (n_history - reach), history + n_history);
   std::sort(seen_.begin(), seen_.end());
   seen_.erase(std::unique(seen_.begin(), seen_.end()), seen_.end());

@@ -9,9 +9,9 @@
 //   5. min_p: of those, the ones with at least min_p times the probability of the largest;
 //   6. softmax(logit / temperature) and one draw.
 //
-// The draw is the inverse of the cumulative distribution in order of (logit descending, id ascending) where 3-5 sorted the
-// candidates and of id otherwise, at u = (x >> 11) * 2^-53 with x from std::mt19937_64, whose sequence the C++ standard
-// fixes: one seed gives the same tokens on every platform, as far as the logits and exp() agree.
+// The draw is the inverse of the cumulative distribution in order of (logit descending, id ascending) where 3-5 sorted
+// the candidates and of id otherwise, at u = (x >> 11) * 2^-53 with x from std::mt19937_64, whose sequence the C++
+// standard fixes: one seed gives the same tokens on every platform, as far as the logits and exp() agree.
 #pragma once
 
 #include <cstddef>
@@ -25,21 +25,20 @@
 namespace etggml::text {
 
 struct SamplerOptions {
-  double temperature = 0;     ///< >= 0; 0 = greedy
-  int64_t top_k = 0;          ///< 0 = off
-  double top_p = 1;           ///< (0, 1]; 1 = off
-  double min_p = 0;           ///< [0, 1]; 0 = off
-  double repeat_penalty = 1;  ///< > 0; 1 = off
-  int64_t repeat_last_n = 64; ///< tokens of history the penalty looks at; 0 = off, -1 = all
-  uint64_t seed = 0;          ///< 0 = from the operating system
+  double temperature = 0;      ///< >= 0; 0 = greedy
+  int64_t top_k = 0;           ///< 0 = off
+  double top_p = 1;            ///< (0, 1]; 1 = off
+  double min_p = 0;            ///< [0, 1]; 0 = off
+  double repeat_penalty = 1;   ///< > 0; 1 = off
+  int64_t repeat_last_n = 64;  ///< tokens of history the penalty looks at; 0 = off, -1 = all
+  uint64_t seed = 0;           ///< 0 = from the operating system
 
   bool greedy() const { return temperature == 0; }
   bool penalizes() const { return repeat_penalty != 1 && repeat_last_n != 0; }
 };
 
 /// The names of the options above, for only_known_keys().
-#define ETGGML_SAMPLER_KEYS \
-  "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n", "seed"
+#define ETGGML_SAMPLER_KEYS "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n", "seed"
 
 /// Reads the sampler's keys of an object and leaves others alone. ETGGML_INVALID_ARGUMENT for wrong types and ranges.
 Result<SamplerOptions> read_sampler_options(const Json& object);
@@ -56,8 +55,9 @@ class Sampler {
 
   const SamplerOptions& options() const { return options_; }
 
-  /// The next token. logits: n values, finite or -infinity, at least one finite. history: the tokens so far, oldest first; ids
-  /// outside [0, n) are ignored. ETGGML_RANGE for NaN, +infinity or no finite logit: the random sequence has not advanced then.
+  /// The next token. logits: n values, finite or -infinity, at least one finite. history: the tokens so far, oldest
+  /// first; ids outside [0, n) are ignored. ETGGML_RANGE for NaN, +infinity or no finite logit: the random sequence has
+  /// not advanced then.
   Result<int32_t> sample(const float* logits, size_t n, const int32_t* history, size_t n_history);
 
  private:

@@ -2,9 +2,10 @@
 //
 //   benchmark_llm model.pte --gguf model.gguf --n-decode 128 --prompt-len 5
 //
-// A repetition is: rewind to --depth tokens, time the prompt, then time --n-decode tokens one by one. Token ids are small
-// fixed numbers: speed does not depend on which they are. --logits says what leaves the library with each token: "argmax"
-// (the default) four bytes, chosen inside; "full" a copy of all logits besides, as programs that sample on their own need.
+// A repetition is: rewind to --depth tokens, time the prompt, then time --n-decode tokens one by one. Token ids are
+// small fixed numbers: speed does not depend on which they are. --logits says what leaves the library with each token:
+// "argmax" (the default) four bytes, chosen inside; "full" a copy of all logits besides, as programs that sample on
+// their own need.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -80,17 +81,28 @@ Options parse(int argc, char** argv) {
     } else {
       if (i + 1 == argc) usage_error(name + " needs a value, or is not known");
       const char* value = argv[++i];
-      if (name == "--gguf") options.gguf = value;
-      else if (name == "--n-decode") options.n_decode = number(name, value, 0);
-      else if (name == "--prompt-len") options.prompt_len = number(name, value, 1);
-      else if (name == "--depth") options.depth = number(name, value, 0);
-      else if (name == "--threads") options.threads = number(name, value, 0);
-      else if (name == "--repeat") options.repeat = number(name, value, 1);
-      else if (name == "--warmup") options.warmup = number(name, value, 0);
-      else if (name == "--cache-type") options.cache_type = value;
-      else if (name == "--device") options.device = value;
-      else if (name == "--logits") options.logits = value;
-      else usage_error("unknown option " + name);
+      if (name == "--gguf")
+        options.gguf = value;
+      else if (name == "--n-decode")
+        options.n_decode = number(name, value, 0);
+      else if (name == "--prompt-len")
+        options.prompt_len = number(name, value, 1);
+      else if (name == "--depth")
+        options.depth = number(name, value, 0);
+      else if (name == "--threads")
+        options.threads = number(name, value, 0);
+      else if (name == "--repeat")
+        options.repeat = number(name, value, 1);
+      else if (name == "--warmup")
+        options.warmup = number(name, value, 0);
+      else if (name == "--cache-type")
+        options.cache_type = value;
+      else if (name == "--device")
+        options.device = value;
+      else if (name == "--logits")
+        options.logits = value;
+      else
+        usage_error("unknown option " + name);
     }
   }
   if (options.pte.empty()) usage_error("which model?");
@@ -132,8 +144,8 @@ class Bench {
  public:
   explicit Bench(const Options& options) : options_(options) {
     if (!options.gguf.empty()) check(etggml_gguf_open(options.gguf.c_str(), nullptr, &gguf_), "opening the weights");
-    std::string json = "{\"threads\": " + std::to_string(options.threads) + ", \"cache_type\": " + quoted(options.cache_type) +
-                       ", \"methods\": [\"forward\"]";
+    std::string json = "{\"threads\": " + std::to_string(options.threads) +
+                       ", \"cache_type\": " + quoted(options.cache_type) + ", \"methods\": [\"forward\"]";
     if (!options.device.empty()) json += ", \"device\": " + quoted(options.device);
     json += "}";
     const double start = now();
@@ -254,13 +266,14 @@ int main(int argc, char** argv) {
 
   if (options.json) {
     const long threads = options.threads > 0 ? options.threads : etggml_default_threads();
-    std::printf("{\"model\": %s, \"gguf\": %s, \"version\": %s, \"threads\": %ld, \"cache_type\": %s, \"logits\": %s, "
-                "\"prompt_len\": %ld, \"depth\": %ld, \"n_decode\": %ld, \"repeat\": %ld, \"load_seconds\": %.4f, "
-                "\"prompt_tok_s\": %s, \"decode_tok_s\": %s, \"step_ms\": %s%s%s}\n",
-                quoted(options.pte).c_str(), quoted(options.gguf).c_str(), quoted(etggml_version()).c_str(), threads,
-                quoted(options.cache_type).c_str(), quoted(options.logits).c_str(), options.prompt_len, options.depth,
-                options.n_decode, options.repeat, bench.load_seconds, rate_json(prompt).c_str(), rate_json(decode).c_str(),
-                rate_json(step).c_str(), stats ? ", \"stats\": " : "", stats ? bench.json(etggml_program_stats).c_str() : "");
+    std::printf(
+        "{\"model\": %s, \"gguf\": %s, \"version\": %s, \"threads\": %ld, \"cache_type\": %s, \"logits\": %s, "
+        "\"prompt_len\": %ld, \"depth\": %ld, \"n_decode\": %ld, \"repeat\": %ld, \"load_seconds\": %.4f, "
+        "\"prompt_tok_s\": %s, \"decode_tok_s\": %s, \"step_ms\": %s%s%s}\n",
+        quoted(options.pte).c_str(), quoted(options.gguf).c_str(), quoted(etggml_version()).c_str(), threads,
+        quoted(options.cache_type).c_str(), quoted(options.logits).c_str(), options.prompt_len, options.depth,
+        options.n_decode, options.repeat, bench.load_seconds, rate_json(prompt).c_str(), rate_json(decode).c_str(),
+        rate_json(step).c_str(), stats ? ", \"stats\": " : "", stats ? bench.json(etggml_program_stats).c_str() : "");
     return 0;
   }
   std::printf("loaded in %.2f s; cache %s, depth %ld, logits: %s; median of %ld (least .. most)\n", bench.load_seconds,
@@ -268,7 +281,8 @@ int main(int argc, char** argv) {
   print_rate("prompt", prompt, std::to_string(options.prompt_len) + " tokens");
   if (options.n_decode > 0) {
     char note[96];
-    std::snprintf(note, sizeof note, "%ld tokens, %.2f ms a token (%.2f .. %.2f)", options.n_decode, step.median, step.least, step.most);
+    std::snprintf(note, sizeof note, "%ld tokens, %.2f ms a token (%.2f .. %.2f)", options.n_decode, step.median,
+                  step.least, step.most);
     print_rate("decode", decode, note);
   }
   if (stats) print_stats(Json::parse(bench.json(etggml_program_stats)));

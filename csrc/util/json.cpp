@@ -12,7 +12,8 @@ Result<Json> parse_object(const char* text, const char* what) {
   // The last two arguments: no exceptions, comments not allowed.
   Json value = Json::parse(text, nullptr, false, false);
   if (value.is_discarded()) return error(ETGGML_INVALID_ARGUMENT, "%s: not valid JSON: %.200s", what, text);
-  if (!value.is_object()) return error(ETGGML_INVALID_ARGUMENT, "%s: must be a JSON object, not %s", what, value.type_name());
+  if (!value.is_object())
+    return error(ETGGML_INVALID_ARGUMENT, "%s: must be a JSON object, not %s", what, value.type_name());
   return value;
 }
 

@@ -11,7 +11,8 @@ namespace etggml {
 
 using Json = nlohmann::json;
 
-/// A JSON object from `text` (NULL or "" = {}). ETGGML_INVALID_ARGUMENT for anything else; `what` names it in the message.
+/// A JSON object from `text` (NULL or "" = {}). ETGGML_INVALID_ARGUMENT for anything else; `what` names it in the
+/// message.
 Result<Json> parse_object(const char* text, const char* what);
 
 /// Refuses keys that are not in `known`, naming the nearest and all that exist.

@@ -39,8 +39,8 @@ const char* status_name(etggml_status code);
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                // NOLINT: implicit on purpose
-  Result(Status status) : status_(std::move(status)) {         // NOLINT: implicit on purpose
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit on purpose
+  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit on purpose
     if (status_.ok()) status_ = Status(ETGGML_INTERNAL, "a Result was made from an OK status without a value");
   }
 
@@ -67,15 +67,14 @@ class [[nodiscard]] Result {
 #define ETGGML_CONCAT(a, b) ETGGML_CONCAT_(a, b)
 
 /// Leaves the calling function with the Status of `expr` unless it is OK.
-#define ETGGML_RETURN_IF_ERROR(expr)                       \
-  do {                                                     \
-    ::etggml::Status etggml_status_ = (expr);              \
-    if (!etggml_status_.ok()) return etggml_status_;       \
+#define ETGGML_RETURN_IF_ERROR(expr)                 \
+  do {                                               \
+    ::etggml::Status etggml_status_ = (expr);        \
+    if (!etggml_status_.ok()) return etggml_status_; \
   } while (0)
 
 /// ETGGML_ASSIGN_OR_RETURN(auto x, f()); leaves the calling function with f()'s Status when it has no value.
-#define ETGGML_ASSIGN_OR_RETURN(lhs, expr) \
-  ETGGML_ASSIGN_OR_RETURN_(ETGGML_CONCAT(etggml_result_, __LINE__), lhs, expr)
+#define ETGGML_ASSIGN_OR_RETURN(lhs, expr) ETGGML_ASSIGN_OR_RETURN_(ETGGML_CONCAT(etggml_result_, __LINE__), lhs, expr)
 #define ETGGML_ASSIGN_OR_RETURN_(tmp, lhs, expr) \
   auto tmp = (expr);                             \
   if (!tmp.ok()) return tmp.take_status();       \

@@ -20,8 +20,8 @@ def export(
     one_token: Annotated[
         bool, typer.Option("--one-token", help="A static graph that takes exactly one token a call.")
     ] = False,
-    refuse_quantized: Annotated[
-        bool, typer.Option("--refuse-quantized", help="Fail unless all weights are F32, F16 or BF16.")
+    dequantize: Annotated[
+        bool, typer.Option("--dequantize", help="Weights become float32 when loaded: exact, at up to 8x the memory.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -36,7 +36,7 @@ def export(
     config = GGUFExportConfig(
         max_seq_len=max_seq_len,
         preserve_dynamic_shapes=not one_token,
-        enable_quantization=not refuse_quantized,
+        enable_quantization=not dequantize,
         full_logits=full_logits,
     )
     result = export_gguf_to_pte(gguf, target, config)

@@ -77,7 +77,10 @@ def _facts(payload: Payload, graph: Any) -> dict[str, Any]:
         return [int(v) if v >= 0 else _expression(graph.exprs[-int(v) - 1], symbols) for v in values]
 
     def shape(index: int) -> list[int | str]:
-        return dims(graph.shapes[index].ne)
+        ne = dims(graph.shapes[index].ne)
+        while len(ne) > 1 and ne[-1] == 1:
+            ne.pop()
+        return ne
 
     return {
         "method": payload.method,

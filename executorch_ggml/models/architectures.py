@@ -54,6 +54,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture("qwen2", ROPE_NEOX),
         Architecture("qwen3", ROPE_NEOX, qk_norm=True),
         Architecture("qwen3moe", ROPE_NEOX, qk_norm=True, experts="always"),
+        # The window the file states is honoured, as in transformers; llama.cpp ignores it for this architecture.
         Architecture("phi3", ROPE_NEOX, sliding="all"),
         Architecture("smollm3", ROPE_NORM, no_rope_step=4),
         Architecture(

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from executorch_ggml.custom_ops import causal_attention, moe_topk, mul_mat_id, rope
 from executorch_ggml.models.config import ModelConfig, RopeConfig
 
-__all__ = ["Block", "Norm", "Weight"]
+__all__ = ["Block", "Linear", "Norm", "Weight"]
 
 # The smallest normal F16: what llama.cpp clamps the sum of the chosen experts' weights to before dividing by it.
 _MIN_WEIGHT_SUM = 2.0**-14

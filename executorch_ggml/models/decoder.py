@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from executorch_ggml.errors import BindError, UnsupportedError
-from executorch_ggml.models.blocks import Block, Norm, Weight
+from executorch_ggml.models.blocks import Block, Linear, Norm, Weight
 from executorch_ggml.models.config import ModelConfig, load_config
 from executorch_ggml.models.header import GgufHeader, TensorInfo
 
@@ -43,7 +43,7 @@ class Decoder(nn.Module):
             for i in range(config.layers)
         )
         self.output_norm = Norm(config.width, config.eps)
-        self.output = Weight(config.vocab, config.width)
+        self.output = Linear(config.width, config.vocab, bias="output.bias" in present)
         names = {rope.factors for rope in config.rope if rope is not None and rope.factors}
         self.factors_name = names.pop().removesuffix(".weight") if names else None
         if self.factors_name:
@@ -57,7 +57,7 @@ class Decoder(nn.Module):
         factors = self.get_parameter(f"{self.factors_name}.weight") if self.factors_name else None
         for block in self.blk:
             x = block(x, cache_pos, factors)
-        logits = F.linear(self.output_norm(x), self.output.weight)
+        logits: Tensor = self.output(self.output_norm(x))
         cap = self.config.logit_softcap
         return torch.tanh(logits / cap) * cap if cap else logits
 

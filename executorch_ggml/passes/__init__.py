@@ -20,6 +20,7 @@ from .cse import eliminate_common_subexpressions
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
+from .merge_aliases import merge_aliased_inputs
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
@@ -35,6 +36,7 @@ __all__ = [
     "fuse_glu",
     "fuse_rms_norm",
     "fuse_rope",
+    "merge_aliased_inputs",
     "remove_asserts",
     "run_pre_decomposition",
     "simplify",
@@ -53,6 +55,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     Returns:
         A program with the same inputs, outputs, parameters and mutations. The argument is not changed.
     """
+    ep = merge_aliased_inputs(ep)
     # An empty table only makes the graph functional: no operator is decomposed that can be kept.
     ep = ep.run_decompositions({})
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite

@@ -7,6 +7,7 @@ that vector, `Evaluator` computes the table for positions of our choice.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -79,8 +80,14 @@ _ALLOWED = frozenset(
         aten.index.Tensor,
         aten.index_select.default,
         aten.embedding.default,
+        aten.gather.default,
+        operator.getitem,
     }
 )
+
+
+# Operators with several results, of which `getitem` picks one.
+_SPLITS = (aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.unbind.int)
 
 
 class NotEvaluableError(Exception):
@@ -89,9 +96,18 @@ class NotEvaluableError(Exception):
 
 def through_layout(node: Node) -> Node:
     """The integer tensor that a chain of layout operators passes on."""
-    while is_call(node, *_LAYOUT) and isinstance(args_of(node)[0], Node):
+    while is_call(node, *_LAYOUT) or _only_expands(node):
         node = args_of(node)[0]
     return node
+
+
+def _only_expands(node: Node) -> bool:
+    """Whether this is a repeat of dimensions of size one, which is what an expand does."""
+    if not is_call(node, aten.repeat.default):
+        return False
+    source, counts = args_of(node)[:2]
+    dims = (1,) * (len(counts) - len(shape(source))) + shape(source)
+    return all(size == 1 or count == 1 for size, count in zip(dims, counts, strict=True))
 
 
 def positions_of(editor: GraphEditor, *roots: Node) -> list[Node]:
@@ -112,6 +128,9 @@ def positions_of(editor: GraphEditor, *roots: Node) -> list[Node]:
         seen.add(node)
         if not is_tensor(node):
             if isinstance(node.meta.get("val"), (torch.SymInt, int)):
+                continue
+            if is_call(node, *_SPLITS):
+                stack.extend(node.all_input_nodes)
                 continue
             raise NotEvaluableError(f"{node.name} is not a tensor")
         if editor.constant(node) is not None:
@@ -177,11 +196,18 @@ class Evaluator:
         else:
             if not is_call(node) or node.target not in _ALLOWED:
                 raise NotEvaluableError(f"{node.name} is neither a constant nor the positions")
-            result = self._call(node)
+            result = self._pick(node) if node.target is operator.getitem else self._call(node)
         self._known[node] = result
         return result
 
-    def _call(self, node: Node) -> torch.Tensor:
+    def _pick(self, node: Node) -> torch.Tensor:
+        split, index = args_of(node)
+        if not is_call(split, *_SPLITS):
+            raise NotEvaluableError(f"{node.name} is a part of {split}")
+        parts: Any = self._call(split)
+        return _widen(parts[index])
+
+    def _call(self, node: Node) -> Any:
         def convert(item: Node) -> Any:
             return self(item) if is_tensor(item) else self.size(item)
 
@@ -204,9 +230,10 @@ class Evaluator:
             kwargs["dtype"] = torch.float64 if value(node).is_floating_point() else value(node).dtype
         try:
             with torch.no_grad():
-                return _widen(target(*args, **kwargs))
+                result = target(*args, **kwargs)
         except (RuntimeError, IndexError, ValueError, TypeError) as error:
             raise NotEvaluableError(f"{node.name}: {error}") from error
+        return _widen(result) if isinstance(result, torch.Tensor) else result
 
 
 def _widen(data: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,8 @@ from ._graph import GraphEditor, args_of, aten, dim_index, is_call, same_dim, sh
 
 # Positions at which tables that are computed (not looked up) are compared.
 _SAMPLES = (0, 1, 2, 3, 5, 8, 16, 17, 32, 64, 100, 128, 256, 511, 512, 1024, 2048, 4095, 4096, 16384, 65536, 131071)
-_CHUNKS = 64  # evaluations at most, when the number of positions per evaluation is fixed
+_LOOKUPS = (aten.index.Tensor, aten.index_select.default, aten.embedding.default, aten.gather.default)
+_CHUNKS = 2048  # evaluations at most, when the number of positions per evaluation is fixed
 _NO_LEAF_LENGTH = 512
 
 
@@ -73,14 +74,9 @@ class _Tables:
                 continue
             seen.add(node)
             stack.extend(node.all_input_nodes)
-            if is_call(node, aten.index.Tensor, aten.index_select.default, aten.embedding.default):
+            if is_call(node, *_LOOKUPS):
                 table = args_of(node)[0]
-                dim = (
-                    dim_index(int(args_of(node)[1]), len(shape(table)))
-                    if node.target == aten.index_select.default
-                    else 0
-                )
-                rows = shape(table)[dim]
+                rows = shape(table)[_looked_up(node, len(shape(table)))]
                 if not isinstance(rows, int):
                     raise NotEvaluableError("a table of unknown length")
                 limit = rows if limit is None else min(limit, rows)
@@ -139,6 +135,13 @@ class _Tables:
         if not torch.equal(table, table[:1].expand_as(table)):
             raise NotEvaluableError("the table depends on more than the position")
         return table[0]
+
+
+def _looked_up(node: Node, rank: int) -> int:
+    """The dimension of a table that a lookup runs along."""
+    if is_call(node, aten.index.Tensor):
+        return next(i for i, index in enumerate(args_of(node)[1]) if index is not None)
+    return 0 if is_call(node, aten.embedding.default) else dim_index(args_of(node)[1], rank)
 
 
 def _frequencies(tables: _Tables, positions: list[int]) -> tuple[torch.Tensor, float, torch.Tensor]:

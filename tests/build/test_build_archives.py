@@ -132,11 +132,11 @@ def test_sdist_holds_tracked_files_only(
     backend: ModuleType, tree: Path, commit: Callable[..., None], tmp_path: Path
 ) -> None:
     (tree / "executorch_ggml" / "untracked.py").write_text("")
-    (tree / ".ci").mkdir()
-    (tree / ".ci" / "run").write_text("#!/bin/sh\n")
+    (tree / ".editor").mkdir()
+    (tree / ".editor" / "settings").write_text("")
     (tree / "stray.bin").write_text("")
     tracked = ["pyproject.toml", "build_backend.py", "README.md", "LICENSE", "CMakeLists.txt", "wheels"]
-    commit(*tracked, "executorch_ggml/__init__.py", "executorch_ggml/ops/basic.py", ".ci/run", "stray.bin")
+    commit(*tracked, "executorch_ggml/__init__.py", "executorch_ggml/ops/basic.py", ".editor/settings", "stray.bin")
     name = backend.build_sdist(str(tmp_path), {})
     base = name.removesuffix(".tar.gz")
     with tarfile.open(tmp_path / name) as archive:

@@ -179,10 +179,11 @@ def test_export(bundled: TinyLlm, tmp_path: Path) -> None:
 
 
 def test_only_export_imports_torch(bundled: TinyLlm) -> None:
+    pte, gguf = str(bundled.pte), str(bundled.gguf)
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom executorch_ggml.cli.main import app\n"
-        f"for a in (['devices'], ['check', {str(bundled.pte)!r}, '-g', {str(bundled.gguf)!r}],"
-        f" ['inspect', {str(bundled.pte)!r}], ['run', {str(bundled.pte)!r}, 'In', '-g', {str(bundled.gguf)!r}, '-n', '2']):\n"
+        f"for a in (['devices'], ['check', {pte!r}, '-g', {gguf!r}], ['inspect', {pte!r}],"
+        f" ['run', {pte!r}, 'In', '-g', {gguf!r}, '-n', '2']):\n"
         "    result = CliRunner().invoke(app, a)\n    assert result.exit_code == 0, result.output\n"
         "print('torch' in sys.modules)\n"
     )

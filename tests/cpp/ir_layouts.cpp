@@ -121,12 +121,12 @@ class Generator {
     auto squares = [&](int64_t b, int64_t c, int64_t d) { return fold(b, c, d, [](double e) { return e * e; }); };
     switch (which) {
       case 0:
-        return emit(fb::CreateRmsNorm(m.b, 1e-5f), {v.node}, ne, [&](int64_t a, int64_t b, int64_t c, int64_t d) {
-          return float(x.at(a, b, c, d) / std::sqrt(squares(b, c, d) / double(ne[0]) + 1e-5));
+        return emit(fb::CreateRmsNorm(m.b, 0.125f), {v.node}, ne, [&](int64_t a, int64_t b, int64_t c, int64_t d) {
+          return float(x.at(a, b, c, d) / std::sqrt(squares(b, c, d) / double(ne[0]) + 0.125));
         });
       case 1:
-        return emit(fb::CreateL2Norm(m.b, 1e-5f), {v.node}, ne, [&](int64_t a, int64_t b, int64_t c, int64_t d) {
-          return float(x.at(a, b, c, d) / std::max(1e-5, std::sqrt(squares(b, c, d))));
+        return emit(fb::CreateL2Norm(m.b, 0.125f), {v.node}, ne, [&](int64_t a, int64_t b, int64_t c, int64_t d) {
+          return float(x.at(a, b, c, d) / std::max(0.125, std::sqrt(squares(b, c, d))));
         });
       case 2:
         return emit(fb::CreateSoftMax(m.b, 0.5f), {v.node}, ne, [&](int64_t a, int64_t b, int64_t c, int64_t d) {
@@ -139,10 +139,10 @@ class Generator {
         return emit(fb::CreateMean(m.b), {v.node}, one,
                     [&](int64_t, int64_t b, int64_t c, int64_t d) { return float(sum(b, c, d) / double(ne[0])); });
       case 5:
-        return emit(fb::CreateNorm(m.b, 1e-5f), {v.node}, ne, [&](int64_t a, int64_t b, int64_t c, int64_t d) {
+        return emit(fb::CreateNorm(m.b, 0.125f), {v.node}, ne, [&](int64_t a, int64_t b, int64_t c, int64_t d) {
           const double mean = sum(b, c, d) / double(ne[0]);
           const double var = fold(b, c, d, [&](double e) { return (e - mean) * (e - mean); }) / double(ne[0]);
-          return float((x.at(a, b, c, d) - mean) / std::sqrt(var + 1e-5));
+          return float((x.at(a, b, c, d) - mean) / std::sqrt(var + 0.125));
         });
       default:
         return emit(fb::CreateCumsum(m.b), {v.node}, ne, [&](int64_t a, int64_t b, int64_t c, int64_t d) {

@@ -63,7 +63,8 @@ void test_metadata() {
   CHECK(!same_value(Json(1e-6), Json(1e-5)));
   CHECK(same_value(Json(10000), Json(10000.0)) && !same_value(Json(true), Json(1)));
   CHECK(same_value(Json("qwen3"), Json("qwen3")) && !same_value(Json("qwen3"), Json("qwen2")));
-  CHECK(same_value(Json::parse("[1,2]"), Json::parse("[1,2]")) && !same_value(Json::parse("[1,2]"), Json::parse("[1,2,3]")));
+  CHECK(same_value(Json::parse("[1,2]"), Json::parse("[1,2]")) &&
+        !same_value(Json::parse("[1,2]"), Json::parse("[1,2,3]")));
   const uint32_t value = 12;
   gguf::KeyValue kv;
   kv.type = static_cast<int32_t>(gguf::ValueType::U32);
@@ -72,7 +73,8 @@ void test_metadata() {
 }
 
 void test_types() {
-  CHECK(runtime::type_known(GGML_TYPE_Q4_K) && !runtime::type_known(4) && !runtime::type_known(-1) && !runtime::type_known(1000));
+  CHECK(runtime::type_known(GGML_TYPE_Q4_K) && !runtime::type_known(4) && !runtime::type_known(-1) &&
+        !runtime::type_known(1000));
   CHECK(runtime::row_bytes(GGML_TYPE_Q8_0, 64).ok() && !runtime::row_bytes(GGML_TYPE_Q8_0, 33).ok());
   std::vector<float> in(2 * 256), out(2 * 256);
   for (size_t i = 0; i < in.size(); ++i) in[i] = std::sin(static_cast<float>(i));

@@ -14,7 +14,8 @@ namespace {
 
 bool refused(const char* json, const std::string& word) {
   const Result<runtime::Options> options = runtime::parse_options(json);
-  return !options.ok() && options.status().code == ETGGML_INVALID_ARGUMENT && options.status().message.find(word) != std::string::npos;
+  return !options.ok() && options.status().code == ETGGML_INVALID_ARGUMENT &&
+         options.status().message.find(word) != std::string::npos;
 }
 
 void test_defaults() {

@@ -43,7 +43,7 @@ void test_cores(const std::string& root) {
   for (int cpu = 0; cpu < 4; ++cpu) write(siblings(root, cpu), cpu % 2 == 0 ? "0,2\n" : "1,3\n");
   CHECK(detail::count_cores({0, 1, 2, 3}, root) == 2);
   CHECK(detail::count_cores({0, 2}, root) == 1);
-  CHECK(detail::count_cores({2}, root) == 1);   // its sibling is not ours, the core is
+  CHECK(detail::count_cores({2}, root) == 1);  // its sibling is not ours, the core is
   CHECK(detail::count_cores({1, 2}, root) == 2);
   CHECK(detail::count_cores({0, 9}, root) == 2);  // no topology for 9
 }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 from gguf_bytes import GGML_F32, Image, Refuse, Tensor, text, u32, u64, valid
+from shared_models import child
 
 from executorch_ggml.errors import BindError, FileError, FormatError, GgmlError, InvalidArgumentError
 from executorch_ggml.gguf import GGUFFile
@@ -71,7 +70,7 @@ def test_unreadable(good_file: Path, tmp_path: Path) -> None:
             assert "secret.gguf" in str(error) and "ermission" in str(error), error
             print("refused")
     """)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = child("-c", code, timeout=60)
     assert done.stdout == "refused\n", done.stderr
 
 

@@ -36,7 +36,7 @@ _GEMMA = {
     "ffn_norm": "pre_feedforward_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
-_INTERLEAVED = ("llama", "smollm3")
+_INTERLEAVED = ("llama", "mistral3", "smollm3")
 
 
 def dequantized(header: GgufHeader) -> dict[str, torch.Tensor]:
@@ -123,6 +123,13 @@ def _config(header: GgufHeader) -> transformers.PretrainedConfig:
             sliding_window=None,
             **common,
         )
+    if arch == "mistral3":
+        rope |= {
+            "mscale": 1.0,
+            "mscale_all_dim": get("rope.scaling.yarn_log_multiplier"),
+            "llama_4_scaling_beta": get("attention.temperature_scale"),
+        }
+        return transformers.Ministral3Config(sliding_window=None, **common)
     kinds = {
         "qwen3": transformers.Qwen3Config,
         "qwen2": transformers.Qwen2Config,

@@ -68,6 +68,13 @@ def test_longrope_factors_follow_max_seq_len(tmp_path: Path) -> None:
         assert rope.attn_factor == pytest.approx(1.1902, abs=1e-4)
 
 
+def test_temperature_is_refused_where_it_matters(tmp_path: Path) -> None:
+    header = _write(tmp_path / "m.gguf", "mistral3")
+    assert load_config(header, 256).max_seq_len == 256
+    with pytest.raises(UnsupportedError, match="max_seq_len <= 256"):
+        load_config(header, 257)
+
+
 def test_expectations_are_what_was_read(tmp_path: Path) -> None:
     config = load_config(_write(tmp_path / "m.gguf", "llama"), 64)
     assert config.metadata["general.architecture"] == "llama"

@@ -23,6 +23,7 @@ CASES: list[tuple[str, str, dict[str, Any], tuple[float, int] | None]] = [
     ("llama-linear", "llama", {"rope": "linear", "rope_factor": 4.0}, None),
     ("mistral", "mistral", {}, None),
     ("mixtral", "llama", {"rope": "none", "experts": 4, "experts_used": 2}, None),
+    ("mistral3", "mistral3", {}, None),
     ("gemma3", "gemma3", {}, None),
     ("gemma3-softcap", "gemma3", {"softcap": 3.0, "layers": 6}, None),
     ("phi3", "phi3", {}, None),

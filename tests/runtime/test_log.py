@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from shared_models import Mlp, child
 
 pytestmark = pytest.mark.quick
 
@@ -27,10 +28,7 @@ print(any("loaded" in text for _, _, text in lines))
     assert out.split() == ["True"]
 
 
-def test_stderr_stays_empty(mlp: object, run_python: Callable[[str], str]) -> None:
-    import subprocess
-    import sys
-
+def test_stderr_stays_empty(mlp: Mlp) -> None:
     code = f"""
 import numpy as np
 from executorch_ggml import GgmlError, GGUFFile, Program
@@ -49,6 +47,6 @@ try:
     Program({str(mlp.bare_pte)!r}, threads=1)("x")
 except GgmlError:
     pass
-"""  # type: ignore[attr-defined]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+"""
+    done = child("-c", code, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

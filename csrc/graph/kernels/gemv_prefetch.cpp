@@ -1,5 +1,6 @@
 #include "graph/kernels/gemv_prefetch.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -36,7 +37,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   const size_t stride = w->nb[1];
   const char* weights = static_cast<const char*>(w->data);
   auto* out = static_cast<float*>(y->data);
-  const int64_t ahead = gemv.rows_ahead;
+  const int64_t ahead = std::max<int64_t>(1, gemv.bytes_ahead / static_cast<int64_t>(stride));
   for (int64_t r = from; r < to; ++r) {
     // Only rows of this thread: the next ones are another core's.
     if (r + ahead < to) prefetch(weights + static_cast<size_t>(r + ahead) * stride, stride);

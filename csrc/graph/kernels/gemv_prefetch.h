@@ -15,7 +15,7 @@ namespace etggml::graph {
 struct GemvPrefetch {
   /// ggml_get_type_traits_cpu of the loaded CPU module (it is not exported by ggml's registry library).
   const ggml_type_traits_cpu* (*traits)(ggml_type) = nullptr;
-  int rows_ahead = 4;           // distance of the prefetch
+  int64_t bytes_ahead = 8192;   // distance of the prefetch: a quarter of a small first-level cache
   int64_t min_bytes = 1 << 18;  // smaller weights stay in cache from token to token: ggml's kernel does as well
 };
 

@@ -1,0 +1,61 @@
+"""One input for one tensor.
+
+A tensor that is a registered buffer and also an attribute of some other object (Hugging Face's static cache holds its
+keys so) becomes two inputs when it is exported with ``strict=False``: the buffer, and a lifted constant that the graph
+mutates. torch cannot make such a graph functional. Here the constant's readers and writers get the buffer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ExportGraphSignature, InputKind, TensorArgument
+from torch.fx import Node
+
+
+def _identity(data: object) -> object | None:
+    """What two names of one tensor have in common; None for tensors without memory."""
+    if not isinstance(data, torch.Tensor) or isinstance(data, FakeTensor) or data.is_meta or not data.numel():
+        return None
+    where = (data.untyped_storage().data_ptr(), data.storage_offset())
+    return (*where, tuple(data.shape), tuple(data.stride()), data.dtype)
+
+
+def merge_aliased_inputs(ep: ExportedProgram) -> ExportedProgram:
+    """The program with lifted constants that are buffers (or other constants) replaced by those.
+
+    Returns `ep` itself if there are none; it is never changed.
+    """
+    signature = ep.graph_signature
+    kept: dict[object, str] = {}
+    merged: dict[str, str] = {}
+    ranked = sorted(signature.input_specs, key=lambda s: s.kind is InputKind.CONSTANT_TENSOR)  # stable: buffers first
+    for spec in ranked:
+        if spec.kind not in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR) or spec.target is None:
+            continue
+        data = ep.state_dict.get(spec.target, ep.constants.get(spec.target))
+        identity = _identity(data)
+        if identity is None or not isinstance(spec.arg, TensorArgument):
+            continue
+        first = kept.setdefault(identity, spec.arg.name)
+        if first != spec.arg.name and spec.kind is InputKind.CONSTANT_TENSOR:
+            merged[spec.arg.name] = first
+    if not merged:
+        return ep
+    graph = torch.fx.Graph()
+    copies: dict[Node, Node] = {}
+    result = graph.graph_copy(ep.graph, copies, return_output_node=True)
+    assert isinstance(result, tuple)
+    old_output = next(n for n in ep.graph.nodes if n.op == "output")
+    output = graph.output(result[0])
+    output.meta.update(old_output.meta)
+    by_name = {node.name: node for node in graph.nodes}
+    for name, first in merged.items():
+        by_name[name].replace_all_uses_with(by_name[first])
+        graph.erase_node(by_name[name])
+    specs = [s for s in signature.input_specs if getattr(s.arg, "name", None) not in merged]
+    updated: ExportedProgram = ep._update(
+        torch.fx.GraphModule(ep.graph_module, graph), ExportGraphSignature(specs, list(signature.output_specs))
+    )
+    return updated
