@@ -50,7 +50,9 @@ def main() -> None:
         stats = generation.stats
         print(f"\n\nprompt {stats.prompt_tokens} tokens at {stats.prompt_tokens_per_second:,.0f} tok/s, ", end="")
         print(f"decode {stats.tokens} tokens at {stats.tokens_per_second:,.0f} tok/s on {module.info()['program']['threads']} thread(s)")
-    print(f"weights {options.gguf}\ngraph   {pte}\nagain:  {Path(sys.executable).parent / 'executorch-ggml'} run {pte} {options.gguf} -p 'And it happened that'")
+    command = Path(sys.executable).parent / "executorch-ggml"
+    print(f"weights {options.gguf}\ngraph   {pte}")
+    print(f"again:  {command} run {pte} --gguf {options.gguf} 'And it happened that'")
 
 
 if __name__ == "__main__":

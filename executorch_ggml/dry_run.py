@@ -68,11 +68,10 @@ def dry_run(
             out.getitems.append(node)
             continue
         out.reasons[node] = _try(node, view, aliases)
-    for name in list(out.states):
+    stuck = _stuck(out)
+    if stuck and only is None:
         # A buffer changed or read outside the delegates belongs to ExecuTorch.
-        if not all(out.is_supported(m) for m in out.states[name].members) or not out.states[name].members:
-            if only is None:
-                return dry_run(ep, view, only, out.not_owned | {name} | _stuck(out))
+        return dry_run(ep, view, only, out.not_owned | stuck)
     return out
 
 

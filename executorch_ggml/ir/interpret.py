@@ -47,7 +47,7 @@ class Interpreter:
     def __init__(self, payload: bytes, weights: Mapping[str, Array], compute: Any = np.float64) -> None:
         self.graph = deserialize(payload)
         self.weights = weights
-        self.compute = np.dtype(compute)
+        self.compute: np.dtype[Any] = np.dtype(compute)
         self.states: dict[str, Memory] = {}
         self.symbols: list[int] = []
         self.inputs: list[Any] = []
@@ -118,8 +118,9 @@ class Interpreter:
     def element_type(self, type_number: int) -> np.dtype[Any]:
         """numpy type in which values of a ggml type are held here."""
         if type_number in (int(GgmlType.F32), int(GgmlType.BF16), int(GgmlType.ANY)):
-            return np.dtype(self.compute)
-        return numpy_type(GgmlType(type_number))
+            return self.compute
+        wanted: np.dtype[Any] = numpy_type(GgmlType(type_number))
+        return wanted
 
     def _node(self, node: Any, values: list[Memory]) -> Memory:
         op = node.op

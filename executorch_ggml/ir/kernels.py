@@ -42,7 +42,7 @@ def _hard_sigmoid(x: Array) -> Array:
 
 
 def _round_away(x: Array) -> Array:
-    return np.trunc(x + np.copysign(0.5, x))
+    return np.asarray(np.trunc(x + np.copysign(0.5, x)))
 
 
 _UNARY = [

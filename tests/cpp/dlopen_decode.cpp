@@ -52,8 +52,10 @@ void describe() {
   // A failure is a status and a message, not an end of the process.
   etggml_gguf* gguf = nullptr;
   const etggml_status status = SYMBOL(etggml_gguf_open)("/nonexistent.gguf", nullptr, &gguf);
-  if (status != ETGGML_IO || gguf != nullptr || std::strstr(SYMBOL(etggml_last_error)(), "/nonexistent.gguf") == nullptr) {
-    std::fprintf(stderr, "opening a missing file: status %d, %s\n", static_cast<int>(status), SYMBOL(etggml_last_error)());
+  if (status != ETGGML_IO || gguf != nullptr ||
+      std::strstr(SYMBOL(etggml_last_error)(), "/nonexistent.gguf") == nullptr) {
+    std::fprintf(stderr, "opening a missing file: status %d, %s\n", static_cast<int>(status),
+                 SYMBOL(etggml_last_error)());
     std::exit(1);
   }
 }
@@ -66,7 +68,8 @@ void decode(const char* pte, const char* gguf_path, long count, const std::vecto
   SYMBOL(etggml_gguf_close)(gguf);  // the program keeps the mapping
   etggml_generator* generator = nullptr;
   check(SYMBOL(etggml_generator_create)(program, nullptr, &generator), "etggml_generator_create");
-  check(SYMBOL(etggml_generator_feed)(generator, prompt.data(), prompt.size(), nullptr, nullptr), "etggml_generator_feed");
+  check(SYMBOL(etggml_generator_feed)(generator, prompt.data(), prompt.size(), nullptr, nullptr),
+        "etggml_generator_feed");
   for (long i = 0; i < count; ++i) {
     int32_t token = -1;
     check(SYMBOL(etggml_generator_next)(generator, &token), "etggml_generator_next");

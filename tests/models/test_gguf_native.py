@@ -76,6 +76,7 @@ def test_greedy_tokens_are_eagers(exported: Any, make_gguf: Any, arch: str) -> N
     model = load_dequantized(build_decoder(header := read_header(gguf), MAX), header)
     ids = prompt(5)
     tokens: list[list[int]] = [[], []]
+    worst = 0.0  # a random model may repeat itself; its logits never do
     with torch.no_grad(), GGUFModule(exported(arch), gguf, cache_type="f32", threads=1) as module:
         chunk, start = ids, 0
         for _ in range(64):
@@ -84,9 +85,10 @@ def test_greedy_tokens_are_eagers(exported: Any, make_gguf: Any, arch: str) -> N
             want = model(torch.from_numpy(chunk), torch.from_numpy(positions))
             tokens[0].append(int(got[0, -1].argmax()))
             tokens[1].append(int(want[0, -1].argmax()))
+            worst = max(worst, nmse(got, want))
             start, chunk = start + chunk.shape[1], np.array([[tokens[1][-1]]])
     assert tokens[0] == tokens[1]
-    assert len(set(tokens[1])) > 4, "the model repeats itself, so this proves little"
+    assert worst <= F32_BOUND.get(arch, 1e-9)
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))

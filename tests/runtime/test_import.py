@@ -83,6 +83,12 @@ def test_every_function_of_the_header_is_declared() -> None:
     assert f"#define ETGGML_ABI_VERSION {_abi.ABI_VERSION}" in header
 
 
+def test_versions_agree() -> None:
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'version = "{executorch_ggml.__version__}"' in project
+    assert _load.library().etggml_version().decode() == executorch_ggml.__version__
+
+
 def test_error_classes_are_what_python_programmers_catch() -> None:
     assert issubclass(errors.ShapeError, ValueError)
     assert issubclass(errors.FileError, OSError)
