@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from benchmarks.gguf_layouts import Shape
 
-# name: (architecture of LAYOUTS, shape)
+# name: (architecture of LAYOUTS, shape); a size a line or two
+# fmt: off
 PRESETS: dict[str, tuple[str, Shape]] = {
     "qwen3-0.6b": (
         "qwen3",
@@ -60,14 +61,13 @@ PRESETS: dict[str, tuple[str, Shape]] = {
         ),
     ),
 }
+# fmt: on
 
 TINY: dict[str, Shape] = {
     # 4 heads of 128 on a width of 256: head_dim is not width / heads, as in Qwen3-0.6B.
     "qwen3": Shape(heads=4, kv_heads=2, head_dim=128, theta=1e6),
     "qwen2": Shape(biases=True, theta=1e6),
-    "llama": Shape(
-        theta=5e5, eps=1e-5, tied=False, rope="llama3", rope_factor=8.0, rope_original=64, context=512
-    ),
+    "llama": Shape(theta=5e5, eps=1e-5, tied=False, rope="llama3", rope_factor=8.0, rope_original=64, context=512),
     "mistral": Shape(theta=1e6, eps=1e-5, tied=False),
     "mistral3": Shape(theta=1e6, eps=1e-5, tied=False, rope="yarn", rope_factor=16.0, rope_original=256, context=4096),
     # 7 layers: five local ones, a global one, a local one again.
@@ -75,9 +75,7 @@ TINY: dict[str, Shape] = {
     "phi3": Shape(eps=1e-5, tied=False, window=2047, kv_heads=4),
     # 5 layers: the fourth has no rotation.
     "smollm3": Shape(layers=5, theta=5e6),
-    "qwen3moe": Shape(
-        head_dim=128, theta=1e6, tied=False, experts=8, experts_used=3, expert_ff=256
-    ),
+    "qwen3moe": Shape(head_dim=128, theta=1e6, tied=False, experts=8, experts_used=3, expert_ff=256),
 }
 
 

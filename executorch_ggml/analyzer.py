@@ -1,7 +1,7 @@
 """What is in a GGUF, in a form for people and scripts. Needs neither torch nor the native library.
 
-    analyzer = GGUFAnalyzer("model.gguf")
-    analyzer.print_summary()
+analyzer = GGUFAnalyzer("model.gguf")
+analyzer.print_summary()
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ of the same model, and comes out byte for byte the same whichever of them it was
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import tempfile
@@ -26,6 +27,7 @@ from executorch_ggml.models.header import GgufHeader, read_header
 __all__ = ["ExportResult", "GGUFExportConfig", "export_gguf_to_pte"]
 
 logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class GGUFExportConfig:
@@ -112,7 +114,7 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Mo
         weight_alternatives=TIED_HEAD,
         dequantize=not config.enable_quantization,
     )
-    with _quiet(), torch.no_grad():
+    with _quiet(), _undisturbed(), torch.no_grad():
         program = export(model, inputs, dynamic_shapes=shapes, strict=False)
         edge = to_edge_transform_and_lower(
             program,
@@ -165,6 +167,18 @@ def _one_delegate(edge: Any) -> int:
     lowered = getattr(graph, delegates[0].args[0].target)
     inner = lowered.original_module.graph_module.graph.nodes
     return sum(node.op == "call_function" for node in inner)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Garbage collection off for the moment: it would walk a growing graph, all of it in use, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

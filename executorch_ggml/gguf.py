@@ -60,12 +60,27 @@ _NUMPY = {
 
 
 class _Handle:
-    """An etggml_gguf. Views of the mapping hold it, so the file is unmapped when the last of them is gone."""
+    """An etggml_gguf. Views of the mapping hold it, so the file is unmapped when the last of them is gone.
+
+    A file that is truncated while it is mapped ends the process (SIGBUS) when the lost part is read. So everything that
+    reads looks its entry up first: the library then compares size and time with those at opening, and raises FileError.
+    """
 
     def __init__(self, pointer: int) -> None:
         self.pointer = ctypes.c_void_p(pointer)
         finalizer = weakref.finalize(self, _load.library().etggml_gguf_close, ctypes.c_void_p(pointer))
         finalizer.atexit = False  # a daemon thread may still be reading a view when the interpreter ends
+
+    def find_tensor(self, name: str) -> None:
+        """Raises BindError when there is none, FileError when the file has changed since it was opened."""
+        raw = _abi.GgufTensor(struct_size=ctypes.sizeof(_abi.GgufTensor))
+        encoded = name.encode("utf-8", "replace")
+        _load.check(_load.library().etggml_gguf_tensor_find(self.pointer, encoded, ctypes.byref(raw)))
+
+    def find_kv(self, key: str) -> None:
+        """As find_tensor, for a metadata entry."""
+        raw = _abi.GgufKv(struct_size=ctypes.sizeof(_abi.GgufKv))
+        _load.check(_load.library().etggml_gguf_kv_find(self.pointer, key.encode("utf-8"), ctypes.byref(raw)))
 
 
 class _View:
@@ -103,11 +118,12 @@ class GGUFTensor:
         return self.type.name
 
     def numpy(self) -> npt.NDArray[Any]:
-        """A read-only view of the mapped file, without a copy.
+        """A read-only view of the mapped file, without a copy. Raises FileError when the file has changed since.
 
         F32, F16, F64 and integer tensors have their torch shape and dtype. BF16, which numpy lacks, comes as uint16
         (the upper halves of float32). Quantised types come as uint8 [..., bytes of a row].
         """
+        self._owner.find_tensor(self.name)
         kind = self.type
         dtype = _NUMPY.get(kind.name.lower())
         shape = self.shape
@@ -151,7 +167,7 @@ class Metadata(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._cache:
-            self._cache[key] = self._decode(self._entries[key])
+            self._cache[key] = self._decode(key)
         return self._cache[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -176,6 +192,7 @@ class Metadata(Mapping[str, Any]):
     def raw_strings(self, key: str) -> list[bytes]:
         """A string, or an array of strings, as bytes. Raises KeyError, and InvalidArgumentError for other types."""
         entry = self._entries[key]
+        self._owner.find_kv(key)
         if (entry.element_type if entry.type == ARRAY else entry.type) != STRING:
             raise InvalidArgumentError(f"{key!r} is of type {self.type_of(key)}, not text")
         data = ctypes.string_at(entry.address, entry.nbytes)
@@ -186,7 +203,9 @@ class Metadata(Mapping[str, Any]):
             result.append(data[start:position])
         return result
 
-    def _decode(self, entry: _Entry) -> Any:
+    def _decode(self, key: str) -> Any:
+        entry = self._entries[key]
+        self._owner.find_kv(key)
         if entry.type == ARRAY and entry.element_type != STRING:
             dtype = np.dtype(_SCALARS[entry.element_type][1])
             return np.frombuffer(ctypes.string_at(entry.address, entry.nbytes), dtype=dtype)
@@ -223,10 +242,8 @@ class _Tensors(Mapping[str, GGUFTensor]):
         found = self._tensors.get(name)
         if found is not None:
             return found
-        raw = _abi.GgufTensor(struct_size=ctypes.sizeof(_abi.GgufTensor))
         try:  # for its message, which names the nearest
-            encoded = name.encode("utf-8", "replace")
-            _load.check(_load.library().etggml_gguf_tensor_find(self._owner.pointer, encoded, ctypes.byref(raw)))
+            self._owner.find_tensor(name)
         except BindError as missing:
             raise TensorNotFoundError(missing.message) from None
         raise TensorNotFoundError(f"there is no tensor {name!r}")

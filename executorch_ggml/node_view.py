@@ -53,6 +53,11 @@ def to_dim(value: Any) -> Dim:
     raise Unsupported(f"{value!r} is not an integer")
 
 
+def is_single(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has literally one element. (Comparing ``numel()`` would put a guard on dynamic sizes.)"""
+    return all(isinstance(d, int) and d == 1 for d in tensor.shape)
+
+
 @dataclass(frozen=True)
 class TensorMeta:
     """Shape and type of a result, as export recorded them."""
@@ -179,7 +184,7 @@ class NodeView:
         if not isinstance(raw, Node) or self._constants is None:
             return None
         val = raw.meta.get("val")
-        if isinstance(val, torch.Tensor) and val.numel() == 1:
+        if isinstance(val, torch.Tensor) and is_single(val):
             data = self._constants(raw)
             if data is not None:
                 return float(data.item())

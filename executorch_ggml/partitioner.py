@@ -65,10 +65,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         """Rewrites the ATen program (RMSNorm, RoPE, attention, batch norm ...) before anything is decomposed."""
         if not self.rewrites:
             return exported_program
-        try:
-            from .passes import run_pre_decomposition
-        except ImportError:
-            return exported_program
+        from .passes import run_pre_decomposition
+
         result: ExportedProgram = run_pre_decomposition(exported_program)
         return result
 

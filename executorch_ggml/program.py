@@ -38,7 +38,7 @@ class _Handle:
 def _cancel_and_look(handle: _Handle) -> bool:
     lib, text = _load.library(), ctypes.c_void_p()
     lib.etggml_program_cancel(handle.pointer)
-    busy = lib.etggml_program_info(handle.pointer, ctypes.byref(text)) == BusyError.status
+    busy: bool = lib.etggml_program_info(handle.pointer, ctypes.byref(text)) == BusyError.status
     lib.etggml_string_free(text)
     return busy
 

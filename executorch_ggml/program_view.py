@@ -15,7 +15,7 @@ from torch.fx import Node
 
 from .ir import graph as g
 from .ir.builder import Builder, Unsupported, Value
-from .node_view import meta_of, to_dtype
+from .node_view import is_single, meta_of, to_dtype
 
 # Names that torch gives to constants it lifts: the same in every method and partition, so they are keyed by content.
 _LIFTED = ("_lifted_tensor_constant", "lifted_tensor_", "_tensor_constant", "_prop_tensor_constant", "_const_")
@@ -139,7 +139,7 @@ class ProgramView:
         if _base_name(node) not in _CONVERSIONS or not isinstance(node.args[0], Node):
             return None
         source = node.args[0].meta.get("val")
-        if not isinstance(source, torch.Tensor) or source.numel() != 1:
+        if not isinstance(source, torch.Tensor) or not is_single(source):
             return None
         data = self.constant(node.args[0])
         return None if data is None else data.to(node.meta["val"].dtype)

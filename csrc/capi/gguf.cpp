@@ -110,6 +110,7 @@ etggml_status etggml_gguf_tensor_find(const etggml_gguf* gguf, const char* name,
     ETGGML_RETURN_IF_ERROR(check_out(out));
     const gguf::Tensor* tensor = gguf->files->find(name);
     if (tensor == nullptr) return not_found(gguf, "tensor", name, gguf->files->nearest(name, 3));
+    ETGGML_RETURN_IF_ERROR(gguf->files->check_unchanged());
     fill(*tensor, out);
     return ok_status();
   });
@@ -135,6 +136,7 @@ etggml_status etggml_gguf_kv_find(const etggml_gguf* gguf, const char* key, etgg
       for (const gguf::KeyValue& entry : gguf->files->kvs()) keys.push_back(entry.key);
       return not_found(gguf, "metadata key", key, nearest_names(key, keys));
     }
+    ETGGML_RETURN_IF_ERROR(gguf->files->check_unchanged());
     fill(*kv, out);
     return ok_status();
   });

@@ -105,7 +105,8 @@ typedef struct etggml_gguf_tensor {
 
 ETGGML_API size_t etggml_gguf_tensor_count(const etggml_gguf *gguf);  /* returns the count */
 ETGGML_API etggml_status etggml_gguf_tensor_at(const etggml_gguf *gguf, size_t index, etggml_gguf_tensor *out);
-/* ETGGML_BIND when there is none of that name; the message names the nearest. */
+/* ETGGML_BIND when there is none of that name; the message names the nearest. ETGGML_IO when the file was truncated or
+ * rewritten since it was opened: reading its mapping could then end the process (SIGBUS), so look up before a long read. */
 ETGGML_API etggml_status etggml_gguf_tensor_find(const etggml_gguf *gguf, const char *name, etggml_gguf_tensor *out);
 
 typedef struct etggml_gguf_kv {

@@ -91,6 +91,11 @@ Status load_backends() {
     // Only our own directory: ggml's default would also search the executable's and the current directory, where
     // another package's modules of another version may lie.
     if (!directory.empty()) ggml_backend_load_all_from_path(directory.c_str());
+    // Linked into a program of another directory (a C++ test): beside ggml's own library then.
+    const std::string base = parent_directory(file_of_address(reinterpret_cast<const void*>(&ggml_init)));
+    if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) == nullptr && base != directory) {
+      ggml_backend_load_all_from_path(base.c_str());
+    }
     for (size_t i = 0; i < ggml_backend_reg_count(); ++i) {
       log(ETGGML_LOG_DEBUG, "ggml backend %s", ggml_backend_reg_name(ggml_backend_reg_get(i)));
     }

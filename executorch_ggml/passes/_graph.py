@@ -59,6 +59,14 @@ def shape(node: Node) -> tuple[Dim, ...]:
     return tuple(value(node).shape)
 
 
+def is_delegable(node: object) -> TypeGuard[Node]:
+    """Whether this is a tensor of a type that the backend computes with.
+
+    An operator of ours on any other type (float64) could not be delegated, and ExecuTorch has no kernel for it.
+    """
+    return is_tensor(node) and value(node).dtype in (torch.float32, torch.float16, torch.bfloat16)
+
+
 def same_dim(left: object, right: object) -> bool:
     """Whether two sizes are equal for every value of their symbols, without adding a guard."""
     if isinstance(left, int) and isinstance(right, int):

@@ -20,7 +20,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ._graph import GraphEditor, argument, aten, is_tensor, nodes_of, same_dim, shape, value
+from ._graph import GraphEditor, argument, aten, is_delegable, is_tensor, nodes_of, same_dim, shape, value
 from ._integers import Entry, Integers, Iota, Linear
 
 _SDPA = aten.scaled_dot_product_attention.default
@@ -103,6 +103,8 @@ def _positions_node(
 def _rewrite(editor: GraphEditor, integers: Integers, node: Node) -> bool:
     query, key, v, mask = (argument(node, i, name) for i, name in enumerate(("query", "key", "value", "attn_mask")))
     if not all(is_tensor(x) for x in (query, key, v, mask)) or value(mask).dtype != torch.bool:
+        return False
+    if not all(is_delegable(x) for x in (query, key, v)):
         return False
     if argument(node, 4, "dropout_p", 0.0) != 0.0 or argument(node, 5, "is_causal", False):
         return False

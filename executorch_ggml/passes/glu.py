@@ -17,6 +17,7 @@ from ._graph import (
     argument,
     aten,
     is_call,
+    is_delegable,
     is_tensor,
     nodes_of,
     operands,
@@ -58,7 +59,7 @@ def fuse_glu(ep: ExportedProgram) -> bool:
                 continue
             if not same_shape(shape(found[0]), shape(up)) or value(found[0]).dtype != value(up).dtype:
                 continue
-            if not value(up).is_floating_point() or len(shape(up)) == 0:
+            if not is_delegable(up) or len(shape(up)) == 0:
                 continue
             fused = editor.call(node, torch.ops.executorch_ggml.glu.default, found[0], up, found[1])
             editor.replace(node, fused)

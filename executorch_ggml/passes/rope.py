@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from .. import custom_ops
-from ._graph import GraphEditor, args_of, argument, aten, dim_index, is_call, is_tensor, shape, value
+from ._graph import GraphEditor, args_of, argument, aten, dim_index, is_call, is_delegable, shape, value
 from ._rope_forms import Rotation, complex_form, part_of, rotate_form, split_form
 from ._rope_tables import RopeTables, prove_tables
 
@@ -111,12 +111,14 @@ def fuse_rope(ep: ExportedProgram) -> bool:
     editor = GraphEditor(ep)
     proved: dict[object, RopeTables | None] = {}
     for node in list(editor.graph.nodes):
-        if node.op != "call_function" or not is_tensor(node) or not value(node).is_floating_point():
+        if node.op != "call_function" or not is_delegable(node):
             continue
         match = _match(editor, node)
         if match is None:
             continue
         rotation, _ = match
+        if not is_delegable(rotation.x):
+            continue
         width = shape(rotation.x)[-1]
         if not isinstance(width, int) or len(shape(rotation.x)) < 2:
             continue

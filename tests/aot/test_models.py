@@ -87,8 +87,7 @@ class Recurrent(nn.Module):
         self.gates = nn.Linear(12, 16)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = x.new_zeros(x.shape[0], 4)
-        c = x.new_zeros(x.shape[0], 4)
+        h = c = x[:, 0, :4] * 0.0
         for t in range(3):
             i, f, g, o = self.gates(torch.cat([x[:, t], h], -1)).chunk(4, -1)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)

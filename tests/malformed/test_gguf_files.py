@@ -133,6 +133,29 @@ def test_identity_follows_the_content(tmp_path: Path) -> None:
         assert c.info["id"] != first
 
 
+def test_file_that_shrinks_after_it_was_opened(tmp_path: Path) -> None:
+    """Reading the lost part of a mapping is SIGBUS, which nothing in Python survives."""
+    path = tmp_path / "shrinks.gguf"
+    path.write_bytes(bytes(valid()))
+    with GGUFFile(path) as file:
+        assert file.metadata["test.u8"] == 200
+        tensor = file.tensors["token_embd.weight"]
+        tensor.numpy()
+        os.truncate(path, 10)
+        assert file.metadata["test.u8"] == 200  # decoded before
+        reads = (
+            tensor.numpy,
+            tensor.dequantize,
+            lambda: file.metadata["test.u16"],
+            lambda: file.dequantize("output.weight"),
+        )
+        for read in reads:
+            with pytest.raises(FileError, match=r"shrinks\.gguf: the file changed after it was opened"):
+                read()
+    with pytest.raises(FormatError):
+        GGUFFile(path)
+
+
 def test_a_thousand_opens_leak_nothing(good_file: Path) -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -23,8 +23,7 @@ try:
 except LibraryError as missing:
     pytest.skip(str(missing), allow_module_level=True)
 
-# ggml's CPU backend looks GELU up in a table of F16 values, so Gemma's bound is that of F16 activations.
-F32_BOUND = {"gemma3": 1e-7}
+F32_BOUND = 1e-9
 
 
 @pytest.fixture(scope="module")
@@ -53,21 +52,20 @@ def test_lengths_and_splits(exported: Any, make_gguf: Any, eager: Any, arch: str
     gguf = make_gguf(arch)
     ids = prompt(MAX - 1)
     want = eager(gguf)(ids)
-    bound = F32_BOUND.get(arch, 1e-9)
     with GGUFModule(exported(arch), gguf, cache_type="f32", threads=1) as module:
         for length in (1, 7, 64, MAX - 1):
             module.reset()
             (logits,) = module.forward(ids[:, :length], np.arange(length))
             assert logits.shape == (1, 1, 512)
             assert logits.dtype == np.float32
-            assert nmse(logits[0, 0], want[length - 1]) <= bound, length
+            assert nmse(logits[0, 0], want[length - 1]) <= F32_BOUND, length
         module.reset()
         module.forward(ids[:, :40], np.arange(40))
         (logits,) = module.forward(ids[:, 40:64], np.arange(40, 64))
-        assert nmse(logits[0, 0], want[63]) <= bound
+        assert nmse(logits[0, 0], want[63]) <= F32_BOUND
         # Going back overwrites: positions 10..63 are still those of the same tokens.
         (logits,) = module.forward(ids[:, 10:20], np.arange(10, 20))
-        assert nmse(logits[0, 0], want[19]) <= bound
+        assert nmse(logits[0, 0], want[19]) <= F32_BOUND
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))
@@ -88,7 +86,7 @@ def test_greedy_tokens_are_eagers(exported: Any, make_gguf: Any, arch: str) -> N
             worst = max(worst, nmse(got, want))
             start, chunk = start + chunk.shape[1], np.array([[tokens[1][-1]]])
     assert tokens[0] == tokens[1]
-    assert worst <= F32_BOUND.get(arch, 1e-9)
+    assert worst <= F32_BOUND
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))

@@ -77,3 +77,8 @@ def test_an_activation_with_other_readers_stays() -> None:
     ep = functional(Two(both), (torch.randn(2, 5, 6),))
     assert_unchanged(ep, fuse_glu)
     assert count(ep)["aten.silu.default"] == 1
+
+
+def test_double_precision_stays_with_executorch() -> None:
+    module = Two(lambda g, u: F.silu(g) * u).double()
+    assert_unchanged(functional(module, (torch.randn(2, 6).double(),)), fuse_glu)

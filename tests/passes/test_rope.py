@@ -251,3 +251,9 @@ def test_a_mutated_frequency_buffer_is_not_a_constant() -> None:
             return result
 
     assert_unchanged(functional(Moving(), calls(3)[0]), fuse_rope)
+
+
+def test_double_precision_stays_with_executorch() -> None:
+    module = RotateHalf().double()
+    x, positions = calls(3)[0]
+    assert_unchanged(functional(module, (x.double(), positions)), fuse_rope)
