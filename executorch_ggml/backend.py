@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.export import ExportedProgram
 
 from .ir.builder import Builder
 from .lowering import PartitionLowering
-from .program_view import WeightOptions
+from .program_view import WeightOptions, has_data
 
 # Bytes; what ggml's CPU backend asks of tensor data, and what SIMD loads like.
 ALIGNMENT = 64
@@ -58,22 +59,57 @@ class GgmlBackend(BackendDetails):  # type: ignore[misc]
         Raises:
             Unsupported: the partition holds something that cannot be lowered; the text names node and source line.
         """
-        options = decode_options(compile_specs)
-        lowering = PartitionLowering(edge_program, options, _name(edge_program))
-        builder = lowering.run()
-        store = NamedDataStore()
-        _store_weights(builder, lowering, store)
-        for key, node in lowering.initial.items():
-            tensor = lowering.view.tensor_of(node)
-            assert tensor is not None
-            if key in _used_initials(builder):
-                store.add_named_data(key, tensor.detach().to(torch.float32).contiguous(), alignment=ALIGNMENT)
-        payload = builder.serialize()
-        return PreprocessResult(
-            processed_bytes=payload,
-            debug_handle_map=_debug_handles(builder),
-            data_store_output=store.get_named_data_store_output(),
-        )
+        return _preprocess(edge_program, decode_options(compile_specs))
+
+    @classmethod
+    def preprocess_multimethod(
+        cls, edge_programs: dict[str, list[ExportedProgram]], compile_specs: dict[str, list[list[CompileSpec]]]
+    ) -> dict[str, list[PreprocessResult]]:
+        """As ``preprocess``, for all partitions of all methods.
+
+        Methods exported from one model share their weights by name. Methods of different models may use one name for
+        different data; those weights are stored under name and content.
+        """
+        ambiguous = _ambiguous_names([p for programs in edge_programs.values() for p in programs])
+        return {
+            method: [
+                _preprocess(program, replace(decode_options(specs), by_content=ambiguous))
+                for program, specs in zip(programs, compile_specs[method], strict=True)
+            ]
+            for method, programs in edge_programs.items()
+        }
+
+
+def _preprocess(edge_program: ExportedProgram, options: WeightOptions) -> PreprocessResult:
+    lowering = PartitionLowering(edge_program, options, _name(edge_program))
+    builder = lowering.run()
+    store = NamedDataStore()
+    _store_weights(builder, lowering, store)
+    for key, node in lowering.initial.items():
+        tensor = lowering.view.tensor_of(node)
+        assert tensor is not None
+        if key in _used_initials(builder):
+            store.add_named_data(key, tensor.detach().to(torch.float32).contiguous(), alignment=ALIGNMENT)
+    payload = builder.serialize()
+    return PreprocessResult(
+        processed_bytes=payload,
+        debug_handle_map=_debug_handles(builder),
+        data_store_output=store.get_named_data_store_output(),
+    )
+
+
+def _ambiguous_names(programs: list[ExportedProgram]) -> frozenset[str]:
+    seen: dict[str, torch.Tensor] = {}
+    found = set()
+    for program in programs:
+        for name, tensor in (*program.state_dict.items(), *program.constants.items()):
+            if not isinstance(tensor, torch.Tensor) or not has_data(tensor):
+                continue
+            other = seen.setdefault(name, tensor)
+            same_memory = other is tensor or other.data_ptr() == tensor.data_ptr()
+            if not same_memory and (other.dtype != tensor.dtype or not torch.equal(other, tensor)):
+                found.add(name)
+    return frozenset(found)
 
 
 def _name(ep: ExportedProgram) -> str:

@@ -44,12 +44,14 @@ class WeightOptions:
             data); ``auto`` embeds what has data and leaves meta-device parameters external.
         alternatives: per parameter, the keys to try in order instead of its own name (tied heads).
         expectations: GGUF metadata that the graph relies on, as JSON text per key.
+        by_content: names that stand for different data in different methods; these are keyed by content.
         dequantize: external weights of matrix products are converted to float32 when they are loaded.
     """
 
     mode: str = "auto"
     alternatives: Mapping[str, Sequence[str]] = field(default_factory=dict)
     expectations: Mapping[str, str] = field(default_factory=dict)
+    by_content: frozenset[str] = frozenset()
     dequantize: bool = False
 
     def __post_init__(self) -> None:
@@ -164,6 +166,8 @@ class ProgramView:
         key = name
         if hash_constants and (node.name in self.constants or name.rpartition(".")[2].startswith(_LIFTED)):
             key = "_constant." + hashlib.sha256(_raw(data)).hexdigest()[:16]
+        elif hash_constants and name in self.options.by_content:
+            key = f"{name}@{hashlib.sha256(_raw(data)).hexdigest()[:16]}"
         tensor = data
         return builder.add_weight(key, shape, to_dtype(data.dtype), load=lambda: to_numpy(tensor))
 

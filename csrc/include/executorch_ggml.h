@@ -135,7 +135,7 @@ typedef bool (*etggml_progress_fn)(double fraction, void *user);
 /* Loads a .pte. weights: NULL when the .pte (or options.data_path, a .ptd) holds them. Methods are initialised on
  * first use, or now when listed in "methods".
  * Options: {"device": "cpu", "threads": 0, "cache_type": "f16"|"f32"|"q8_0"|..., "methods": ["forward"],
- *           "data_path": "x.ptd", "max_plans": 16, "profile": false, "etdump": false} */
+ *           "data_path": "x.ptd", "max_plans": 16, "profile": false, "etdump": false, "skip_output_copy": false} */
 ETGGML_API etggml_status etggml_program_load(const char *pte_path, const etggml_gguf *weights, const char *options_json,
                                              etggml_progress_fn progress, void *user, etggml_program **out);
 ETGGML_API void etggml_program_free(etggml_program *program);

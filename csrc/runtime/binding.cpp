@@ -113,9 +113,8 @@ class Binder {
     }
     if (sources_.named != nullptr) add("the .pte");
     for (const auto& files : sources_.process) add(files->path());
-    problem.message = format("weight %s was not found in %s%s", join_quoted(keys).c_str(),
-                             searched.empty() ? "any file" : searched.c_str(),
-                             sources_.files ? "" : "; the graph holds no weights of its own, load it with its GGUF");
+    problem.message = format("weight %s was not found in %s", join_quoted(keys).c_str(),
+                             searched.empty() ? "any file" : searched.c_str());
     report_->add(std::move(problem));
   }
 

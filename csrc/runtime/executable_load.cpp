@@ -10,7 +10,10 @@
 namespace etggml::runtime {
 namespace {
 
-const char* where_from(const Sources& sources) { return sources.files ? sources.files->path().c_str() : "the weights"; }
+std::string misfit(const Sources& sources, const std::string& origin) {
+  if (sources.files) return sources.files->path() + " does not fit " + origin;
+  return "the weights of " + origin + " are not all in the .pte; load it with its GGUF";
+}
 
 template <class Leaf>
 std::vector<uint32_t> used(const ir::Program& program, const Leaf* (ir::fb::Node::*as)() const,
@@ -57,7 +60,7 @@ Status Executable::load_weights(const Sources& sources, const ProgressFn& progre
   ETGGML_ASSIGN_OR_RETURN(const std::vector<BoundSlot> slots,
                           bind_weights(*program_, sources, engine.is_cpu(), &report));
   report.finish();
-  ETGGML_RETURN_IF_ERROR(report.status(format("%s does not fit %s", where_from(sources), program_->origin().c_str())));
+  ETGGML_RETURN_IF_ERROR(report.status(misfit(sources, program_->origin())));
 
   std::set<std::shared_ptr<const gguf::FileSet>> files;
   size_t copied = 0;

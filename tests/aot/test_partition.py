@@ -278,5 +278,17 @@ def test_methods_share_weights_and_may_have_constants_of_their_own() -> None:
     assert len(edge.to_executorch().buffer) < 6000
 
 
+def test_methods_of_different_models_may_use_one_name_for_different_weights() -> None:
+    from executorch.exir import to_edge_transform_and_lower
+
+    models = {"one": nn.Linear(4, 4).eval(), "two": nn.Linear(4, 4).eval()}
+    x = torch.randn(2, 4)
+    programs = {k: export(m, (x,), strict=False) for k, m in models.items()}
+    edge = to_edge_transform_and_lower(programs, partitioner=[GgmlPartitioner()])
+    edge.to_executorch()
+    for name, model in models.items():
+        assert normalised_error(ReferenceExecutor(edge.exported_program(name))(x)[0], model(x)) < 1e-12
+
+
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -110,7 +110,7 @@ void test_problems() {
   CHECK(problem(program({"blk.0.q", "blk.0.t"}, 64, 40), files, Problem::Kind::Shape, "blk.0.t"));
   runtime::Report none;
   CHECK(bind_slot(program({"blk.0.q"}, 64, 32), nullptr, &none).empty() && none.problems.size() == 1);
-  CHECK(none.problems[0].message.find("load it with its GGUF") != std::string::npos);
+  CHECK(none.problems[0].message.find("was not found in any file") != std::string::npos);
 }
 
 /// Places the slot and returns its contents as F32.

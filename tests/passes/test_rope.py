@@ -227,6 +227,16 @@ def test_leaves_near_misses_alone(wrong: str) -> None:
     assert_unchanged(ep, fuse_rope)
 
 
+def test_a_table_that_depends_on_the_length_stays() -> None:
+    class Stretched(RotateHalf):
+        def forward(self, x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+            angles = positions[:, None].float() * self.inv_freq * (8.0 / x.shape[2])
+            emb = torch.cat((angles, angles), dim=-1)
+            return x * emb.cos() + rotate_half(x) * emb.sin()
+
+    assert_unchanged(functional(Stretched(), calls(3)[0], dynamic()), fuse_rope)
+
+
 def test_two_position_vectors_are_not_one() -> None:
     class Two(torch.nn.Module):
         def __init__(self) -> None:
