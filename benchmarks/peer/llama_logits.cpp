@@ -49,7 +49,10 @@ int main(int argc, char **argv) {
   params.n_ctx = static_cast<uint32_t>(std::atoi(argv[3]));
   params.n_batch = params.n_ubatch = static_cast<uint32_t>(longest);
   params.n_threads = params.n_threads_batch = std::atoi(argv[4]);
-  params.type_k = params.type_v = std::strcmp(argv[2], "f32") == 0 ? GGML_TYPE_F32 : GGML_TYPE_F16;
+  const bool f32 = std::strcmp(argv[2], "f32") == 0;
+  params.type_k = params.type_v = f32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
+  // llama.cpp casts an F32 cache to F16 on its flash attention path; without it the cache stays what it is.
+  if (f32) params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   llama_context *context = llama_init_from_model(model, params);
   if (context == nullptr) return fail("cannot make a context");
 
