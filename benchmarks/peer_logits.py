@@ -28,6 +28,8 @@ from executorch_ggml.gguf_module import GGUFModule  # noqa: E402
 
 CONTEXT = 128
 BOUNDS = {("f32", "f32"): 1e-9, ("f32", "f16"): 1e-5}  # (weights, cache); quantised weights: 1e-3
+# llama.cpp's GELU reads a half-precision table; ours is written out, and is the one that equals eager torch.
+TABLE_GELU = {"gemma3": 1e-6}
 
 
 def prompts(vocabulary: int) -> dict[str, list[list[int]]]:
@@ -72,7 +74,7 @@ def main() -> None:
                         row.append(max(nmse(a, b.astype(np.float64)) for a, b in zip(mine, theirs, strict=True)))
                         agree += int((mine.argmax(-1) == theirs.argmax(-1)).sum())
                         rows += len(mine)
-                failed |= max(row) > BOUNDS.get((kind, options.cache_type), 1e-3)
+                failed |= max(row) > max(BOUNDS.get((kind, options.cache_type), 1e-3), TABLE_GELU.get(arch, 0.0))
                 print(f"| {arch} | {kind} | " + " | ".join(f"{x:.1e}" for x in row) + f" | {agree} of {rows} |", flush=True)
     sys.exit(failed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -13,10 +14,11 @@ from ..registry import Case, NodeView, Unsupported, register
 _aten = torch.ops.aten
 
 
-def _conv(*args: int, dims: int = 2, seed: int = 1, **kwargs: object) -> torch.nn.Module:
+def _conv(*args: Any, dims: int = 2, seed: int = 1, **kwargs: Any) -> torch.nn.Module:
     torch.manual_seed(seed)
     kind = torch.nn.Conv2d if dims == 2 else torch.nn.Conv1d
-    return kind(*args, **kwargs)  # type: ignore[arg-type]
+    module: torch.nn.Module = kind(*args, **kwargs)
+    return module
 
 
 def _cases_2d() -> list[Case]:

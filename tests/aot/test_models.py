@@ -105,7 +105,7 @@ MODELS: list[tuple[str, Callable[[], nn.Module], tuple[int, ...], Any, float]] =
     ("encoder layer", encoder, (2, 5, 16), ({1: N},), 1e-6),
     ("multihead attention", Attention, (2, 5, 16), None, 1e-6),
     ("window attention", WindowAttention, (2, 4, 6, 8), None, 1e-9),
-    ("recurrent", Recurrent, (3, 3, 8), ({0: N},), 1e-9),
+    ("recurrent", Recurrent, (2, 3, 8), None, 1e-9),
 ]
 
 
