@@ -62,7 +62,20 @@ def bandwidth(threads: int, megabytes: int = 512) -> float:
 def ours(program: Path, pte: Path, gguf: Path, test: Test, threads: int) -> float:
     kind, count, depth = test.parts
     prompt, decode = (count, 0) if kind == "pp" else (1, count)
-    command = [program, pte, "--gguf", gguf, "--threads", threads, "--prompt-len", prompt, "--n-decode", decode, "--depth", depth]
+    command = [
+        program,
+        pte,
+        "--gguf",
+        gguf,
+        "--threads",
+        threads,
+        "--prompt-len",
+        prompt,
+        "--n-decode",
+        decode,
+        "--depth",
+        depth,
+    ]
     command += ["--repeat", 1, "--warmup", 0 if depth else 1, "--logits", "full", "--json"]
     row = json.loads(subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True).stdout)
     if (row["prompt_len"], row["n_decode"], row["depth"], row["threads"]) != (prompt, decode, depth, threads):
@@ -98,14 +111,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tests", nargs="+", default=["tg128", "pp512", "tg128@2048"])
-    parser.add_argument("--pte", type=Path, help="an export of the GGUF that is long enough for every test (default: export one now)")
+    parser.add_argument(
+        "--pte", type=Path, help="an export of the GGUF that is long enough for every test (default: export one now)"
+    )
     parser.add_argument("--program", type=Path, help="benchmark_llm (default: that of the installed package)")
     options = parser.parse_args()
     tests = [Test(name) for name in options.tests]
     program, tools = options.program or find_benchmark_llm(), peer.build()
     weights = options.gguf.stat().st_size
     print(f"{options.gguf.name}, {weights / 1e6:,.0f} MB; medians of {options.rounds} rounds (least .. most)\n")
-    print("| threads | test | executorch-ggml tok/s | llama.cpp tok/s | ratio | of bandwidth |\n|---|---|---|---|---|---|")
+    print(
+        "| threads | test | executorch-ggml tok/s | llama.cpp tok/s | ratio | of bandwidth |\n|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         pte = options.pte or export(options.gguf, tests, Path(folder) / "model.pte")
         for threads in options.threads:
@@ -113,16 +130,26 @@ def main() -> None:
             for test in tests:
                 left, right = [], []
                 for i in range(options.rounds):
-                    runs = [lambda: left.append(ours(program, pte, options.gguf, test, threads)), lambda: right.append(theirs(tools, options.gguf, test, threads))]
+                    runs = [
+                        lambda: left.append(ours(program, pte, options.gguf, test, threads)),
+                        lambda: right.append(theirs(tools, options.gguf, test, threads)),
+                    ]
                     for run in runs if i % 2 == 0 else reversed(runs):
                         run()
                 ratios = [a / b for a, b in zip(left, right, strict=True)]
-                share = f"{100 * statistics.median(left) * weights / peak:.0f}% of {peak / 1e9:.1f} GB/s" if test.parts[0] == "tg" else "-"
+                share = (
+                    f"{100 * statistics.median(left) * weights / peak:.0f}% of {peak / 1e9:.1f} GB/s"
+                    if test.parts[0] == "tg"
+                    else "-"
+                )
 
                 def show(values: list[float]) -> str:
                     return f"{statistics.median(values):.2f} ({min(values):.2f} .. {max(values):.2f})"
 
-                print(f"| {threads} | {test.name} | {show(left)} | {show(right)} | **{show(ratios)}** | {share} |", flush=True)
+                print(
+                    f"| {threads} | {test.name} | {show(left)} | {show(right)} | **{show(ratios)}** | {share} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -21,11 +21,10 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.make_gguf import write_gguf  # noqa: E402
-
-from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte  # noqa: E402
-from executorch_ggml.gguf_module import GGUFModule  # noqa: E402
-from executorch_ggml.models import build_decoder, load_dequantized, read_header  # noqa: E402
+from benchmarks.make_gguf import write_gguf
+from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+from executorch_ggml.gguf_module import GGUFModule
+from executorch_ggml.models import build_decoder, load_dequantized, read_header
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k", "q3_k", "q2_k", "iq4_xs", "q4_k_m")
 
@@ -43,7 +42,9 @@ def nmse(ours: np.ndarray, reference: np.ndarray) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", help="a real size of make_gguf.py (needs --vocab); default: the tiny size of --arch")
+    parser.add_argument(
+        "--preset", help="a real size of make_gguf.py (needs --vocab); default: the tiny size of --arch"
+    )
     parser.add_argument("--arch", default="qwen3")
     parser.add_argument("--vocab", type=Path)
     parser.add_argument("--types", nargs="+", default=TYPES)
@@ -71,7 +72,12 @@ def main() -> None:
                     ours = module.forward([tokens], list(range(len(tokens))))[0][0, -1]
                 row.append(nmse(ours, reference))
                 agree &= bool(ours.argmax() == reference.argmax())
-            print(f"| {kind} | {path.stat().st_size / 1e6:,.1f} | " + " | ".join(f"{x:.2e}" for x in row) + f" | {'same' if agree else 'DIFFERS'} |", flush=True)
+            print(
+                f"| {kind} | {path.stat().st_size / 1e6:,.1f} | "
+                + " | ".join(f"{x:.2e}" for x in row)
+                + f" | {'same' if agree else 'DIFFERS'} |",
+                flush=True,
+            )
             path.unlink()
     print(f"\n.pte: {len(graph):,} bytes, the same for all {len(options.types)} types")
 

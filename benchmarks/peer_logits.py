@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import peer  # noqa: E402
-from benchmarks.gguf_layouts import LAYOUTS  # noqa: E402
-from benchmarks.make_gguf import write_gguf  # noqa: E402
-from benchmarks.nmse import nmse  # noqa: E402
-
-from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte  # noqa: E402
-from executorch_ggml.gguf_module import GGUFModule  # noqa: E402
+from benchmarks import peer
+from benchmarks.gguf_layouts import LAYOUTS
+from benchmarks.make_gguf import write_gguf
+from benchmarks.nmse import nmse
+from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+from executorch_ggml.gguf_module import GGUFModule
 
 CONTEXT = 128
 BOUNDS = {("f32", "f32"): 1e-9, ("f32", "f16"): 1e-5}  # (weights, cache); quantised weights: 1e-3
@@ -38,7 +37,13 @@ def prompts(vocabulary: int) -> dict[str, list[list[int]]]:
     def draw(n: int) -> list[int]:
         return [int(x) for x in rng.integers(0, vocabulary, n)]
 
-    return {"1": [draw(1)], "7": [draw(7)], "64": [draw(64)], "max-1": [draw(CONTEXT - 1)], "40+23": [draw(40), draw(23)]}
+    return {
+        "1": [draw(1)],
+        "7": [draw(7)],
+        "64": [draw(64)],
+        "max-1": [draw(CONTEXT - 1)],
+        "40+23": [draw(40), draw(23)],
+    }
 
 
 def ours(module: GGUFModule, chunks: list[list[int]]) -> np.ndarray:
@@ -75,7 +80,10 @@ def main() -> None:
                         agree += int((mine.argmax(-1) == theirs.argmax(-1)).sum())
                         rows += len(mine)
                 failed |= max(row) > max(BOUNDS.get((kind, options.cache_type), 1e-3), TABLE_GELU.get(arch, 0.0))
-                print(f"| {arch} | {kind} | " + " | ".join(f"{x:.1e}" for x in row) + f" | {agree} of {rows} |", flush=True)
+                print(
+                    f"| {arch} | {kind} | " + " | ".join(f"{x:.1e}" for x in row) + f" | {agree} of {rows} |",
+                    flush=True,
+                )
     sys.exit(failed)
 
 

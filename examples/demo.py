@@ -49,7 +49,9 @@ def main() -> None:
             print(piece, end="", flush=True)
         stats = generation.stats
         print(f"\n\nprompt {stats.prompt_tokens} tokens at {stats.prompt_tokens_per_second:,.0f} tok/s, ", end="")
-        print(f"decode {stats.tokens} tokens at {stats.tokens_per_second:,.0f} tok/s on {module.info()['program']['threads']} thread(s)")
+        print(
+            f"decode {stats.tokens} tokens at {stats.tokens_per_second:,.0f} tok/s on {module.info()['program']['threads']} thread(s)"
+        )
     command = Path(sys.executable).parent / "executorch-ggml"
     print(f"weights {options.gguf}\ngraph   {pte}")
     print(f"again:  {command} run {pte} --gguf {options.gguf} 'And it happened that'")

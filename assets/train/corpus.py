@@ -20,7 +20,9 @@ PACKAGE = "sword-text-web"
 MODULE = "usr/share/sword/modules/texts/ztext/engWEB2015eb"
 
 _DROPPED = re.compile(r"<(note|title|reference|figure)\b[^>]*?(/>|>.*?</\1>)", re.S)
-_PARAGRAPH = re.compile(r'<div\b[^>]*type="(?:x-p|paragraph)"[^>]*/>|<p\b[^>]*>|</p>|<lg\b[^>]*>|</lg>|<chapter\b[^>]*>')
+_PARAGRAPH = re.compile(
+    r'<div\b[^>]*type="(?:x-p|paragraph)"[^>]*/>|<p\b[^>]*>|</p>|<lg\b[^>]*>|</lg>|<chapter\b[^>]*>'
+)
 _LINE = re.compile(r"<l\b[^>]*/>|<l\b[^>]*>|<lb\b[^>]*/>")
 _TAG = re.compile(r"<[^>]+>")
 

@@ -16,7 +16,19 @@ from network import Size
 from tokenizer import END_OF_TEXT
 
 NAME = "Scripture 2.9M"
-ORDER = ("attn_norm", "ffn_down", "ffn_gate", "ffn_up", "ffn_norm", "attn_k_norm", "attn_k", "attn_output", "attn_q_norm", "attn_q", "attn_v")
+ORDER = (
+    "attn_norm",
+    "ffn_down",
+    "ffn_gate",
+    "ffn_up",
+    "ffn_norm",
+    "attn_k_norm",
+    "attn_k",
+    "attn_output",
+    "attn_q_norm",
+    "attn_q",
+    "attn_v",
+)
 
 
 def add_metadata(writer: gguf.GGUFWriter, size: Size, file_type: int) -> None:
@@ -68,7 +80,11 @@ def main() -> None:
     add_metadata(writer, size, gguf.LlamaFileType[file_type])
     add_tokenizer(writer, options.folder / "tokenizer.json")
     weights = dict(np.load(options.folder / "weights.npz"))
-    names = ["token_embd.weight", *(f"blk.{i}.{part}.weight" for i in range(size.layers) for part in ORDER), "output_norm.weight"]
+    names = [
+        "token_embd.weight",
+        *(f"blk.{i}.{part}.weight" for i in range(size.layers) for part in ORDER),
+        "output_norm.weight",
+    ]
     if set(names) != set(weights):
         raise ValueError(f"weights.npz: unexpected {set(weights) ^ set(names)}")
     for name in names:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from network import Network, Size
-from tokenizer import END_OF_TEXT, train as train_tokenizer
+from tokenizer import END_OF_TEXT
+from tokenizer import train as train_tokenizer
 from torch.nn import functional as F
 
 HELD_OUT_EVERY, RUN = 25, 40  # of every 25 runs of 40 paragraphs one is kept from training
@@ -37,7 +38,10 @@ def loss_on(network: Network, tokens: torch.Tensor) -> float:
     count = (len(tokens) - 1) // length
     x = tokens[: count * length].view(count, length)
     y = tokens[1 : count * length + 1].view(count, length)
-    total = sum(float(F.cross_entropy(network(a).flatten(0, 1).float(), b.flatten(), reduction="sum")) for a, b in zip(x.split(16), y.split(16), strict=True))
+    total = sum(
+        float(F.cross_entropy(network(a).flatten(0, 1).float(), b.flatten(), reduction="sum"))
+        for a, b in zip(x.split(16), y.split(16), strict=True)
+    )
     network.train()
     return total / (count * length)
 
@@ -75,10 +79,17 @@ def main() -> None:
     network = Network(size, options.dropout).to(device)
     matrices = [p for p in network.parameters() if p.ndim == 2]
     vectors = [p for p in network.parameters() if p.ndim == 1]
-    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": options.decay}, {"params": vectors, "weight_decay": 0.0}], lr=options.rate, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": options.decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=options.rate,
+        betas=(0.9, 0.95),
+    )
     per_epoch = len(train_tokens) // (options.batch * size.context)
     steps = options.epochs * per_epoch
-    print(f"{sum(p.numel() for p in network.parameters()):,} parameters, {len(train_tokens):,} tokens, {steps} steps on {device}", flush=True)
+    print(
+        f"{sum(p.numel() for p in network.parameters()):,} parameters, {len(train_tokens):,} tokens, {steps} steps on {device}",
+        flush=True,
+    )
     generator = torch.Generator().manual_seed(options.seed)
     best, started = math.inf, time.time()
     offsets = torch.arange(size.context + 1, device=device)
@@ -86,7 +97,9 @@ def main() -> None:
         rate = options.rate * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        starts = torch.randint(0, len(train_tokens) - size.context - 1, (options.batch,), generator=generator).to(device)
+        starts = torch.randint(0, len(train_tokens) - size.context - 1, (options.batch,), generator=generator).to(
+            device
+        )
         window = train_tokens[starts[:, None] + offsets]
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
             loss = F.cross_entropy(network(window[:, :-1]).flatten(0, 1), window[:, 1:].flatten())
@@ -96,7 +109,10 @@ def main() -> None:
         optimizer.step()
         if (step + 1) % (2 * per_epoch) == 0 or step + 1 == steps:
             test = loss_on(network, test_tokens)
-            print(f"step {step + 1}: training {loss.item():.3f}, held out {test:.4f} (perplexity {math.exp(test):.2f}), {time.time() - started:.0f} s", flush=True)
+            print(
+                f"step {step + 1}: training {loss.item():.3f}, held out {test:.4f} (perplexity {math.exp(test):.2f}), {time.time() - started:.0f} s",
+                flush=True,
+            )
             if test < best:
                 best = test
                 weights = {k: v.detach().float().cpu().numpy() for k, v in network.named_parameters()}

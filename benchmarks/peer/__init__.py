@@ -22,7 +22,14 @@ class Peer:
     llama_logits: Path
 
     def logits(
-        self, gguf: Path, chunks: list[list[int]], *, out: Path, cache_type: str = "f16", context: int = 512, threads: int = 1
+        self,
+        gguf: Path,
+        chunks: list[list[int]],
+        *,
+        out: Path,
+        cache_type: str = "f16",
+        context: int = 512,
+        threads: int = 1,
     ) -> np.ndarray:
         """Logits of each chunk's last token, float32 [chunks, vocabulary]; the chunks follow each other in one sequence."""
         texts = [",".join(map(str, chunk)) for chunk in chunks]
@@ -32,7 +39,23 @@ class Peer:
 
     def bench(self, gguf: Path, *, threads: int, prompt: int = 0, decode: int = 0, depth: int = 0) -> float:
         """Tokens per second of one repetition (after llama-bench's own warm-up)."""
-        command = [str(self.llama_bench), "-m", str(gguf), "-t", str(threads), "-p", str(prompt), "-n", str(decode), "-d", str(depth), "-r", "1", "-o", "json"]
+        command = [
+            str(self.llama_bench),
+            "-m",
+            str(gguf),
+            "-t",
+            str(threads),
+            "-p",
+            str(prompt),
+            "-n",
+            str(decode),
+            "-d",
+            str(depth),
+            "-r",
+            "1",
+            "-o",
+            "json",
+        ]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         (row,) = json.loads(done.stdout)
         if row["n_prompt"] != prompt or row["n_gen"] != decode or not row["avg_ts"] > 0:
