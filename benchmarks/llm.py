@@ -3,10 +3,11 @@
 
     python benchmarks/llm.py model.gguf [--threads 1 2] [--rounds 7] [--tests tg128 pp512 tg128@2048]
 
-Every round runs llama-bench and benchmark_llm one after the other for each test, in alternating order; the ratio is the median of the
-rounds' ratios, so that both sides of each ratio saw the same minute of a shared machine. Both copy the logits of a decode step to the
-caller (llama-bench always does; ours with --logits full). Exit codes and token counts are checked before a time counts. "Of bandwidth" is
-the bytes of weights that a token reads, over what this machine reads from memory with the same number of threads (measured here).
+Every round runs llama-bench and benchmark_llm one after the other for each test, in alternating order; the ratio is the
+median of the rounds' ratios, so that both sides of each ratio saw the same minute of a shared machine. Both copy the
+logits of a decode step to the caller (llama-bench always does; ours with --logits full). Exit codes and token counts
+are checked before a time counts. "Of bandwidth" is the bytes of weights that a token reads, over what this machine
+reads from memory with the same number of threads (measured here, with numpy's sum).
 """
 
 from __future__ import annotations
@@ -105,15 +106,32 @@ def export(gguf: Path, tests: list[Test], pte: Path) -> Path:
     return pte
 
 
+def measure(
+    rounds: int, program: Path, tools: peer.Peer, pte: Path, gguf: Path, test: Test, threads: int
+) -> tuple[list[float], list[float]]:
+    """(ours, theirs), tokens per second of each round; who goes first alternates."""
+    left: list[float] = []
+    right: list[float] = []
+    for i in range(rounds):
+        for mine in (True, False) if i % 2 == 0 else (False, True):
+            if mine:
+                left.append(ours(program, pte, gguf, test, threads))
+            else:
+                right.append(theirs(tools, gguf, test, threads))
+    return left, right
+
+
+def show(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} .. {max(values):.2f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gguf", type=Path)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tests", nargs="+", default=["tg128", "pp512", "tg128@2048"])
-    parser.add_argument(
-        "--pte", type=Path, help="an export of the GGUF that is long enough for every test (default: export one now)"
-    )
+    parser.add_argument("--pte", type=Path, help="an export long enough for every test (default: export one now)")
     parser.add_argument("--program", type=Path, help="benchmark_llm (default: that of the installed package)")
     options = parser.parse_args()
     tests = [Test(name) for name in options.tests]
@@ -128,28 +146,13 @@ def main() -> None:
         for threads in options.threads:
             peak = bandwidth(threads)
             for test in tests:
-                left, right = [], []
-                for i in range(options.rounds):
-                    runs = [
-                        lambda: left.append(ours(program, pte, options.gguf, test, threads)),
-                        lambda: right.append(theirs(tools, options.gguf, test, threads)),
-                    ]
-                    for run in runs if i % 2 == 0 else reversed(runs):
-                        run()
+                left, right = measure(options.rounds, program, tools, pte, options.gguf, test, threads)
                 ratios = [a / b for a, b in zip(left, right, strict=True)]
-                share = (
-                    f"{100 * statistics.median(left) * weights / peak:.0f}% of {peak / 1e9:.1f} GB/s"
-                    if test.parts[0] == "tg"
-                    else "-"
-                )
-
-                def show(values: list[float]) -> str:
-                    return f"{statistics.median(values):.2f} ({min(values):.2f} .. {max(values):.2f})"
-
-                print(
-                    f"| {threads} | {test.name} | {show(left)} | {show(right)} | **{show(ratios)}** | {share} |",
-                    flush=True,
-                )
+                share = "-"
+                if test.parts[0] == "tg":
+                    share = f"{100 * statistics.median(left) * weights / peak:.0f}% of {peak / 1e9:.1f} GB/s"
+                cells = [str(threads), test.name, show(left), show(right), f"**{show(ratios)}**", share]
+                print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

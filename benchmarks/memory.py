@@ -3,8 +3,8 @@
 
     python benchmarks/memory.py model.gguf [--max-seq-len 128]
 
-Private = anonymous pages (Linux smaps_rollup) after loading and running one token, with nothing but our runtime imported. Peak = the
-high-water mark of the resident set of a process that exports, torch included.
+Private = anonymous pages (Linux smaps_rollup) after loading and running one token, with nothing but our runtime
+imported. Peak = the high-water mark of the resident set of a process that exports, torch included.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ module.forward([[1]], [0])
 rollup = open("/proc/self/smaps_rollup").read()
 field = lambda name: int(re.search(rf"^{name}:\\s+(\\d+) kB", rollup, re.M)[1]) * 1024
 weights = module.program.info()["weights"]
-print(json.dumps({"anonymous": field("Anonymous"), "rss": field("Rss"), "torch": "torch" in sys.modules, "weights": weights}))
+torch = "torch" in sys.modules
+print(json.dumps({"anonymous": field("Anonymous"), "rss": field("Rss"), "torch": torch, "weights": weights}))
 """
 
 EXPORT = """
@@ -54,10 +55,9 @@ def main() -> None:
         loaded = run(LOAD, str(options.gguf), str(pte))
         print(f"GGUF {size / 1e6:,.1f} MB, .pte {pte.stat().st_size:,} bytes, context {options.max_seq_len}")
     print(f"export: {export['seconds']:.1f} s with imports, peak {export['peak'] / 1e6:,.0f} MB")
-    print(
-        f"loaded, one token run: private {loaded['anonymous'] / 1e6:,.1f} MB = {100 * loaded['anonymous'] / size:.1f}% of the GGUF, "
-        f"resident {loaded['rss'] / 1e6:,.1f} MB; torch imported: {loaded['torch']}; weights {loaded['weights']}"
-    )
+    private = loaded["anonymous"]
+    print(f"loaded, one token run: private {private / 1e6:,.1f} MB = {100 * private / size:.1f}% of the GGUF,")
+    print(f"resident {loaded['rss'] / 1e6:,.1f} MB; torch imported: {loaded['torch']}; weights {loaded['weights']}")
 
 
 if __name__ == "__main__":

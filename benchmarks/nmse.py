@@ -4,10 +4,10 @@
     python benchmarks/nmse.py --preset qwen3-0.6b --vocab ggml-vocab-qwen2.gguf
     python benchmarks/nmse.py --arch qwen3 --types f32 q8_0        # the tiny size, seconds
 
-The same F32 weights are written in each type, the graph is exported once (from the first file) and must come out byte for
-byte the same from every other. Prompt: `--length` small token ids. NMSE = |ours - eager|^2 / |eager|^2 over the last position's logits;
-eager dequantises with the `gguf` package and keeps float32 activations and cache, so a quantised row shows what ggml's quantised
-activations cost.
+The same F32 weights are written in each type; the graph is exported from each file and must come out byte for byte the
+same. Prompt: `--length` small token ids. NMSE = |ours - eager|^2 / |eager|^2 over the last position's logits; eager
+dequantises with the `gguf` package and keeps float32 activations and cache, so a quantised row shows what ggml's
+quantised activations cost.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ def nmse(ours: np.ndarray, reference: np.ndarray) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--preset", help="a real size of make_gguf.py (needs --vocab); default: the tiny size of --arch"
-    )
+    parser.add_argument("--preset", help="a real size of make_gguf.py; default: the tiny size of --arch")
     parser.add_argument("--arch", default="qwen3")
     parser.add_argument("--vocab", type=Path)
     parser.add_argument("--types", nargs="+", default=TYPES)
@@ -72,12 +70,13 @@ def main() -> None:
                     ours = module.forward([tokens], list(range(len(tokens))))[0][0, -1]
                 row.append(nmse(ours, reference))
                 agree &= bool(ours.argmax() == reference.argmax())
-            print(
-                f"| {kind} | {path.stat().st_size / 1e6:,.1f} | "
-                + " | ".join(f"{x:.2e}" for x in row)
-                + f" | {'same' if agree else 'DIFFERS'} |",
-                flush=True,
-            )
+            cells = [
+                kind,
+                f"{path.stat().st_size / 1e6:,.1f}",
+                *(f"{x:.2e}" for x in row),
+                "same" if agree else "DIFFERS",
+            ]
+            print("| " + " | ".join(cells) + " |", flush=True)
             path.unlink()
     print(f"\n.pte: {len(graph):,} bytes, the same for all {len(options.types)} types")
 

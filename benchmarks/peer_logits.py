@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Logits against llama.cpp on the same GGUF: every architecture, prompt lengths 1, 7, 64 and max-1, and a prefill split in two.
+"""Logits against llama.cpp on the same GGUF: every architecture, prompts of 1, 7, 64 and max-1, and one split in two.
 
     python benchmarks/peer_logits.py [--types f32 q8_0] [--archs qwen3 llama ...]
 
 Tiny models with random weights (benchmarks/make_gguf.py); llama.cpp is built by benchmarks/peer. Both run one thread.
-Columns: worst NMSE of a row of logits over the prompts, and on how many rows the argmax agrees (quantised, near ties may
-fall either way). Exits 1 when a row is beyond the bound of its type.
+Columns: worst NMSE of a row of logits for each prompt, and on how many rows the argmax agrees (quantised, near ties
+may fall either way). Exits 1 when a row is beyond the bound of its type.
 """
 
 from __future__ import annotations
@@ -80,10 +80,8 @@ def main() -> None:
                         agree += int((mine.argmax(-1) == theirs.argmax(-1)).sum())
                         rows += len(mine)
                 failed |= max(row) > max(BOUNDS.get((kind, options.cache_type), 1e-3), TABLE_GELU.get(arch, 0.0))
-                print(
-                    f"| {arch} | {kind} | " + " | ".join(f"{x:.1e}" for x in row) + f" | {agree} of {rows} |",
-                    flush=True,
-                )
+                cells = [arch, kind, *(f"{x:.1e}" for x in row), f"{agree} of {rows}"]
+                print("| " + " | ".join(cells) + " |", flush=True)
     sys.exit(failed)
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A GGUF with its matrices in another type: python benchmarks/requantize.py in.gguf out.gguf q4_k
 
-Metadata and vectors are copied as they are; matrices go through float32. The simplest recipe, every matrix alike, by ggml's own quantisers.
+Metadata and vectors are copied as they are; matrices go through float32. The simplest recipe: every matrix alike, by
+ggml's own quantisers.
 """
 
 from __future__ import annotations

@@ -49,9 +49,8 @@ def main() -> None:
             print(piece, end="", flush=True)
         stats = generation.stats
         print(f"\n\nprompt {stats.prompt_tokens} tokens at {stats.prompt_tokens_per_second:,.0f} tok/s, ", end="")
-        print(
-            f"decode {stats.tokens} tokens at {stats.tokens_per_second:,.0f} tok/s on {module.info()['program']['threads']} thread(s)"
-        )
+        rate, threads = stats.tokens_per_second, module.info()["program"]["threads"]
+        print(f"decode {stats.tokens} tokens at {rate:,.0f} tok/s on {threads} thread(s)")
     command = Path(sys.executable).parent / "executorch-ggml"
     print(f"weights {options.gguf}\ngraph   {pte}")
     print(f"again:  {command} run {pte} --gguf {options.gguf} 'And it happened that'")

@@ -25,6 +25,8 @@ _PARAGRAPH = re.compile(
 )
 _LINE = re.compile(r"<l\b[^>]*/>|<l\b[^>]*>|<lb\b[^>]*/>")
 _TAG = re.compile(r"<[^>]+>")
+# Typographic quotes, dashes and the no-break space, as a keyboard has them.
+_PLAIN = {0x201C: '"', 0x201D: '"', 0x2018: "'", 0x2019: "'", 0x2014: " - ", 0x2013: "-", 0x00A0: " "}
 
 
 def books(module: Path) -> list[str]:
@@ -49,7 +51,7 @@ def plain(osis: str) -> str:
     text = _PARAGRAPH.sub("\n", text)
     text = _LINE.sub(" ", text)
     text = html.unescape(_TAG.sub("", text))
-    text = text.translate(str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "—": " - ", "–": "-", "\u00a0": " "}))
+    text = text.translate(_PLAIN)
     lines = (re.sub(r"\s+", " ", line).strip() for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
 

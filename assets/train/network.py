@@ -74,9 +74,8 @@ class Network(nn.Module):
         self.register_buffer("sin", angle.sin().float(), persistent=False)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
-                nn.init.normal_(
-                    parameter, std=0.02 / (2 * size.layers) ** 0.5 if "output" in name or "down" in name else 0.02
-                )
+                into_residual = "output" in name or "down" in name
+                nn.init.normal_(parameter, std=0.02 / (2 * size.layers) ** 0.5 if into_residual else 0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: int64 [batch, length] -> logits [batch, length, vocabulary]."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the bundled GGUF from what train.py wrote: python assets/train/pack.py FOLDER assets/scripture-2.9m-q8_0.gguf [--type q8_0|f32|f16|...]
+"""Makes the bundled GGUF from what train.py wrote: python assets/train/pack.py FOLDER OUT.gguf [--type q8_0|f32|...]
 
 Tensor names, order and types are those of convert_hf_to_gguf.py: norms stay F32, matrices take --type.
 """
@@ -17,18 +17,9 @@ from tokenizer import END_OF_TEXT
 
 NAME = "Scripture 2.9M"
 ORDER = (
-    "attn_norm",
-    "ffn_down",
-    "ffn_gate",
-    "ffn_up",
-    "ffn_norm",
-    "attn_k_norm",
-    "attn_k",
-    "attn_output",
-    "attn_q_norm",
-    "attn_q",
-    "attn_v",
-)
+    "attn_norm", "ffn_down", "ffn_gate", "ffn_up", "ffn_norm", "attn_k_norm", "attn_k", "attn_output", "attn_q_norm",
+    "attn_q", "attn_v",
+)  # fmt: skip
 
 
 def add_metadata(writer: gguf.GGUFWriter, size: Size, file_type: int) -> None:

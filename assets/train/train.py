@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Trains the bundled model: python assets/train/train.py --out FOLDER [--text FILE] [--epochs N] [--dropout P].
 
-Writes FOLDER/weights.npz (float32, GGUF tensor names), FOLDER/tokenizer.json and FOLDER/heldout.txt; pack.py makes the GGUF of
-them. Minutes on a GPU, a night on a CPU. The same seed gives the same split and the same batches.
+Writes FOLDER/weights.npz (float32, GGUF tensor names), FOLDER/tokenizer.json and FOLDER/heldout.txt; pack.py makes the
+GGUF of them. Minutes on a GPU, a night on a CPU. The same seed gives the same split and the same batches.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ def loss_on(network: Network, tokens: torch.Tensor) -> float:
     count = (len(tokens) - 1) // length
     x = tokens[: count * length].view(count, length)
     y = tokens[1 : count * length + 1].view(count, length)
-    total = sum(
-        float(F.cross_entropy(network(a).flatten(0, 1).float(), b.flatten(), reduction="sum"))
-        for a, b in zip(x.split(16), y.split(16), strict=True)
-    )
+    total = 0.0
+    for a, b in zip(x.split(16), y.split(16), strict=True):
+        total += float(F.cross_entropy(network(a).flatten(0, 1).float(), b.flatten(), reduction="sum"))
     network.train()
     return total / (count * length)
 
@@ -79,17 +78,12 @@ def main() -> None:
     network = Network(size, options.dropout).to(device)
     matrices = [p for p in network.parameters() if p.ndim == 2]
     vectors = [p for p in network.parameters() if p.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": options.decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=options.rate,
-        betas=(0.9, 0.95),
-    )
+    groups = [{"params": matrices, "weight_decay": options.decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.95))
     per_epoch = len(train_tokens) // (options.batch * size.context)
     steps = options.epochs * per_epoch
-    print(
-        f"{sum(p.numel() for p in network.parameters()):,} parameters, {len(train_tokens):,} tokens, {steps} steps on {device}",
-        flush=True,
-    )
+    count = sum(p.numel() for p in network.parameters())
+    print(f"{count:,} parameters, {len(train_tokens):,} tokens, {steps} steps on {device}", flush=True)
     generator = torch.Generator().manual_seed(options.seed)
     best, started = math.inf, time.time()
     offsets = torch.arange(size.context + 1, device=device)
@@ -109,10 +103,10 @@ def main() -> None:
         optimizer.step()
         if (step + 1) % (2 * per_epoch) == 0 or step + 1 == steps:
             test = loss_on(network, test_tokens)
-            print(
-                f"step {step + 1}: training {loss.item():.3f}, held out {test:.4f} (perplexity {math.exp(test):.2f}), {time.time() - started:.0f} s",
-                flush=True,
+            report = (
+                f"step {step + 1}: training {loss.item():.3f}, held out {test:.4f} (perplexity {math.exp(test):.2f})"
             )
+            print(f"{report}, {time.time() - started:.0f} s", flush=True)
             if test < best:
                 best = test
                 weights = {k: v.detach().float().cpu().numpy() for k, v in network.named_parameters()}

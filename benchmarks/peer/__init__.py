@@ -31,7 +31,7 @@ class Peer:
         context: int = 512,
         threads: int = 1,
     ) -> np.ndarray:
-        """Logits of each chunk's last token, float32 [chunks, vocabulary]; the chunks follow each other in one sequence."""
+        """Logits of each chunk's last token, float32 [chunks, vocabulary]; the chunks form one sequence."""
         texts = [",".join(map(str, chunk)) for chunk in chunks]
         command = [str(self.llama_logits), str(gguf), cache_type, str(context), str(threads), str(out), *texts]
         subprocess.run(command, check=True)
@@ -39,23 +39,8 @@ class Peer:
 
     def bench(self, gguf: Path, *, threads: int, prompt: int = 0, decode: int = 0, depth: int = 0) -> float:
         """Tokens per second of one repetition (after llama-bench's own warm-up)."""
-        command = [
-            str(self.llama_bench),
-            "-m",
-            str(gguf),
-            "-t",
-            str(threads),
-            "-p",
-            str(prompt),
-            "-n",
-            str(decode),
-            "-d",
-            str(depth),
-            "-r",
-            "1",
-            "-o",
-            "json",
-        ]
+        command = [str(self.llama_bench), "-m", str(gguf), "-t", str(threads), "-p", str(prompt), "-n", str(decode)]
+        command += ["-d", str(depth), "-r", "1", "-o", "json"]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         (row,) = json.loads(done.stdout)
         if row["n_prompt"] != prompt or row["n_gen"] != decode or not row["avg_ts"] > 0:

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / "assets" / "scripture-2.9m-q8_0.gguf"
 CONTEXT, WINDOWS = 512, 6
 
-# Perplexity a token, over that of the same weights in float32. Measured, then rounded up; the 2.9 M parameters of this model
-# have no slack, so the small types cost more than they do in a real model.
+# Perplexity a token, over that of the same weights in float32. Measured, then rounded up; the 2.9 M parameters of this
+# model have no slack, so the small types cost more than they do in a real model.
 BOUNDS = {
     "f16": 1.0005, "bf16": 1.002, "q8_0": 1.002, "q6_k": 1.006, "q5_k": 1.01, "q5_0": 1.015, "q4_k": 1.02, "q4_0": 1.03,
     "iq4_xs": 1.04, "q3_k": 1.18, "q2_k": 1.75,
