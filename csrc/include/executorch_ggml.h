@@ -11,7 +11,8 @@
  *  - The library must never be dlclose()d (ggml's backends cannot be unloaded).
  *  - Structs that may grow carry struct_size, set by the caller.
  */
-/* clang-format off: prototypes and their comments are laid out by hand */
+/* Prototypes and their comments are laid out by hand. */
+/* clang-format off */
 #ifndef EXECUTORCH_GGML_H
 #define EXECUTORCH_GGML_H
 
