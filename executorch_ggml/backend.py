@@ -37,7 +37,10 @@ def decode_options(compile_specs: list[CompileSpec]) -> WeightOptions:
         if spec.key == "ggml":
             fields: dict[str, Any] = json.loads(bytes(spec.value))
             return WeightOptions(
-                fields["weights"], fields["alternatives"], fields["expectations"], fields["dequantize"]
+                fields["weights"],
+                fields["alternatives"],
+                fields["expectations"],
+                dequantize=fields["dequantize"],
             )
     return WeightOptions()
 
