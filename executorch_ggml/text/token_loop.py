@@ -41,6 +41,7 @@ class TokenLoop:
         _load.check(self._library.etggml_generator_create(self._program.pointer, options, ctypes.byref(pointer)))
         self._pointer: ctypes.c_void_p | None = pointer
         self._finalizer = weakref.finalize(self, self._library.etggml_generator_free, ctypes.c_void_p(pointer.value))
+        self._finalizer.atexit = False  # a daemon thread may still be decoding in it when the interpreter ends
 
     @property
     def _handle(self) -> ctypes.c_void_p:
