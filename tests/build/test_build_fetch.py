@@ -189,3 +189,13 @@ def test_patches_fit_the_tree_that_was_built(fetch: ModuleType) -> None:
         pytest.skip("nothing has been built here")
     assert (tree / ".stamp").read_text() == fetch.stamp_key("llama.cpp", None)
     assert "etggml_barrier_wait(" in (tree / "ggml/src/ggml-cpu/ggml-cpu.c").read_text()
+
+
+def test_an_outer_pip_does_not_speak_to_the_inner_one(fetch: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_PYPROJECT_HOOKS_BACKEND_PATH", "/somewhere")
+    monkeypatch.setenv("_PYPROJECT_HOOKS_BUILD_BACKEND", "build_backend")
+    monkeypatch.setenv("PIP_BUILD_TRACKER", "/tmp/tracker")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://example.org/simple")
+    environment = fetch.pip_environment()
+    assert not [key for key in environment if key.startswith(("_PYPROJECT_HOOKS_", "PIP_BUILD_TRACKER"))]
+    assert environment["PIP_INDEX_URL"] == "https://example.org/simple"
