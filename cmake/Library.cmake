@@ -18,6 +18,18 @@ target_link_options(executorch_ggml_objects INTERFACE ${EXECUTORCH_GGML_SANITIZE
 target_link_libraries(executorch_ggml_objects PUBLIC
   executorch_ggml_runtime executorch_ggml_flatbuffers executorch_ggml_json ggml ggml-base Threads::Threads ${CMAKE_DL_LIBS})
 
+# Kernels for particular instruction sets, one file each; the CPU is asked before one is called (util/cpu.h).
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+  # gcc 12 takes the undefined operands of its own AVX-512 intrinsics for uninitialised variables.
+  set(avx2 -mavx2 -mfma -mf16c -Wno-uninitialized -Wno-maybe-uninitialized)
+  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+  foreach(isa avx2 avx512)
+    file(GLOB isa_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/csrc/graph/kernels/*_${isa}.cpp")
+    string(TOUPPER "ETGGML_BUILD_${isa}" isa_macro)
+    set_source_files_properties(${isa_sources} PROPERTIES COMPILE_OPTIONS "${${isa}}" COMPILE_DEFINITIONS ${isa_macro})
+  endforeach()
+endif()
+
 add_library(executorch_ggml SHARED $<TARGET_OBJECTS:executorch_ggml_objects>)
 add_dependencies(executorch_ggml ${EXECUTORCH_GGML_GGML_TARGETS})   # the modules are not linked, but belong to it
 set_target_properties(executorch_ggml PROPERTIES

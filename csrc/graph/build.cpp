@@ -33,7 +33,9 @@ Size size_of(const ir::Program& program) {
   Size size;
   for (uint32_t i = 0; i < program.node_count(); ++i) {
     if (!program.live(i)) continue;
-    const size_t n = tensors_of(program.node(i));
+    size_t n = tensors_of(program.node(i));
+    const fb::Op op = program.node(i).op_type();
+    if (op == fb::Op_MulMat || op == fb::Op_FlashAttn) n += Kernels::kExtraTensors;
     size.tensors += n;
     size.graph += std::max<size_t>(n, 1);
   }

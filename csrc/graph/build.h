@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ggml.h"
+#include "graph/kernels/kernels.h"
 #include "ir/program.h"
 #include "util/status.h"
 
@@ -44,15 +45,9 @@ struct Built {
 /// ggml_gallocr aborts the process when its free list has 256 holes, which takes as many tensors alive at one time.
 constexpr uint32_t kMaxSharedTensors = 240;
 
-/// May replace ggml_mul_mat of one node: returns the result tensor (F32, ne = {w->ne[1], x->ne[1], x->ne[2],
-/// x->ne[3]}), or nullptr to let ggml do it. Called after all preconditions of ggml_mul_mat hold. May make one tensor;
-/// must not throw.
-using MulMatHook = ggml_tensor* (*)(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, void* user);
-
 struct BuildOptions {
-  bool is_cpu = true;            // the device's kernels are ggml-cpu's
-  MulMatHook mul_mat = nullptr;  // our own matrix kernels (kernels/gemv_prefetch.h)
-  void* mul_mat_user = nullptr;
+  bool is_cpu = true;          // the device's kernels are ggml-cpu's
+  Kernels* kernels = nullptr;  // asked before ggml's are used; nullptr for ggml's only
   /// Graphs with more values alive at one time are refused (ETGGML_UNSUPPORTED). UINT32_MAX for an allocator that gives
   /// every tensor memory of its own.
   uint32_t max_live = kMaxSharedTensors;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "graph/host_fill.h"
+#include "graph/kernels/custom_op.h"
 #include "runtime/dump.h"
 #include "runtime/executable.h"
 #include "runtime/output.h"
@@ -31,13 +32,15 @@ bool computes(const ggml_tensor* t) {
   }
 }
 
-bool is_gemv(const ggml_tensor* t) { return t->op == GGML_OP_CUSTOM; }  // the only custom op we build
+// Every custom op of a graph is one of our kernels.
+const char* op_name(const ggml_tensor* t) {
+  return t->op == GGML_OP_CUSTOM ? graph::custom_op_name(t) : ggml_op_desc(t);
+}
 
-const char* op_name(const ggml_tensor* t) { return is_gemv(t) ? "MUL_MAT_VEC" : ggml_op_desc(t); }
-
-// What distinguishes the ops that matter: type and shape of the matrix.
+// What distinguishes the ops that matter: type and shape of the first source (the matrix).
 std::string op_detail(const ggml_tensor* t) {
-  if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS && !is_gemv(t)) return "";
+  if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS && t->op != GGML_OP_CUSTOM)
+    return "";
   const ggml_tensor* w = t->src[0];
   return format("%s %lldx%lld", ggml_type_name(w->type), static_cast<long long>(w->ne[0]),
                 static_cast<long long>(w->ne[1]));

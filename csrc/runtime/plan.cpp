@@ -1,26 +1,26 @@
 #include "runtime/plan.h"
 
+#include <map>
+#include <mutex>
+#include <optional>
 #include <unordered_map>
 
-#include "graph/kernels/gemv_prefetch.h"
+#include "graph/kernels/cpu_kernels.h"
 #include "runtime/types.h"
 #include "util/env.h"
 
 namespace etggml::runtime {
 namespace {
 
-// Our matrix-vector kernel, on the dot products of the CPU module that ggml loaded. EXECUTORCH_GGML_GEMV=0 leaves all
-// products to ggml.
-graph::GemvPrefetch& gemv() {
-  static graph::GemvPrefetch* instance = [] {
-    auto* made = new graph::GemvPrefetch();
-    made->traits = cpu_traits_function();
-    return made;
-  }();
-  return *instance;
+// Our kernels, on the dot products of the CPU module that ggml loaded. Leaked on purpose: graphs may outlive static
+// destructors.
+const graph::CpuKernelSet& cpu_kernels(int threads) {
+  static auto* mutex = new std::mutex();
+  static auto* sets = new std::map<int, graph::CpuKernelSet>();
+  std::lock_guard<std::mutex> guard(*mutex);
+  return sets->try_emplace(threads, cpu_traits_function(), threads, env_string("EXECUTORCH_GGML_KERNELS"))
+      .first->second;
 }
-
-bool gemv_enabled() { return env_string("EXECUTORCH_GGML_GEMV") != "0" && gemv().traits != nullptr; }
 
 }  // namespace
 
@@ -38,10 +38,8 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   graph::BuildOptions options;
   options.is_cpu = engine.is_cpu();
   options.max_live = UINT32_MAX;  // place() knows what to do with any number
-  if (options.is_cpu && gemv_enabled()) {
-    options.mul_mat = graph::gemv_prefetch_hook;
-    options.mul_mat_user = &gemv();
-  }
+  std::optional<graph::CpuKernels> kernels;
+  if (options.is_cpu) options.kernels = &kernels.emplace(cpu_kernels(engine.threads()));
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
   ETGGML_RETURN_IF_ERROR(plan->check_device(program));
   plan->map_nodes();

@@ -245,14 +245,14 @@ void conversions() {
   CHECK(!etggml::ir::can_convert(9, GGML_TYPE_F32, false));
 }
 
-/// The hook sees every product once its preconditions hold, and its tensor takes the product's place.
-struct Hook {
+/// Kernels are asked about every product once its preconditions hold, and may decline.
+struct Declining final : etggml::graph::Kernels {
   int calls = 0;
+  ggml_tensor* mul_mat(ggml_context*, ggml_tensor*, ggml_tensor*) override {
+    ++calls;
+    return nullptr;
+  }
 };
-ggml_tensor* count_calls(ggml_context*, ggml_tensor*, ggml_tensor*, void* user) {
-  ++static_cast<Hook*>(user)->calls;
-  return nullptr;
-}
 
 void hook() {
   Maker m;
@@ -264,10 +264,9 @@ void hook() {
   CHECK_OK(program.status());
   if (!program.ok()) return;
   Store store(**program);
-  Hook seen;
+  Declining seen;
   etggml::graph::BuildOptions options;
-  options.mul_mat = count_calls;
-  options.mul_mat_user = &seen;
+  options.kernels = &seen;
   CHECK_OK(run(**program, store, {Arg::floats({4}, {1, 2, 3, 4})}, options).status());
   CHECK(seen.calls == 1);
 }

@@ -1,5 +1,5 @@
 // The matrix-vector kernel that may replace ggml's: same numbers, and only where it may.
-#include "graph/kernels/gemv_prefetch.h"
+#include "graph/kernels/cpu_kernels.h"
 #include "ir_run.h"
 
 using namespace irtest;
@@ -22,10 +22,9 @@ Traits cpu_traits() {
 
 int main() {
   constexpr int K = 512, N = 77;
-  etggml::graph::GemvPrefetch gemv;
-  gemv.traits = cpu_traits();
-  gemv.min_bytes = 0;
-  CHECK(gemv.traits != nullptr);
+  etggml::graph::CpuKernelSet set(cpu_traits(), 1, "gemv");
+  CHECK(set.use_gemv && !set.use_attention);
+  set.gemv.min_bytes = 0;
   Maker m;
   const uint32_t in = m.input("x", F32, {-1, K});
   const int64_t t = m.symbol_dim(m.symbol_from_dim("T", 1, 3, in, 0));
@@ -44,8 +43,8 @@ int main() {
       const std::vector<Arg> args{Arg::floats({rows, K}, noise(size_t(rows * K), 6))};
       etggml::graph::BuildOptions options;
       auto plain = run(**program, store, args, options);
-      options.mul_mat = etggml::graph::gemv_prefetch_hook;
-      options.mul_mat_user = &gemv;
+      etggml::graph::CpuKernels kernels(set);
+      options.kernels = &kernels;
       auto ours = run(**program, store, args, options);
       CHECK_OK(plain.status());
       CHECK_OK(ours.status());
@@ -59,8 +58,8 @@ int main() {
     ggml_context* ctx = ggml_init({16 * ggml_tensor_overhead(), nullptr, true});
     ggml_tensor* wt = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, K, N);
     ggml_tensor* row = ggml_new_tensor_1d(ctx, GGML_TYPE_F32, K);
-    CHECK(etggml::graph::gemv_prefetch_hook(ctx, wt, row, &gemv) == nullptr);  // no buffer: not host memory
-    CHECK(etggml::graph::gemv_prefetch_hook(ctx, wt, row, nullptr) == nullptr);
+    CHECK(etggml::graph::gemv_prefetch(ctx, wt, row, set.gemv) == nullptr);  // no buffer: not host memory
+    CHECK(etggml::graph::gemv_prefetch(ctx, wt, row, {}) == nullptr);
     ggml_free(ctx);
   }
   std::printf("%d failures\n", failures);

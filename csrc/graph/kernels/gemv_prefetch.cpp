@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ggml-backend.h"
+#include "graph/kernels/custom_op.h"
 
 namespace etggml::graph {
 namespace {
@@ -47,25 +48,27 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
 
 }  // namespace
 
-ggml_tensor* gemv_prefetch_hook(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, void* user) {
-  const auto* gemv = static_cast<const GemvPrefetch*>(user);
-  if (!gemv || !gemv->traits) return nullptr;
+ggml_tensor* gemv_prefetch(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const GemvPrefetch& gemv) {
+  if (!gemv.traits) return nullptr;
   if (x->type != GGML_TYPE_F32 || ggml_nelements(x) != x->ne[0] || !ggml_is_contiguous(x)) return nullptr;
   if (w->ne[2] != 1 || w->ne[3] != 1 || !ggml_is_contiguous(w) ||
-      static_cast<int64_t>(ggml_nbytes(w)) < gemv->min_bytes) {
+      static_cast<int64_t>(ggml_nbytes(w)) < gemv.min_bytes) {
     return nullptr;
   }
   // Repacked weights lie in buffers that are not host memory, and their rows are not rows.
   const ggml_backend_buffer_t buffer = w->view_src ? w->view_src->buffer : w->buffer;
   if (!buffer || !ggml_backend_buffer_is_host(buffer)) return nullptr;
-  const ggml_type_traits_cpu* traits = gemv->traits(w->type);
+  const ggml_type_traits_cpu* traits = gemv.traits(w->type);
   if (!traits || !traits->vec_dot) return nullptr;
   if (traits->vec_dot_type != GGML_TYPE_F32) {
-    const ggml_type_traits_cpu* input = gemv->traits(traits->vec_dot_type);
+    const ggml_type_traits_cpu* input = gemv.traits(traits->vec_dot_type);
     if (!input || !input->from_float || x->ne[0] % ggml_blck_size(traits->vec_dot_type) != 0) return nullptr;
   }
   ggml_tensor* args[2] = {w, x};
-  return ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], 1, 1, 1, args, 2, compute, GGML_N_TASKS_MAX, user);
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], 1, 1, 1, args, 2, compute, GGML_N_TASKS_MAX,
+                                  const_cast<GemvPrefetch*>(&gemv));
+  set_custom_op(y, "MUL_MAT_VEC", int32_t{0});
+  return y;
 }
 
 }  // namespace etggml::graph

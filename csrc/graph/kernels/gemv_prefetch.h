@@ -11,7 +11,7 @@
 
 namespace etggml::graph {
 
-/// What gemv_prefetch_hook needs; must outlive every graph built with it.
+/// What gemv_prefetch() needs; must outlive every graph built with it.
 struct GemvPrefetch {
   /// ggml_get_type_traits_cpu of the loaded CPU module (it is not exported by ggml's registry library).
   const ggml_type_traits_cpu* (*traits)(ggml_type) = nullptr;
@@ -19,8 +19,7 @@ struct GemvPrefetch {
   int64_t min_bytes = 1 << 18;  // smaller weights stay in cache from token to token: ggml's kernel does as well
 };
 
-/// A MulMatHook (graph/build.h) whose user pointer is a GemvPrefetch. Takes products of one row of F32 with one
-/// contiguous matrix in plain host memory; leaves everything else to ggml.
-ggml_tensor* gemv_prefetch_hook(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, void* user);
+/// Takes products of one row of F32 with one contiguous matrix in plain host memory; nullptr for everything else.
+ggml_tensor* gemv_prefetch(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const GemvPrefetch& gemv);
 
 }  // namespace etggml::graph

@@ -111,6 +111,10 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
     }
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({v->ne[0], q->ne[2], q->ne[1], q->ne[3]}));
+  if (b.options().kernels) {
+    const AttentionArgs args{q, k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap()};
+    if (ggml_tensor* ours = b.options().kernels->attention(b.ctx(), args)) return ours;
+  }
   ggml_tensor* y = ggml_flash_attn_ext(b.ctx(), q, k, v, mask, op->scale(), op->max_bias(), op->softcap());
   if (sinks) ggml_flash_attn_ext_add_sinks(y, sinks);
   ggml_prec_set_acc(y, GGML_PREC_F32);

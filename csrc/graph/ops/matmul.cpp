@@ -1,5 +1,5 @@
-// Matrix products. Every mul_mat of a graph is made by build_mul_mat, so BuildOptions::mul_mat can put kernels of ours
-// in its place.
+// Matrix products. Every mul_mat of a graph is made by build_mul_mat, so BuildOptions::kernels can put ours in
+// its place.
 #include "graph/node_builder.h"
 
 namespace etggml::graph {
@@ -42,8 +42,8 @@ Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
                   shape_text(shape_of(x)).c_str());
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({w->ne[1], x->ne[1], x->ne[2], x->ne[3]}));
-  if (b.options().mul_mat) {
-    if (ggml_tensor* ours = b.options().mul_mat(b.ctx(), w, x, b.options().mul_mat_user)) return ours;
+  if (b.options().kernels) {
+    if (ggml_tensor* ours = b.options().kernels->mul_mat(b.ctx(), w, x)) return ours;
   }
   ggml_tensor* y = ggml_mul_mat(b.ctx(), w, x);
   ggml_prec_set_acc(y, GGML_PREC_F32);

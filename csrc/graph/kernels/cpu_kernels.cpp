@@ -1,0 +1,28 @@
+#include "graph/kernels/cpu_kernels.h"
+
+namespace etggml::graph {
+namespace {
+
+bool listed(const std::string& names, const char* name) {
+  return names.empty() || ("," + names + ",").find(std::string(",") + name + ",") != std::string::npos;
+}
+
+}  // namespace
+
+CpuKernelSet::CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names) {
+  gemv.traits = traits;
+  attention.tile = attention_tile_functions();
+  attention.threads = threads;
+  use_gemv = traits != nullptr && listed(names, "gemv");
+  use_attention = listed(names, "attention");
+}
+
+ggml_tensor* CpuKernels::mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) {
+  return set_.use_gemv ? gemv_prefetch(ctx, w, x, set_.gemv) : nullptr;
+}
+
+ggml_tensor* CpuKernels::attention(ggml_context* ctx, const AttentionArgs& args) {
+  return set_.use_attention ? graph::attention(ctx, args, set_.attention) : nullptr;
+}
+
+}  // namespace etggml::graph

@@ -1,0 +1,35 @@
+// The CPU kernels of ours, chosen for this machine.
+#pragma once
+
+#include <string>
+
+#include "graph/kernels/attention.h"
+#include "graph/kernels/gemv_prefetch.h"
+#include "graph/kernels/kernels.h"
+
+namespace etggml::graph {
+
+/// What every build shares; must outlive the graphs.
+struct CpuKernelSet {
+  GemvPrefetch gemv;
+  AttentionKernel attention;
+  bool use_gemv = true;
+  bool use_attention = true;
+
+  /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv" and
+  /// "attention", separated by commas; "none" for none of them, "" for all.
+  CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names);
+};
+
+/// For one build.
+class CpuKernels final : public Kernels {
+ public:
+  explicit CpuKernels(const CpuKernelSet& set) : set_(set) {}
+  ggml_tensor* mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) override;
+  ggml_tensor* attention(ggml_context* ctx, const AttentionArgs& args) override;
+
+ private:
+  const CpuKernelSet& set_;
+};
+
+}  // namespace etggml::graph

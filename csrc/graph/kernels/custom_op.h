@@ -1,0 +1,38 @@
+// ggml custom ops with parameters of their own: ggml keeps the function and its user pointer in the first bytes of
+// op_params and leaves the rest alone, so what belongs to one node can live there, with the node's lifetime.
+#pragma once
+
+#include <cstring>
+
+#include "ggml.h"
+
+namespace etggml::graph {
+
+constexpr size_t kCustomOpName = 32;  // behind ggml's own fields (24 bytes on 64-bit machines)
+constexpr size_t kCustomOpParams = 40;
+static_assert(kCustomOpName >= sizeof(ggml_custom_op_t) + 2 * sizeof(void*), "ggml_custom_op_params comes first");
+
+/// `name` must be a string literal: what profiles call the node.
+template <class T>
+void set_custom_op(ggml_tensor* y, const char* name, const T& params) {
+  static_assert(sizeof(T) <= GGML_MAX_OP_PARAMS - kCustomOpParams, "no room");
+  char* bytes = reinterpret_cast<char*>(y->op_params);
+  std::memcpy(bytes + kCustomOpName, &name, sizeof(name));
+  std::memcpy(bytes + kCustomOpParams, &params, sizeof(T));
+}
+
+template <class T>
+T custom_op_params(const ggml_tensor* y) {
+  T params;
+  std::memcpy(&params, reinterpret_cast<const char*>(y->op_params) + kCustomOpParams, sizeof(T));
+  return params;
+}
+
+/// For a tensor with op GGML_OP_CUSTOM made by set_custom_op().
+inline const char* custom_op_name(const ggml_tensor* y) {
+  const char* name;
+  std::memcpy(&name, reinterpret_cast<const char*>(y->op_params) + kCustomOpName, sizeof(name));
+  return name;
+}
+
+}  // namespace etggml::graph
