@@ -131,6 +131,21 @@ Status Validator::index_flow() {
       case fb::Op_TopK:
         p_.index_sources_.push_back({group, i, 0, node.src()->Get(0)});
         break;
+      case fb::Op_Cast: {
+        const fb::Node& source = p_.node(node.src()->Get(0));
+        if (integer(source.type())) break;  // moved from another node of the class
+        // Computed indices are F32 until here. A clamp bounds them whatever they are: ggml's yields one of its limits
+        // even for a NaN.
+        if (source.op_type() != fb::Op_Clamp) {
+          return node_fail(i, "its values are used as row numbers, but no clamp bounds them");
+        }
+        const fb::Clamp& clamp = *source.op_as_Clamp();
+        if (!(clamp.min() >= 0 && clamp.max() >= clamp.min() && clamp.max() < 16777216.0f)) {
+          return node_fail(i, "its values are used as row numbers, but clamped to %g..%g", clamp.min(), clamp.max());
+        }
+        p_.index_sources_.push_back({group, i, static_cast<int64_t>(clamp.max()), UINT32_MAX});
+        break;
+      }
       default: {
         const bool moved =
             (moves(node.op_type()) || node.op_type() == fb::Op_GetRows) && integer(p_.node(node.src()->Get(0)).type());

@@ -172,10 +172,15 @@ void check_all(const AttentionKernel& kernel, int threads) {
   }
   for (int64_t group : {1, 2, 3, 4, 5, 7}) with([&](Setup& o) { o.heads = 3 * group, o.kv_heads = 3; });
   with([](Setup& o) { o.heads = 5, o.kv_heads = 1; });
-  for (int64_t t : {2, 7, 63}) with([&](Setup& o) { o.queries = t, o.poison = true; });
+  for (int64_t t : {2, 7, 9, 63, 65, 300}) {
+    with([&](Setup& o) { o.queries = t, o.poison = true, o.positions = t + 43; });
+    with([&](Setup& o) { o.queries = t, o.heads = 7, o.kv_heads = 1, o.positions = t + 40; });
+    with([&](Setup& o) { o.queries = t, o.type = GGML_TYPE_F32, o.dk = 80, o.dv = 48, o.mask = Mask::none; });
+  }
   for (Mask mask : {Mask::none, Mask::causal, Mask::window, Mask::per_head, Mask::per_batch}) {
-    with([&](Setup& o) { o.mask = mask, o.batch = 2, o.queries = 3; });
-    with([&](Setup& o) { o.mask = mask, o.softcap = 5, o.sinks = true; });
+    for (int64_t t : {3, 40})
+      with([&](Setup& o) { o.mask = mask, o.batch = 2, o.queries = t, o.max_bias = t == 40 ? 8 : 0; });
+    for (int64_t t : {1, 33}) with([&](Setup& o) { o.mask = mask, o.softcap = 5, o.sinks = true, o.queries = t; });
     if (mask != Mask::none) with([&](Setup& o) { o.mask = mask, o.max_bias = 8, o.heads = 6; });
   }
   with([](Setup& o) { o.mask = Mask::window, o.poison = true; });
@@ -184,29 +189,38 @@ void check_all(const AttentionKernel& kernel, int threads) {
 }  // namespace
 
 int main() {
+  using etggml::cpu_has_avx2;
+  using etggml::cpu_has_avx512;
+  AttentionKernel sets[2];
+  if (cpu_has_avx2()) {
+    sets[0].tile = etggml::graph::attention_tile_avx2();
+    sets[0].block = etggml::graph::attention_block_avx2();
+  }
+  if (cpu_has_avx512()) {
+    sets[1].tile = etggml::graph::attention_tile_avx512();
+    sets[1].block = etggml::graph::attention_block_avx512();
+  }
   int tried = 0;
-  for (const auto& functions :
-       {etggml::cpu_has_avx2() ? etggml::graph::attention_tile_avx2() : decltype(AttentionKernel::tile){},
-        etggml::cpu_has_avx512() ? etggml::graph::attention_tile_avx512() : decltype(AttentionKernel::tile){}}) {
-    if (!functions.f16) continue;
+  for (AttentionKernel& kernel : sets) {
+    if (!kernel.tile.f16 || !kernel.block.multiply) continue;
     ++tried;
-    AttentionKernel kernel;
-    kernel.tile = functions;
     for (int threads : {1, 2, 3}) {
       kernel.threads = threads;
       check_all(kernel, threads);
       check_all(kernel, threads == 3 ? 2 : 1);  // another number than it was made for
     }
   }
-  {  // Without functions for this CPU, or with many queries, it is ggml's.
+  {  // Without functions for this CPU, and for what it was not made for, it is ggml's.
     Tensors m;
     ggml_tensor* k = ggml_new_tensor_3d(m.ctx, GGML_TYPE_F16, 64, 8, 2);
-    AttentionArgs args{ggml_new_tensor_3d(m.ctx, GGML_TYPE_F32, 64, 1, 2), k, k};
-    CHECK(etggml::graph::attention(m.ctx, args, {}) == nullptr);
-    AttentionKernel kernel;
-    kernel.tile = etggml::graph::attention_tile_functions();
-    args.q = ggml_new_tensor_3d(m.ctx, GGML_TYPE_F32, 64, 64, 2);
-    CHECK(etggml::graph::attention(m.ctx, args, kernel) == nullptr);
+    ggml_tensor* odd = ggml_new_tensor_3d(m.ctx, GGML_TYPE_F16, 24, 8, 2);
+    ggml_tensor* bf16 = ggml_new_tensor_3d(m.ctx, GGML_TYPE_BF16, 64, 8, 2);
+    for (int64_t queries : {1, 64}) {
+      ggml_tensor* q = ggml_new_tensor_3d(m.ctx, GGML_TYPE_F32, 64, queries, 2);
+      CHECK(etggml::graph::attention(m.ctx, {q, k, k}, {}) == nullptr);
+      CHECK(etggml::graph::attention(m.ctx, {q, bf16, bf16}, sets[0]) == nullptr);
+      CHECK(etggml::graph::attention(m.ctx, {q, k, odd}, sets[0]) == nullptr);
+    }
   }
   std::printf("%d instruction sets, %d failures\n", tried, failures);
   return failures != 0 ? 1 : tried == 0 ? 77 : 0;

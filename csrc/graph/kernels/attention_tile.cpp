@@ -1,5 +1,6 @@
 #include "graph/kernels/attention_tile.h"
 
+#include "graph/kernels/attention_block.h"
 #include "util/cpu.h"
 
 namespace etggml::graph {
@@ -9,6 +10,13 @@ AttentionTileFunctions attention_tile_functions() {
     if (const AttentionTileFunctions functions = attention_tile_avx512(); functions.f16) return functions;
   }
   return cpu_has_avx2() ? attention_tile_avx2() : AttentionTileFunctions();
+}
+
+AttentionBlockFunctions attention_block_functions() {
+  if (cpu_has_avx512()) {
+    if (const AttentionBlockFunctions functions = attention_block_avx512(); functions.multiply) return functions;
+  }
+  return cpu_has_avx2() ? attention_block_avx2() : AttentionBlockFunctions();
 }
 
 }  // namespace etggml::graph

@@ -1,48 +1,15 @@
 // attention_tile.h written on struct Simd (simd_*.h), which the including file chooses. Unnamed namespace: see there.
 #pragma once
 
-#include <math.h>  // the C functions: expf(float) and friends are inline, and the linker may share such code between files
-
-#include "graph/kernels/attention_tile.h"
+#include "graph/kernels/attention_simd.h"
 
 namespace {
 
 using etggml::graph::AttentionTile;
 using etggml::graph::kAttentionMaxRows;
-using etggml::graph::kAttentionTile;
-using Reg = Simd::Reg;
-
-constexpr int kW = Simd::kWidth;
-
-struct Half {
-  static constexpr int kBytes = 2;
-  static Reg load(const char* row, int d) { return Simd::load_half(reinterpret_cast<const uint16_t*>(row) + d); }
-};
-
-struct Single {
-  static constexpr int kBytes = 4;
-  static Reg load(const char* row, int d) { return Simd::load(reinterpret_cast<const float*>(row) + d); }
-};
 
 inline void prefetch(const char* row, int bytes) {
   for (int at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 3);
-}
-
-/// exp(x) for x <= 0, to about one unit in the last place: 2^n * p(r) with x = n ln 2 + r, p the polynomial of Cephes'
-/// expf. Below -104 the result is 0 or the smallest number there is.
-inline Reg exp_negative(Reg x) {
-  x = Simd::max(x, Simd::set(-104.0f));
-  const Reg n = Simd::round(Simd::mul(x, Simd::set(1.44269504f)));
-  Reg r = Simd::fma(n, Simd::set(-0.693359375f), x);
-  r = Simd::fma(n, Simd::set(2.12194440e-4f), r);
-  Reg p = Simd::set(1.9875691500e-4f);
-  p = Simd::fma(p, r, Simd::set(1.3981999507e-3f));
-  p = Simd::fma(p, r, Simd::set(8.3334519073e-3f));
-  p = Simd::fma(p, r, Simd::set(4.1665795894e-2f));
-  p = Simd::fma(p, r, Simd::set(1.6666665459e-1f));
-  p = Simd::fma(p, r, Simd::set(5.0000001201e-1f));
-  p = Simd::add(Simd::fma(Simd::mul(p, r), r, r), Simd::set(1.0f));
-  return Simd::scale_by_power(p, n);
 }
 
 template <class Row, int R>
@@ -60,8 +27,8 @@ void dot_products(const AttentionTile& t, float (*scores)[kAttentionTile]) {
   }
 }
 
-/// Scores of one row -> exp(score - new maximum); returns the factor for what was accumulated under the old maximum.
-inline float soften(const AttentionTile& t, int r, float* scores) {
+/// soften() after soft cap and bias.
+inline float soften_row(const AttentionTile& t, int r, float* scores) {
   if (t.softcap != 0.0f) {
     for (int i = 0; i < t.count; ++i) scores[i] = t.softcap * tanhf(scores[i]);
   }
@@ -70,19 +37,7 @@ inline float soften(const AttentionTile& t, int r, float* scores) {
   }
   int padded = t.count;
   for (; padded % kW != 0; ++padded) scores[padded] = -INFINITY;
-  Reg top = Simd::load(scores);
-  for (int i = kW; i < padded; i += kW) top = Simd::max(top, Simd::load(scores + i));
-  const float old = t.max[r], now = fmaxf(old, Simd::largest(top));
-  const float factor = old == now ? 1.0f : expf(old - now);
-  Reg sum = Simd::zero();
-  for (int i = 0; i < padded; i += kW) {
-    const Reg e = exp_negative(Simd::sub(Simd::load(scores + i), Simd::set(now)));
-    Simd::store(scores + i, e);
-    sum = Simd::add(sum, e);
-  }
-  t.max[r] = now;
-  t.sum[r] = t.sum[r] * factor + Simd::sum(sum);
-  return factor;
+  return soften(scores, padded, t.max[r], t.sum[r]);
 }
 
 /// acc = acc * factor + scores * v for N registers of the head from element d. The first of these also asks for the
@@ -117,7 +72,7 @@ void tile_rows(const AttentionTile& t) {
   float scores[R][kAttentionTile];
   float factors[R];
   dot_products<Row, R>(t, scores);
-  for (int r = 0; r < R; ++r) factors[r] = soften(t, r, scores[r]);
+  for (int r = 0; r < R; ++r) factors[r] = soften_row(t, r, scores[r]);
   int d = 0;
   for (; d + kStep * kW <= t.dv; d += kStep * kW) weigh<Row, R, kStep>(t, d, factors, scores);
   for (; d < t.dv; d += kW) weigh<Row, R, 1>(t, d, factors, scores);

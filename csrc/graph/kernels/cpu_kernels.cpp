@@ -1,5 +1,7 @@
 #include "graph/kernels/cpu_kernels.h"
 
+#include "util/cpu.h"
+
 namespace etggml::graph {
 namespace {
 
@@ -11,13 +13,19 @@ bool listed(const std::string& names, const char* name) {
 
 CpuKernelSet::CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names) {
   gemv.traits = traits;
+  if (cpu_has_avx512_vnni()) gemm.functions = gemm_avx512vnni();
   attention.tile = attention_tile_functions();
+  attention.block = attention_block_functions();
   attention.threads = threads;
   use_gemv = traits != nullptr && listed(names, "gemv");
+  use_gemm = listed(names, "gemm");
   use_attention = listed(names, "attention");
 }
 
 ggml_tensor* CpuKernels::mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) {
+  if (set_.use_gemm) {
+    if (ggml_tensor* y = gemm(ctx, w, x, set_.gemm, packed_)) return y;
+  }
   return set_.use_gemv ? gemv_prefetch(ctx, w, x, set_.gemv) : nullptr;
 }
 

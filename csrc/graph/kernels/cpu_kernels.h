@@ -4,6 +4,7 @@
 #include <string>
 
 #include "graph/kernels/attention.h"
+#include "graph/kernels/gemm.h"
 #include "graph/kernels/gemv_prefetch.h"
 #include "graph/kernels/kernels.h"
 
@@ -12,12 +13,14 @@ namespace etggml::graph {
 /// What every build shares; must outlive the graphs.
 struct CpuKernelSet {
   GemvPrefetch gemv;
+  GemmKernel gemm;
   AttentionKernel attention;
   bool use_gemv = true;
+  bool use_gemm = true;
   bool use_attention = true;
 
-  /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv" and
-  /// "attention", separated by commas; "none" for none of them, "" for all.
+  /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv",
+  /// "gemm" and "attention", separated by commas; "none" for none of them, "" for all.
   CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names);
 };
 
@@ -30,6 +33,7 @@ class CpuKernels final : public Kernels {
 
  private:
   const CpuKernelSet& set_;
+  PackedActivations packed_;
 };
 
 }  // namespace etggml::graph

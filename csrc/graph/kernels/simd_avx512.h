@@ -27,6 +27,31 @@ struct Simd {
   static Reg round(Reg x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   /// x * 2^n for whole n.
   static Reg scale_by_power(Reg x, Reg n) { return _mm512_scalef_ps(x, n); }
+  /// rows[i][j] <-> rows[j][i].
+  static void transpose(Reg* rows) {
+    Reg a[16], b[16];
+    for (int i = 0; i < 16; i += 2) {
+      a[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+      a[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+      for (int j = 0; j < 2; ++j) {
+        const __m512d x = _mm512_castps_pd(a[i + j]), y = _mm512_castps_pd(a[i + j + 2]);
+        b[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+        b[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+      }
+    }
+    // b[4 g + c] holds, in its 128-bit lane l, column 4 l + c of rows 4 g to 4 g + 3.
+    for (int c = 0; c < 4; ++c) {
+      const Reg low01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88), high01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);
+      const Reg low23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
+      const Reg high23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
+      rows[c] = _mm512_shuffle_f32x4(low01, low23, 0x88);
+      rows[8 + c] = _mm512_shuffle_f32x4(low01, low23, 0xdd);
+      rows[4 + c] = _mm512_shuffle_f32x4(high01, high23, 0x88);
+      rows[12 + c] = _mm512_shuffle_f32x4(high01, high23, 0xdd);
+    }
+  }
   static float sum(Reg x) { return _mm512_reduce_add_ps(x); }
   static float largest(Reg x) { return _mm512_reduce_max_ps(x); }
 };

@@ -1,0 +1,111 @@
+#include "graph/kernels/gemm.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "ggml-backend.h"
+#include "graph/kernels/custom_op.h"
+
+namespace etggml::graph {
+namespace {
+
+// Columns at a time: their packed form stays in second-level cache while all panels pass.
+constexpr size_t kColumnBytes = 1 << 20;
+
+void pack(ggml_tensor* y, int thread, int threads, void* user) {
+  const auto& f = *static_cast<const GemmFunctions*>(user);
+  const ggml_tensor* x = y->src[0];
+  const int64_t rows = ggml_nrows(x), k = x->ne[0];
+  for (int64_t r = rows * thread / threads; r < rows * (thread + 1) / threads; ++r) {
+    f.pack_activations(static_cast<const float*>(x->data) + r * k, k,
+                       static_cast<ActivationBlock*>(y->data) + r * (k / kGemmBlock));
+  }
+}
+
+/// Memory for a panel, kept by the thread.
+Panel panel_memory(int64_t k) {
+  struct alignas(64) Line {
+    uint8_t bytes[64];
+  };
+  static thread_local std::vector<Line> memory;
+  const size_t quants = static_cast<size_t>(k) * kPanelRows, scales = quants / 16 * sizeof(float);
+  const size_t lines = (quants + 2 * scales) / sizeof(Line) + 1;
+  if (memory.size() < lines) memory.resize(lines);
+  Panel panel;
+  panel.u = memory[0].bytes;
+  panel.scale = reinterpret_cast<float*>(panel.u + quants);
+  panel.min = reinterpret_cast<float*>(panel.u + quants + scales);
+  return panel;
+}
+
+void compute(ggml_tensor* y, int thread, int threads, void* user) {
+  const auto& f = *static_cast<const GemmFunctions*>(user);
+  const ggml_tensor* w = y->src[0];
+  const auto* x = static_cast<const ActivationBlock*>(y->src[1]->data);
+  const int64_t k = w->ne[0], rows = w->ne[1], columns = ggml_nrows(y), blocks = k / kGemmBlock;
+  const int64_t panels = (rows + kPanelRows - 1) / kPanelRows;
+  const Panel panel = panel_memory(k);
+  const int64_t fit = static_cast<int64_t>(kColumnBytes / (static_cast<size_t>(blocks) * sizeof(ActivationBlock)));
+  const int64_t passes = std::max<int64_t>(1, columns / std::max<int64_t>(fit, 96));
+  for (int64_t pass = 0; pass < passes; ++pass) {
+    const int64_t from = columns * pass / passes, to = columns * (pass + 1) / passes;
+    for (int64_t p = panels * thread / threads; p < panels * (thread + 1) / threads; ++p) {
+      const int64_t row = p * kPanelRows;
+      const int count = static_cast<int>(std::min<int64_t>(kPanelRows, rows - row));
+      f.pack_panel(w->type, static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[1], w->nb[1], count, k,
+                   panel);
+      f.multiply(w->type, panel, count, k, x + from * blocks, to - from,
+                 static_cast<float*>(y->data) + from * rows + row, rows);
+    }
+  }
+}
+
+bool in_host_memory(const ggml_tensor* t) {
+  // Repacked weights lie in buffers that are not host memory, and their rows are not rows.
+  const ggml_backend_buffer_t buffer = t->view_src ? t->view_src->buffer : t->buffer;
+  return buffer && ggml_backend_buffer_is_host(buffer);
+}
+
+}  // namespace
+
+bool gemm_takes(ggml_type type) {
+  switch (type) {
+    case GGML_TYPE_Q8_0:
+    case GGML_TYPE_Q4_0:
+    case GGML_TYPE_Q4_1:
+    case GGML_TYPE_Q5_0:
+    case GGML_TYPE_Q5_1:
+    case GGML_TYPE_IQ4_NL:
+    case GGML_TYPE_IQ4_XS:
+    case GGML_TYPE_Q2_K:
+    case GGML_TYPE_Q3_K:
+    case GGML_TYPE_Q4_K:
+    case GGML_TYPE_Q5_K:
+    case GGML_TYPE_Q6_K:
+      return true;
+    default:
+      return false;
+  }
+}
+
+ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const GemmKernel& kernel,
+                  PackedActivations& packed) {
+  if (!kernel.functions.multiply || !gemm_takes(w->type) || x->type != GGML_TYPE_F32) return nullptr;
+  if (ggml_nrows(x) < kernel.min_rows || !ggml_is_contiguous(x) || x->ne[0] % kGemmBlock != 0) return nullptr;
+  if (w->ne[2] != 1 || w->ne[3] != 1 || !ggml_is_contiguous(w) || !in_host_memory(w)) return nullptr;
+  void* user = const_cast<GemmFunctions*>(&kernel.functions);
+  ggml_tensor*& activations = packed[x];
+  if (!activations) {
+    const int64_t bytes = x->ne[0] / kGemmBlock * static_cast<int64_t>(sizeof(ActivationBlock));
+    activations = ggml_custom_4d(ctx, GGML_TYPE_I8, bytes, ggml_nrows(x), 1, 1, &x, 1, pack, GGML_N_TASKS_MAX, user);
+    set_custom_op(activations, "PACK", int32_t{0});
+  }
+  ggml_tensor* args[2] = {w, activations};
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, 2, compute,
+                                  GGML_N_TASKS_MAX, user);
+  set_custom_op(y, "MUL_MAT_PANEL", int32_t{0});
+  return y;
+}
+
+}  // namespace etggml::graph
