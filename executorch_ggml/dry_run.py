@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from .ir.builder import Builder, IrError, Unsupported, Value
+from .bounds import is_exact, of_input
+from .integer_bounds import annotate
+from .ir.builder import Builder, GgmlType, IrError, Kind, Unsupported, Value
 from .lowering import is_getitem, lower_node
 from .node_view import meta_of
 from .program_view import ProgramView
@@ -59,6 +62,8 @@ def dry_run(
     """
     out = Decisions(not_owned=set(not_owned))
     aliases = _state_aliases(ep, view, out)
+    annotate(ep.graph, view)
+    computed: dict[Node, GgmlType] = {}
     for node in ep.graph.nodes:
         if node.op != "call_function" or (only is not None and node.target not in only):
             continue
@@ -67,7 +72,10 @@ def dry_run(
             out.reasons[node] = "" if out.reasons.get(source) == "" else "its source is not delegated"
             out.getitems.append(node)
             continue
-        out.reasons[node] = _try(node, view, aliases)
+        out.reasons[node] = _try(node, view, aliases, computed)
+    _keep_readable(out, view, aliases, computed)
+    if only is None:
+        _leave_with_readers(out, computed)
     stuck = _stuck(out)
     if stuck and only is None:
         # A buffer changed or read outside the delegates belongs to ExecuTorch.
@@ -118,8 +126,52 @@ def _floating(node: Node) -> bool:
     return isinstance(val, torch.Tensor) and val.dtype.is_floating_point
 
 
-def _try(node: Node, view: ProgramView, aliases: dict[Node, str]) -> str:
-    """The reason against delegating one node, or an empty string."""
+def _keep_readable(out: Decisions, view: ProgramView, aliases: dict[Node, str], computed: dict[Node, GgmlType]) -> None:
+    """Leaves integers on the host that a delegated reader needs there.
+
+    Each node was tried with inputs that come from outside. Integers that the graph computes are F32 (or I32) inside
+    it, which not every reader takes: an attention over a cache wants to see its positions before the graph runs.
+    """
+    for node, reason in list(out.reasons.items()):
+        inside = {s: computed[s] for s in node.all_input_nodes if s in computed and out.is_supported(s)}
+        if reason or is_getitem(node) or not inside:
+            continue
+        why = _try(node, view, aliases, computed, inside)
+        if why:
+            for source in inside:
+                out.reasons[source] = f"{node.name} reads it from the host: {why}"
+
+
+def _leave_with_readers(out: Decisions, computed: Mapping[Node, GgmlType]) -> None:
+    """Leaves integers on the host that come from there and are read there.
+
+    In a delegate they would cut the graph: what the host computes from them could only run after that delegate, and
+    what needs the host's result only in another.
+    """
+    for node in reversed(list(out.reasons)):
+        if not out.is_supported(node) or node not in computed or any(map(_floating, node.all_input_nodes)):
+            continue
+        readers = [u for u in node.users if u.op == "call_function" and _tensor(u) and not out.is_supported(u)]
+        if readers:
+            out.reasons[node] = f"integers that {readers[0].name} reads on the host"
+
+
+def _tensor(node: Node) -> bool:
+    return isinstance(node.meta.get("val"), (torch.Tensor, tuple, list))
+
+
+def _try(
+    node: Node,
+    view: ProgramView,
+    aliases: dict[Node, str],
+    computed: dict[Node, GgmlType],
+    inside: Mapping[Node, GgmlType] = MappingProxyType({}),
+) -> str:
+    """The reason against delegating one node, or an empty string.
+
+    A node whose integers would be elements of the graph is noted in ``computed``, with their type there; sources in
+    ``inside`` are read as such.
+    """
     val = node.meta.get("val")
     if not isinstance(val, (torch.Tensor, tuple, list)):
         return "computes a size, not a tensor"
@@ -127,10 +179,14 @@ def _try(node: Node, view: ProgramView, aliases: dict[Node, str]) -> str:
     values: dict[Node, Any] = {}
     try:
         for source in node.all_input_nodes:
-            value = _leaf(builder, source, view, aliases)
+            value = _leaf(builder, node, source, view, aliases)
+            if source in inside and isinstance(value, Value) and value.kind is Kind.INPUT:
+                value = builder.input_leaf(value, inside[source])
             if value is not None:
                 values[source] = value
-        lower_node(builder, node, values, view)
+        result = lower_node(builder, node, values, view)
+        if isinstance(result, Value) and result.kind is Kind.NODE and not result.dtype.is_float:
+            computed[node] = result.type
     except Unsupported as e:
         return str(e) or "not supported"
     except IrError as e:
@@ -140,7 +196,7 @@ def _try(node: Node, view: ProgramView, aliases: dict[Node, str]) -> str:
 
 
 def _leaf(
-    builder: Builder, source: Node, view: ProgramView, aliases: dict[Node, str]
+    builder: Builder, reader: Node, source: Node, view: ProgramView, aliases: dict[Node, str]
 ) -> Value | tuple[Value, ...] | None:
     val = source.meta.get("val")
     if isinstance(val, (tuple, list)):
@@ -160,4 +216,4 @@ def _leaf(
     if view.name_of(source) is not None and not view.is_mutated(source):
         return view.weight(builder, source, hash_constants=False)
     meta = meta_of(val)
-    return builder.add_input(source.name, meta.shape, meta.dtype)
+    return builder.add_input(source.name, meta.shape, meta.dtype, is_exact(of_input(reader, source)))

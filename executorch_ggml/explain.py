@@ -11,7 +11,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from . import staging
+from . import flops, staging
 from .lowering import source_line
 
 
@@ -26,6 +26,7 @@ class NodeReport:
         partition: number of its delegate, -1 on the host.
         reason: why it is not delegated.
         source: ``file:line`` of the model's code.
+        flops: floating-point operations at the example sizes.
     """
 
     name: str
@@ -35,6 +36,7 @@ class NodeReport:
     partition: int
     reason: str
     source: str
+    flops: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class Explanation:
         """Number of delegated nodes."""
         return sum(n.delegated for n in self.nodes)
 
+    @property
+    def flops_share(self) -> float:
+        """Delegated part of all floating-point operations, 0 to 1 (1 when there are none)."""
+        total = sum(n.flops for n in self.nodes)
+        return sum(n.flops for n in self.nodes if n.delegated) / total if total else 1.0
+
     def refusals(self) -> dict[str, list[NodeReport]]:
         """Nodes that are not delegated, by operator and reason."""
         found: dict[str, list[NodeReport]] = {}
@@ -71,7 +79,7 @@ class Explanation:
     def __str__(self) -> str:
         lines = [
             f"{self.delegated} of {len(self.nodes)} operators run on ggml, in {len(self.partitions)} "
-            f"delegate{'' if len(self.partitions) == 1 else 's'}"
+            f"delegate{'' if len(self.partitions) == 1 else 's'}: {self.flops_share:.1%} of the FLOPs"
         ]
         for p in self.partitions:
             lines.append(f"  delegate {p.number}: {p.nodes} nodes, {p.bytes_in} bytes in, {p.bytes_out} bytes out")
@@ -117,12 +125,16 @@ def explain(
         program = torch.export.export(
             model.eval(), tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes, strict=False
         )
-    recorder = _recorder(partitioner or GgmlPartitioner())
+    recorder = recording(partitioner or GgmlPartitioner())
     to_edge_transform_and_lower(program, partitioner=[recorder])
     return recorder.explanation  # type: ignore[no-any-return]
 
 
-def _recorder(partitioner: Any) -> Any:
+def recording(partitioner: Any) -> Any:
+    """A partitioner that does what ``partitioner`` does and keeps the report in its attribute ``explanation``.
+
+    For lowering a program and explaining it in one go: the report is there after ``to_edge_transform_and_lower``.
+    """
     from executorch.exir.backend.partitioner import Partitioner, PartitionResult
 
     class Recorder(Partitioner):  # type: ignore[misc]
@@ -161,6 +173,7 @@ def describe(ep: ExportedProgram, decisions: Any) -> Explanation:
                 partition=stages.get(node, -1),
                 reason="" if delegated else decisions.reasons.get(node) or "not delegated",
                 source=source_line(node),
+                flops=flops.count(node),
             )
         )
     return Explanation(tuple(nodes), _partitions(stages, ep), tuple(sorted(decisions.not_owned)))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch.export import ExportedProgram
+
+from .registry import entries
 
 Programs = ExportedProgram | Mapping[str, ExportedProgram]
 
@@ -32,6 +35,8 @@ def to_edge_rewrite_and_lower(
             changed the program it was given.
         partitioner: a partitioner, a list, or lists by method; ``GgmlPartitioner()`` if missing.
         transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
+            Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
+            (``adaptive_max_pool2d``, ``median``).
 
     Returns:
         ``executorch.exir.EdgeProgramManager``; its ``to_executorch().buffer`` is the ``.pte``.
@@ -39,7 +44,7 @@ def to_edge_rewrite_and_lower(
     Raises:
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
     """
-    from executorch.exir import to_edge_transform_and_lower
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     from .partitioner import GgmlPartitioner
 
@@ -54,6 +59,8 @@ def to_edge_rewrite_and_lower(
         partitioner = [partitioner]
     elif isinstance(partitioner, tuple):
         partitioner = list(partitioner)
+    if compile_config is None:
+        compile_config = EdgeCompileConfig(_core_aten_ops_exception_list=_beyond_core())
     return to_edge_transform_and_lower(
         methods,
         transform_passes=transform_passes,
@@ -62,6 +69,12 @@ def to_edge_rewrite_and_lower(
         compile_config=compile_config,
         generate_etrecord=generate_etrecord,
     )
+
+
+def _beyond_core() -> list[Any]:
+    """Operators of ours that the exporter refuses by default, because not every backend has to know them."""
+    targets = [entry.target for entry in entries() if isinstance(entry.target, torch._ops.OpOverload)]
+    return [t for t in targets if t.namespace == "aten" and torch.Tag.core not in t.tags]
 
 
 def _for_method(passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None, name: str) -> Sequence[Any]:

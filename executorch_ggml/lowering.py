@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
+from .bounds import is_exact, of_input, of_result
 from .ir import graph as g
 from .ir.builder import Builder, DType, IrError, Unsupported, Value
 from .ir.dims import probably_same
@@ -40,6 +41,11 @@ def lower_node(builder: Builder, node: Node, values: Mapping[Node, Any], view: P
         if not isinstance(part, Value):
             raise Unsupported(f"result {index} of {source} is not computed")
         return part
+    known = of_result(node)
+    if known is not None and known[0] == known[1] and is_exact(known):
+        # Whatever computes it, it is one number: the segment ids of a lone sentence, a mask that hides nothing.
+        meta = meta_of(node.meta["val"])
+        return builder.fill(float(known[0]), meta.shape).with_dtype(meta.dtype)
     entry = lookup(node.target)
     if entry is None:
         raise Unsupported("no lowering for this operator")
@@ -140,7 +146,8 @@ class PartitionLowering:
         if hasattr(val, "shape"):
             meta = meta_of(val)
             index = len(self.builder.graph.inputs)
-            self.values[node] = self.builder.add_input(node.name, meta.shape, meta.dtype)
+            exact = any(is_exact(of_input(user, node)) for user in node.users)
+            self.values[node] = self.builder.add_input(node.name, meta.shape, meta.dtype, exact)
             for i, dim in enumerate(meta.shape):
                 dims.append((dim, ("FromInputDim", {"input": index, "dim": i})))
             return

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from . import bounds
 from .ir.builder import Builder, DType, IrError, Unsupported, Value
 from .ir.dims import Dim, Shape, shape_of, simplify, static
 
@@ -151,6 +152,10 @@ class NodeView:
         """Whether the argument is there and not None."""
         return self._args.get(name) is not None
 
+    def takes(self, name: str) -> bool:
+        """Whether the operator's schema has an argument of that name."""
+        return name in self._args
+
     def tensor(self, name: str) -> Value:
         """A tensor argument."""
         return self._value(self.raw(name))
@@ -232,6 +237,26 @@ class NodeView:
         if not isinstance(value, Value):
             raise Unsupported(f"{raw.name} is not a tensor of this graph")
         return value
+
+    @property
+    def bounds(self) -> tuple[int, int] | None:
+        """Smallest and largest value that an integer result can have, if that is known."""
+        return bounds.of_result(self.node)
+
+    def bounds_of(self, name: str) -> tuple[int, int] | None:
+        """The same of an integer argument, be it a tensor or a number."""
+        raw = self.raw(name)
+        if isinstance(raw, bool) or not isinstance(raw, (int, Node)):
+            return None
+        return (raw, raw) if isinstance(raw, int) else bounds.of_input(self.node, raw)
+
+    def require_exact(self) -> None:
+        """Refuses results that are neither floats nor booleans nor integers that F32 is known to hold."""
+        dtype = self.out.dtype
+        if dtype.is_float or dtype is DType.BOOL:
+            return
+        if not dtype.is_integer or not bounds.is_exact(self.bounds):
+            raise Unsupported(f"{dtype.name.lower()} arithmetic stays with ExecuTorch: values may exceed 2^24")
 
     def require_float(self, builder: Builder | None = None) -> None:
         """Refuses nodes whose result is not a float tensor: their arithmetic stays with ExecuTorch."""

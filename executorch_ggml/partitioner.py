@@ -118,15 +118,30 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
         stages = staging.assign(ep.graph.nodes, decisions.is_supported, constant)
         staging.merge_getitems(stages, decisions.getitems)
+        # With everything supported there is no host operator to move data for, and a program without one needs no
+        # operator library at run time: then even movement alone goes to the delegate.
+        if all(reason == "" for node, reason in decisions.reasons.items() if _yields_tensors(node)):
+            return stages
         useful: set[int] = set()
         for node, stage in stages.items():
             entry = lookup(node.target)
-            if entry is not None and not entry.trivial:
+            if (entry is None or not entry.trivial) and _touches_floats(node):
                 useful.add(stage)
         for node in [n for n, s in stages.items() if s not in useful]:
             del stages[node]
             decisions.reasons[node] = "only moves data between operators that are not delegated"
         return stages
+
+
+def _yields_tensors(node: Node) -> bool:
+    return isinstance(node.meta.get("val"), (torch.Tensor, tuple, list))
+
+
+def _touches_floats(node: Node) -> bool:
+    """Whether a node reads or yields floats: a delegate for nothing but positions and masks is not worth its call."""
+    values = [node.meta.get("val"), *(i.meta.get("val") for i in node.all_input_nodes)]
+    flat = [v for val in values for v in (val if isinstance(val, (tuple, list)) else (val,))]
+    return any(isinstance(v, torch.Tensor) and v.dtype.is_floating_point for v in flat)
 
 
 def _together(members: Sequence[Node], stages: Mapping[Node, int]) -> bool:

@@ -83,7 +83,8 @@ def register(
     Args:
         targets: ``torch.ops...`` overloads; edge-dialect nodes are matched through them, exactly, never by name.
         keep: ask the exporter not to decompose the operator (where every node of it is supported).
-        trivial: the operator only renames or moves data; a partition of nothing else is not worth a delegate.
+        trivial: the operator only renames or moves data; a partition of nothing else is not worth a delegate,
+            unless it is the whole program.
         always_keep: keep it even where it does not occur yet (it appears in decompositions of others).
         cases: gives the test cases, run by ``tests/ops``.
     """

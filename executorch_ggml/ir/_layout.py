@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from . import graph as g
 from ._leaves import Leaves
 from .dims import Dim, Shape, is_one, product, same, same_shape, shape_of, simplify, static
 from .errors import IrError, Unsupported
 from .types import DType, GgmlType
 from .value import Kind, Ne, Value, contiguous_strides, fold
+
+_EXACT = 1 << 24
 
 
 class Layout(Leaves):
@@ -19,13 +23,19 @@ class Layout(Leaves):
     # ---------------------------------------------------------------- deciding how a value is stored
 
     def f32(self, v: Value) -> Value:
-        """The value as F32 elements in the graph (any layout).
+        """The value as F32 elements in the graph (any layout). Booleans become 0 and 1.
 
         Raises:
-            Unsupported: integers, booleans, float64, and KV caches, whose type the session chooses.
+            Unsupported: integers that F32 may not hold, float64, and KV caches, whose type the session chooses.
         """
         if v.kind is Kind.NODE and v.type is GgmlType.F32:
             return v
+        if v.kind is Kind.NODE and v.type is GgmlType.I32:
+            return self.cast(v, GgmlType.F32)
+        if self.is_exact_input(v):
+            return self.input_leaf(v, GgmlType.F32)
+        if v.kind is Kind.WEIGHT and (v.dtype.is_integer or v.dtype is DType.BOOL):
+            return self._small_integers(v)
         if not v.dtype.is_float:
             raise Unsupported(f"arithmetic on {v.dtype.name.lower()} stays with ExecuTorch")
         if v.kind is Kind.INPUT:
@@ -42,13 +52,36 @@ class Layout(Leaves):
             raise Unsupported("a KV cache is read by attention only")
         return self.cast(v, GgmlType.F32)
 
+    def _small_integers(self, v: Value) -> Value:
+        data = self.data_of(v)
+        if data is None:
+            raise Unsupported("integer constants must be embedded")
+        if data.size and (data.min() < -_EXACT or data.max() > _EXACT):
+            raise Unsupported(f"{v.dtype.name.lower()} constants beyond 2^24")
+        return self.constant(data.astype(np.float32), v.dtype)
+
+    def rounded(self, v: Value) -> Value:
+        """Integers of any size as the nearest F32, as torch converts them to float32. Their order is kept."""
+        if v.kind is Kind.INPUT and v.dtype.is_integer:
+            return self.input_leaf(v, GgmlType.F32)
+        return self.f32(v)
+
     def _unswap(self, v: Value) -> Value:
         shape = (*v.shape[:-2], v.shape[-1], v.shape[-2])
         ne = fold(shape)
         return Value(Kind.WEIGHT, shape, v.dtype, v.type, ne, contiguous_strides(ne), ref=v.ref)
 
-    def ids(self, v: Value) -> Value:
-        """Row indices as I32 (dense). An int32/int64 input is converted, with a range check, on upload."""
+    def ids(self, v: Value, rows: Dim | None = None) -> Value:
+        """Row indices as I32 (dense). An int32/int64 input is converted, with a range check, on upload.
+
+        Indices that the graph computes (as F32) are held within a table of ``rows`` rows.
+        """
+        if v.kind is Kind.NODE and v.type is GgmlType.F32 and v.dtype.is_integer:
+            if rows is not None:
+                last = float(static(rows, "the table that computed indices point into") - 1)
+                v = self.contiguous(v)
+                v = self._emit("Clamp", (v,), v.shape, dtype=v.dtype, ne=v.ne, min=0.0, max=last)
+            return self._emit("Cast", (v,), v.shape, dtype=v.dtype, type=GgmlType.I32, ne=v.ne)
         if not v.dtype.is_integer:
             raise Unsupported(f"indices are {v.dtype.name.lower()}, not integers")
         if v.kind is Kind.INPUT:
@@ -64,18 +97,23 @@ class Layout(Leaves):
             raise Unsupported(f"indices stored as {v.type.name}")
         return self.contiguous(v)
 
-    def ids64(self, v: Value) -> Value:
-        """Row indices for ``set_rows``: I64 from an input, else I32."""
+    def ids64(self, v: Value, rows: Dim) -> Value:
+        """Row indices for ``set_rows`` into a table of ``rows`` rows: I64 from an input, else I32."""
         if v.kind is Kind.INPUT and v.dtype.is_integer:
             return self.input_leaf(v, GgmlType.I64)
-        return self.ids(v)
+        return self.ids(v, rows)
 
     def mask(self, v: Value) -> Value:
-        """An attention mask as dense F16: booleans become 0 / -inf on upload, floats are converted.
+        """An attention mask as dense F16: booleans become 0 / -inf, floats are converted.
 
         Raises:
-            Unsupported: a boolean that is not an input of the delegate, or integers.
+            Unsupported: integers.
         """
+        if v.kind is Kind.NODE and v.dtype is DType.BOOL and v.type is GgmlType.F32:
+            # Far below every score, and -inf once it is rounded to half; 0 * -inf would be NaN.
+            v = self.contiguous(v)
+            hidden = self._emit("Scale", (v,), v.shape, dtype=DType.FLOAT32, ne=v.ne, scale=1e30, bias=-1e30)
+            return self.cast(hidden, GgmlType.F16)
         if v.kind is Kind.INPUT and v.dtype is DType.BOOL:
             return self.input_leaf(v, GgmlType.F16, mask=True)
         if v.dtype.is_float:

@@ -63,10 +63,13 @@ class Leaves:
 
     # ---------------------------------------------------------------- inputs
 
-    def add_input(self, name: str, shape: Shape, dtype: DType) -> Value:
-        """A tensor argument of the delegate (torch shape and type). How it is stored is decided by its first reader."""
+    def add_input(self, name: str, shape: Shape, dtype: DType, exact: bool = False) -> Value:
+        """A tensor argument of the delegate (torch shape and type). How it is stored is decided by its first reader.
+
+        ``exact``: the values of an integer argument are known to stay within what F32 holds.
+        """
         shape = shape_of(shape)
-        self.graph.inputs.append(g.Input(name, 0, dtype, shape))
+        self.graph.inputs.append(g.Input(name, 0, dtype, shape, exact))
         ne = fold(shape)
         ref = len(self.graph.inputs) - 1
         return Value(Kind.INPUT, shape, dtype, GgmlType.ANY, ne, contiguous_strides(ne), ref=ref)
@@ -78,6 +81,11 @@ class Leaves:
             raise IrError(f"{name}: a scalar argument cannot be {dtype.name}")
         self.graph.inputs.append(g.Input(name, kind, dtype, ()))
         return len(self.graph.inputs) - 1
+
+    def is_exact_input(self, v: Value) -> bool:
+        """Whether F32 holds every value of an undecided input that is not of a float type."""
+        narrow = v.dtype in (DType.BOOL, DType.UINT8, DType.INT8, DType.INT16)
+        return v.kind is Kind.INPUT and (narrow or self.graph.inputs[v.ref].exact)
 
     def input_leaf(self, v: Value, type: GgmlType, mask: bool = False) -> Value:
         """The contents of an undecided input, converted to ``type`` on upload; ``mask``: false/true become -inf/0."""

@@ -69,7 +69,7 @@ class Products(Pointwise):
         if experts.kind is Kind.WEIGHT:
             experts = self.weight_leaf(experts, g.MATMUL)
         experts, x = self.dense_rows(self.decided(experts)), self.dense_rows(self.f32(x))
-        ids = self.ids(ids)
+        ids = self.ids(ids, experts.shape[0])
         if (experts.rank, x.rank, ids.rank) != (3, 3, 2):
             raise IrError("mul_mat_id takes experts [E, N, K], x [T, 1|U, K], ids [T, U]")
         if not same(experts.shape[2], x.shape[2]) or not same(x.shape[0], ids.shape[0]):
@@ -87,14 +87,15 @@ class Products(Pointwise):
         table = self.dense_rows(self.decided(table))
         if table.rank != 2:
             raise IrError("get_rows takes a matrix")
-        ids = self.ids(ids)
+        ids = self.ids(ids, table.shape[0])
         flat = self.reshape(ids, (ids.numel,))
         rows = self._emit("GetRows", (table, flat), (ids.numel, table.shape[1]), dtype=table.dtype)
         return self.reshape(rows, (*ids.shape, table.shape[1]))
 
     def gather_rows(self, tables: Value, ids: Value) -> Value:
         """Rows of one table per batch entry: tables [B, N, K], ids integer [B, n] -> F32 [B, n, K]."""
-        tables, ids = self.dense_rows(self.f32(tables)), self.ids(ids)
+        tables = self.dense_rows(self.f32(tables))
+        ids = self.ids(ids, tables.shape[1])
         if (tables.rank, ids.rank) != (3, 2) or not same(tables.shape[0], ids.shape[0]):
             raise IrError(f"gather_rows of {list(tables.shape)} at {list(ids.shape)}")
         return self._emit("GetRows", (tables, ids), (*ids.shape, tables.shape[2]), dtype=tables.dtype)
@@ -112,7 +113,7 @@ class Products(Pointwise):
         if ids.rank != 1 or not same(ids.shape[0], values.shape[-2]):
             raise IrError("set_rows needs one row index per row")
         values = self.detach(values) if values.state == destination.state else values
-        values, rows = self.dense_rows(self.f32(values)), self.ids64(ids)
+        values, rows = self.dense_rows(self.f32(values)), self.ids64(ids, destination.shape[-2])
         if self.before_overwrite is not None:
             self.before_overwrite(destination.state)
         return self._emit(

@@ -41,12 +41,16 @@ class Node:
 
 @dataclass
 class Input:
-    """An argument of the delegate. ``kind``: 0 tensor, 1 int, 2 double, 3 bool."""
+    """An argument of the delegate. ``kind``: 0 tensor, 1 int, 2 double, 3 bool.
+
+    ``exact``: F32 holds every value that an integer argument can have.
+    """
 
     name: str
     kind: int
     dtype: DType
     shape: Shape
+    exact: bool = False
 
 
 @dataclass

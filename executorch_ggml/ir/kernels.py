@@ -119,6 +119,8 @@ def glu(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     function = functions[op.kind]
     if function is None:
         raise IrError("swiglu_oai")
+    if op.kind == 0:  # ggml tests the gate and does not multiply by zero
+        return np.where(gate > 0, function(gate) * up, 0)
     return np.asarray(function(gate) * up)
 
 

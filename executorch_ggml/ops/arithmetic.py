@@ -81,7 +81,7 @@ def _scalar_or_tensor(b: Builder, n: NodeView, name: str) -> Value | float:
 )
 def add(b: Builder, n: NodeView) -> Value:
     """self + alpha * other."""
-    n.require_float()
+    n.require_exact()
     return _sum(b, n, 1.0)
 
 
@@ -96,7 +96,7 @@ def add(b: Builder, n: NodeView) -> Value:
 )
 def sub(b: Builder, n: NodeView) -> Value:
     """self - alpha * other."""
-    n.require_float()
+    n.require_exact()
     return _sum(b, n, -1.0)
 
 
@@ -107,7 +107,7 @@ def sub(b: Builder, n: NodeView) -> Value:
 )
 def rsub(b: Builder, n: NodeView) -> Value:
     """other - alpha * self."""
-    n.require_float()
+    n.require_exact()
     other = _scalar_or_tensor(b, n, "other")
     scaled = b.scale(n.tensor("self"), n.number("alpha"))
     if isinstance(other, float):
@@ -141,7 +141,7 @@ def _sum(b: Builder, n: NodeView, sign: float) -> Value:
 )
 def mul(b: Builder, n: NodeView) -> Value:
     """self * other."""
-    n.require_float()
+    n.require_exact()
     left = n.scalar("self")
     other = _scalar_or_tensor(b, n, "other")
     if isinstance(other, float):

@@ -193,6 +193,8 @@ def _bool_mask(b: Builder, mask: Value, queries: Dim, keys: Dim) -> Value:
         if data is None:
             raise Unsupported("a boolean mask without data")
         leaf = b.constant(np.where(data, 0.0, -np.inf), DType.FLOAT16, GgmlType.F16)
+    elif mask.kind is Kind.NODE:
+        leaf = b.mask(b.expand(mask, (*mask.shape[:-2], queries, keys)))
     else:
         leaf = b.mask(mask)
     if leaf.rank < 2:

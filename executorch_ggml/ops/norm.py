@@ -121,6 +121,28 @@ def group_norm(b: Builder, n: NodeView) -> Value:
     return _group_norm(b, x, n.opt_tensor("weight"), n.opt_tensor("bias"), n.integer("num_groups"), n.number("eps"))
 
 
+@register(
+    _aten.instance_norm.default,
+    keep=True,
+    cases=lambda: [
+        Case(_seeded(torch.nn.InstanceNorm2d(6, affine=True)), [(2, 6, 3, 4)]),
+        Case(_seeded(torch.nn.InstanceNorm1d(6, eps=0.1)), [(2, 6, 5)], name="1-D, plain"),
+        Case(_seeded(torch.nn.InstanceNorm3d(3)), [(2, 3, 2, 4, 3)], name="3-D"),
+        Case(_seeded(torch.nn.InstanceNorm2d(3)), [(2, 3, 4, 5)], dynamic=[{3: ("w", 2, 9)}], name="dynamic"),
+    ],
+)
+def instance_norm(b: Builder, n: NodeView) -> Value:
+    """Normalisation of each channel of each image by its own statistics: group_norm with as many groups as channels."""
+    n.require_float()
+    if not n.flag("use_input_stats"):
+        raise Unsupported("instance_norm by running statistics")
+    x = b.f32(n.tensor("input"))
+    channels = x.shape[1]
+    if not isinstance(channels, int):
+        raise Unsupported("a dynamic number of channels")
+    return _group_norm(b, x, n.opt_tensor("weight"), n.opt_tensor("bias"), channels, n.number("eps"))
+
+
 @register(_aten.native_group_norm.default)
 def native_group_norm(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
     """As group_norm; its statistics are only there for training."""

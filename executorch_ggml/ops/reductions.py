@@ -73,9 +73,7 @@ def amax(b: Builder, n: NodeView) -> Value:
 
 
 def _check_dtype(n: NodeView) -> None:
-    n.require_float()
-    if not n.meta("self").dtype.is_float:
-        raise Unsupported("a reduction of integers")
+    n.require_exact()
 
 
 def _softmax_cases(fn: Callable[..., torch.Tensor]) -> list[Case]:
@@ -93,7 +91,7 @@ def _softmax_cases(fn: Callable[..., torch.Tensor]) -> list[Case]:
 @register(_aten._softmax.default, _aten.softmax.int, keep=True, cases=lambda: _softmax_cases(torch.softmax))
 def softmax(b: Builder, n: NodeView) -> Value:
     """Softmax along any dimension."""
-    n.require_float()
+    _floats(n)
     x, dim = _rows_last(b, n)
     return _rows_back(b, n, b.softmax(x), dim)
 
@@ -106,17 +104,21 @@ def softmax(b: Builder, n: NodeView) -> Value:
 )
 def log_softmax(b: Builder, n: NodeView) -> Value:
     """x - max - log(sum(exp(x - max))): a logarithm of softmax would lose small probabilities."""
-    n.require_float()
+    _floats(n)
     x, dim = _rows_last(b, n)
     shifted = b.binary(BinaryKind.SUB, x, b.max_rows(x))
     total = b.unary(UnaryKind.LOG, b.sum_rows(b.unary(UnaryKind.EXP, shifted)))
     return _rows_back(b, n, b.binary(BinaryKind.SUB, shifted, total), dim)
 
 
-def _rows_last(b: Builder, n: NodeView) -> tuple[Value, int]:
-    x = b.f32(n.tensor("self"))
+def _floats(n: NodeView) -> None:
+    n.require_float()
     if not n.meta("self").dtype.is_float:
         raise Unsupported("softmax of integers")
+
+
+def _rows_last(b: Builder, n: NodeView) -> tuple[Value, int]:
+    x = b.f32(n.tensor("self"))
     if x.rank == 0:
         return b.reshape(x, (1,)), 0
     dim = n.integer("dim") % x.rank
@@ -140,6 +142,6 @@ def _rows_back(b: Builder, n: NodeView, v: Value, dim: int) -> Value:
 )
 def cumsum(b: Builder, n: NodeView) -> Value:
     """Running sum along any dimension."""
-    n.require_float()
+    n.require_exact()
     x, dim = _rows_last(b, n)
     return _rows_back(b, n, b.cumsum(x), dim)

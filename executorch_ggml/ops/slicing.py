@@ -175,7 +175,7 @@ def unbind(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
 )
 def cat(b: Builder, n: NodeView) -> Value:
     """Tensors one after the other along a dimension."""
-    n.require_float()
+    n.require_exact()
     parts = [v for v in n.tensors("tensors") if v.shape != (0,)]
     return b.concat(parts, n.integer("dim") % n.out.rank)
 
@@ -190,7 +190,7 @@ def cat(b: Builder, n: NodeView) -> Value:
 )
 def stack(b: Builder, n: NodeView) -> Value:
     """Tensors along a new dimension."""
-    n.require_float()
+    n.require_exact()
     dim = n.integer("dim") % n.out.rank
     return b.concat([b.unsqueeze(b.f32(v), dim) for v in n.tensors("tensors")], dim)
 

@@ -14,7 +14,7 @@ from ..ir.dims import Dim, Shape, product, same, same_shape
 from ..registry import Arg, Builder, Case, NodeView, Unsupported, Value, register
 
 
-def _write_rows(b: Builder, state: Value, dim: int, index: Value, source: Value) -> Value:
+def write_rows(b: Builder, state: Value, dim: int, index: Value, source: Value) -> Value:
     """state with ``state[..., index[i], ...] = source[..., i, ...]`` along one dimension; source has full rank."""
     if state.state < 0:
         raise Unsupported("rows are written in place, into a mutable buffer that the delegate owns")
@@ -69,24 +69,7 @@ def index_copy(b: Builder, n: NodeView) -> Value:
     """index_copy(self, dim, index [n], source): self's shape with n along dim."""
     n.require_float()
     state = n.tensor("self")
-    return _write_rows(b, state, n.integer("dim") % max(state.rank, 1), n.tensor("index"), n.tensor("source"))
-
-
-@register(torch.ops.aten.index_put.default)
-def index_put(b: Builder, n: NodeView) -> Value:
-    """index_put with one index vector, not accumulating: what ``buffer[:, index] = values`` becomes."""
-    n.require_float()
-    if n.flag("accumulate"):
-        raise Unsupported("accumulating into a buffer")
-    state = n.tensor("self")
-    indices = list(n.raw("indices"))
-    used = [dim for dim, index in enumerate(indices) if index is not None]
-    if len(used) != 1:
-        raise Unsupported("only one dimension can be indexed")
-    index = n.value_of(indices[used[0]])
-    if not index.dtype.is_integer:
-        raise Unsupported(f"a {index.dtype.name.lower()} index")
-    return _write_rows(b, state, used[0], index, n.tensor("values"))
+    return write_rows(b, state, n.integer("dim") % max(state.rank, 1), n.tensor("index"), n.tensor("source"))
 
 
 @register(torch.ops.aten.copy.default)

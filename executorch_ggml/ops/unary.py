@@ -33,16 +33,27 @@ def _cases(fn: _Function, low: float = -3.0, high: float = 3.0, tolerance: float
 
 
 def _simple(
-    target: Any, kind: UnaryKind, fn: _Function, keep: bool = False, low: float = -3.0, high: float = 3.0
+    target: Any,
+    kind: UnaryKind,
+    fn: _Function,
+    keep: bool = False,
+    low: float = -3.0,
+    high: float = 3.0,
+    whole: bool = False,
 ) -> None:
+    """``whole``: what it makes of an integer is an integer."""
+
     @register(target, keep=keep, cases=lambda: _cases(fn, low, high))
     def lower(b: Builder, n: NodeView) -> Value:
-        n.require_float()
+        if whole:
+            n.require_exact()
+        else:
+            n.require_float()
         return b.unary(kind, n.tensor("self"))
 
 
-_simple(_aten.abs.default, UnaryKind.ABS, torch.abs)
-_simple(_aten.neg.default, UnaryKind.NEG, torch.neg)
+_simple(_aten.abs.default, UnaryKind.ABS, torch.abs, whole=True)
+_simple(_aten.neg.default, UnaryKind.NEG, torch.neg, whole=True)
 _simple(_aten.exp.default, UnaryKind.EXP, torch.exp)
 _simple(_aten.log.default, UnaryKind.LOG, torch.log, low=0.05)
 _simple(_aten.sqrt.default, UnaryKind.SQRT, torch.sqrt, low=0.0)

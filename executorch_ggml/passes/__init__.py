@@ -17,30 +17,40 @@ from ._graph import is_functional
 from .attention import fuse_cached_attention
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
+from .experts import fuse_experts
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
+from .index_positions import index_by_layout
 from .merge_aliases import merge_aliased_inputs
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
+from .repeat_entries import expand_repeats
 from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
 from .simplify import simplify
+from .split_slices import split_by_slices
+from .tabulate import tabulate
 
 __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
     "eliminate_common_subexpressions",
+    "expand_repeats",
     "fold_batch_norm",
     "fold_constants",
     "fuse_cached_attention",
+    "fuse_experts",
     "fuse_glu",
     "fuse_rms_norm",
     "fuse_rope",
+    "index_by_layout",
     "merge_aliased_inputs",
     "remove_asserts",
     "run_pre_decomposition",
     "simplify",
+    "split_by_slices",
     "strip_gqa_expand",
+    "tabulate",
 ]
 
 assert _custom_ops
@@ -66,11 +76,16 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     simplify(ep)
     fold_batch_norm(ep)
     fold_constants(ep)
+    index_by_layout(ep)
+    tabulate(ep)
     fuse_rms_norm(ep)
     fuse_rope(ep)
     strip_gqa_expand(ep)
     fuse_cached_attention(ep)
+    expand_repeats(ep)
     fuse_glu(ep)
+    fuse_experts(ep)
+    split_by_slices(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     return ep

@@ -13,46 +13,83 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ._graph import GraphEditor, is_call, is_tensor, value
+from ._graph import GraphEditor, aten, is_call, is_tensor, value
 
 LIMIT_BYTES = 1 << 16
-"""A folded constant is at most this large; so is everything it is computed from."""
+"""A constant folded from parameters is at most this large; so is everything it is computed from."""
+
+CREATED_BYTES = 1 << 20
+"""The same for what follows from no parameter: positions and masks of a fixed size, which running would need too."""
+
+_CREATION = (
+    aten.arange.default,
+    aten.arange.start,
+    aten.arange.start_step,
+    aten.full.default,
+    aten.ones.default,
+    aten.zeros.default,
+    aten.scalar_tensor.default,
+)
 
 
 def _foldable(node: Node) -> bool:
     if not isinstance(node.target, torch._ops.OpOverload) or node.target.namespace != "aten":
         return False
-    if node.target._schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags:
-        return False
-    # An unused parameter of a view is still the parameter: a layout change alone costs nothing at run time.
-    return not (node.target._schema.returns and any(r.alias_info is not None for r in node.target._schema.returns))
+    return not node.target._schema.is_mutable and torch.Tag.nondeterministic_seeded not in node.target.tags
+
+
+def _is_view(node: Node) -> bool:
+    """Whether the result may be the memory of the argument: a layout change alone costs nothing at run time."""
+    returns = _overload(node)._schema.returns
+    return bool(returns) and any(r.alias_info is not None for r in returns)
 
 
 def _overload(node: Node) -> Any:
     return node.target
 
 
+class _Known:
+    """What is known ahead of time: the data, whether a parameter is behind it, whether anything was computed."""
+
+    def __init__(self, editor: GraphEditor) -> None:
+        self.editor = editor
+        self.data: dict[Node, torch.Tensor] = {}
+        self.created: set[Node] = set()
+        self.computed: set[Node] = set()
+
+    def of(self, node: Node) -> torch.Tensor | None:
+        return self.data[node] if node in self.data else self.editor.constant(node)
+
+    def add(self, node: Node) -> None:
+        """Evaluates a call if its arguments are known and small enough."""
+        sources = node.all_input_nodes
+        inputs = {n: self.of(n) for n in sources}
+        created = all(n in self.created for n in sources)
+        limit = CREATED_BYTES if created else LIMIT_BYTES
+        if any(d is None or d.numel() * d.element_size() > limit for d in inputs.values()):
+            return
+        fake = value(node)
+        if not all(isinstance(d, int) for d in fake.shape) or fake.numel() * fake.element_size() > limit:
+            return
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), inputs.__getitem__)
+        with torch.no_grad():
+            self.data[node] = _overload(node)(*args, **kwargs)
+        if created:
+            self.created.add(node)
+        if any(n in self.computed for n in sources) or (sources and not _is_view(node)):
+            self.computed.add(node)
+
+
 def fold_constants(ep: ExportedProgram) -> bool:
     """Evaluate, in place, every call whose arguments are small constants; True if there was one."""
     editor = GraphEditor(ep)
-    known: dict[Node, torch.Tensor] = {}
-
-    def data(node: Node) -> torch.Tensor | None:
-        return known[node] if node in known else editor.constant(node)
-
+    known = _Known(editor)
     for node in list(editor.graph.nodes):
-        if not is_call(node) or not is_tensor(node) or not node.all_input_nodes or not _foldable(node):
+        if not is_call(node) or not is_tensor(node) or not _foldable(node):
             continue
-        inputs = {n: data(n) for n in node.all_input_nodes}
-        if any(d is None or d.numel() * d.element_size() > LIMIT_BYTES for d in inputs.values()):
-            continue
-        fake = value(node)
-        if not all(isinstance(d, int) for d in fake.shape) or fake.numel() * fake.element_size() > LIMIT_BYTES:
-            continue
-        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), inputs.__getitem__)
-        with torch.no_grad():
-            known[node] = _overload(node)(*args, **kwargs)
-    for node, result in known.items():
-        if any(user not in known for user in node.users):
-            editor.replace(node, editor.add_constant(result, "folded"))
+        if node.all_input_nodes or node.target in _CREATION:
+            known.add(node)
+    for node in known.computed:
+        if any(user not in known.data for user in node.users):
+            editor.replace(node, editor.add_constant(known.data[node], "folded"))
     return editor.finish()

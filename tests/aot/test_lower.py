@@ -105,3 +105,15 @@ def test_debug_handles_reach_the_payload() -> None:
     (module,) = delegates(edge.exported_program()).values()
     assert module.meta["debug_handle_map"]
     assert "  #" in dump(module.processed_bytes)
+
+
+def test_operators_beyond_the_core_set(tmp_path: Path) -> None:
+    class Net(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return nn.functional.adaptive_max_pool2d(x, (2, 3)), x.flatten(1).median(1).values
+
+    x = torch.randn(2, 3, 5, 7)
+    edge = to_edge_rewrite_and_lower(export(Net().eval(), (x,)))
+    assert len(delegates(edge.exported_program())) == 1
+    for got, want in zip(run_stock(edge.to_executorch().buffer, tmp_path / "m.pte", x), Net()(x), strict=True):
+        assert torch.equal(got, want)

@@ -79,6 +79,18 @@ def test_partitions_that_only_move_data_are_not_made() -> None:
     assert "only moves data between operators that are not delegated" in partitioner.decisions.reasons.values()
 
 
+def test_a_program_that_only_moves_data_is_delegated_whole() -> None:
+    class Moves(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x.view(4, 6).permute(1, 0), x[:, 2:9:3]
+
+    x = torch.randn(2, 12)
+    program, _ = lower(Moves(), (x,))
+    assert len(delegates(program)) == 1
+    for got, want in zip(ReferenceExecutor(program)(x), Moves()(x), strict=True):
+        assert torch.equal(got, want)
+
+
 def test_constants_do_not_cross_between_delegates() -> None:
     class Late(nn.Module):
         def __init__(self) -> None:

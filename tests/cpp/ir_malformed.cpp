@@ -251,11 +251,18 @@ void indices() {
   };
   refuse("holds -1, but its values are used as row numbers", [&](Base& b) { rows(b, b.ints({0, -1})); });
   refuse("its values go up to 3, but they index a table of 3 rows", [&](Base& b) { rows(b, b.ints({3, 0})); });
-  refuse("nothing bounds them", [&](Base& b) {
+  // Computed in F32: -1 for the limits stands for no clamp at all.
+  auto computed = [&](Base& b, float min, float max) {
     const uint32_t pair = b.m.shape({2, 1, 1, 1});
-    const uint32_t f = b.m.const_leaf(b.m.constant(pair, F, std::vector<float>{0, 1}), F, pair);
+    uint32_t f = b.m.const_leaf(b.m.constant(pair, F, std::vector<float>{0, 1}), F, pair);
+    if (max >= 0) f = b.m.n(fb::CreateClamp(b.m.b, min, max), {f}, F, pair);
     rows(b, b.m.n(fb::CreateCast(b.m.b), {f}, GGML_TYPE_I32, pair));
-  });
+  };
+  refuse("no clamp bounds them", [&](Base& b) { computed(b, -1, -1); });
+  refuse("but clamped to -1..2", [&](Base& b) { computed(b, -1, 2); });
+  refuse("but clamped to 0..1.67772e+07", [&](Base& b) { computed(b, 0, 16777216.0f); });
+  refuse("min nan is not below max 2", [&](Base& b) { computed(b, NAN, 2); });
+  refuse("its values go up to 3, but they index a table of 3 rows", [&](Base& b) { computed(b, 0, 3); });
   refuse("nothing bounds them", [&](Base& b) {
     const uint32_t pair = b.m.shape({2, 1, 1, 1});
     rows(b, b.m.state_leaf(b.m.state_slot("ids", pair, GGML_TYPE_I32), GGML_TYPE_I32, pair));

@@ -126,6 +126,22 @@ void scalar_parameters() {
   }
 }
 
+/// Row numbers computed in F32: whatever they are, the clamp makes rows of the table of them.
+void computed_rows() {
+  OneInput g({4}, {4, 1, 1, 1});
+  const uint32_t table = g.m.shape({2, 3, 1, 1});
+  const uint32_t t = g.m.const_leaf(g.m.constant(table, GGML_TYPE_F32, std::vector<float>{10, 11, 20, 21, 30, 31}),
+                                    GGML_TYPE_F32, table);
+  const uint32_t clamped = g.m.n(fb::CreateClamp(g.m.b, 0, 2), {g.x}, GGML_TYPE_F32, g.m.shape({4, 1, 1, 1}));
+  const uint32_t ids = g.m.n(fb::CreateCast(g.m.b), {clamped}, GGML_TYPE_I32, g.m.shape({4, 1, 1, 1}));
+  const uint32_t y = g.m.n(fb::CreateGetRows(g.m.b), {t, ids}, GGML_TYPE_F32, g.m.shape({2, 4, 1, 1}));
+  const auto got = g.run(y, {4, 2}, {1, -5, 1e30f, NAN}, {4});
+  CHECK(got.size() == 8);
+  if (got.size() != 8) return;
+  CHECK(got[0] == 20 && got[1] == 21 && got[2] == 10 && got[4] == 30);
+  CHECK(got[6] == 10 || got[6] == 30);  // NaN: one of the limits
+}
+
 void binary_broadcast() {
   // [2, 3, 4] op [3, 1] with the second repeated along rows and batch, as the kernels do.
   for (int k = fb::BinaryKind_MIN; k <= fb::BinaryKind_MAX; ++k) {
@@ -585,6 +601,7 @@ struct Case {
 int main() {
   const Case cases[] = {{"unary", unary},
                         {"scalar_parameters", scalar_parameters},
+                        {"computed_rows", computed_rows},
                         {"binary_broadcast", binary_broadcast},
                         {"gated", gated},
                         {"norms", norms},

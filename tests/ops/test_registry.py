@@ -56,7 +56,7 @@ class Together(torch.nn.Module):
 
 
 def lower(cases: list[Case]) -> Any:
-    from executorch.exir import to_edge_transform_and_lower
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
     from torch.export import Dim, export
 
     from executorch_ggml.partitioner import GgmlPartitioner
@@ -74,7 +74,10 @@ def lower(cases: list[Case]) -> Any:
     module = Together(cases).eval()
     program = export(module, tuple(args), dynamic_shapes=(tuple(shapes),) if dims else None, strict=False)
     partitioner = GgmlPartitioner(rewrites=False)
-    edge = to_edge_transform_and_lower(program, partitioner=[partitioner])
+    # Some operators have no decomposition and are not in the core set: by default the exporter refuses them.
+    allowed = [e.target for e in entries() if isinstance(e.target, torch._ops.OpOverload)]
+    config = EdgeCompileConfig(_core_aten_ops_exception_list=allowed)
+    edge = to_edge_transform_and_lower(program, partitioner=[partitioner], compile_config=config)
     return module, edge, partitioner
 
 

@@ -1,0 +1,51 @@
+"""The largest elements and where they are."""
+
+from __future__ import annotations
+
+import torch
+
+from ..ir.builder import Builder, Value
+from ..ir.dims import product
+from ..registry import Arg, Case, NodeView, Unsupported, register
+
+_aten = torch.ops.aten
+
+
+def largest(b: Builder, x: Value, k: int) -> tuple[Value, Value]:
+    """Values and positions of the k largest of each row [..., n], in falling order.
+
+    A sort, not ggml's top_k: that one leaves the first two in the wrong order on purpose.
+    """
+    rows = b.contiguous(b.f32(x))
+    lead, width = rows.shape[:-1], rows.shape[-1]
+    flat = b.reshape(rows, (product(lead), width))
+    ids = b.slice(b.argsort(flat, descending=True), 1, 0, k)
+    values = b.gather_rows(b.reshape(flat, (product(lead), width, 1)), ids)
+    return b.reshape(values, (*lead, k)), b.reshape(b.contiguous(ids), (*lead, k))
+
+
+@register(
+    _aten.topk.default,
+    cases=lambda: [
+        Case(lambda x: tuple(torch.topk(x, 3)), [(4, 7)]),
+        Case(lambda x: torch.topk(x, 2)[1], [(2, 3, 5)], name="positions"),
+        Case(lambda x: torch.topk(x, 1, dim=1)[0], [(2, 5, 3)], name="middle"),
+        Case(lambda x: torch.topk(x, 2, largest=False)[0], [(4, 7)], name="smallest"),
+        Case(lambda x: tuple(torch.topk(x, 2)), [(5, 6)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
+        Case(lambda x: tuple(torch.topk(x, 2)), [Arg((4, 7), torch.int64)], refused="int64", name="ints"),
+    ],
+)
+def topk(b: Builder, n: NodeView) -> tuple[Value, Value]:
+    """values and indices of the k largest (or smallest) along a dimension. Sorted whether asked for or not."""
+    n.require_float()
+    x = n.tensor("self")
+    if x.rank == 0:
+        raise Unsupported("the largest of a single number")
+    dim = n.integer("dim") % x.rank
+    sign = 1.0 if n.flag("largest") else -1.0
+    rows = x if dim == x.rank - 1 else b.transpose(b.f32(x), dim, -1)
+    values, ids = largest(b, b.scale(rows, sign), n.integer("k"))
+    values = b.scale(values, sign)
+    if dim == x.rank - 1:
+        return values, ids
+    return b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))

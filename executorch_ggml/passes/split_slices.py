@@ -1,0 +1,36 @@
+"""The pieces of a split as slices, where sizes are computed from dynamic ones.
+
+Checking `split_with_sizes_copy` on a size such as 2*s fixes s to the example's size (torch 2.13); a slice does not.
+"""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+from torch.export import ExportedProgram
+
+from ._graph import Dim, GraphEditor, args_of, aten, dim_index, is_call, is_tensor, nodes_of, shape
+
+
+def _is_computed(size: Dim) -> bool:
+    return isinstance(size, torch.SymInt) and not size.node.expr.is_Symbol
+
+
+def split_by_slices(ep: ExportedProgram) -> bool:
+    """Replace, in place, splits of tensors with computed dynamic sizes by slices; True if there was one."""
+    editor = GraphEditor(ep)
+    for node in nodes_of(editor.graph, aten.split.Tensor, aten.split_with_sizes.default):
+        source = args_of(node)[0]
+        if not is_tensor(source) or not any(map(_is_computed, shape(source))):
+            continue
+        dim = dim_index(node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0), len(shape(source)))
+        sizes = [piece.shape[dim] for piece in node.meta["val"]]
+        picks = list(node.users)
+        if not all(isinstance(s, int) for s in sizes) or not all(is_call(p, operator.getitem) for p in picks):
+            continue
+        for pick in picks:
+            at = int(str(pick.args[1]))
+            start = sum(sizes[:at])
+            editor.replace(pick, editor.call(pick, aten.slice.Tensor, source, dim, start, start + sizes[at]))
+    return editor.finish()
