@@ -3,11 +3,12 @@
 
     python benchmarks/nmse.py --preset qwen3-0.6b --vocab ggml-vocab-qwen2.gguf
     python benchmarks/nmse.py --arch qwen3 --types f32 q8_0        # the tiny size, seconds
+    python benchmarks/nmse.py --preset qwen3-0.6b --types f32 --greedy 64
 
 The same F32 weights are written in each type; the graph is exported from each file and must come out byte for byte the
 same. Prompt: `--length` small token ids. NMSE = |ours - eager|^2 / |eager|^2 over the last position's logits; eager
 dequantises with the `gguf` package and keeps float32 activations and cache, so a quantised row shows what ggml's
-quantised activations cost.
+quantised activations cost. `--greedy N` also decodes N tokens with an F32 cache, both sides fed eager's choices.
 """
 
 from __future__ import annotations
@@ -29,11 +30,29 @@ from executorch_ggml.models import build_decoder, load_dequantized, read_header
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k", "q3_k", "q2_k", "iq4_xs", "q4_k_m")
 
 
-def eager(gguf: Path, tokens: list[int], max_seq_len: int) -> np.ndarray:
+def decoder(gguf: Path, max_seq_len: int) -> torch.nn.Module:
     header = read_header(gguf)
-    model = load_dequantized(build_decoder(header, max_seq_len), header)
+    return load_dequantized(build_decoder(header, max_seq_len), header)
+
+
+def eager(model: torch.nn.Module, tokens: list[int], first: int = 0) -> np.ndarray:
     with torch.no_grad():
-        return model(torch.tensor([tokens]), torch.arange(len(tokens)))[0, -1].numpy().astype(np.float64)
+        logits = model(torch.tensor([tokens]), torch.arange(first, first + len(tokens)))
+    return logits[0, -1].numpy().astype(np.float64)
+
+
+def greedy(module: GGUFModule, model: torch.nn.Module, tokens: list[int], count: int) -> str:
+    """How many of `count` greedy tokens agree, how many different ones there were, and the worst NMSE of a step."""
+    at, same, worst, seen = 0, 0, 0.0, set()
+    for _ in range(count):
+        ours = module.forward([tokens], list(range(at, at + len(tokens))))[0][0, -1]
+        reference = eager(model, tokens, at)
+        at += len(tokens)
+        tokens = [int(reference.argmax())]
+        same += int(ours.argmax()) == tokens[0]
+        seen.add(tokens[0])
+        worst = max(worst, nmse(ours, reference))
+    return f"greedy: {same} of {count} tokens the same ({len(seen)} different ones), worst NMSE of a step {worst:.1e}"
 
 
 def nmse(ours: np.ndarray, reference: np.ndarray) -> float:
@@ -48,6 +67,7 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", default=TYPES)
     parser.add_argument("--length", type=int, default=5)
     parser.add_argument("--max-seq-len", type=int, default=128)
+    parser.add_argument("--greedy", type=int, default=0, metavar="N")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     tokens = list(range(1, options.length + 1))
@@ -63,7 +83,8 @@ def main() -> None:
             graph = graph or pte.read_bytes()
             if pte.read_bytes() != graph:
                 raise SystemExit(f"{kind}: the .pte differs from that of {options.types[0]}")
-            reference = eager(path, tokens, options.max_seq_len)
+            model = decoder(path, options.max_seq_len)
+            reference = eager(model, tokens)
             row, agree = [], True
             for cache in ("f32", "f16", "q8_0"):
                 with GGUFModule(pte, path, cache_type=cache, threads=options.threads) as module:
@@ -77,6 +98,9 @@ def main() -> None:
                 "same" if agree else "DIFFERS",
             ]
             print("| " + " | ".join(cells) + " |", flush=True)
+            if options.greedy:
+                with GGUFModule(pte, path, cache_type="f32", threads=options.threads) as module:
+                    print(greedy(module, decoder(path, options.max_seq_len), tokens, options.greedy), flush=True)
             path.unlink()
     print(f"\n.pte: {len(graph):,} bytes, the same for all {len(options.types)} types")
 
