@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from executorch_ggml.lower import to_edge_rewrite_and_lower
     from executorch_ggml.partitioner import GgmlPartitioner
     from executorch_ggml.program import Program
+    from executorch_ggml.quantization import GgmlQuantConfig
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ _EXPORTS = {
     "GGUFFile": "gguf",
     "GGUFModule": "gguf_module",
     "GgmlPartitioner": "partitioner",
+    "GgmlQuantConfig": "quantization",
     "Program": "program",
     "export_gguf_to_pte": "export_gguf",
     "register_backend": "host",
@@ -68,6 +70,7 @@ __all__ = [
     "GGUFModule",
     "GgmlError",
     "GgmlPartitioner",
+    "GgmlQuantConfig",
     "InternalError",
     "InvalidArgumentError",
     "LibraryError",

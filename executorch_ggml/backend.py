@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from .ir.builder import Builder
 from .lowering import PartitionLowering
 from .program_view import WeightOptions, has_data
+from .quantization import GgmlQuantConfig, encode, quantize_graph
 
 # Bytes; what ggml's CPU backend asks of tensor data, and what SIMD loads like.
 ALIGNMENT = 64
@@ -27,6 +28,7 @@ def encode_options(options: WeightOptions) -> bytes:
         "alternatives": {k: list(v) for k, v in options.alternatives.items()},
         "expectations": dict(options.expectations),
         "dequantize": options.dequantize,
+        "quant": options.quant.to_json() if options.quant is not None else None,
     }
     return json.dumps(fields, sort_keys=True).encode()
 
@@ -41,6 +43,7 @@ def decode_options(compile_specs: list[CompileSpec]) -> WeightOptions:
                 fields["alternatives"],
                 fields["expectations"],
                 dequantize=fields["dequantize"],
+                quant=GgmlQuantConfig(**quant) if (quant := fields.get("quant")) else None,
             )
     return WeightOptions()
 
@@ -86,6 +89,8 @@ class GgmlBackend(BackendDetails):  # type: ignore[misc]
 def _preprocess(edge_program: ExportedProgram, options: WeightOptions) -> PreprocessResult:
     lowering = PartitionLowering(edge_program, options, _name(edge_program))
     builder = lowering.run()
+    if options.quant is not None:
+        quantize_graph(builder.graph, options.quant)
     store = NamedDataStore()
     _store_weights(builder, lowering, store)
     for key, node in lowering.initial.items():
@@ -136,9 +141,9 @@ def _store_weights(builder: Builder, lowering: PartitionLowering, store: NamedDa
         weight = graph.weights[ref]
         if weight.load is None:
             continue
-        tensor = tensors.get(ref)
+        tensor = None if weight.is_requantized else tensors.get(ref)
         if tensor is None:
-            tensor = torch.from_numpy(weight.load())
+            tensor = torch.from_numpy(encode(weight) if weight.is_requantized else weight.load())
         store.add_named_data(weight.parts[0][0], tensor.detach().cpu().contiguous(), alignment=ALIGNMENT)
 
 

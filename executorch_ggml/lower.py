@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from .errors import InvalidArgumentError
+from .quantization import GgmlQuantConfig
 from .registry import entries
 
 Programs = ExportedProgram | Mapping[str, ExportedProgram]
@@ -18,6 +20,7 @@ def to_edge_rewrite_and_lower(
     *,
     ep_passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
     partitioner: Any = None,
+    quant: GgmlQuantConfig | None = None,
     transform_passes: Any = None,
     constant_methods: Mapping[str, Any] | None = None,
     compile_config: Any = None,
@@ -33,7 +36,8 @@ def to_edge_rewrite_and_lower(
         ep_passes: run in order on each ATen program (or per method) before everything else. Each has ``run(ep)`` or is
             callable and returns the program to go on with (``BatchNormFoldingRewritePass`` is one); None means that it
             changed the program it was given.
-        partitioner: a partitioner, a list, or lists by method; ``GgmlPartitioner()`` if missing.
+        partitioner: a partitioner, a list, or lists by method; ``GgmlPartitioner(quant=quant)`` if missing.
+        quant: how embedded weights are quantised. A partitioner of your own takes it itself.
         transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
             Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
             (``adaptive_max_pool2d``, ``median``).
@@ -43,18 +47,21 @@ def to_edge_rewrite_and_lower(
 
     Raises:
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
+        InvalidArgumentError: both a partitioner and ``quant``.
     """
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     from .partitioner import GgmlPartitioner
 
+    if quant is not None and partitioner is not None:
+        raise InvalidArgumentError("give quant to the partitioner: GgmlPartitioner(quant=...)")
     methods = {"forward": programs} if isinstance(programs, ExportedProgram) else dict(programs)
     for name, program in methods.items():
         for step in _for_method(ep_passes, name):
             program = _run(step, program)
         methods[name] = program
     if partitioner is None:
-        partitioner = [GgmlPartitioner()]
+        partitioner = [GgmlPartitioner(quant=quant)]
     elif not isinstance(partitioner, (list, tuple, Mapping)):
         partitioner = [partitioner]
     elif isinstance(partitioner, tuple):

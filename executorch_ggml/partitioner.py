@@ -18,6 +18,7 @@ from . import staging
 from .backend import GgmlBackend, encode_options
 from .dry_run import Decisions, dry_run
 from .program_view import ProgramView, WeightOptions
+from .quantization import GgmlQuantConfig
 from .registry import entries, lookup
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             ["output.weight", "token_embd.weight"]}``).
         dequantize: convert external weights of matrix products to float32 once, when they are loaded: exact products,
             at up to eight times the memory.
+        quant: store embedded matrices and embeddings quantised, see ``GgmlQuantConfig``.
         rewrites: run the pattern rewrites (RMSNorm, RoPE, attention ...) before decomposition.
     """
 
@@ -45,6 +47,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         expectations: Mapping[str, Any] | None = None,
         weight_alternatives: Mapping[str, Sequence[str]] | None = None,
         dequantize: bool = False,
+        quant: GgmlQuantConfig | None = None,
         rewrites: bool = True,
     ) -> None:
         super().__init__()
@@ -53,6 +56,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             alternatives={k: list(v) for k, v in (weight_alternatives or {}).items()},
             expectations={k: json.dumps(v) for k, v in (expectations or {}).items()},
             dequantize=dequantize,
+            quant=quant,
         )
         self.rewrites = rewrites
         self.delegation_spec = DelegationSpec(GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))])

@@ -13,9 +13,11 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 
+from .errors import InvalidArgumentError
 from .ir import graph as g
 from .ir.builder import Builder, Unsupported, Value
 from .node_view import is_single, meta_of, to_dtype
+from .quantization import GgmlQuantConfig
 
 # Names that torch gives to constants it lifts: the same in every method and partition, so they are keyed by content.
 _LIFTED = ("_lifted_tensor_constant", "lifted_tensor_", "_tensor_constant", "_prop_tensor_constant", "_const_")
@@ -46,6 +48,7 @@ class WeightOptions:
         expectations: GGUF metadata that the graph relies on, as JSON text per key.
         by_content: names that stand for different data in different methods; these are keyed by content.
         dequantize: external weights of matrix products are converted to float32 when they are loaded.
+        quant: how embedded weights are quantised; None: they are stored as they are.
     """
 
     mode: str = "auto"
@@ -53,10 +56,13 @@ class WeightOptions:
     expectations: Mapping[str, str] = field(default_factory=dict)
     by_content: frozenset[str] = frozenset()
     dequantize: bool = False
+    quant: GgmlQuantConfig | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in WEIGHT_MODES:
             raise ValueError(f"weights must be one of {', '.join(WEIGHT_MODES)}, not {self.mode!r}")
+        if self.quant is not None and self.mode == "external":
+            raise InvalidArgumentError("quant is for weights in the .pte; with weights='external' the GGUF decides")
 
 
 def has_data(tensor: torch.Tensor) -> bool:

@@ -1,6 +1,7 @@
 """Runs a lowered program without native code: delegates on the numpy interpreter, host operators on eager torch.
 
 For tests and for telling a wrong lowering from a wrong kernel: what is wrong here is wrong ahead of time.
+Only block-quantised weights need the library: they are decoded by it.
 """
 
 from __future__ import annotations
@@ -134,6 +135,12 @@ def _decoded(module: Any) -> dict[str, Any]:
 
 
 def _array(data: bytes, ggml_type: int) -> Any:
+    if ggml_type not in (0, 1, 26, 27, 30):
+        from . import types
+
+        kind = types.ggml_type(ggml_type)
+        elements = len(data) // kind.type_size * kind.block_size
+        return types.dequantize(np.frombuffer(data, np.uint8), kind, (elements,))
     torch_type = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16, 26: torch.int32, 27: torch.int64}[ggml_type]
     tensor = torch.frombuffer(bytearray(data), dtype=torch_type)
     return tensor.to(torch.float32).numpy() if torch_type.is_floating_point else tensor.numpy()

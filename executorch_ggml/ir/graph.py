@@ -58,6 +58,7 @@ class Weight:
     """A parameter, buffer or lifted constant as the graph sees it, before it is decided how it is read.
 
     ``load`` gives the elements (float32, or the integer type) in torch layout; None when only the key is known.
+    ``is_requantized``: ``type`` was changed after lowering; what is stored is those elements in that type.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Weight:
     dtype: DType
     type: GgmlType
     load: Callable[[], Array] | None = None
+    is_requantized: bool = False
 
 
 @dataclass

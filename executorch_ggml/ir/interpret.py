@@ -17,7 +17,7 @@ from .errors import IrError
 from .expr import evaluate
 from .memory import Memory
 from .serialize import deserialize
-from .types import DType, GgmlType, numpy_type
+from .types import NUMPY, DType, GgmlType, numpy_type
 
 Array = npt.NDArray[Any]
 Ne = tuple[int, int, int, int]
@@ -117,9 +117,11 @@ class Interpreter:
 
     def element_type(self, type_number: int) -> np.dtype[Any]:
         """numpy type in which values of a ggml type are held here."""
-        if type_number in (int(GgmlType.F32), int(GgmlType.BF16), int(GgmlType.ANY)):
+        kind = GgmlType(type_number)
+        # Block types (not in NUMPY) are held as the values they decode to.
+        if kind in (GgmlType.F32, GgmlType.BF16, GgmlType.ANY) or kind not in NUMPY:
             return self.compute
-        wanted: np.dtype[Any] = numpy_type(GgmlType(type_number))
+        wanted: np.dtype[Any] = numpy_type(kind)
         return wanted
 
     def _node(self, node: Any, values: list[Memory]) -> Memory:
