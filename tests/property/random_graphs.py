@@ -1,0 +1,192 @@
+"""Random chains of torch operations, drawn one line at a time and run eagerly as they grow, so that shapes are known.
+
+A chain is Python source: what a failure prints can be pasted into a test. Dynamic chains have one symbol; they run at
+every size in ``SIZES_OF_N`` from the first line on, and a size that differs between these runs is a dynamic one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from hypothesis import strategies as st
+
+# Not 2: the lowering takes a lower bound of 2 for 1 (see symbols.bounds), and a constant cut at 2 does not load then.
+N_LOW, N_HIGH = 3, 7
+SIZES_OF_N = (4, N_LOW, N_HIGH)
+"""The first is the size of the example that is exported."""
+MOST_ELEMENTS = 400
+MOST_MAGNITUDE = 1e3
+
+Dims = tuple[Any, ...]
+"""Sizes of a fresh tensor; "n" is the dynamic one."""
+
+
+@dataclass
+class Variable:
+    """One tensor of a chain.
+
+    shapes: one for every entry of SIZES_OF_N (one only, if the chain is static). exact: made from the inputs without
+    rounding, so that what is discontinuous (comparisons, rounding) may follow. products: multiplications on the way,
+    each of which doubles the digits.
+    """
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: torch.dtype
+    exact: bool
+    products: int
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def rank(self) -> int:
+        return len(self.shapes[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.shapes[0]
+
+    def static(self, dim: int) -> bool:
+        return len({s[dim] for s in self.shapes}) == 1
+
+    def least(self, dim: int) -> int:
+        return min(s[dim] for s in self.shapes)
+
+    @property
+    def wholly_static(self) -> bool:
+        return len(set(self.shapes)) == 1
+
+    def is_n(self, dim: int) -> bool:
+        return len(self.shapes) > 1 and tuple(s[dim] for s in self.shapes) == SIZES_OF_N
+
+    def dims(self) -> Dims:
+        """Sizes that broadcast to this: "n" where it is the symbol, 1 where it is an expression of it."""
+        return tuple("n" if self.is_n(d) else self.shape[d] if self.static(d) else 1 for d in range(self.rank))
+
+
+@dataclass
+class Fresh:
+    """An input, or a weight if not ``is_input``; values are drawn from ``seed``."""
+
+    name: str
+    dims: Dims
+    dtype: torch.dtype
+    high: int
+    seed: int
+    is_input: bool
+
+    def tensor(self, n: int) -> torch.Tensor:
+        """Floats are distinct multiples of 1/64 between -3.2 and 3.2: sums and products of few are exact."""
+        shape = [n if d == "n" else d for d in self.dims]
+        count = 1
+        for size in shape:
+            count *= size
+        generator = torch.Generator().manual_seed(self.seed)
+        if self.dtype is torch.bool:
+            return torch.randint(0, 2, shape, generator=generator).bool()
+        if not self.dtype.is_floating_point:
+            return torch.randint(0, self.high, shape, generator=generator, dtype=self.dtype)
+        order = torch.randperm(max(count, MOST_ELEMENTS), generator=generator)[:count]
+        return ((order - max(count, MOST_ELEMENTS) // 2).float() / 64).reshape(shape)
+
+
+@dataclass
+class Chain:
+    """Source lines over fresh tensors; ``result`` names the value to return."""
+
+    dynamic: bool
+    fresh: list[Fresh] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    result: str = "x"
+
+    @property
+    def inputs(self) -> list[Fresh]:
+        return [f for f in self.fresh if f.is_input]
+
+    def sizes(self) -> Sequence[int]:
+        return SIZES_OF_N if self.dynamic else SIZES_OF_N[:1]
+
+    def prefix(self, count: int) -> Chain:
+        """The same chain, ended after ``count`` lines."""
+        lines = self.lines[:count]
+        text = "\n".join(lines)
+        used = [f for f in self.fresh if f.name in text]
+        return Chain(self.dynamic, used, lines, lines[-1].split(" = ")[0])
+
+    def __str__(self) -> str:
+        given = [
+            f"# {f.name}: {f.dtype} {f.dims}, seed {f.seed}, {'input' if f.is_input else 'weight'}" for f in self.fresh
+        ]
+        return "\n".join([*given, *self.lines, f"return {self.result}"])
+
+
+class Draft:
+    """A chain being drawn."""
+
+    def __init__(self, draw: Callable[[Any], Any], dynamic: bool) -> None:
+        self.draw = draw
+        self.chain = Chain(dynamic)
+        self.variables: list[Variable] = []
+        self.scopes: list[dict[str, Any]] = [{"torch": torch, "F": F} for _ in self.chain.sizes()]
+
+    def integer(self, low: int, high: int) -> int:
+        return int(self.draw(st.integers(low, high)))
+
+    def flag(self) -> bool:
+        return bool(self.draw(st.booleans()))
+
+    def pick(self, choices: Sequence[Any]) -> Any:
+        return self.draw(st.sampled_from(list(choices)))
+
+    def dim(self, v: Variable) -> int:
+        """A dimension, counted from either end."""
+        d = self.integer(0, v.rank - 1)
+        return d - v.rank if self.flag() else d
+
+    def some_dims(self, v: Variable) -> list[int]:
+        """One dimension or several, in any order."""
+        order = self.draw(st.permutations(range(v.rank)))
+        return [d - v.rank if self.flag() else d for d in order[: self.integer(1, v.rank)]]
+
+    def make(
+        self, dims: Dims, *, weight: bool = False, dtype: torch.dtype = torch.float32, high: int = 1, name: str = ""
+    ) -> Variable:
+        """An input or a weight; a weight has no dynamic size."""
+        dims = tuple(1 if weight and d == "n" else d for d in dims)
+        count = len(self.chain.fresh)
+        fresh = Fresh(name or f"{'w' if weight else 'x'}{count}_", dims, dtype, high, self.integer(0, 99), not weight)
+        self.chain.fresh.append(fresh)
+        for scope, n in zip(self.scopes, self.chain.sizes(), strict=True):
+            scope[fresh.name] = fresh.tensor(n)
+        return self._variable(fresh.name, True, 0)
+
+    def _variable(self, name: str, exact: bool, products: int) -> Variable:
+        tensors = [s[name] for s in self.scopes]
+        made = Variable(name, tuple(tuple(t.shape) for t in tensors), tensors[0].dtype, exact, products)
+        self.variables.append(made)
+        return made
+
+    def add(self, expression: str, exact: bool, products: int) -> Variable | None:
+        """Appends a line, unless its result is empty, large, or not finite."""
+        name = f"v{len(self.chain.lines)}"
+        results = []
+        for scope in self.scopes:
+            try:
+                value = eval(expression, dict(scope))
+            except (RuntimeError, IndexError):
+                if not self.chain.dynamic:
+                    raise  # the vocabulary is wrong; with dynamic sizes it need not foresee everything
+                return None
+            if not 0 < value.numel() <= MOST_ELEMENTS or not float(value.double().abs().max()) <= MOST_MAGNITUDE:
+                return None
+            results.append(value)
+        for scope, value in zip(self.scopes, results, strict=True):
+            scope[name] = value
+        self.chain.lines.append(f"{name} = {expression}")
+        self.chain.result = name
+        return self._variable(name, exact, products)

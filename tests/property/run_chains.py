@@ -1,0 +1,146 @@
+"""Chains exported together, lowered, run by the native library, and compared with eager torch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from random_graphs import N_HIGH, N_LOW, Chain
+
+from executorch_ggml.lower import to_edge_rewrite_and_lower
+from executorch_ggml.partitioner import GgmlPartitioner
+from executorch_ggml.reference import delegates, flatten_results
+
+RELATIVE = 2e-5
+"""Of the largest element: F32 sums in another order."""
+
+
+class Lines(torch.nn.Module):
+    """A chain as a model."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__()
+        self.code = compile("\n".join(chain.lines), "<chain>", "exec")
+        self.chain = chain
+        for fresh in chain.fresh:
+            if not fresh.is_input:
+                self.register_buffer(fresh.name, fresh.tensor(0))
+
+    def forward(self, *args: torch.Tensor) -> torch.Tensor:
+        scope: dict[str, Any] = {"torch": torch, "F": F, **dict(self.named_buffers())}
+        scope.update(zip([f.name for f in self.chain.inputs], args, strict=True))
+        exec(self.code, scope)
+        result: torch.Tensor = scope[self.chain.result]
+        return result
+
+
+class Together(torch.nn.Module):
+    """Several chains as one model: exporting costs far more than the nodes do."""
+
+    def __init__(self, chains: Sequence[Chain]) -> None:
+        super().__init__()
+        self.parts = torch.nn.ModuleList(Lines(c) for c in chains)
+
+    def forward(self, *args: torch.Tensor) -> list[torch.Tensor]:
+        results, at = [], 0
+        for part in self.parts:
+            count = len(part.chain.inputs)
+            results.append(part(*args[at : at + count]))
+            at += count
+        return results
+
+
+def arguments(chains: Sequence[Chain], run: int) -> list[torch.Tensor]:
+    return [f.tensor(c.sizes()[min(run, len(c.sizes()) - 1)]) for c in chains for f in c.inputs]
+
+
+def export(chains: Sequence[Chain]) -> Any:
+    """An exported program, or None where torch itself does not export it (a size that it wants to be constant)."""
+    shapes = []
+    for i, chain in enumerate(chains):
+        dim = torch.export.Dim(f"n{i}", min=N_LOW, max=N_HIGH)
+        shapes.extend({d: dim for d, size in enumerate(f.dims) if size == "n"} for f in chain.inputs)
+    dynamic = (tuple(shapes),) if any(shapes) else None
+    try:
+        return torch.export.export(Together(chains).eval(), tuple(arguments(chains, 0)), dynamic_shapes=dynamic)
+    except Exception:
+        # Static chains always export. What is wrong with a dynamic one is between torch and its tracer.
+        if not any(c.dynamic for c in chains):
+            raise
+        return None
+
+
+def problems(chains: Sequence[Chain]) -> list[str]:
+    """What is wrong with the lowered model; empty where torch does not export it."""
+    program = export(chains)
+    if program is None:
+        return []
+    partitioner = GgmlPartitioner()
+    edge = to_edge_rewrite_and_lower(program, partitioner=partitioner)
+    if not delegates(edge.exported_program()):
+        reasons = partitioner.decisions.reasons.items() if partitioner.decisions else ()
+        return [f"nothing delegated: { {str(n): r for n, r in reasons} }"]
+    from executorch_ggml.program import Program
+
+    module = Together(chains).eval()
+    exact = Together(chains).eval().double()
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "chains.pte"
+        path.write_bytes(edge.to_executorch().buffer)
+        with Program(path, threads=1) as running:
+            for run in range(max(len(c.sizes()) for c in chains)):
+                args = arguments(chains, run)
+                want = flatten_results(module(*args))
+                precise = flatten_results(exact(*[a.double() if a.dtype is torch.float32 else a for a in args]))
+                got = running.execute("forward", args)
+                for chain, *values in zip(chains, got, want, precise, strict=True):
+                    wrong = difference(*values)
+                    if wrong:
+                        found.append(f"{wrong}, run {run}:\n{chain}")
+    return found
+
+
+def difference(got: torch.Tensor, want: torch.Tensor, precise: torch.Tensor) -> str:
+    """Empty, or how ``got`` differs: integers and booleans at all, floats beyond the rounding that eager itself has."""
+    if got.shape != want.shape or got.dtype != want.dtype:
+        return f"{got.dtype} {tuple(got.shape)} instead of {want.dtype} {tuple(want.shape)}"
+    if not want.dtype.is_floating_point:
+        return "" if torch.equal(got, want) else f"{got} instead of {want}"
+    rounding = float((want.double() - precise.double()).abs().max())
+    bound = RELATIVE * max(float(want.abs().max()), 1e-3) + 20 * rounding
+    error = float((got.double() - want.double()).abs().max())
+    return "" if error <= bound else f"off by {error:.3g}, allowed {bound:.3g}: {got} instead of {want}"
+
+
+def explain(chains: Sequence[Chain]) -> str:
+    """The failing chains, each cut after its first wrong line; empty if all are right."""
+    texts = []
+    try:
+        wrong = problems(chains) if export(chains) is not None else None
+    except Exception as e:
+        wrong = [repr(e)]
+    if wrong == []:
+        return ""
+    for chain in chains:
+        for count in range(1, len(chain.lines) + 1):
+            text = _alone(chain.prefix(count))
+            if text:
+                texts.append(text)
+                break
+    if not texts and wrong:
+        texts = ["only together:", *wrong, *map(str, chains)]
+    return "\n\n".join(texts)
+
+
+def _alone(chain: Chain) -> str:
+    try:
+        found = problems([chain])
+    except Exception as e:
+        return f"{type(e).__name__}: {str(e)[:2000]}\n{chain}"
+    # A chain whose every line is movement or integers need not be delegated for its own sake.
+    return "\n".join(p for p in found if not p.startswith("nothing delegated"))

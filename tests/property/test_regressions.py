@@ -1,0 +1,17 @@
+"""What the random chains have found, each by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from random_graphs import Chain, Fresh
+from run_chains import problems
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize("line", ["x.flip([1])", "x.flatten(0, 1)", "x.permute(1, 0, 2)"])
+def test_a_dynamic_input_is_the_result(line: str) -> None:
+    """A graph in which no node reads the input ended the process at the first larger size."""
+    x = Fresh("x", (4, 1, "n"), torch.float32, 0, 93, True)
+    assert not problems([Chain(True, [x], [f"v0 = {line}"], "v0")])
