@@ -34,7 +34,9 @@ Arena::~Arena() { ggml_gallocr_free(allocator_); }
 size_t Arena::bytes() const { return bytes_; }
 
 Status Arena::place(ggml_cgraph* graph) {
-  if (!ggml_gallocr_alloc_graph(allocator_, graph)) {
+  // Without the first call the allocator decides by what nodes read and write whether its memory still fits. An input
+  // that is itself an output is neither, and a larger one would end the process on ggml's assertion.
+  if (!ggml_gallocr_reserve(allocator_, graph) || !ggml_gallocr_alloc_graph(allocator_, graph)) {
     // The old memory is gone as well (ggml frees before it allocates).
     bytes_ = 0;
     ++generation_;

@@ -28,20 +28,7 @@ class Builder(Products):
         elif v.kind is not Kind.NODE:
             v = self.f32(v)
         v = self.contiguous(v)
-        if v.type is GgmlType.F32 and self._is_dynamic_input(v):
-            # ggml's allocator looks at what nodes read and write when it decides whether its memory still fits. An
-            # input that no node reads is not looked at: a larger binding of its sizes would end the process.
-            v = self._emit("Cont", (v,), v.shape, dtype=v.dtype, type=v.type, ne=v.ne)
         self.graph.outputs.append(g.Output(name, v.node, dtype or v.dtype, shape or v.shape))
-
-    def _is_dynamic_input(self, v: Value) -> bool:
-        """Whether a value is the memory of an input that has a dynamic size."""
-        if all(isinstance(size, int) for size in v.shape):
-            return False
-        node = self.graph.nodes[v.node]
-        while node.op in ("Reshape", "View"):
-            node = self.graph.nodes[node.src[0]]
-        return node.op == "InputLeaf"
 
     def expect(self, key: str, json_value: str) -> None:
         """A fact that the GGUF's metadata must state for this graph to be its graph."""
