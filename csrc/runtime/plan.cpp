@@ -14,12 +14,13 @@ namespace {
 
 // Our kernels, on the dot products of the CPU module that ggml loaded. Leaked on purpose: graphs may outlive static
 // destructors.
-const graph::CpuKernelSet& cpu_kernels(int threads) {
+Result<const graph::CpuKernelSet*> cpu_kernels(int threads) {
+  const std::string names = env_string("EXECUTORCH_GGML_KERNELS");
+  ETGGML_RETURN_IF_ERROR(graph::check_kernel_names(names));
   static auto* mutex = new std::mutex();
   static auto* sets = new std::map<int, graph::CpuKernelSet>();
   std::lock_guard<std::mutex> guard(*mutex);
-  return sets->try_emplace(threads, cpu_traits_function(), threads, env_string("EXECUTORCH_GGML_KERNELS"))
-      .first->second;
+  return &sets->try_emplace(threads, cpu_traits_function(), threads, names).first->second;
 }
 
 }  // namespace
@@ -39,7 +40,10 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   options.is_cpu = engine.is_cpu();
   options.max_live = UINT32_MAX;  // place() knows what to do with any number
   std::optional<graph::CpuKernels> kernels;
-  if (options.is_cpu) options.kernels = &kernels.emplace(cpu_kernels(engine.threads()));
+  if (options.is_cpu) {
+    ETGGML_ASSIGN_OR_RETURN(const graph::CpuKernelSet* set, cpu_kernels(engine.threads()));
+    options.kernels = &kernels.emplace(*set);
+  }
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
   ETGGML_RETURN_IF_ERROR(plan->check_device(program));
   plan->map_nodes();

@@ -250,3 +250,18 @@ print(json.dumps(out.reshape(-1).tolist()))
     with Program(tiny_llm.pte, tiny_llm.gguf, threads=1, cache_type="f32") as program:
         (want,) = program.execute("forward", [np.array([ids]), np.arange(len(ids))])
         assert np.array_equal(np.array(json.loads(out.splitlines()[-1]), np.float32), np.asarray(want).reshape(-1))
+
+
+def test_kernels_by_name(mlp: Mlp, monkeypatch: pytest.MonkeyPatch) -> None:
+    (x,) = inputs(9)
+    with Program(mlp.pte, threads=1) as program:
+        for names in ("none", "gemv,attention", "gemm", ""):
+            monkeypatch.setenv("EXECUTORCH_GGML_KERNELS", names)
+            (got,) = run(program, [x])
+            np.testing.assert_allclose(got, mlp.reference(x), rtol=1e-5, atol=1e-5)
+    with Program(mlp.pte, threads=1) as program:
+        monkeypatch.setenv("EXECUTORCH_GGML_KERNELS", "gemv,gem")
+        with pytest.raises(InvalidArgumentError, match="no kernel 'gem'; give gemv"):
+            run(program, [x])
+        monkeypatch.delenv("EXECUTORCH_GGML_KERNELS")
+        run(program, [x])

@@ -1,5 +1,9 @@
 #include "graph/kernels/cpu_kernels.h"
 
+#include <algorithm>
+#include <iterator>
+#include <sstream>
+
 #include "util/cpu.h"
 
 namespace etggml::graph {
@@ -9,7 +13,22 @@ bool listed(const std::string& names, const char* name) {
   return names.empty() || ("," + names + ",").find(std::string(",") + name + ",") != std::string::npos;
 }
 
+constexpr const char* kNames[] = {"gemv", "gemm", "attention", "none"};
+
 }  // namespace
+
+Status check_kernel_names(const std::string& names) {
+  std::istringstream words(names);
+  for (std::string word; std::getline(words, word, ',');) {
+    if (std::find(std::begin(kNames), std::end(kNames), word) == std::end(kNames)) {
+      return error(ETGGML_INVALID_ARGUMENT,
+                   "EXECUTORCH_GGML_KERNELS: there is no kernel '%s'; give gemv, gemm and attention, separated by "
+                   "commas, or none",
+                   word.c_str());
+    }
+  }
+  return ok_status();
+}
 
 CpuKernelSet::CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names) {
   gemv.traits = traits;

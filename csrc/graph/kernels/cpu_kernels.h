@@ -7,8 +7,12 @@
 #include "graph/kernels/gemm.h"
 #include "graph/kernels/gemv_prefetch.h"
 #include "graph/kernels/kernels.h"
+#include "util/status.h"
 
 namespace etggml::graph {
+
+/// Is `names` a list that CpuKernelSet takes? ETGGML_INVALID_ARGUMENT names the first word that is no kernel.
+Status check_kernel_names(const std::string& names);
 
 /// What every build shares; must outlive the graphs.
 struct CpuKernelSet {

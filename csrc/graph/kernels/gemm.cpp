@@ -4,14 +4,16 @@
 #include <cstdint>
 #include <vector>
 
-#include "ggml-backend.h"
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/host_matrix.h"
 
 namespace etggml::graph {
 namespace {
 
 // Columns at a time: their packed form stays in second-level cache while all panels pass.
 constexpr size_t kColumnBytes = 1 << 20;
+// Every thread keeps memory for a panel of 32 rows, 48 bytes a column; far beyond the matrices of any model.
+constexpr int64_t kMaxColumns = 1 << 19;
 
 void pack(ggml_tensor* y, int thread, int threads, void* user) {
   const auto& f = *static_cast<const GemmFunctions*>(user);
@@ -61,39 +63,13 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   }
 }
 
-bool in_host_memory(const ggml_tensor* t) {
-  // Repacked weights lie in buffers that are not host memory, and their rows are not rows.
-  const ggml_backend_buffer_t buffer = t->view_src ? t->view_src->buffer : t->buffer;
-  return buffer && ggml_backend_buffer_is_host(buffer);
-}
-
 }  // namespace
-
-bool gemm_takes(ggml_type type) {
-  switch (type) {
-    case GGML_TYPE_Q8_0:
-    case GGML_TYPE_Q4_0:
-    case GGML_TYPE_Q4_1:
-    case GGML_TYPE_Q5_0:
-    case GGML_TYPE_Q5_1:
-    case GGML_TYPE_IQ4_NL:
-    case GGML_TYPE_IQ4_XS:
-    case GGML_TYPE_Q2_K:
-    case GGML_TYPE_Q3_K:
-    case GGML_TYPE_Q4_K:
-    case GGML_TYPE_Q5_K:
-    case GGML_TYPE_Q6_K:
-      return true;
-    default:
-      return false;
-  }
-}
 
 ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const GemmKernel& kernel,
                   PackedActivations& packed) {
-  if (!kernel.functions.multiply || !gemm_takes(w->type) || x->type != GGML_TYPE_F32) return nullptr;
+  if (!kernel.functions.multiply || !kernel.functions.takes(w->type) || x->type != GGML_TYPE_F32) return nullptr;
   if (ggml_nrows(x) < kernel.min_rows || !ggml_is_contiguous(x) || x->ne[0] % kGemmBlock != 0) return nullptr;
-  if (w->ne[2] != 1 || w->ne[3] != 1 || !ggml_is_contiguous(w) || !in_host_memory(w)) return nullptr;
+  if (x->ne[0] > kMaxColumns || !is_host_matrix(w)) return nullptr;
   void* user = const_cast<GemmFunctions*>(&kernel.functions);
   ggml_tensor*& activations = packed[x];
   if (!activations) {

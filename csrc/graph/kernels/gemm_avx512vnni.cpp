@@ -199,6 +199,10 @@ bool with_format(ggml_type type, const F& f) {
   }
 }
 
+bool takes(ggml_type type) {
+  return with_format(type, [](auto) {});
+}
+
 void pack_any(ggml_type type, const char* w, size_t row_bytes, int rows, int64_t k, const Panel& panel) {
   with_format(type, [&](auto format) { pack_panel<decltype(format)>(w, row_bytes, rows, k, panel); });
 }
@@ -218,7 +222,7 @@ namespace etggml::graph {
 
 GemmFunctions gemm_avx512vnni() {
 #ifdef ETGGML_BUILD_AVX512VNNI
-  return {pack_activations, pack_any, multiply_any};
+  return {takes, pack_activations, pack_any, multiply_any};
 #else
   return {};
 #endif

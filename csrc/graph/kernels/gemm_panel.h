@@ -34,6 +34,8 @@ struct Panel {
 };
 
 struct GemmFunctions {
+  /// Types that pack_panel and multiply know.
+  bool (*takes)(ggml_type type) = nullptr;
   /// Quantises k (a multiple of 32) floats. NaN and infinity make their block's products NaN.
   void (*pack_activations)(const float* x, int64_t k, ActivationBlock* out) = nullptr;
   /// Brings rows (1..32) of a quantised matrix into a panel; rows that are missing repeat the last one.
@@ -44,8 +46,6 @@ struct GemmFunctions {
                    float* y, int64_t y_stride) = nullptr;
 };
 
-/// Types that the functions below take.
-bool gemm_takes(ggml_type type);
 /// nullptr functions where the compiler could not build them. Call only on a CPU that has the instructions.
 GemmFunctions gemm_avx512vnni();
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "ggml-backend.h"
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/host_matrix.h"
 
 namespace etggml::graph {
 namespace {
@@ -51,13 +51,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
 ggml_tensor* gemv_prefetch(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const GemvPrefetch& gemv) {
   if (!gemv.traits) return nullptr;
   if (x->type != GGML_TYPE_F32 || ggml_nelements(x) != x->ne[0] || !ggml_is_contiguous(x)) return nullptr;
-  if (w->ne[2] != 1 || w->ne[3] != 1 || !ggml_is_contiguous(w) ||
-      static_cast<int64_t>(ggml_nbytes(w)) < gemv.min_bytes) {
-    return nullptr;
-  }
-  // Repacked weights lie in buffers that are not host memory, and their rows are not rows.
-  const ggml_backend_buffer_t buffer = w->view_src ? w->view_src->buffer : w->buffer;
-  if (!buffer || !ggml_backend_buffer_is_host(buffer)) return nullptr;
+  if (!is_host_matrix(w) || static_cast<int64_t>(ggml_nbytes(w)) < gemv.min_bytes) return nullptr;
   const ggml_type_traits_cpu* traits = gemv.traits(w->type);
   if (!traits || !traits->vec_dot) return nullptr;
   if (traits->vec_dot_type != GGML_TYPE_F32) {
