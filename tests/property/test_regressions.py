@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from random_graphs import Chain, Fresh
-from run_chains import problems
+from run_chains import export, problems
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -14,4 +14,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def test_a_dynamic_input_is_the_result(line: str) -> None:
     """A graph in which no node reads the input ended the process at the first larger size."""
     x = Fresh("x", (4, 1, "n"), torch.float32, 0, 93, True)
-    assert not problems([Chain(True, [x], [f"v0 = {line}"], "v0")])
+    chains = [Chain(True, [x], [f"v0 = {line}"], "v0")]
+    assert export(chains) is not None  # without a program nothing would be compared
+    assert not problems(chains)
