@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,27 @@ LEAVES = frozenset({"InputLeaf", "WeightLeaf", "StateLeaf", "ConstLeaf"})
 # Usage of a weight, as the IR numbers it.
 MATMUL, ROWS, ELEMENTWISE = 0, 1, 2
 GENERIC_STATE, KV_CACHE = 0, 1
+
+
+class Activation(IntEnum):
+    """Functions that a product can apply to its result, as the schema numbers them."""
+
+    NONE = 0
+    GELU_ERF = 1
+    GELU_TANH = 2
+    SILU = 3
+    SIGMOID = 4
+    HARD_SWISH = 5
+    HARD_SIGMOID = 6
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """``clamp(activation(y), min, max)`` of a product's result; the attribute ``then`` of MulMat and Conv2d."""
+
+    activation: Activation = Activation.NONE
+    min: float = float("-inf")
+    max: float = float("inf")
 
 
 @dataclass

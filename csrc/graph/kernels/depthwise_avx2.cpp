@@ -1,0 +1,19 @@
+#include "graph/kernels/depthwise.h"
+
+#ifdef ETGGML_BUILD_AVX2
+#include "graph/kernels/simd_avx2.h"
+// after the registers
+#include "graph/kernels/depthwise_simd.h"
+#endif
+
+namespace etggml::graph {
+
+DepthwiseFunctions depthwise_avx2() {
+#ifdef ETGGML_BUILD_AVX2
+  return {depthwise_scratch, depthwise_plane};
+#else
+  return {};
+#endif
+}
+
+}  // namespace etggml::graph
