@@ -15,7 +15,6 @@ constexpr int64_t kMaxPanelBytes = 64 << 20;
 
 struct Patches;
 struct WidenedKernels;
-struct Plane;
 
 /// What of ConvArgs does not follow from the tensors, in the room that a node has.
 struct Params {
@@ -112,33 +111,60 @@ void compute_dense(ggml_tensor* y, int thread, int threads, void* user) {
   for (int64_t i = first; i < last; ++i) product.panel(i / product.panels, i % product.panels, from, to, packed);
 }
 
-DepthwisePlane plane_of(const ggml_tensor* w, const ggml_tensor* x, const Params& params, int64_t out_w,
-                        int64_t out_h) {
-  DepthwisePlane p;
+WindowPlane plane_of(const ggml_tensor* y, const ggml_tensor* x, const Params& params, int64_t window_w,
+                     int64_t window_h) {
+  WindowPlane p;
   p.height = x->ne[1], p.width = x->ne[0];
-  p.kernel_h = w->ne[1], p.kernel_w = w->ne[0];
+  p.window_h = window_h, p.window_w = window_w;
   p.stride_w = params.stride[0], p.stride_h = params.stride[1];
   p.padding_w = params.padding[0], p.padding_h = params.padding[1];
   p.dilation_w = params.dilation[0], p.dilation_h = params.dilation[1];
   p.epilogue = params.epilogue;
-  p.out_w = out_w, p.out_h = out_h;
+  p.out_w = y->ne[0], p.out_h = y->ne[1];
   return p;
 }
 
+/// All planes of this thread's share; `set` fills in what differs between channels.
+template <class Set>
+void planes(ggml_tensor* y, const ggml_tensor* x, int thread, int threads, WindowPlane p,
+            void (*function)(const WindowPlane&), Set set) {
+  const int64_t count = x->ne[2] * x->ne[3];
+  for (int64_t i = count * thread / threads; i < count * (thread + 1) / threads; ++i) {
+    p.image = static_cast<const float*>(x->data) + i * p.height * p.width;
+    p.y = static_cast<float*>(y->data) + i * p.out_h * p.out_w;
+    set(p, i % x->ne[2]);
+    function(p);
+  }
+}
+
 void compute_depthwise(ggml_tensor* y, int thread, int threads, void* user) {
-  const DepthwiseFunctions& f = static_cast<const ConvKernel*>(user)->depthwise;
   const ggml_tensor *w = y->src[0], *x = y->src[1];
   const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
-  DepthwisePlane p = plane_of(w, x, custom_op_params<Params>(y), y->ne[0], y->ne[1]);
-  auto* scratch = reinterpret_cast<float*>(thread_memory<Plane>(static_cast<size_t>(f.scratch(p)) * sizeof(float)));
-  const int64_t channels = x->ne[2], planes = channels * x->ne[3];
-  for (int64_t i = planes * thread / threads; i < planes * (thread + 1) / threads; ++i) {
-    p.image = static_cast<const float*>(x->data) + i * p.height * p.width;
-    p.kernel = static_cast<const float*>(w->data) + i % channels * p.kernel_h * p.kernel_w;
-    p.bias = bias ? bias[i % channels] : 0.0f;
-    p.y = static_cast<float*>(y->data) + i * p.out_h * p.out_w;
-    f.plane(p, scratch);
+  const WindowPlane p = plane_of(y, x, custom_op_params<Params>(y), w->ne[0], w->ne[1]);
+  const auto* kernels = static_cast<const float*>(w->data);
+  planes(y, x, thread, threads, p, static_cast<const ConvKernel*>(user)->window.convolve,
+         [&](WindowPlane& plane, int64_t channel) {
+           plane.kernel = kernels + channel * p.window_h * p.window_w;
+           plane.bias = bias ? bias[channel] : 0.0f;
+         });
+}
+
+struct PoolParams {
+  int16_t window[2], stride[2], padding[2];
+  bool max;
+};
+
+void compute_pool(ggml_tensor* y, int thread, int threads, void* user) {
+  const WindowFunctions& f = static_cast<const ConvKernel*>(user)->window;
+  const auto pool = custom_op_params<PoolParams>(y);
+  Params params{};
+  for (int i = 0; i < 2; ++i) {
+    params.stride[i] = pool.stride[i];
+    params.padding[i] = pool.padding[i];
+    params.dilation[i] = 1;
   }
+  const WindowPlane p = plane_of(y, y->src[0], params, pool.window[0], pool.window[1]);
+  planes(y, y->src[0], thread, threads, p, pool.max ? f.max : f.mean, [](WindowPlane&, int64_t) {});
 }
 
 }  // namespace
@@ -156,9 +182,7 @@ ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& 
   if (x->ne[0] > INT32_MAX / 4 || x->ne[1] > INT32_MAX / 4) return nullptr;
   const bool depthwise = w->ne[2] == 1 && x->ne[2] == w->ne[3] && x->ne[2] > 1;
   if (depthwise) {
-    if (!kernel.depthwise.plane || w->type != GGML_TYPE_F32) return nullptr;
-    const DepthwisePlane plane = plane_of(w, x, params, args.out_w, args.out_h);
-    if (kernel.depthwise.scratch(plane) > kMaxPanelBytes / static_cast<int64_t>(sizeof(float))) return nullptr;
+    if (!kernel.window.convolve || w->type != GGML_TYPE_F32 || w->ne[0] > kMaxWindow) return nullptr;
   } else {
     const int64_t k = w->ne[0] * w->ne[1] * w->ne[2];
     if (!kernel.panel.multiply || args.out_w * args.out_h < kernel.min_pixels) return nullptr;
@@ -170,6 +194,20 @@ ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& 
       ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, w->ne[3], x->ne[3], operands, args.fused.bias ? 3 : 2,
                      depthwise ? compute_depthwise : compute_dense, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
   set_custom_op(y, depthwise ? "CONV_2D_DEPTHWISE" : "CONV_2D", params);
+  return y;
+}
+
+ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& kernel) {
+  ggml_tensor* x = args.image;
+  PoolParams params{};
+  params.max = args.max;
+  if (!small(args.window, params.window) || !small(args.stride, params.stride) || !small(args.padding, params.padding))
+    return nullptr;
+  if (!kernel.window.max || args.window[0] > kMaxWindow) return nullptr;
+  if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x)) return nullptr;
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, x->ne[2], x->ne[3], &x, 1, compute_pool,
+                                  GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
+  set_custom_op(y, args.max ? "POOL_2D_MAX" : "POOL_2D_MEAN", params);
   return y;
 }
 

@@ -4,15 +4,15 @@
 // packed into panels of pixels (panel.h) on the fly. A depthwise one goes over one channel plane at a time.
 #pragma once
 
-#include "graph/kernels/depthwise.h"
 #include "graph/kernels/kernels.h"
 #include "graph/kernels/panel.h"
+#include "graph/kernels/window.h"
 
 namespace etggml::graph {
 
 struct ConvKernel {
   PanelFunctions panel;
-  DepthwiseFunctions depthwise;
+  WindowFunctions window;
   /// Of the result of a dense convolution, per image: with fewer, reading the weights is all the time there is.
   int64_t min_pixels = 4;
 };
@@ -20,5 +20,8 @@ struct ConvKernel {
 /// Takes a contiguous F32 image and a contiguous kernel in plain host memory: F32, F16 or BF16, depthwise F32 only;
 /// nullptr for everything else.
 ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& kernel);
+
+/// Takes a contiguous F32 image; nullptr for everything else.
+ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& kernel);
 
 }  // namespace etggml::graph

@@ -39,7 +39,7 @@ CpuKernelSet::CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int
   linear.functions = panel_functions();
   gemm.finish = linear.functions.finish;
   conv.panel = linear.functions;
-  conv.depthwise = depthwise_functions();
+  conv.window = window_functions();
   use_gemv = traits != nullptr && listed(names, "gemv");
   use_gemm = listed(names, "gemm");
   use_attention = listed(names, "attention");
@@ -66,6 +66,10 @@ ggml_tensor* CpuKernels::linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* 
 
 ggml_tensor* CpuKernels::conv_2d(ggml_context* ctx, const ConvArgs& args) {
   return set_.use_conv ? graph::conv_2d(ctx, args, set_.conv) : nullptr;
+}
+
+ggml_tensor* CpuKernels::pool_2d(ggml_context* ctx, const PoolArgs& args) {
+  return set_.use_conv ? graph::pool_2d(ctx, args, set_.conv) : nullptr;
 }
 
 ggml_tensor* CpuKernels::attention(ggml_context* ctx, const AttentionArgs& args) {

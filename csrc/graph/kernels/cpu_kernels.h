@@ -41,6 +41,7 @@ class CpuKernels final : public Kernels {
   ggml_tensor* mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) override;
   ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused) override;
   ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args) override;
+  ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args) override;
   ggml_tensor* attention(ggml_context* ctx, const AttentionArgs& args) override;
 
  private:

@@ -36,6 +36,14 @@ struct ConvArgs {
   Fused fused;
 };
 
+/// Pooling of image F32 [W, H, C, N] -> F32 [out_w, out_h, C, N]. Pairs are (width, height).
+struct PoolArgs {
+  ggml_tensor* image = nullptr;
+  bool max = false;  // else means, of whole windows
+  int window[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0};
+  int64_t out_w = 0, out_h = 0;
+};
+
 /// What one build of a graph asks. Implementations may remember tensors of that build; they must not throw and may make
 /// up to kExtraTensors tensors besides the result.
 class Kernels {
@@ -47,6 +55,7 @@ class Kernels {
   /// The same and what follows it; asked first where something does.
   virtual ggml_tensor* linear(ggml_context*, ggml_tensor* /*w*/, ggml_tensor* /*x*/, const Fused&) { return nullptr; }
   virtual ggml_tensor* conv_2d(ggml_context*, const ConvArgs&) { return nullptr; }
+  virtual ggml_tensor* pool_2d(ggml_context*, const PoolArgs&) { return nullptr; }
   /// F32 [Dv, H, T, B].
   virtual ggml_tensor* attention(ggml_context*, const AttentionArgs&) { return nullptr; }
 };

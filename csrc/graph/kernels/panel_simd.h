@@ -126,28 +126,41 @@ void pack_rows(const float* x, int64_t row_stride, int columns, int64_t from, in
   }
 }
 
-/// What a run reads for one element of the kernel: `skip` lanes before the image, then the lanes of `mask`.
+/// What a run reads for one element of the kernel.
 struct Lanes {
   int64_t offset;  // from the start of a plane, of the first lane that lies in the image
   int at;          // where that lane goes in a row of the panel
   int count;
+  Simd::Mask low, high;  // lanes to load (with stride 2, from two registers)
+  Simd::Mask all;        // lanes to store
 };
 
-inline Reg load_pixels(const float* p, int64_t stride, int count) {
-  if (stride == 1) return Simd::load(p, Simd::first(count));
-  if (stride == 2) {
-    const int span = 2 * count - 1;
-    const Reg high = span > kW ? Simd::load(p + kW, Simd::first(span - kW)) : Simd::zero();
-    return Simd::even(Simd::load(p, Simd::first(least(span, kW))), high);
-  }
+template <int S>
+inline Reg load_pixels(const float* p, int64_t stride, const Lanes& l) {
+  if (S == 1) return Simd::load(p, l.all);
+  if (S == 2) return Simd::even(Simd::load(p, l.low), Simd::load(p + kW, l.high));
   alignas(64) float lanes[kW] = {};
-  for (int i = 0; i < count; ++i) lanes[i] = p[i * stride];
+  for (int i = 0; i < l.count; ++i) lanes[i] = p[i * stride];
   return Simd::load(lanes);
+}
+
+/// One element of the kernel in all channels: rows of the panel `step` apart.
+template <int S>
+inline void pack_element(const PixelSource& s, const Lanes* lanes, int used, int zeros, float* out, int64_t step) {
+  const int64_t plane = s.height * s.width;
+  const float* image = s.image;
+  for (int64_t c = 0; c < s.channels; ++c, image += plane, out += step) {
+    for (int v = 0; v < zeros; v += kW) Simd::store(out + v, Simd::zero());
+    for (int n = 0; n < used; ++n) {
+      const Lanes& l = lanes[n];
+      Simd::store(out + l.at, load_pixels<S>(image + l.offset, s.stride_w, l), l.all);
+    }
+  }
 }
 
 void pack_pixels(const PixelSource& s, const PixelRun* runs, int run_count, int columns, float* panel) {
   const int width = (columns + kW - 1) / kW * kW;
-  const int64_t plane = s.height * s.width, taps = s.kernel_h * s.kernel_w;
+  const int64_t taps = s.kernel_h * s.kernel_w;
   for (int64_t i = 0; i < s.kernel_h; ++i) {
     for (int64_t j = 0; j < s.kernel_w; ++j) {
       Lanes lanes[kPanelWidth];
@@ -160,20 +173,26 @@ void pack_pixels(const PixelSource& s, const PixelRun* runs, int run_count, int 
         const int64_t count = (end < runs[n].count ? end : runs[n].count) - skip;
         if (count <= 0) continue;
         const int at = runs[n].at + static_cast<int>(skip);
-        lanes[used++] = {row * s.width + column + skip * s.stride_w, at, static_cast<int>(count)};
+        const int n_lanes = static_cast<int>(count), span = 2 * n_lanes - 1;
+        lanes[used++] = {row * s.width + column + skip * s.stride_w,
+                         at,
+                         n_lanes,
+                         Simd::first(least(span, kW)),
+                         Simd::first(span > kW ? span - kW : 0),
+                         Simd::first(n_lanes)};
         filled += static_cast<int>(count);
       }
       float* out = panel + (i * s.kernel_w + j) * width;
-      const float* image = s.image;
-      const int64_t out_step = taps * width;
-      for (int64_t c = 0; c < s.channels; ++c, image += plane, out += out_step) {
-        if (filled < width) {
-          for (int v = 0; v < width; v += kW) Simd::store(out + v, Simd::zero());
-        }
-        for (int n = 0; n < used; ++n) {
-          const Lanes& l = lanes[n];
-          Simd::store(out + l.at, load_pixels(image + l.offset, s.stride_w, l.count), Simd::first(l.count));
-        }
+      const int zeros = filled < width ? width : 0;
+      switch (s.stride_w) {
+        case 1:
+          pack_element<1>(s, lanes, used, zeros, out, taps * width);
+          break;
+        case 2:
+          pack_element<2>(s, lanes, used, zeros, out, taps * width);
+          break;
+        default:
+          pack_element<0>(s, lanes, used, zeros, out, taps * width);
       }
     }
   }

@@ -13,6 +13,8 @@ struct Simd {
   static constexpr int kRegisters = 16;
   using Reg = __m256;
   using Mask = __m256i;
+  /// Lanes [from, to), both in [0, 8].
+  static Mask lanes(int from, int to) { return _mm256_andnot_si256(first(from), first(to)); }
   /// The first n lanes, n in [0, 8].
   static Mask first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
@@ -25,6 +27,10 @@ struct Simd {
   }
   /// 0 in the other lanes, whose memory is not touched.
   static Reg load(const float* p, Mask m) { return _mm256_maskload_ps(p, m); }
+  /// `other` in the other lanes, whose memory is not touched.
+  static Reg load(const float* p, Mask m, Reg other) {
+    return _mm256_blendv_ps(other, _mm256_maskload_ps(p, m), _mm256_castsi256_ps(m));
+  }
   static void store(float* p, Reg x) { _mm256_storeu_ps(p, x); }
   static void store(float* p, Reg x, Mask m) { _mm256_maskstore_ps(p, m, x); }
   static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }

@@ -15,6 +15,8 @@ struct Simd {
   using Mask = __mmask16;
   /// The first n lanes, n in [0, 16].
   static Mask first(int n) { return static_cast<Mask>((1u << n) - 1); }
+  /// Lanes [from, to), both in [0, 16].
+  static Mask lanes(int from, int to) { return static_cast<Mask>(first(to) & ~first(from)); }
   static Reg zero() { return _mm512_setzero_ps(); }
   static Reg set(float x) { return _mm512_set1_ps(x); }
   static Reg load(const float* p) { return _mm512_loadu_ps(p); }
@@ -23,6 +25,8 @@ struct Simd {
   }
   /// 0 in the other lanes, whose memory is not touched.
   static Reg load(const float* p, Mask m) { return _mm512_maskz_loadu_ps(m, p); }
+  /// `other` in the other lanes, whose memory is not touched.
+  static Reg load(const float* p, Mask m, Reg other) { return _mm512_mask_loadu_ps(other, m, p); }
   static void store(float* p, Reg x) { _mm512_storeu_ps(p, x); }
   static void store(float* p, Reg x, Mask m) { _mm512_mask_storeu_ps(p, m, x); }
   static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }

@@ -145,6 +145,16 @@ Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {
   const int64_t out_h = conv_size(x->ne[1], op->k1(), op->s1(), op->p1(), 1);
   if (out_w < 1 || out_h < 1) return b.fail("the image is smaller than the window");
   ETGGML_RETURN_IF_ERROR(b.result_shape({out_w, out_h, x->ne[2], x->ne[3]}));
+  if (b.options().kernels) {
+    PoolArgs args;
+    args.image = x;
+    args.max = op->kind() == fb::PoolKind_Max;
+    args.window[0] = op->k0(), args.window[1] = op->k1();
+    args.stride[0] = op->s0(), args.stride[1] = op->s1();
+    args.padding[0] = op->p0(), args.padding[1] = op->p1();
+    args.out_w = out_w, args.out_h = out_h;
+    if (ggml_tensor* ours = b.options().kernels->pool_2d(b.ctx(), args)) return ours;
+  }
   return ggml_pool_2d(b.ctx(), x, op->kind() == fb::PoolKind_Max ? GGML_OP_POOL_MAX : GGML_OP_POOL_AVG, op->k0(),
                       op->k1(), op->s0(), op->s1(), static_cast<float>(op->p0()), static_cast<float>(op->p1()));
 }

@@ -1,16 +1,16 @@
-#include "graph/kernels/depthwise.h"
+#include "graph/kernels/window.h"
 
 #ifdef ETGGML_BUILD_AVX2
 #include "graph/kernels/simd_avx2.h"
 // after the registers
-#include "graph/kernels/depthwise_simd.h"
+#include "graph/kernels/window_simd.h"
 #endif
 
 namespace etggml::graph {
 
-DepthwiseFunctions depthwise_avx2() {
+WindowFunctions window_avx2() {
 #ifdef ETGGML_BUILD_AVX2
-  return {depthwise_scratch, depthwise_plane};
+  return {convolve, max_pool, mean_pool};
 #else
   return {};
 #endif

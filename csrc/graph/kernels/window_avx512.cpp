@@ -1,16 +1,16 @@
-#include "graph/kernels/depthwise.h"
+#include "graph/kernels/window.h"
 
 #ifdef ETGGML_BUILD_AVX512
 #include "graph/kernels/simd_avx512.h"
 // after the registers
-#include "graph/kernels/depthwise_simd.h"
+#include "graph/kernels/window_simd.h"
 #endif
 
 namespace etggml::graph {
 
-DepthwiseFunctions depthwise_avx512() {
+WindowFunctions window_avx512() {
 #ifdef ETGGML_BUILD_AVX512
-  return {depthwise_scratch, depthwise_plane};
+  return {convolve, max_pool, mean_pool};
 #else
   return {};
 #endif
