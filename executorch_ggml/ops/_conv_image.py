@@ -60,4 +60,3 @@ def _grouped(
         for g in range(groups)
     ]
     return b.concat(parts, 1)
-

@@ -99,8 +99,8 @@ struct Product {
 void compute_dense(ggml_tensor* y, int thread, int threads, void* user) {
   const Product product(static_cast<const ConvKernel*>(user)->panel, y);
   const int64_t panels = product.panels * y->ne[3];
-  auto* packed = reinterpret_cast<float*>(
-      thread_memory<Patches>(static_cast<size_t>(product.k * product.width) * sizeof(float)));
+  auto* packed =
+      reinterpret_cast<float*>(thread_memory<Patches>(static_cast<size_t>(product.k * product.width) * sizeof(float)));
   // Threads share out the panels, or the kernels where there are too few panels for even shares; then each packs all.
   const int64_t most = (panels + threads - 1) / threads;
   const bool by_kernels = product.blocks >= threads && most * threads * 8 > panels * 9;

@@ -17,7 +17,7 @@ namespace etggml::graph {
 struct GemmKernel {
   GemmFunctions functions;
   FinishFunction finish = nullptr;  // without it, products that something follows are refused
-  int64_t min_rows = 8;  // of activations: below, unpacking costs more than it saves
+  int64_t min_rows = 8;             // of activations: below, unpacking costs more than it saves
 };
 
 /// Activations of one build that are packed already, by their tensor.

@@ -17,15 +17,15 @@ constexpr int kPanelVectors = 3;
 struct PanelProduct {
   const float* weights = nullptr;  // row i at weights + i * weight_stride
   int64_t weight_stride = 0;
-  int rows = 0;                    // 1..PanelFunctions::lanes
-  const float* panel = nullptr;    // k rows of `columns` floats, rounded up to whole registers
+  int rows = 0;                  // 1..PanelFunctions::lanes
+  const float* panel = nullptr;  // k rows of `columns` floats, rounded up to whole registers
   int64_t k = 0;
-  int columns = 0;                 // 1..kPanelVectors * lanes
-  const float* bias = nullptr;     // one per row, or nullptr
+  int columns = 0;              // 1..kPanelVectors * lanes
+  const float* bias = nullptr;  // one per row, or nullptr
   Epilogue epilogue;
   float* y = nullptr;
-  int64_t y_stride = 0;            // between rows; between columns where transposed
-  bool transposed = false;         // y[column * y_stride + row]
+  int64_t y_stride = 0;     // between rows; between columns where transposed
+  bool transposed = false;  // y[column * y_stride + row]
 };
 
 /// Where the pixels of a panel of a convolution come from: runs of pixels of one row of the result.
@@ -49,8 +49,7 @@ struct PanelFunctions {
   void (*multiply)(const PanelProduct& p) = nullptr;
   /// Columns (1..kPanelVectors * lanes) that lie in memory as rows of x, row_stride apart: elements [from, to) of each
   /// into rows [from, to) of the panel; `from` is a multiple of lanes. Missing columns become 0.
-  void (*pack_rows)(const float* x, int64_t row_stride, int columns, int64_t from, int64_t to,
-                    float* panel) = nullptr;
+  void (*pack_rows)(const float* x, int64_t row_stride, int columns, int64_t from, int64_t to, float* panel) = nullptr;
   /// Patches of an image: row (c * kernel_h + i) * kernel_w + j of the panel holds what the kernel's element (c, i, j)
   /// meets at each pixel, 0 outside the image. The runs cover all `columns`.
   void (*pack_pixels)(const PixelSource& source, const PixelRun* runs, int run_count, int columns,

@@ -36,7 +36,11 @@ __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
     for (int v = 0; v < V; ++v) acc[r][v] = bias;
   }
   const float* b = p.panel;
+  // The rows that come next, which lie behind these: their number is that of the elements a step uses, so they pass
+  // once. Beyond the last row a prefetch does nothing.
+  const float* next = p.weights + (first + R) * p.weight_stride;
   for (int64_t k = 0; k < p.k; ++k, b += V * kW) {
+    Simd::prefetch(next + k * R);
     Reg x[V];
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) x[v] = Simd::load(b + v * kW);

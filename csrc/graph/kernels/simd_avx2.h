@@ -33,6 +33,8 @@ struct Simd {
   }
   static void store(float* p, Reg x) { _mm256_storeu_ps(p, x); }
   static void store(float* p, Reg x, Mask m) { _mm256_maskstore_ps(p, m, x); }
+  /// Into the second-level cache.
+  static void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
   static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
   static Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
   static Reg mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }

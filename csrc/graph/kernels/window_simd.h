@@ -18,9 +18,7 @@ struct Convolve {
   static Reg step(const WindowPlane& p, int64_t tap, Reg acc, Reg x) {
     return Simd::fma(Simd::set(p.kernel[tap]), x, acc);
   }
-  static Reg finish(const WindowPlane& p, Reg acc) {
-    return clamp(p.epilogue, activate(p.epilogue.activation, acc));
-  }
+  static Reg finish(const WindowPlane& p, Reg acc) { return clamp(p.epilogue, activate(p.epilogue.activation, acc)); }
 };
 
 struct Max {
@@ -90,8 +88,7 @@ inline void window_rows(const WindowPlane& p, int64_t row, int64_t c, int64_t fi
     for (int64_t j = 0; j < kw; ++j) {
 #pragma GCC unroll 4
       for (int u = 0; u < U; ++u) {
-        const Reg lanes =
-            window_lanes<S>(p, x + u * p.stride_h * p.width, first + j * p.dilation_w, reach[j], outside);
+        const Reg lanes = window_lanes<S>(p, x + u * p.stride_h * p.width, first + j * p.dilation_w, reach[j], outside);
         acc[u] = Op::step(p, i * kw + j, acc[u], lanes);
       }
     }
