@@ -29,7 +29,8 @@ std::vector<bool> results_of(const ir::Program& program) {
 
 }  // namespace
 
-TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const ir::Program& program) : tracer_(tracer) {
+TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const ir::Program& program)
+    : tracer_(tracer), program_(program) {
   if (tracer_ != nullptr && tracer_->event_tracer_debug_level() == EventTracerDebugLogLevel::kIntermediateOutputs)
     is_result_ = results_of(program);
   if (tracer_ != nullptr && tracer_->event_tracer_profiling_level() == EventTracerProfilingLevel::kProfileMethodOnly &&
@@ -43,6 +44,14 @@ TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const i
 }
 
 void TracerObserver::node(int64_t ir_node, const char* op, int64_t start_ns, int64_t end_ns) {
+  if (wants_values() && ir_node >= 0) {
+    int64_t& spent = spent_[program_.node(static_cast<uint32_t>(ir_node)).debug_handle()];
+    if (!is_result_[static_cast<size_t>(ir_node)]) {
+      spent += end_ns - start_ns;
+      return;
+    }
+    start_ns -= spent;
+  }
   auto ticks = [&](int64_t ns) {
     return static_cast<et_timestamp_t>(ticks_at_zero_ + static_cast<int64_t>(static_cast<double>(ns) * ticks_per_ns_));
   };
@@ -59,14 +68,18 @@ void TracerObserver::value(const runtime::Value& value) {
   size_t first = 0;
   while (first + 1 < static_cast<size_t>(value.rank) && value.shape[first] == 1) ++first;
   std::array<SizesType, 8> sizes{};
+  std::array<executorch::aten::StridesType, 8> strides{};  // ETDump reads them
   std::array<executorch::aten::DimOrderType, 8> order{};
   const size_t rank = static_cast<size_t>(value.rank) - first;
-  for (size_t i = 0; i < rank; ++i) {
+  executorch::aten::StridesType stride = 1;
+  for (size_t i = rank; i-- > 0;) {
     sizes[i] = static_cast<SizesType>(value.shape[first + i]);
+    strides[i] = stride;
+    stride *= sizes[i];
     order[i] = static_cast<executorch::aten::DimOrderType>(i);
   }
   TensorImpl impl(static_cast<executorch::aten::ScalarType>(value.dtype), static_cast<ssize_t>(rank), sizes.data(),
-                  const_cast<void*>(value.data), order.data());
+                  const_cast<void*>(value.data), order.data(), strides.data());
   executorch::runtime::event_tracer_log_output_delegate(tracer_, nullptr, static_cast<DebugHandle>(value.index),
                                                         executorch::aten::Tensor(&impl));
 }

@@ -4,6 +4,7 @@
 #include <executorch/runtime/core/event_tracer.h>
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "ir/program.h"
@@ -12,8 +13,9 @@
 namespace etggml::delegate {
 
 /// ggml nodes as delegate events. The delegate debug id of an event is the index of the IR node; the AOT side maps it
-/// to debug handles of the torch nodes. With a tracer that collects intermediate outputs, the result of each torch
-/// operator (the last IR node with its debug handle) is logged under the same id.
+/// to debug handles of the torch nodes. With a tracer that collects intermediate outputs there is one event for each
+/// torch operator instead, that of its result (the last IR node with its debug handle), and the result is logged with
+/// it: the Inspector looks at the first event of an operator only.
 class TracerObserver final : public runtime::NodeObserver {
  public:
   /// tracer may be null.
@@ -28,7 +30,9 @@ class TracerObserver final : public runtime::NodeObserver {
   executorch::runtime::EventTracer* tracer_;
   int64_t ticks_at_zero_ = 0;  // ExecuTorch's clock when ours read 0
   double ticks_per_ns_ = 1.0;
-  std::vector<bool> is_result_;  // by IR node; empty when nobody wants values
+  const ir::Program& program_;
+  std::vector<bool> is_result_;                  // by IR node; empty when nobody wants values
+  std::unordered_map<uint32_t, int64_t> spent_;  // by debug handle: on nodes before the result
 };
 
 /// All observers of one call. Borrows them.

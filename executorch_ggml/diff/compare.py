@@ -53,7 +53,7 @@ class Errors:
 
 # By what rounds: types of torch that eager computes in, and types of weights, with which activations are rounded too.
 _TOLERANCES: dict[str, Tolerance] = {
-    "float32": Tolerance(1e-6, 1e-2),
+    "float32": Tolerance(1e-8, 1e-3),
     "float16": Tolerance(1e-4, 5e-2),
     "bfloat16": Tolerance(1e-2, 2e-1),
     "F16": Tolerance(1e-5, 2e-2),

@@ -64,7 +64,7 @@ def test_sizes() -> None:
 
 def test_defaults_follow_the_types() -> None:
     exact = tolerance_for(["float32", "int64"], ["F32", "ANY"])
-    assert exact == Tolerance(1e-6, 1e-2)
+    assert exact == Tolerance(1e-8, 1e-3)
     order = [
         exact,
         tolerance_for(["float32"], ["F16"]),
