@@ -81,12 +81,27 @@ class Tensor(ctypes.Structure):
     ]
 
 
+class Value(ctypes.Structure):
+    """etggml_value"""
+
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("method", c_char_p),
+        ("delegate", c_size_t),
+        ("kind", c_int32),
+        ("index", c_uint32),
+        ("tensor", Tensor),
+    ]
+
+
 # typedef void (*etggml_log_fn)(int level, const char *message, void *user);
 LogFn = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 # typedef bool (*etggml_progress_fn)(double fraction, void *user);
 ProgressFn = ctypes.CFUNCTYPE(c_bool, c_double, c_void_p)
 # typedef void (*etggml_payload_fn)(const char *method, size_t index, const void *data, size_t size, void *user);
 PayloadFn = ctypes.CFUNCTYPE(None, c_char_p, c_size_t, c_void_p, c_size_t, c_void_p)
+# typedef void (*etggml_value_fn)(const etggml_value *value, void *user);
+ValueFn = ctypes.CFUNCTYPE(None, POINTER(Value), c_void_p)
 
 _status = c_int32  # etggml_status
 _json_out = POINTER(c_void_p)  # char **: c_void_p keeps the pointer, which etggml_string_free needs
@@ -161,6 +176,8 @@ PROTOTYPES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("etggml_program_stats", _status, (_handle, _json_out)),
     # etggml_status etggml_program_etdump(etggml_program *program, const char *path)
     ("etggml_program_etdump", _status, (_handle, c_char_p)),
+    # etggml_status etggml_program_watch(etggml_program *program, etggml_value_fn fn, void *user)
+    ("etggml_program_watch", _status, (_handle, ValueFn, c_void_p)),
     # etggml_status etggml_generator_create(etggml_program *program, const char *options_json, etggml_generator **out)
     ("etggml_generator_create", _status, (_handle, c_char_p, POINTER(_handle))),
     # void etggml_generator_free(etggml_generator *generator)

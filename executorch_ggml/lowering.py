@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
@@ -19,6 +21,8 @@ from .node_view import NodeView, TensorMeta, meta_of, to_dim
 from .program_view import ProgramView, WeightOptions, has_data
 from .registry import lookup
 from .symbols import SymbolBinder
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
 
 Result = Value | tuple[Value | None, ...] | None
 
@@ -230,15 +234,21 @@ def _where(node: Node) -> str:
 
 
 def source_line(node: Node) -> str:
-    """``file:line`` of the user's code a node came from, or an empty string."""
+    """``file:line`` of the model's code a node came from, or an empty string.
+
+    The innermost line outside torch: the one that calls ``nn.Linear`` and not the one in it. Where there is none, the
+    innermost.
+    """
     trace = node.meta.get("stack_trace")
     if not trace:
         return ""
-    last = ""
+    last = innermost = ""
     for line in str(trace).splitlines():
         line = line.strip()
         if line.startswith('File "'):
             path, _, rest = line[6:].partition('"')
             number = rest.partition("line ")[2].partition(",")[0]
-            last = f"{path}:{number.strip()}"
-    return last
+            innermost = f"{path}:{number.strip()}"
+            if not path.startswith(_TORCH):
+                last = innermost
+    return last or innermost

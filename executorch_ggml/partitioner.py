@@ -14,7 +14,7 @@ from executorch.exir.backend.utils import tag_constant_data
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from . import staging
+from . import boundary, staging
 from .backend import GgmlBackend, encode_options
 from .dry_run import Decisions, dry_run
 from .program_view import ProgramView, WeightOptions
@@ -120,6 +120,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         def constant(node: Node) -> bool:
             return view.name_of(node) is not None and not view.is_mutated(node)
 
+        boundary.settle(ep.graph.nodes, decisions, constant)
         stages = staging.assign(ep.graph.nodes, decisions.is_supported, constant)
         staging.merge_getitems(stages, decisions.getitems)
         # With everything supported there is no host operator to move data for, and a program without one needs no
@@ -133,7 +134,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
                 useful.add(stage)
         for node in [n for n, s in stages.items() if s not in useful]:
             del stages[node]
-            decisions.reasons[node] = "only moves data between operators that are not delegated"
+            decisions.reasons[node] = boundary.ONLY_MOVES
         return stages
 
 

@@ -12,13 +12,14 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
 
 from executorch_ggml import _abi, _arrays, _exit, _load
 from executorch_ggml._callback import Progress, ProgressCallback
+from executorch_ggml._watch import WatchCallback, WatchedValue
 from executorch_ggml.errors import BusyError, GgmlError, InternalError
 from executorch_ggml.gguf import GGUFFile
 
@@ -136,19 +137,42 @@ class Program:
         arguments = _arrays.Inputs(inputs)
         handle = self._enter()
         try:
-            results = (_abi.Tensor * _MAX_OUTPUTS)()
-            count = ctypes.c_size_t(_MAX_OUTPUTS)
-            status = _load.library().etggml_program_execute(
-                handle.pointer, method.encode(), arguments.array, arguments.count, results, ctypes.byref(count)
-            )
-            _load.check(status)
-            if count.value > _MAX_OUTPUTS:
-                raise InternalError(f"method {method!r} has {count.value} outputs; at most {_MAX_OUTPUTS} are possible")
-            return [
-                _arrays.output(results[i], handle, as_torch=arguments.any_torch, copy=copy) for i in range(count.value)
-            ]
+            return self._run(handle, method, arguments, copy)
         finally:
             self._lock.release()
+
+    def watch(self, method: str, inputs: Sequence[Any], see: Callable[[WatchedValue], None]) -> list[Any]:
+        """`execute`, which also shows every value of every delegate as it is computed: for finding the first wrong one.
+
+        Nodes run one by one, by the same kernels as otherwise. `see` is called with the symbols and inputs of a
+        delegate and then with its nodes; it must not use the program. What it raises is raised here, after the call.
+        """
+        arguments = _arrays.Inputs(inputs)
+        handle = self._enter()
+        callback = WatchCallback(see)
+        lib = _load.library()
+        try:
+            _load.check(lib.etggml_program_watch(handle.pointer, callback.c, None))
+            try:
+                return self._run(handle, method, arguments, copy=True)
+            finally:
+                _load.check(lib.etggml_program_watch(handle.pointer, _abi.ValueFn(0), None))
+                callback.check()
+        finally:
+            self._lock.release()
+
+    @staticmethod
+    def _run(handle: _Handle, method: str, arguments: _arrays.Inputs, copy: bool) -> list[Any]:
+        """The call itself, inside the lock."""
+        results = (_abi.Tensor * _MAX_OUTPUTS)()
+        count = ctypes.c_size_t(_MAX_OUTPUTS)
+        status = _load.library().etggml_program_execute(
+            handle.pointer, method.encode(), arguments.array, arguments.count, results, ctypes.byref(count)
+        )
+        _load.check(status)
+        if count.value > _MAX_OUTPUTS:
+            raise InternalError(f"method {method!r} has {count.value} outputs; at most {_MAX_OUTPUTS} are possible")
+        return [_arrays.output(results[i], handle, as_torch=arguments.any_torch, copy=copy) for i in range(count.value)]
 
     def __call__(self, *inputs: Any) -> list[Any]:
         """`execute("forward", inputs)`"""

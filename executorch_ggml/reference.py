@@ -56,7 +56,7 @@ class ReferenceExecutor:
         self.interpreters: dict[str, Interpreter] = {}
         for name, module in delegates(program).items():
             data = dict(weights or {})
-            data.update(_decoded(module))
+            data.update(decoded(module))
             self.interpreters[name] = Interpreter(module.processed_bytes, data, compute)
         self.buffers: dict[str, torch.Tensor] = {}
 
@@ -116,11 +116,13 @@ def _to_numpy(value: Any) -> Any:
     return value.to(torch.float32).numpy() if value.dtype is torch.bfloat16 else value.numpy()
 
 
-def _decoded(module: Any) -> dict[str, Any]:
-    """Named data as arrays, typed by the slots that read them."""
-    raw = named_data(module)
-    graph = deserialize(module.processed_bytes)
-    found: dict[str, Any] = {}
+def decoded(module: Any) -> dict[str, Any]:
+    """Named data of a lowered module as arrays, see ``decode``."""
+    return decode(named_data(module), deserialize(module.processed_bytes))
+
+
+def decode(raw: Mapping[str, bytes], graph: Any) -> dict[str, Any]:
+    """Data that a payload's slots read, as arrays typed by them: floats and block types as float32, flat."""
     types: dict[str, int] = {}
     for slot in graph.weights or []:
         for part in slot.parts:
@@ -129,9 +131,7 @@ def _decoded(module: Any) -> dict[str, Any]:
     for state in graph.states or []:
         if state.initial:
             types[_text(state.initial)] = 0
-    for key, data in raw.items():
-        found[key] = _array(data, types.get(key, 0))
-    return found
+    return {key: _array(raw[key], kind) for key, kind in types.items() if key in raw}
 
 
 def _array(data: bytes, ggml_type: int) -> Any:

@@ -105,6 +105,32 @@ etggml_status etggml_program_stats(etggml_program* program, char** json) {
   });
 }
 
+etggml_status etggml_program_watch(etggml_program* program, etggml_value_fn fn, void* user) {
+  return guard([&]() -> Status {
+    if (program == nullptr) return null_pointer("program");
+    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
+    runtime::WatchFn watch;
+    if (fn != nullptr) {
+      watch = [=](const char* method, size_t delegate, const runtime::Value& value) {
+        etggml_value out = {};
+        out.struct_size = sizeof out;
+        out.method = method;
+        out.delegate = delegate;
+        out.kind = static_cast<int32_t>(value.kind);
+        out.index = value.index;
+        out.tensor.dtype = value.dtype;
+        out.tensor.ndim = value.rank;
+        for (size_t i = 0; i < value.shape.size(); ++i) out.tensor.shape[i] = value.shape[i];
+        out.tensor.data = const_cast<void*>(value.data);  // the struct is shared with arguments
+        out.tensor.nbytes = value.nbytes;
+        fn(&out, user);
+      };
+    }
+    program->impl->watch(inside, std::move(watch));
+    return ok_status();
+  });
+}
+
 etggml_status etggml_program_etdump(etggml_program* program, const char* path) {
   return guard([&]() -> Status {
     if (program == nullptr) return null_pointer("program");

@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <string>
 #include <utility>
 
 #include "delegate/arguments.h"
@@ -44,6 +45,8 @@ struct Handle {
   std::shared_ptr<runtime::Context> context;
   std::vector<void*> adopted;
   InputViews inputs;
+  std::string method;
+  size_t index = 0;  // among our delegates of the method
 };
 
 std::string origin_of(const LoadScope* scope, const char* method, size_t index) {
@@ -56,6 +59,8 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
   LoadScope* scope = LoadScope::current();
   const size_t index = scope == nullptr ? 0 : scope->delegates++;
   auto handle = std::make_unique<Handle>();
+  handle->index = index;
+  if (init.get_method_name() != nullptr) handle->method = init.get_method_name();
   if (scope != nullptr && scope->mode == LoadScope::Mode::Payloads) {
     scope->payload(init.get_method_name(), processed.data(), processed.size());
     return handle;
@@ -96,7 +101,8 @@ Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args)
   }
   ETGGML_RETURN_IF_ERROR(handle.inputs.assign(args, n_in));
   EtOutputs outputs(args, n_in, &handle.adopted, handle.context->options.skip_output_copy);
-  TracerObserver observer(context.event_tracer());
+  TracerObserver tracer(context.event_tracer(), handle.executable->program());
+  Observers observer(tracer, handle.context->watch, handle.method, handle.index);
   return handle.executable->run(handle.inputs.data(), n_in, outputs, observer.wanted() ? &observer : nullptr);
 }
 

@@ -1,26 +1,55 @@
-// ggml nodes as delegate events of ExecuTorch's event tracer (ETDump).
+// What a delegate tells others about a call: ExecuTorch's event tracer (ETDump), and whoever watches the program.
 #pragma once
 
 #include <executorch/runtime/core/event_tracer.h>
 
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "ir/program.h"
 #include "runtime/executable.h"
 
 namespace etggml::delegate {
 
-/// The delegate debug id of an event is the index of the IR node; the AOT side maps it to debug handles of the torch
-/// nodes.
+/// ggml nodes as delegate events. The delegate debug id of an event is the index of the IR node; the AOT side maps it
+/// to debug handles of the torch nodes. With a tracer that collects intermediate outputs there is one event for each
+/// torch operator instead, that of its result (the last IR node with its debug handle), and the result is logged with
+/// it: the Inspector looks at the first event of an operator only.
 class TracerObserver final : public runtime::NodeObserver {
  public:
   /// tracer may be null.
-  explicit TracerObserver(executorch::runtime::EventTracer* tracer);
+  TracerObserver(executorch::runtime::EventTracer* tracer, const ir::Program& program);
   /// A tracer is there and wants events below the method level.
   bool wanted() const { return tracer_ != nullptr; }
   void node(int64_t ir_node, const char* op, int64_t start_ns, int64_t end_ns) override;
+  bool wants_values() const override { return !is_result_.empty(); }
+  void value(const runtime::Value& value) override;
 
  private:
   executorch::runtime::EventTracer* tracer_;
   int64_t ticks_at_zero_ = 0;  // ExecuTorch's clock when ours read 0
   double ticks_per_ns_ = 1.0;
+  const ir::Program& program_;
+  std::vector<bool> is_result_;                  // by IR node; empty when nobody wants values
+  std::unordered_map<uint32_t, int64_t> spent_;  // by debug handle: on nodes before the result
+};
+
+/// All observers of one call. Borrows them.
+class Observers final : public runtime::NodeObserver {
+ public:
+  Observers(TracerObserver& tracer, const runtime::WatchFn& watch, const std::string& method, size_t delegate)
+      : tracer_(tracer), watch_(watch), method_(method), delegate_(delegate) {}
+  bool wanted() const { return tracer_.wanted() || watch_; }
+  void node(int64_t ir_node, const char* op, int64_t start_ns, int64_t end_ns) override;
+  bool wants_values() const override { return tracer_.wants_values() || watch_; }
+  void value(const runtime::Value& value) override;
+
+ private:
+  TracerObserver& tracer_;
+  const runtime::WatchFn& watch_;
+  const std::string& method_;
+  size_t delegate_;
 };
 
 }  // namespace etggml::delegate

@@ -178,6 +178,22 @@ ETGGML_API etggml_status etggml_program_stats(etggml_program *program, char **js
 /* Writes the ETDump recorded since load (option "etdump") to a file, for ExecuTorch's Inspector, and starts a new one. */
 ETGGML_API etggml_status etggml_program_etdump(etggml_program *program, const char *path);
 
+/* A value of a call while it runs, for finding the first that is wrong. Valid during the callback only. */
+typedef enum etggml_value_kind { ETGGML_VALUE_SYMBOL = 0, ETGGML_VALUE_INPUT = 1, ETGGML_VALUE_NODE = 2 } etggml_value_kind;
+typedef struct etggml_value {
+  size_t struct_size;
+  const char *method;
+  size_t delegate;         /* index among the method's payloads, as etggml_program_payloads counts */
+  int32_t kind;            /* etggml_value_kind */
+  uint32_t index;          /* of the symbol, input or node in the payload */
+  etggml_tensor tensor;    /* symbols: rank 0, int64. Nodes: rank 4, slowest dimension first; floats and block types as float32 */
+} etggml_value;
+typedef void (*etggml_value_fn)(const etggml_value *value, void *user);
+/* From the next execute on, shows every symbol, input and node value of every delegate, in this order and nodes as they are
+ * computed; NULL ends it. Nodes then run one by one, which is slow, but by the same kernels. A node that a kernel computes
+ * together with the next one has no value and is left out. fn must not call into the program. */
+ETGGML_API etggml_status etggml_program_watch(etggml_program *program, etggml_value_fn fn, void *user);
+
 /* ---------------------------------------------------------------- token loop */
 
 typedef struct etggml_generator etggml_generator;

@@ -11,6 +11,7 @@
 #include "runtime/options.h"
 #include "runtime/profile.h"
 #include "runtime/states.h"
+#include "runtime/values.h"
 #include "runtime/weight_store.h"
 
 namespace etggml::runtime {
@@ -30,6 +31,7 @@ struct Context {
   std::shared_ptr<const gguf::FileSet> files;  ///< may be null
   std::shared_ptr<WeightStore> embedded;       ///< weights from the .pte / .ptd
   Profile profile;
+  WatchFn watch;  ///< shown every value of a call; set between calls only. Usually empty
 
   /// Store for the weights of a file set (shared with other programs); kept as long as this context.
   std::shared_ptr<WeightStore> store_of(const gguf::FileSet& files);

@@ -9,6 +9,7 @@
 #include "runtime/context.h"
 #include "runtime/plan.h"
 #include "runtime/progress.h"
+#include "runtime/values.h"
 #include "util/lru_cache.h"
 
 namespace etggml::runtime {
@@ -26,11 +27,17 @@ class OutputSink {
   virtual bool prefer_adopt() const { return false; }
 };
 
-/// Receives one event per computed ggml node.
+/// Told about a call while it runs.
 class NodeObserver {
  public:
   virtual ~NodeObserver() = default;
+  /// A ggml node was computed, on the way to the value of node `ir_node` of the payload.
   virtual void node(int64_t ir_node, const char* op, int64_t start_ns, int64_t end_ns) = 0;
+  /// Whether value() is to be called: reading every value costs more than computing most of them.
+  virtual bool wants_values() const { return false; }
+  /// In this order: symbols, inputs, nodes as they are computed. A node whose value never exists (because a kernel
+  /// computes it together with the next) is left out.
+  virtual void value(const Value&) {}
 };
 
 /// A weight in memory, for statistics.
@@ -76,6 +83,8 @@ class Executable {
   Status fill(const Plan& plan, const ir::InputView* inputs, size_t n);
   Status compute(const Plan& plan, NodeObserver* observer);
   Status compute_nodes(const Plan& plan, NodeObserver* observer);
+  static void show_call(const Plan& plan, const ir::InputView* inputs, size_t n, NodeObserver& observer);
+  static Status show_node(uint32_t ir_node, const ggml_tensor* tensor, NodeObserver& observer);
   Status announce(const Plan& plan, OutputSink& sink, std::vector<void*>* destinations);
   Status deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
 

@@ -105,6 +105,7 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
     ETGGML_RETURN_IF_ERROR(announce(*plan, sink, &destinations));
     ETGGML_RETURN_IF_ERROR(fill(*plan, inputs, n));
   }
+  if (observer != nullptr && observer->wants_values()) show_call(*plan, inputs, n, *observer);
   {
     Stopwatch watch(&times[Phase::Compute]);
     ETGGML_RETURN_IF_ERROR(compute(*plan, observer));
@@ -200,17 +201,40 @@ Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
   ContextPtr scratch(ggml_init(params));
   if (scratch == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate a graph for profiling");
   ggml_cgraph* single = ggml_new_graph_custom(scratch.get(), 8, false);
+  const bool values = observer != nullptr && observer->wants_values();
+  if (values) {
+    for (const graph::HostInput& input : plan.built().host_inputs)
+      ETGGML_RETURN_IF_ERROR(show_node(input.node, input.tensor, *observer));
+  }
   for (int i = 0; i < ggml_graph_n_nodes(plan.graph()); ++i) {
     ggml_tensor* node = ggml_graph_node(plan.graph(), i);
-    if (!computes(node)) continue;
-    ggml_graph_clear(single);
-    ggml_graph_add_node(single, node);
-    const int64_t start = now_ns();
-    ETGGML_RETURN_IF_ERROR(context_->engine->compute(single, nullptr));
-    const int64_t end = now_ns();
-    context_->profile.add_op(op_name(node), op_detail(node), end - start, op_bytes(node));
-    if (observer != nullptr) observer->node(plan.ir_node(i), op_name(node), start, end);
+    if (computes(node)) {
+      ggml_graph_clear(single);
+      ggml_graph_add_node(single, node);
+      const int64_t start = now_ns();
+      ETGGML_RETURN_IF_ERROR(context_->engine->compute(single, nullptr));
+      const int64_t end = now_ns();
+      context_->profile.add_op(op_name(node), op_detail(node), end - start, op_bytes(node));
+      if (observer != nullptr) observer->node(plan.ir_node(i), op_name(node), start, end);
+    }
+    // Now or never: the memory goes to a later node when the last reader has run. Views have values as well.
+    const int64_t ir_node = plan.ir_node(i);
+    if (values && ir_node >= 0 && plan.built().values[static_cast<size_t>(ir_node)] == node)
+      ETGGML_RETURN_IF_ERROR(show_node(static_cast<uint32_t>(ir_node), node, *observer));
   }
+  return ok_status();
+}
+
+void Executable::show_call(const Plan& plan, const ir::InputView* inputs, size_t n, NodeObserver& observer) {
+  for (size_t i = 0; i < plan.symbols().size(); ++i)
+    observer.value(symbol_value(static_cast<uint32_t>(i), plan.symbols()[i]));
+  for (size_t i = 0; i < n; ++i) observer.value(input_value(static_cast<uint32_t>(i), inputs[i]));
+}
+
+Status Executable::show_node(uint32_t ir_node, const ggml_tensor* tensor, NodeObserver& observer) {
+  std::vector<uint8_t> memory;
+  ETGGML_ASSIGN_OR_RETURN(const Value value, node_value(ir_node, tensor, &memory));
+  observer.value(value);
   return ok_status();
 }
 

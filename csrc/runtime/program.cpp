@@ -166,6 +166,11 @@ Result<Json> Program::info(const Guard&) const {
       {"cache_type", ggml_type_name(context_->states->cache_type())}};
 }
 
+void Program::watch(const Guard&, WatchFn fn) {
+  std::lock_guard<std::mutex> engine(context_->engine->mutex());
+  context_->watch = std::move(fn);
+}
+
 Json Program::stats() const { return context_->profile.json(); }
 
 Status Program::write_etdump(const Guard&, const std::string& path) {

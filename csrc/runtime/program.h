@@ -19,6 +19,7 @@
 #include "runtime/options.h"
 #include "runtime/progress.h"
 #include "runtime/state_info.h"
+#include "runtime/values.h"
 #include "util/json.h"
 
 namespace executorch::etdump {
@@ -86,6 +87,8 @@ class Program {
   void cancel();
   Result<Json> info(const Guard&) const;
   Json stats() const;
+  /// From the next execute() on, shows every value of every delegate; an empty function ends it.
+  void watch(const Guard&, WatchFn fn);
   /// Writes the ETDump recorded so far and starts a new one. ETGGML_INVALID_ARGUMENT unless loaded with "etdump".
   Status write_etdump(const Guard&, const std::string& path);
 

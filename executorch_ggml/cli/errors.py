@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -12,7 +14,7 @@ from typer.core import TyperGroup
 
 from executorch_ggml.errors import GgmlError
 
-FAILED, PROBLEMS, INTERRUPTED = 1, 3, 130
+FAILED, UNUSABLE, PROBLEMS, INTERRUPTED = 1, 2, 3, 130
 
 
 class CleanGroup(TyperGroup):
@@ -27,10 +29,29 @@ class CleanGroup(TyperGroup):
             # The reader has gone (``| head``). Python would complain once more when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(FAILED) from None
-        except (GgmlError, OSError, ImportError, MemoryError) as error:
-            logging.getLogger("executorch_ggml.cli").debug("failed", exc_info=True)
-            typer.echo(f"error: {_message(error)}", err=True)
+        except _FAILURES as error:
+            _say(error)
             raise typer.Exit(FAILED) from None
+
+
+_FAILURES = (GgmlError, OSError, ImportError, MemoryError)
+
+
+@contextmanager
+def unusable_is_usage() -> Iterator[None]:
+    """For commands whose answer is the exit code: what keeps them from answering ends with 2, not 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except _FAILURES as error:
+        _say(error)
+        raise typer.Exit(UNUSABLE) from None
+
+
+def _say(error: BaseException) -> None:
+    logging.getLogger("executorch_ggml.cli").debug("failed", exc_info=True)
+    typer.echo(f"error: {_message(error)}", err=True)
 
 
 def _message(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """``executorch-ggml``: the application the commands are registered on.
 
 Exit codes: 0 done, 1 an error (one line on stderr says which), 2 wrong usage, 3 ``check`` found problems, 130
-interrupted.
+interrupted. ``diff`` answers with its code: 1 when a value is over tolerance, 2 when it could not compare.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import typer
 from executorch_ggml.cli.bench import bench
 from executorch_ggml.cli.check import check
 from executorch_ggml.cli.devices import devices
+from executorch_ggml.cli.diff import diff
 from executorch_ggml.cli.errors import CleanGroup
 from executorch_ggml.cli.export import export
 from executorch_ggml.cli.inspect import inspect
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, run, bench, check, inspect, devices):
+for command in (export, run, bench, check, inspect, diff, devices):
     app.command()(command)
 
 

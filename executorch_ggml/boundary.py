@@ -1,0 +1,172 @@
+"""Which side of the boundary a cheap node lives on: the one that moves fewer bytes.
+
+An ``expand`` between a delegated product and an operator of the host can run on either side; in the delegate it sends
+the expanded tensor across, on the host the small one. Only nodes that both sides run equally well and in no time have
+the choice: those that move, view, repeat or convert data. Every other supported node stays delegated.
+
+Choosing sides for a group of such nodes is a minimum cut: cutting a value costs its bytes, once in each direction
+however many nodes read it on the other side.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+
+import torch
+from torch.fx import Node
+
+from . import staging
+from .dry_run import Decisions
+from .node_view import overload_of
+
+# All of these are in ExecuTorch's operator library.
+_EITHER_SIDE = frozenset(
+    {
+        "aten::_to_copy",
+        "aten::clone",
+        "aten::expand_copy",
+        "aten::permute_copy",
+        "aten::repeat",
+        "aten::select_copy",
+        "aten::slice_copy",
+        "aten::squeeze_copy",
+        "aten::t_copy",
+        "aten::transpose_copy",
+        "aten::unsqueeze_copy",
+        "aten::view_copy",
+        "dim_order_ops::_clone_dim_order",
+        "dim_order_ops::_to_dim_order_copy",
+    }
+)
+
+FEWER_BYTES = "moves fewer bytes across the boundary on ExecuTorch's side"
+ONLY_MOVES = "only moves data between operators that are not delegated"
+
+
+def settle(nodes: Iterable[Node], decisions: Decisions, is_constant: Callable[[Node], bool]) -> list[Node]:
+    """Nodes that move fewer bytes on the host than in a delegate, each with its reason noted in ``decisions``.
+
+    Only bytes between operators count: inputs and results of the program are in memory either way. Ties stay
+    delegated. Nodes that read a constant or a mutable buffer have no choice: a delegate owns those.
+
+    Args:
+        nodes: of the program, in order.
+        is_constant: whether a placeholder is a parameter or constant.
+    """
+    owned = {member for state in decisions.states.values() for member in state.members}
+    free = {n for n in nodes if _has_choice(n, decisions, is_constant) and n not in owned}
+    moved: list[Node] = []
+    for group in _groups(free):
+        around = [n for member in group for n in _neighbours(member) if n.op == "call_function" and n not in free]
+        if all(map(decisions.is_supported, around)):
+            continue
+        torn = any(map(decisions.is_supported, around))
+        for node in _Cut(group, decisions).host_side():
+            decisions.reasons[node] = FEWER_BYTES if torn else ONLY_MOVES
+            moved.append(node)
+    return moved
+
+
+def _has_choice(node: Node, decisions: Decisions, is_constant: Callable[[Node], bool]) -> bool:
+    if node.op != "call_function" or not decisions.is_supported(node):
+        return False
+    schema = getattr(overload_of(node.target), "_schema", None)
+    if schema is None or schema.name not in _EITHER_SIDE:
+        return False
+    tensors = [i for i in node.all_input_nodes if isinstance(i.meta.get("val"), torch.Tensor)]
+    return bool(tensors) and not any(is_constant(i) for i in tensors)
+
+
+def _neighbours(node: Node) -> list[Node]:
+    return [*node.all_input_nodes, *node.users]
+
+
+def _groups(free: Collection[Node]) -> list[list[Node]]:
+    """Connected components."""
+    left = dict.fromkeys(free)
+    groups = []
+    while left:
+        start = next(iter(left))
+        del left[start]
+        group, waiting = [], [start]
+        while waiting:
+            node = waiting.pop()
+            group.append(node)
+            for other in _neighbours(node):
+                if other in left:
+                    del left[other]
+                    waiting.append(other)
+        groups.append(group)
+    return groups
+
+
+_HOST, _DELEGATE = "host", "delegate"
+_Vertex = Node | str | tuple[str, Node]
+_INFINITE = 1 << 62
+
+
+class _Cut:
+    """The minimum cut of one group, by augmenting paths; what the host's side can still reach stays with it."""
+
+    def __init__(self, group: list[Node], decisions: Decisions) -> None:
+        self._group = dict.fromkeys(group)
+        self._decisions = decisions
+        # From the host's side to the delegate's: what must be cut so that nothing on the former reaches the latter.
+        self._capacity: dict[_Vertex, dict[_Vertex, int]] = {_HOST: {}, _DELEGATE: {}}
+        values = dict.fromkeys(i for n in group for i in (*n.all_input_nodes, n))
+        for value in values:
+            self._value(value)
+
+    def _vertex(self, node: Node) -> _Vertex | None:
+        """None for what is on neither side: inputs and results of the program."""
+        if node in self._group:
+            return node
+        if node.op != "call_function":
+            return None
+        return _DELEGATE if self._decisions.is_supported(node) else _HOST
+
+    def _value(self, value: Node) -> None:
+        source, size = self._vertex(value), staging.tensor_bytes(value)
+        if source is None or not size:
+            return
+        out, back = ("out", value), ("back", value)  # paid when the value leaves a delegate, enters one
+        self._edge(out, source, size)
+        self._edge(source, back, size)
+        for user in value.users:
+            reader = self._vertex(user)
+            if reader is not None:
+                self._edge(reader, out, _INFINITE)
+                self._edge(back, reader, _INFINITE)
+
+    def _edge(self, a: _Vertex, b: _Vertex, capacity: int) -> None:
+        edges = self._capacity.setdefault(a, {})
+        edges[b] = min(_INFINITE, edges.get(b, 0) + capacity)
+        self._capacity.setdefault(b, {}).setdefault(a, 0)
+
+    def host_side(self) -> list[Node]:
+        """Nodes of the group that belong on the host, in order."""
+        while True:
+            before = self._reach()
+            if _DELEGATE not in before:
+                return [n for n in self._group if n in before]
+            path: list[tuple[_Vertex, _Vertex]] = []
+            at: _Vertex = _DELEGATE
+            while at != _HOST:
+                path.append((before[at], at))
+                at = before[at]
+            flow = min(self._capacity[a][b] for a, b in path)
+            for a, b in path:
+                self._capacity[a][b] -= flow
+                self._capacity[b][a] += flow
+
+    def _reach(self) -> dict[_Vertex, _Vertex]:
+        before: dict[_Vertex, _Vertex] = {_HOST: _HOST}
+        waiting: deque[_Vertex] = deque([_HOST])
+        while waiting and _DELEGATE not in before:
+            a = waiting.popleft()
+            for b, capacity in self._capacity[a].items():
+                if capacity > 0 and b not in before:
+                    before[b] = a
+                    waiting.append(b)
+        return before

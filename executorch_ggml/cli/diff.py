@@ -1,0 +1,82 @@
+"""``executorch-ggml diff``: the first operation that goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from executorch_ggml.cli.errors import FAILED, unusable_is_usage
+from executorch_ggml.cli.options import AsJson, Gguf, Threads, print_json
+
+if TYPE_CHECKING:
+    from executorch_ggml.diff import DiffReport
+
+
+def diff(
+    path: Annotated[
+        Path,
+        typer.Argument(help="A model (.py, .pt2), against eager; a .pte, against the interpreter of its graphs."),
+    ],
+    gguf: Gguf = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option("--inputs", "-i", help="Inputs: .npy, .npz or .pt; default: example or random ones."),
+    ] = None,
+    method: Annotated[str, typer.Option(help="Of a .pte.")] = "forward",
+    seed: Annotated[int, typer.Option(min=0, help="Of the random inputs of a .pte.")] = 0,
+    nmse: Annotated[
+        float | None, typer.Option(min=0, help="Allowed squared error over squared norm; default: by the types.")
+    ] = None,
+    peak: Annotated[
+        float | None, typer.Option(min=0, help="Allowed largest error over the largest value; default: by the types.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, help="Rows of the table.")] = 10,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Name the first operation whose result is over tolerance, with its source line and the numbers.
+
+    Exit code 0: all within tolerance, 1: not, 2: a file or option that cannot be used.
+    """
+    with unusable_is_usage():
+        report = _report(path, gguf, inputs, method, seed, {"nmse": nmse, "peak": peak, "threads": threads})
+    if as_json:
+        print_json(report.as_dict(worst))
+    else:
+        typer.echo(report.text(worst))
+    if not report.ok:
+        raise typer.Exit(FAILED)
+
+
+def _report(
+    path: Path, gguf: Path | None, inputs: Path | None, method: str, seed: int, options: dict[str, Any]
+) -> DiffReport:
+    try:
+        import torch  # noqa: F401 - here for the message
+    except ImportError:
+        raise ImportError("comparing needs torch: pip install 'executorch-ggml[export]'") from None
+    from executorch_ggml.diff import diff_model, diff_pte
+    from executorch_ggml.diff.inputs import read_inputs
+    from executorch_ggml.errors import InvalidArgumentError
+
+    given = read_inputs(inputs) if inputs is not None else None
+    if path.suffix == ".pte":
+        return diff_pte(path, given, gguf=gguf, method=method, seed=seed, **options)
+    if gguf is not None:
+        raise InvalidArgumentError(f"{path}: a GGUF goes with a .pte; a model has its weights")
+    from executorch_ggml.model_file import load_model_file
+
+    model = load_model_file(path)
+    kwargs = model.kwargs if given is None else {}
+    arguments = [_torch_of(value) for value in given] if given is not None else model.args
+    return diff_model(model.program, arguments, kwargs, partitioner=model.partitioner, subject=str(path), **options)
+
+
+def _torch_of(value: Any) -> Any:
+    """A tensor of an array; tensors and numbers as they are."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value

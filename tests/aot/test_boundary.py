@@ -1,0 +1,127 @@
+"""Cheap nodes live on the side of the boundary that moves fewer bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.export import export
+
+from executorch_ggml.explain import Explanation, describe
+from executorch_ggml.lower import to_edge_rewrite_and_lower
+from executorch_ggml.partitioner import GgmlPartitioner
+from executorch_ggml.reference import ReferenceExecutor, normalised_error
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+ROWS, SMALL, LARGE = 4, 8, 64
+F32 = 4
+
+
+class Model(nn.Module):
+    """Two products with something in between."""
+
+    def __init__(self, between: Callable[[torch.Tensor], torch.Tensor], last: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(SMALL, SMALL), nn.Linear(last, 2)
+        self.between = between
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.between(self.first(x)))
+
+
+def lowered(between: Callable[[torch.Tensor], torch.Tensor], last: int) -> tuple[Explanation, list[str]]:
+    """The report, and what stays on the host, in order. The lowered program computes what the model does."""
+    torch.manual_seed(0)
+    model, x = Model(between, last).eval(), torch.randn(ROWS, SMALL)
+    partitioner = GgmlPartitioner()
+    reports: list[Explanation] = []
+    real = partitioner.partition
+
+    def partition(program: Any) -> Any:
+        result = real(program)
+        reports.append(describe(program, partitioner.decisions))
+        return result
+
+    partitioner.partition = partition  # type: ignore[method-assign]
+    program = to_edge_rewrite_and_lower(export(model, (x,)), partitioner=partitioner).exported_program()
+    assert normalised_error(ReferenceExecutor(program)(x)[0], model(x)) < 1e-12
+    return reports[0], [n.op for n in reports[0].nodes if not n.delegated]
+
+
+def crossing(report: Explanation) -> tuple[int, int]:
+    """Bytes that leave the first delegate, and that enter the second."""
+    first, second = report.partitions
+    return first.bytes_out, second.bytes_in
+
+
+def test_an_expand_in_front_of_a_host_operator_stays_there() -> None:
+    report, host = lowered(lambda h: torch.erf(h[:, :, None].expand(-1, -1, LARGE)).sum(-1), SMALL)
+    assert crossing(report)[0] == ROWS * SMALL * F32
+    assert any("expand" in op for op in host)
+    assert len(report.partitions) == 2
+    (reason,) = {n.reason for n in report.nodes if "expand" in n.op}
+    assert "fewer bytes" in reason
+
+
+def test_a_slice_behind_a_host_operator_stays_there() -> None:
+    report, host = lowered(lambda h: torch.erf(torch.cat([h] * 8, -1))[:, :3], 3)
+    # The concatenation is no node that may choose; what it makes has to cross.
+    assert crossing(report) == (ROWS * SMALL * 8 * F32, ROWS * 3 * F32)
+    assert [op for op in host if "slice" in op]
+
+
+def test_a_narrowing_node_in_front_and_a_widening_one_behind_are_delegated() -> None:
+    report, host = lowered(lambda h: torch.erf(h[:, :2])[:, :, None].expand(-1, -1, 5).reshape(ROWS, 10), 10)
+    assert crossing(report) == (ROWS * 2 * F32, ROWS * 2 * F32)
+    assert host == ["aten.erf.default"]
+
+
+def test_a_conversion_goes_where_the_smaller_type_crosses() -> None:
+    report, host = lowered(lambda h: torch.erf(h.to(torch.float64)).to(torch.float32), SMALL)
+    assert crossing(report) == (ROWS * SMALL * F32, ROWS * SMALL * F32)
+    assert "aten.erf.default" in host
+    report, host = lowered(lambda h: torch.erf(h.to(torch.float16)).to(torch.float32), SMALL)
+    assert crossing(report) == (ROWS * SMALL * 2, ROWS * SMALL * 2)
+    assert host == ["aten.erf.default"]
+
+
+def test_a_node_that_both_sides_read_is_moved_only_if_that_pays() -> None:
+    """The expanded tensor is needed in the delegate as well: on the host it would have to come back."""
+
+    def between(h: torch.Tensor) -> torch.Tensor:
+        wide = h[:, :, None].expand(-1, -1, LARGE)
+        return (torch.erf(wide) + torch.relu(wide)).sum(-1)
+
+    report, host = lowered(between, SMALL)
+    assert host == ["aten.erf.default"]
+    assert crossing(report)[0] == ROWS * SMALL * LARGE * F32
+
+
+def test_a_chain_moves_together() -> None:
+    def between(h: torch.Tensor) -> torch.Tensor:
+        wide = h[:, :, None].expand(-1, -1, LARGE).transpose(1, 2).reshape(ROWS, LARGE * SMALL)
+        return torch.erf(wide).reshape(ROWS, SMALL, LARGE).sum(-1)
+
+    report, host = lowered(between, SMALL)
+    assert crossing(report)[0] == ROWS * SMALL * F32
+    assert len([op for op in host if "erf" not in op]) >= 3
+
+
+def test_results_and_inputs_of_the_program_do_not_count() -> None:
+    torch.manual_seed(0)
+
+    class Ends(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            hidden = torch.relu(x[:, :2])
+            return hidden[:, :, None].expand(-1, -1, LARGE), torch.erf(hidden)
+
+    partitioner = GgmlPartitioner()
+    x = torch.randn(ROWS, SMALL)
+    program = to_edge_rewrite_and_lower(export(Ends(), (x,)), partitioner=partitioner).exported_program()
+    assert partitioner.decisions is not None
+    assert [n.name for n, reason in partitioner.decisions.reasons.items() if reason] == ["aten_erf_default"]
+    for got, want in zip(ReferenceExecutor(program)(x), Ends()(x), strict=True):
+        assert torch.equal(got, want)
