@@ -117,9 +117,17 @@ class Leaves:
     # ---------------------------------------------------------------- symbols
 
     def declare_symbol(
-        self, name: str, minimum: int = 0, maximum: int = INT64_MAX, source: tuple[str, dict[str, int]] | None = None
+        self,
+        name: str,
+        minimum: int = 0,
+        maximum: int = INT64_MAX,
+        source: tuple[str, dict[str, int]] | None = None,
+        least: int | None = None,
     ) -> int:
-        """A named dimension with inclusive bounds. A second declaration may add the source, never change it."""
+        """A named dimension with inclusive bounds. A second declaration may add the source, never change it.
+
+        ``least``: a smaller minimum, which takes the place of ``minimum`` if the finished graph holds there.
+        """
         for index, symbol in enumerate(self.graph.symbols):
             if symbol.name == name:
                 if source is not None and symbol.source is None:
@@ -127,7 +135,7 @@ class Leaves:
                 elif source is not None and source != symbol.source:
                     raise IrError(f"symbol {name} is bound twice")
                 return index
-        self.graph.symbols.append(g.Symbol(name, minimum, maximum, source))
+        self.graph.symbols.append(g.Symbol(name, minimum, maximum, source, least))
         return len(self.graph.symbols) - 1
 
     def symbol_from_max(

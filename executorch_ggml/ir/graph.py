@@ -93,12 +93,16 @@ class State:
 
 @dataclass
 class Symbol:
-    """A named dimension; ``source`` is (kind, attributes) of the SymbolSource union, None while unbound."""
+    """A named dimension; ``source`` is (kind, attributes) of the SymbolSource union, None while unbound.
+
+    ``least``: the minimum to write instead of ``min`` if the graph holds there.
+    """
 
     name: str
     min: int = 0
     max: int = INT64_MAX
     source: tuple[str, dict[str, int]] | None = None
+    least: int | None = None
 
 
 @dataclass
