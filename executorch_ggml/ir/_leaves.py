@@ -16,6 +16,8 @@ from .value import Kind, Ne, Value, contiguous_strides, fold
 
 # Literals up to this many bytes lie in the graph itself; bigger ones are named weights.
 INLINE_LIMIT = 4096
+INLINE_IDS_LIMIT = 1 << 20
+"""Bytes. Row numbers must be in the payload, where the loader sees that they lie inside their table."""
 
 
 class Leaves:
@@ -275,10 +277,16 @@ class Leaves:
         return v.state >= 0 and self.graph.states[v.state].kind == g.KV_CACHE
 
     def constant(self, data: g.Array, dtype: DType = DType.FLOAT32, type: GgmlType = GgmlType.F32) -> Value:
-        """A literal tensor (torch shape = array shape); beyond 4 kB it becomes a weight named by its content."""
+        """A literal tensor (torch shape = array shape); beyond 4 kB it becomes a weight named by its content.
+
+        Raises:
+            Unsupported: more than a MiB of integers that stay integers.
+        """
         array = np.array(data, dtype=numpy_type(type), order="C")  # ascontiguousarray would give rank 0 a dimension
         shape = tuple(int(d) for d in array.shape)
-        if array.nbytes > INLINE_LIMIT:
+        if type is GgmlType.I32 and array.nbytes > INLINE_IDS_LIMIT:
+            raise Unsupported(f"{array.size} constant row numbers, more than the limit of {INLINE_IDS_LIMIT // 4}")
+        if array.nbytes > INLINE_LIMIT and type is not GgmlType.I32:
             digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
             v = self.add_weight(f"_constant.{digest}", shape, dtype, load=lambda: array)
             return self.weight_leaf(v, g.ELEMENTWISE, type)
