@@ -212,10 +212,10 @@ class Leaves:
         """The elements of an embedded weight (torch layout), or None when they are not at hand."""
         if v.kind is not Kind.WEIGHT:
             return None
-        load = self.graph.weights[v.ref].load
-        if load is None:
+        weight = self.graph.weights[v.ref]
+        if weight.load is None or weight.packed:
             return None
-        data = load()
+        data = weight.load()
         shape = static_shape(v.shape, "weight")
         if v.swapped:
             data = data.reshape(*shape[:-2], shape[-1], shape[-2])
@@ -224,7 +224,21 @@ class Leaves:
 
     def has_data(self, v: Value) -> bool:
         """Whether ``data_of`` would give something (without loading it)."""
-        return v.kind is Kind.WEIGHT and self.graph.weights[v.ref].load is not None
+        weight = self.graph.weights[v.ref] if v.kind is Kind.WEIGHT else None
+        return weight is not None and weight.load is not None and not weight.packed
+
+    def packed_weight(self, data: Value, shape: Sequence[int], dtype: DType, type: GgmlType) -> Value:
+        """A float weight whose bytes, an undecided uint8 weight, are blocks of a ggml type already."""
+        source = self.graph.weights[data.ref]
+        key = source.parts[0][0]
+        name = key if source.load is None else f"{key}#{type.name.lower()}"
+        dims = tuple(int(d) for d in shape)
+        known = [r for r, w in enumerate(self.graph.weights) if (w.name, w.shape, w.dtype) == (name, dims, dtype)]
+        ref = known[0] if known else len(self.graph.weights)
+        if not known:
+            self.graph.weights.append(g.Weight(name, [[name]], dims, dtype, type, source.load, packed=True))
+        ne = fold(dims)
+        return Value(Kind.WEIGHT, dims, dtype, type, ne, contiguous_strides(ne), ref=ref)
 
     def derive_weight(
         self, tag: str, sources: Sequence[Value], shape: Sequence[int], compute: Callable[..., g.Array]

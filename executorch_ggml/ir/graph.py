@@ -59,6 +59,7 @@ class Weight:
 
     ``load`` gives the elements (float32, or the integer type) in torch layout; None when only the key is known.
     ``is_requantized``: ``type`` was changed after lowering; what is stored is those elements in that type.
+    ``packed``: ``load`` gives the bytes of ``type`` instead, and nothing may read or change them.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Weight:
     type: GgmlType
     load: Callable[[], Array] | None = None
     is_requantized: bool = False
+    packed: bool = False
 
 
 @dataclass
