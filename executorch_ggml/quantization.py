@@ -17,8 +17,7 @@ from .ir.types import GgmlType
 
 log = logging.getLogger(__name__)
 
-# Elements and bytes of a block, for the types that a weight can be stored in.
-_BLOCKS = {
+BLOCKS = {
     GgmlType.F32: (1, 4),
     GgmlType.F16: (1, 2),
     GgmlType.BF16: (1, 2),
@@ -28,7 +27,9 @@ _BLOCKS = {
     GgmlType.Q5_K: (256, 176),
     GgmlType.Q6_K: (256, 210),
 }
-QUANT_TYPES = tuple(t.name for t in _BLOCKS if t is not GgmlType.F32)
+"""Elements and bytes of a block, for the types that an embedded weight can be stored in."""
+
+QUANT_TYPES = tuple(t.name for t in BLOCKS if t is not GgmlType.F32)
 
 # Beyond this a half is infinite: F16 elements, and the scales of all block types.
 _LARGEST_HALF = 65504.0
@@ -124,16 +125,16 @@ def quantize_graph(graph: g.Graph, config: GgmlQuantConfig) -> None:
 
 def _target(weight: g.Weight, config: GgmlQuantConfig) -> GgmlType | None:
     """The type a weight gets if its readers allow, None if it stays."""
-    if weight.load is None or weight.type not in _BLOCKS or len(weight.shape) < 2:
+    if weight.load is None or weight.packed or weight.type not in BLOCKS or len(weight.shape) < 2:
         return None
     elements = int(np.prod(weight.shape))
     if not elements or elements < config.minimum_size or config.skips(weight.name):
         return None
     kind = config.kind
-    if weight.shape[-1] % _BLOCKS[kind][0]:
+    if weight.shape[-1] % BLOCKS[kind][0]:
         kind = GgmlType.Q8_0
-    block, size = _BLOCKS[kind]
-    old_block, old_size = _BLOCKS[weight.type]
+    block, size = BLOCKS[kind]
+    old_block, old_size = BLOCKS[weight.type]
     # What is as small already stays: F16 to BF16 would lose digits and gain nothing.
     return kind if weight.shape[-1] % block == 0 and size * old_block < old_size * block else None
 

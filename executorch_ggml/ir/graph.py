@@ -81,6 +81,7 @@ class Weight:
 
     ``load`` gives the elements (float32, or the integer type) in torch layout; None when only the key is known.
     ``is_requantized``: ``type`` was changed after lowering; what is stored is those elements in that type.
+    ``packed``: ``load`` gives the bytes of ``type`` instead, and nothing may read or change them.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Weight:
     type: GgmlType
     load: Callable[[], Array] | None = None
     is_requantized: bool = False
+    packed: bool = False
 
 
 @dataclass
@@ -115,12 +117,16 @@ class State:
 
 @dataclass
 class Symbol:
-    """A named dimension; ``source`` is (kind, attributes) of the SymbolSource union, None while unbound."""
+    """A named dimension; ``source`` is (kind, attributes) of the SymbolSource union, None while unbound.
+
+    ``least``: the minimum to write instead of ``min`` if the graph holds there.
+    """
 
     name: str
     min: int = 0
     max: int = INT64_MAX
     source: tuple[str, dict[str, int]] | None = None
+    least: int | None = None
 
 
 @dataclass

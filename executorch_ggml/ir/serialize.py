@@ -10,6 +10,7 @@ import numpy as np
 from . import graph as g
 from .dims import Dim, free_symbols, same, simplify, to_postfix
 from .expr import Postfix
+from .layout_check import settle_lower_bounds
 
 VERSION = 2
 MIN_READER = 2
@@ -105,6 +106,7 @@ def serialize(graph: g.Graph) -> bytes:
     root.expectations = [_expectation(fbs, key, value) for key, value in sorted(graph.expectations.items())]
     root.exprs = [_expr(fbs, code) for code in enc.exprs]
     root.shapes = [_shape(fbs, ne) for ne in enc.shapes]
+    settle_lower_bounds(root, [symbol.least for symbol in enc.bound])
     builder = flatbuffers.Builder(64 * (len(live) + 16))
     builder.Finish(root.Pack(builder), b"GGIR")
     return bytes(builder.Output())

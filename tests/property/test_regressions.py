@@ -17,3 +17,12 @@ def test_a_dynamic_input_is_the_result(line: str) -> None:
     chains = [Chain(True, [x], [f"v0 = {line}"], "v0")]
     assert export(chains) is not None  # without a program nothing would be compared
     assert not problems(chains)
+
+
+@pytest.mark.parametrize("line", ["torch.sigmoid(x).select(-1, 1)", "x.abs().index_select(-1, torch.tensor([0, 1]))"])
+def test_a_dynamic_size_that_must_be_two(line: str) -> None:
+    """The minimum of 2 was taken for a 1 that torch had raised, and the program did not load."""
+    x = Fresh("x", (3, "n"), torch.float32, 0, 5, True)
+    chain = Chain(True, [x], [f"v0 = {line}"], "v0", low=2)
+    assert export([chain]) is not None
+    assert not problems([chain])
