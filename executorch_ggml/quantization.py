@@ -40,9 +40,9 @@ class GgmlQuantConfig:
     """How embedded weights are stored. Given to ``GgmlPartitioner`` or ``to_edge_rewrite_and_lower`` as ``quant``.
 
     Matrices that only matrix products multiply by (``linear``, products with a parameter, experts) and tables whose
-    rows are looked up (``embedding``) are stored in ``type``. Everything else stays as it is: norms, biases, anything
-    element-wise, and kernels of convolutions, which our lowering makes the second operand of a product: ggml wants
-    that one in float.
+    rows are looked up (``embedding``) are stored in ``type``. Kernels of dense convolutions become F16, whatever the
+    type: convolutions take floats only (with BF16 they stay). Everything else stays as it is: norms, biases, kernels
+    of depthwise convolutions, anything element-wise.
 
     Attributes:
         type: one of ``QUANT_TYPES`` in any case, or its ``GgmlType``. Rows that are no multiple of the block: Q4_K,
@@ -106,9 +106,10 @@ def quantize_graph(graph: g.Graph, config: GgmlQuantConfig) -> None:
             leaves.setdefault(graph.slots[graph.nodes[index].attrs["slot"]].weight, []).append(index)
     for ref, nodes in leaves.items():
         weight = graph.weights[ref]
-        kind = _target(weight, config)
-        found: dict[int, int] = {}
-        if kind is None or not all(_follow(graph, readers, results, n, found) for n in nodes):
+        convolves = all(_convolves(graph, readers, results, n) for n in nodes)
+        kind = _target(weight, config, convolves)
+        found: dict[int, int] = dict.fromkeys(nodes, g.MATMUL) if convolves else {}
+        if kind is None or not (convolves or all(_follow(graph, readers, results, n, found) for n in nodes)):
             continue
         if not _fits(weight):
             log.warning("weight %s stays %s: halves cannot hold its values", weight.name, weight.type.name)
@@ -123,7 +124,19 @@ def quantize_graph(graph: g.Graph, config: GgmlQuantConfig) -> None:
                 slot.type, slot.cast, slot.usage = kind, GgmlType.ANY, usage
 
 
-def _target(weight: g.Weight, config: GgmlQuantConfig) -> GgmlType | None:
+def _convolves(graph: g.Graph, readers: dict[int, list[tuple[int, int]]], results: set[int], node: int) -> bool:
+    """Whether a leaf is the kernel of dense convolutions and nothing else."""
+    found = readers.get(node, [])
+    return (
+        node not in results
+        and bool(found)
+        and all(graph.nodes[reader].op == "Conv2d" and operand == 0 for reader, operand in found)
+        # One kernel per channel is little data, and takes F32 only.
+        and all(graph.nodes[node].ne[2] == graph.nodes[graph.nodes[reader].src[1]].ne[2] for reader, _ in found)
+    )
+
+
+def _target(weight: g.Weight, config: GgmlQuantConfig, convolves: bool) -> GgmlType | None:
     """The type a weight gets if its readers allow, None if it stays."""
     if weight.load is None or weight.packed or weight.type not in BLOCKS or len(weight.shape) < 2:
         return None
@@ -131,7 +144,11 @@ def _target(weight: g.Weight, config: GgmlQuantConfig) -> GgmlType | None:
     if not elements or elements < config.minimum_size or config.skips(weight.name):
         return None
     kind = config.kind
-    if weight.shape[-1] % BLOCKS[kind][0]:
+    if convolves:
+        if kind is GgmlType.BF16:
+            return None
+        kind = GgmlType.F16
+    elif weight.shape[-1] % BLOCKS[kind][0]:
         kind = GgmlType.Q8_0
     block, size = BLOCKS[kind]
     old_block, old_size = BLOCKS[weight.type]
