@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,3 +126,24 @@ def test_results_and_inputs_of_the_program_do_not_count() -> None:
     assert [n.name for n, reason in partitioner.decisions.reasons.items() if reason] == ["aten_erf_default"]
     for got, want in zip(ReferenceExecutor(program)(x), Ends()(x), strict=True):
         assert torch.equal(got, want)
+
+
+def test_what_was_moved_runs(tmp_path: Path) -> None:
+    """ExecuTorch's kernels have every operator that may be moved."""
+    from shared_models import lower_to_file
+
+    from executorch_ggml import Program
+
+    def between(h: torch.Tensor) -> torch.Tensor:
+        wide = h[:, :, None].expand(-1, -1, LARGE).permute(0, 2, 1).repeat(1, 1, 2)
+        back = torch.erf(wide.to(torch.float64).clone()).to(torch.float32)
+        return back.select(1, 3).unsqueeze(0).transpose(0, 1).squeeze(1)[:, :6].reshape(ROWS, 6)
+
+    torch.manual_seed(0)
+    model, x = Model(between, 6).eval(), torch.randn(ROWS, SMALL)
+    with Program(lower_to_file(model, (x,), tmp_path / "moved.pte")) as program:
+        (got,) = program(x)
+    assert normalised_error(got, model(x)) < 1e-12
+    _, host = lowered(between, 6)
+    moved = {op.removeprefix("aten.").partition(".")[0] for op in host} - {"erf"}
+    assert {"expand_copy", "permute_copy", "repeat", "select_copy"} <= moved, moved
