@@ -166,7 +166,7 @@ class _Diff:
             path = Path(folder) / "diff.pte"
             path.write_bytes(self.edge.to_executorch().buffer)
             with Program(path, threads=self.threads, cache_type="f32") as program:
-                return record(program, "forward", [_as_input(a) for a in self.flat if a is not None], wanted)
+                return record(program, "forward", [_as_input(a) for a in self.flat], wanted)
 
     def _nodes(self, recordings: dict[int, Recording]) -> tuple[list[Difference], int]:
         values: list[Difference] = []
@@ -281,4 +281,6 @@ def _origin(node: Node) -> str:
 
 
 def _as_input(value: Any) -> Any:
+    if value is None:
+        return 0  # an argument that is always None takes anything
     return value.contiguous() if isinstance(value, torch.Tensor) else value
