@@ -25,6 +25,7 @@ from executorch_ggml.errors import (
     LibraryError,
     OutOfMemoryError,
     ShapeError,
+    UndelegatedError,
     UnsupportedError,
     ValueRangeError,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "OutOfMemoryError",
     "Program",
     "ShapeError",
+    "UndelegatedError",
     "UnsupportedError",
     "ValueRangeError",
     "export_gguf_to_pte",

@@ -82,6 +82,11 @@ def _neighbours(node: Node) -> list[Node]:
     return [*node.all_input_nodes, *node.users]
 
 
+def _fellow_readers(node: Node) -> list[Node]:
+    """Once a value crosses for one of its readers, it is there for all of them: they choose together."""
+    return [u for i in node.all_input_nodes if i.op == "call_function" for u in i.users]
+
+
 def _groups(free: Collection[Node]) -> list[list[Node]]:
     """Connected components."""
     left = dict.fromkeys(free)
@@ -93,7 +98,7 @@ def _groups(free: Collection[Node]) -> list[list[Node]]:
         while waiting:
             node = waiting.pop()
             group.append(node)
-            for other in _neighbours(node):
+            for other in (*_neighbours(node), *_fellow_readers(node)):
                 if other in left:
                     del left[other]
                     waiting.append(other)

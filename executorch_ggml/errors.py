@@ -6,6 +6,9 @@ Each class also derives from the built-in exception a Python programmer would ex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class GgmlError(Exception):
     """Base of all errors. `status` is the C interface's number (`etggml_status`), -1 for errors found in Python."""
@@ -100,6 +103,18 @@ class InternalError(GgmlError, RuntimeError):
     """A defect of this package. Please report it with the message."""
 
     status = 13
+
+
+class UndelegatedError(GgmlError, NotImplementedError):
+    """Operators that a strict export wanted on ggml stay with ExecuTorch.
+
+    Attributes:
+        nodes: what ``explain`` reports about them (``executorch_ggml.explain.NodeReport``), in the order of execution.
+    """
+
+    def __init__(self, message: str, nodes: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.nodes = tuple(nodes)
 
 
 BY_STATUS: dict[int, type[GgmlError]] = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -12,7 +12,12 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from . import flops, staging
+from .boundary import FEWER_BYTES
+from .errors import UndelegatedError
 from .lowering import source_line
+
+HOT_SHARE = 0.01
+"""An undelegated operator with this part of all FLOPs is hot, wherever it stands."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,12 @@ class NodeReport:
         reason: why it is not delegated.
         source: ``file:line`` of the model's code.
         flops: floating-point operations at the example sizes.
+        share: part of all floating-point operations, 0 to 1.
+        bytes_crossing: bytes of its result that cross between ggml and ExecuTorch, or between two delegates, per call;
+            once for each delegate that reads it, and once when a delegate's result is read outside. Results and inputs
+            of the program do not count.
+        hot: not delegated although it has a part of the FLOPs that counts (``HOT_SHARE``), or stands between two
+            delegates, which wait for it.
     """
 
     name: str
@@ -37,6 +48,9 @@ class NodeReport:
     reason: str
     source: str
     flops: int = 0
+    share: float = 0.0
+    bytes_crossing: int = 0
+    hot: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,16 @@ class Explanation:
         total = sum(n.flops for n in self.nodes)
         return sum(n.flops for n in self.nodes if n.delegated) / total if total else 1.0
 
+    @property
+    def bytes_crossing(self) -> int:
+        """Bytes between ggml and ExecuTorch per call, beside inputs and results of the program."""
+        return sum(n.bytes_crossing for n in self.nodes)
+
+    @property
+    def hot(self) -> tuple[NodeReport, ...]:
+        """Undelegated operators that cost time."""
+        return tuple(n for n in self.nodes if n.hot)
+
     def refusals(self) -> dict[str, list[NodeReport]]:
         """Nodes that are not delegated, by operator and reason."""
         found: dict[str, list[NodeReport]] = {}
@@ -76,10 +100,45 @@ class Explanation:
                 found.setdefault(f"{node.op}: {node.reason}", []).append(node)
         return found
 
+    def require_delegated(self) -> None:
+        """Raises UndelegatedError naming every hot node; does nothing when there is none."""
+        if not self.hot:
+            return
+        count = "an operator" if len(self.hot) == 1 else f"{len(self.hot)} operators"
+        lines = [f"the hot path is not all delegated, {count} would stay with ExecuTorch:"]
+        for n in self.hot:
+            place = f" [{n.source}]" if n.source else ""
+            lines.append(f"  {n.name} ({n.op}, {n.share:.1%} of the FLOPs): {n.reason}{place}")
+        raise UndelegatedError("\n".join(lines), self.hot)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: everything, and the sums."""
+        return {
+            "operators": len(self.nodes),
+            "delegated": self.delegated,
+            "flops_share": self.flops_share,
+            "bytes_crossing": self.bytes_crossing,
+            "hot": [n.name for n in self.hot],
+            "host_states": list(self.host_states),
+            "partitions": [asdict(p) for p in self.partitions],
+            "nodes": [asdict(n) for n in self.nodes],
+        }
+
+    def table(self) -> str:
+        """Every node in a row of its own."""
+        rows = [("node", "operator", "shape", "runs on", "FLOPs", "bytes crossing", "source")]
+        for n in self.nodes:
+            where = f"delegate {n.partition}" if n.delegated else "ExecuTorch" + (", hot" if n.hot else "")
+            place = n.source.rpartition("/")[2]
+            rows.append((n.name, n.op, n.shape, where, f"{n.share:.1%}", str(n.bytes_crossing or ""), place))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
     def __str__(self) -> str:
         lines = [
             f"{self.delegated} of {len(self.nodes)} operators run on ggml, in {len(self.partitions)} "
-            f"delegate{'' if len(self.partitions) == 1 else 's'}: {self.flops_share:.1%} of the FLOPs"
+            f"delegate{'' if len(self.partitions) == 1 else 's'}: {self.flops_share:.1%} of the FLOPs; "
+            f"{self.bytes_crossing} bytes cross"
         ]
         for p in self.partitions:
             lines.append(f"  delegate {p.number}: {p.nodes} nodes, {p.bytes_in} bytes in, {p.bytes_out} bytes out")
@@ -87,7 +146,10 @@ class Explanation:
         if refusals:
             lines.append("left to ExecuTorch:")
         for title, nodes in refusals:
-            lines.append(f"  {len(nodes)} x {title}")
+            hot = sum(n.hot for n in nodes)
+            lines.append(
+                f"  {len(nodes)} x {title}" + (f" ({'' if hot == len(nodes) else f'{hot} '}hot)" if hot else "")
+            )
             places = Counter(n.source for n in nodes if n.source)
             lines.extend(f"      {place}{f' ({count} times)' if count > 1 else ''}" for place, count in places.items())
         if self.host_states:
@@ -102,6 +164,7 @@ def explain(
     *,
     dynamic_shapes: Any = None,
     partitioner: Any = None,
+    strict: bool = False,
 ) -> Explanation:
     """Lowers a model (nothing is written) and reports what happened to each operator.
 
@@ -109,12 +172,13 @@ def explain(
         model: an exported ATen program, or a module together with example ``args`` (and ``kwargs``).
         dynamic_shapes: for a module, as in ``torch.export.export``.
         partitioner: a ``GgmlPartitioner`` with the options of the real export.
+        strict: refuse a model of which something hot is not delegated.
 
     Raises:
         TypeError: a module without example inputs.
+        UndelegatedError: ``strict``, and there are hot nodes; it names them.
     """
-    from executorch.exir import to_edge_transform_and_lower
-
+    from .lower import to_edge_rewrite_and_lower
     from .partitioner import GgmlPartitioner
 
     if isinstance(model, ExportedProgram):
@@ -126,8 +190,11 @@ def explain(
             model.eval(), tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes, strict=False
         )
     recorder = recording(partitioner or GgmlPartitioner())
-    to_edge_transform_and_lower(program, partitioner=[recorder])
-    return recorder.explanation  # type: ignore[no-any-return]
+    to_edge_rewrite_and_lower(program, partitioner=recorder)
+    explanation: Explanation = recorder.explanation
+    if strict:
+        explanation.require_delegated()
+    return explanation
 
 
 def recording(partitioner: Any) -> Any:
@@ -159,11 +226,14 @@ def recording(partitioner: Any) -> Any:
 def describe(ep: ExportedProgram, decisions: Any) -> Explanation:
     """The report of one partitioned (not yet cut) edge program."""
     stages: Mapping[Node, int] = decisions.stages
+    calls = [n for n in ep.graph.nodes if n.op == "call_function"]
+    work = {n: flops.count(n) for n in calls}
+    total = sum(work.values())
+    between = _between(calls, stages)
     nodes = []
-    for node in ep.graph.nodes:
-        if node.op != "call_function":
-            continue
+    for node in calls:
         delegated = node in stages
+        share = work[node] / total if total else 0.0
         nodes.append(
             NodeReport(
                 name=node.name,
@@ -173,10 +243,49 @@ def describe(ep: ExportedProgram, decisions: Any) -> Explanation:
                 partition=stages.get(node, -1),
                 reason="" if delegated else decisions.reasons.get(node) or "not delegated",
                 source=source_line(node),
-                flops=flops.count(node),
+                flops=work[node],
+                share=share,
+                bytes_crossing=_crossing(node, stages),
+                hot=not delegated and _is_hot(node, decisions, share, node in between),
             )
         )
     return Explanation(tuple(nodes), _partitions(stages, ep), tuple(sorted(decisions.not_owned)))
+
+
+def _is_hot(node: Node, decisions: Any, share: float, between: bool) -> bool:
+    # What was moved to the host to spare bytes is there because of another node, which is reported.
+    if not _yields_tensors(node) or decisions.reasons.get(node) == FEWER_BYTES:
+        return False
+    return between or share >= HOT_SHARE
+
+
+def _between(calls: Sequence[Node], stages: Mapping[Node, int]) -> set[Node]:
+    """Host nodes that a delegate waits for and that wait for one."""
+    behind: set[Node] = set()
+    for node in calls:
+        if node not in stages and any(i in stages or i in behind for i in _tensor_inputs(node)):
+            behind.add(node)
+    found: set[Node] = set()
+    for node in reversed(calls):
+        if node in behind and any(u in stages or u in found for u in node.users if node in _tensor_inputs(u)):
+            found.add(node)
+    return found
+
+
+def _tensor_inputs(node: Node) -> Collection[Node]:
+    return [i for i in node.all_input_nodes if _yields_tensors(i)]
+
+
+def _yields_tensors(node: Node) -> bool:
+    return isinstance(node.meta.get("val"), (torch.Tensor, tuple, list))
+
+
+def _crossing(node: Node, stages: Mapping[Node, int]) -> int:
+    home = stages.get(node)
+    readers = {stages.get(u) for u in node.users if u.op == "call_function"} - {home}
+    if home is not None and readers:
+        readers.add(None)  # a delegate's result goes through ExecuTorch's memory, also to another delegate
+    return staging.tensor_bytes(node) * len(readers)
 
 
 def _operator(node: Node) -> str:

@@ -21,6 +21,7 @@ def to_edge_rewrite_and_lower(
     ep_passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
     partitioner: Any = None,
     quant: GgmlQuantConfig | None = None,
+    strict: bool = False,
     transform_passes: Any = None,
     constant_methods: Mapping[str, Any] | None = None,
     compile_config: Any = None,
@@ -36,8 +37,11 @@ def to_edge_rewrite_and_lower(
         ep_passes: run in order on each ATen program (or per method) before everything else. Each has ``run(ep)`` or is
             callable and returns the program to go on with (``BatchNormFoldingRewritePass`` is one); None means that it
             changed the program it was given.
-        partitioner: a partitioner, a list, or lists by method; ``GgmlPartitioner(quant=quant)`` if missing.
+        partitioner: a partitioner, a list, or lists by method; ``GgmlPartitioner(quant=quant, strict=strict)`` if
+            missing.
         quant: how embedded weights are quantised. A partitioner of your own takes it itself.
+        strict: refuse a program of which an operator that costs time would stay with ExecuTorch. A partitioner of your
+            own takes it itself.
         transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
             Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
             (``adaptive_max_pool2d``, ``median``).
@@ -47,21 +51,23 @@ def to_edge_rewrite_and_lower(
 
     Raises:
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
-        InvalidArgumentError: both a partitioner and ``quant``.
+        InvalidArgumentError: both a partitioner and ``quant`` or ``strict``.
+        UndelegatedError: ``strict``, and there is such an operator; the error names each with reason and source line.
     """
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     from .partitioner import GgmlPartitioner
 
-    if quant is not None and partitioner is not None:
-        raise InvalidArgumentError("give quant to the partitioner: GgmlPartitioner(quant=...)")
+    for name, value in (("quant", quant is not None), ("strict", strict)):
+        if value and partitioner is not None:
+            raise InvalidArgumentError(f"give {name} to the partitioner: GgmlPartitioner({name}=...)")
     methods = {"forward": programs} if isinstance(programs, ExportedProgram) else dict(programs)
     for name, program in methods.items():
         for step in _for_method(ep_passes, name):
             program = _run(step, program)
         methods[name] = program
     if partitioner is None:
-        partitioner = [GgmlPartitioner(quant=quant)]
+        partitioner = [GgmlPartitioner(quant=quant, strict=strict)]
     elif not isinstance(partitioner, (list, tuple, Mapping)):
         partitioner = [partitioner]
     elif isinstance(partitioner, tuple):

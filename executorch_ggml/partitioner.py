@@ -38,6 +38,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             at up to eight times the memory.
         quant: store embedded matrices and embeddings quantised, see ``GgmlQuantConfig``.
         rewrites: run the pattern rewrites (RMSNorm, RoPE, attention ...) before decomposition.
+        strict: refuse a program of which an operator that costs time would stay with ExecuTorch (``hot`` in the report
+            of ``explain``): lowering raises ``UndelegatedError``, which names each with its reason and source line.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         dequantize: bool = False,
         quant: GgmlQuantConfig | None = None,
         rewrites: bool = True,
+        strict: bool = False,
     ) -> None:
         super().__init__()
         self.options = WeightOptions(
@@ -59,6 +62,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             quant=quant,
         )
         self.rewrites = rewrites
+        self.strict = strict
         self.delegation_spec = DelegationSpec(GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))])
         self.decisions: Decisions | None = None
         """Why each node of the last program was taken or left."""
@@ -106,6 +110,10 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             decisions = dry_run(exported_program, view, not_owned=decisions.not_owned | set(torn))
         self.decisions = decisions
         decisions.stages = stages
+        if self.strict:
+            from .explain import describe
+
+            describe(exported_program, decisions).require_delegated()
         tags: dict[str, DelegationSpec] = {}
         for node, stage in stages.items():
             tag = f"ggml_{stage}"

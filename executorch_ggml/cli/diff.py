@@ -24,6 +24,9 @@ def diff(
         Path | None,
         typer.Option("--inputs", "-i", help="Inputs: .npy, .npz or .pt; default: example or random ones."),
     ] = None,
+    etrecord: Annotated[
+        Path | None, typer.Option(help="Of the export of a .pte: names the line of the model of each node.")
+    ] = None,
     method: Annotated[str, typer.Option(help="Of a .pte.")] = "forward",
     seed: Annotated[int, typer.Option(min=0, help="Of the random inputs of a .pte.")] = 0,
     nmse: Annotated[
@@ -41,7 +44,8 @@ def diff(
     Exit code 0: all within tolerance, 1: not, 2: a file or option that cannot be used.
     """
     with unusable_is_usage():
-        report = _report(path, gguf, inputs, method, seed, {"nmse": nmse, "peak": peak, "threads": threads})
+        of_pte = {"gguf": gguf, "etrecord": etrecord, "method": method, "seed": seed}
+        report = _report(path, inputs, of_pte, {"nmse": nmse, "peak": peak, "threads": threads})
     if as_json:
         print_json(report.as_dict(worst))
     else:
@@ -50,9 +54,7 @@ def diff(
         raise typer.Exit(FAILED)
 
 
-def _report(
-    path: Path, gguf: Path | None, inputs: Path | None, method: str, seed: int, options: dict[str, Any]
-) -> DiffReport:
+def _report(path: Path, inputs: Path | None, of_pte: dict[str, Any], options: dict[str, Any]) -> DiffReport:
     try:
         import torch  # noqa: F401 - here for the message
     except ImportError:
@@ -63,9 +65,10 @@ def _report(
 
     given = read_inputs(inputs) if inputs is not None else None
     if path.suffix == ".pte":
-        return diff_pte(path, given, gguf=gguf, method=method, seed=seed, **options)
-    if gguf is not None:
-        raise InvalidArgumentError(f"{path}: a GGUF goes with a .pte; a model has its weights")
+        return diff_pte(path, given, **of_pte, **options)
+    for name in ("gguf", "etrecord"):
+        if of_pte[name] is not None:
+            raise InvalidArgumentError(f"{path}: --{name} goes with a .pte; a model has its weights and its source")
     from executorch_ggml.model_file import load_model_file
 
     model = load_model_file(path)

@@ -1,7 +1,7 @@
 """``executorch-ggml``: the application the commands are registered on.
 
 Exit codes: 0 done, 1 an error (one line on stderr says which), 2 wrong usage, 3 ``check`` found problems, 130
-interrupted. ``diff`` answers with its code: 1 when a value is over tolerance, 2 when it could not compare.
+interrupted. ``diff`` and ``explain --strict`` answer with theirs: 1 is no, 2 is that there was nothing to judge.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from executorch_ggml.cli.check import check
 from executorch_ggml.cli.devices import devices
 from executorch_ggml.cli.diff import diff
 from executorch_ggml.cli.errors import CleanGroup
+from executorch_ggml.cli.explain import explain
 from executorch_ggml.cli.export import export
 from executorch_ggml.cli.inspect import inspect
 from executorch_ggml.cli.run import run
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, run, bench, check, inspect, diff, devices):
+for command in (export, run, bench, check, inspect, explain, diff, devices):
     app.command()(command)
 
 

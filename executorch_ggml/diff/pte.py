@@ -21,6 +21,7 @@ from .interpret import WatchedInterpreter
 from .native import Recording, record
 from .pte_view import PteView
 from .report import Difference, DiffReport
+from .sources import Source, read_sources
 
 # Leaves are what the graph was given; comparing them would only say that a file was read.
 _LEAVES = frozenset({"WeightLeaf", "StateLeaf", "ConstLeaf"})
@@ -31,6 +32,7 @@ def diff_pte(
     inputs: Sequence[Any] | None = None,
     *,
     gguf: str | os.PathLike[str] | None = None,
+    etrecord: str | os.PathLike[str] | None = None,
     method: str = "forward",
     seed: int = 0,
     nmse: float | None = None,
@@ -46,6 +48,7 @@ def diff_pte(
     Args:
         inputs: arrays, tensors or numbers; random ones that the graphs accept if missing.
         gguf: the weights, when the `.pte` does not hold them.
+        etrecord: ExecuTorch's record of the export, which says what line of the model each node comes from.
         seed: of the random inputs.
         nmse, peak: what is allowed, see ``Tolerance``; by default what the types of the weights ask for.
         threads: compute threads of the library.
@@ -66,13 +69,14 @@ def diff_pte(
         _, recordings = record(program, method, inputs)
     weights = _Weights(view.named_data(), gguf)
     limits = tolerance_for(_dtypes(graphs), weights.types(graphs)).limited(nmse, peak)
+    sources = read_sources(etrecord, method) if etrecord is not None else {}
     values: list[Difference] = []
     missing = 0
     for payload, graph in zip(found, graphs, strict=True):
         recording = recordings.get(payload.index)
         if recording is None:
             continue
-        side = _Side(graph, recording, limits, payload.index)
+        side = _Side(graph, recording, limits, payload.index, sources)
         interpreter = WatchedInterpreter(payload.data, weights.of(graph), recording.symbol_list, side.see)
         try:
             interpreter.run(recording.input_list)
@@ -86,8 +90,16 @@ def diff_pte(
 class _Side:
     """Takes the interpreter's values and compares them with the recorded ones."""
 
-    def __init__(self, graph: Any, recording: Recording, tolerance: Tolerance, delegate: int) -> None:
+    def __init__(
+        self,
+        graph: Any,
+        recording: Recording,
+        tolerance: Tolerance,
+        delegate: int,
+        sources: Mapping[int, Source],
+    ) -> None:
         self.graph, self.recording, self.tolerance, self.delegate = graph, recording, tolerance, delegate
+        self.sources = sources
         self.values: list[Difference] = []
         self.missing = 0
 
@@ -100,17 +112,19 @@ class _Side:
         if got is None or got.size != want.size:
             self.missing += 1
             return
+        source = self.sources.get(int(node.debugHandle))
+        handle = f" #{node.debugHandle}" if node.debugHandle else ""
         shape = list(want.shape)
         while len(shape) > 1 and shape[0] == 1:
             shape.pop(0)
         self.values.append(
             Difference(
                 stage="node",
-                name=f"%{index}" + (f" #{node.debugHandle}" if node.debugHandle else ""),
-                op=kind,
+                name=f"%{index}" + (f" {source.name}" if source else handle),
+                op=f"{kind} of {source.op}" if source else kind,
                 shape=tuple(shape),
                 dtype=type_name(node.type),
-                source="",
+                source=source.line if source else "",
                 delegate=self.delegate,
                 ir_node=index,
                 errors=self._errors(got, want, sources),

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.export import export
+from torch.fx import Graph, Node
 
+from executorch_ggml.boundary import FEWER_BYTES, settle
+from executorch_ggml.dry_run import Decisions
 from executorch_ggml.explain import Explanation, describe
 from executorch_ggml.lower import to_edge_rewrite_and_lower
 from executorch_ggml.partitioner import GgmlPartitioner
 from executorch_ggml.reference import ReferenceExecutor, normalised_error
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+_aten = torch.ops.aten
 ROWS, SMALL, LARGE = 4, 8, 64
 F32 = 4
 
@@ -125,3 +132,69 @@ def test_results_and_inputs_of_the_program_do_not_count() -> None:
     assert [n.name for n, reason in partitioner.decisions.reasons.items() if reason] == ["aten_erf_default"]
     for got, want in zip(ReferenceExecutor(program)(x), Ends()(x), strict=True):
         assert torch.equal(got, want)
+
+
+def test_what_was_moved_runs(tmp_path: Path) -> None:
+    """ExecuTorch's kernels have every operator that may be moved."""
+    from shared_models import lower_to_file
+
+    from executorch_ggml import Program
+
+    def between(h: torch.Tensor) -> torch.Tensor:
+        wide = h[:, :, None].expand(-1, -1, LARGE).permute(0, 2, 1).repeat(1, 1, 2)
+        back = torch.erf(wide.to(torch.float64).clone()).to(torch.float32)
+        return back.select(1, 3).unsqueeze(0).transpose(0, 1).squeeze(1)[:, :6].reshape(ROWS, 6)
+
+    torch.manual_seed(0)
+    model, x = Model(between, 6).eval(), torch.randn(ROWS, SMALL)
+    with Program(lower_to_file(model, (x,), tmp_path / "moved.pte")) as program:
+        (got,) = program(x)
+    assert normalised_error(got, model(x)) < 1e-12
+    _, host = lowered(between, 6)
+    moved = {op.removeprefix("aten.").partition(".")[0] for op in host} - {"erf"}
+    assert {"expand_copy", "permute_copy", "repeat", "select_copy"} <= moved, moved
+
+
+def random_graph(seed: int) -> tuple[list[Node], Decisions]:
+    """Nodes that have the choice, delegated ones and host ones, each reading one or two earlier values."""
+    random = Random(seed)
+    graph = Graph()
+    nodes = [graph.placeholder("x"), graph.placeholder("y")]
+    decisions = Decisions()
+    for _ in range(random.randint(6, 12)):
+        kind = random.choice(("free", "free", "host", "delegate"))
+        target = {"free": _aten.view_copy.default, "host": _aten.erf.default, "delegate": _aten.relu.default}[kind]
+        node = graph.call_function(target, tuple(random.sample(nodes, random.randint(1, 2))))
+        decisions.reasons[node] = "not ours" if kind == "host" else ""
+        nodes.append(node)
+    for node in nodes:
+        node.meta["val"] = torch.empty(random.randint(1, 9), dtype=torch.uint8, device="meta")
+    return nodes, decisions
+
+
+def cost(nodes: list[Node], host: set[Node]) -> int:
+    """Bytes that cross when these nodes run on the host and the other call nodes in a delegate."""
+    total = 0
+    for node in nodes:
+        if node.op == "call_function":
+            other = any((user in host) != (node in host) for user in node.users)
+            total += node.meta["val"].numel() if other else 0
+    return total
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_other_choice_moves_fewer_bytes(seed: int) -> None:
+    nodes, decisions = random_graph(seed)
+    free = [n for n in nodes if n.target is _aten.view_copy.default]
+    fixed = {n for n in nodes if n.target is _aten.erf.default}
+    best = min(
+        (cost(nodes, fixed | set(chosen)), len(chosen))
+        for count in range(len(free) + 1)
+        for chosen in itertools.combinations(free, count)
+    )
+    moved = settle(nodes, decisions, lambda node: False)
+    connected = [n for n in moved if decisions.reasons[n] == FEWER_BYTES]
+    assert set(moved) <= set(free)
+    assert cost(nodes, fixed | set(moved)) == best[0]
+    # Ties stay delegated; only groups that no delegate touches go to the host without need.
+    assert len(connected) <= best[1]

@@ -33,7 +33,7 @@ def failure(result: Result, code: int = 1) -> str:
 def test_help() -> None:
     result = cli("--help")
     assert result.exit_code == 0
-    for name in ("export", "run", "bench", "check", "inspect", "diff", "devices"):
+    for name in ("export", "run", "bench", "check", "inspect", "explain", "diff", "devices"):
         assert name in result.output
         assert cli(name, "--help").exit_code == 0
 

@@ -177,6 +177,26 @@ def test_keyword_inputs_and_limits() -> None:
     assert (strict.tolerance.nmse, strict.tolerance.peak) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_and_arguments_that_are_no_tensors(dtype: torch.dtype) -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.norm, self.table = nn.Linear(64, 64), nn.LayerNorm(64), nn.Embedding(10, 64)
+
+        def forward(self, x: torch.Tensor, ids: torch.Tensor, times: int, mask: torch.Tensor | None = None) -> Any:
+            hidden = torch.softmax(self.norm(self.fc(x + self.table(ids))), -1) * times
+            return {"hidden": hidden, "best": hidden.argmax(-1)}
+
+    torch.manual_seed(0)
+    report = diff_model(Half().to(dtype), (torch.randn(3, 64, dtype=dtype), torch.tensor([1, 2, 3]), 2, None))
+    assert report.ok, report
+    # Eager rounds each result to the type, ggml computes in float32: they differ, by as much as the type is coarse.
+    worst = max(v.errors.nmse for v in report.values)
+    assert 1e-9 < worst < report.tolerance.nmse / 10
+    assert {v.dtype for v in report.values if v.stage == "output"} == {str(dtype).removeprefix("torch."), "int64"}
+
+
 def test_unusable() -> None:
     with pytest.raises(InvalidArgumentError, match="needs inputs"):
         diff_model(Net())

@@ -80,6 +80,35 @@ def test_each_delegate_by_itself(tmp_path: Path) -> None:
     assert {v.delegate for v in report.values} == {0, 1}
 
 
+def test_source_lines_from_the_record_of_the_export(tmp_path: Path) -> None:
+    import torch
+    from torch import nn
+
+    from executorch_ggml import to_edge_rewrite_and_lower
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sin(self.fc(x))  # the line that the record knows
+
+    program = torch.export.export(Net().eval(), (torch.randn(2, 8),))
+    lowered = to_edge_rewrite_and_lower(program, generate_etrecord=True).to_executorch()
+    (tmp_path / "net.pte").write_bytes(lowered.buffer)
+    lowered.get_etrecord().save(str(tmp_path / "net.etrecord"))
+    report = diff_pte(tmp_path / "net.pte", etrecord=tmp_path / "net.etrecord")
+    assert report.ok, report
+    (sine,) = (v for v in report.values if v.op == "Unary of aten.sin.default")
+    assert "the line that the record knows" in sine.code
+    assert {v.op for v in report.values} >= {"MulMat of aten.linear.default", "Binary of aten.linear.default"}
+    (tmp_path / "broken.etrecord").write_bytes(b"nothing")
+    for name, error in (("broken", FormatError), ("missing", FileError)):
+        with pytest.raises(error, match=name):
+            diff_pte(tmp_path / "net.pte", etrecord=tmp_path / f"{name}.etrecord")
+
+
 def test_a_wrong_kernel_is_named(tiny_llm: TinyLlm, monkeypatch: pytest.MonkeyPatch) -> None:
     from executorch_ggml.ir import kernels
 

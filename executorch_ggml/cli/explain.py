@@ -1,0 +1,56 @@
+"""``executorch-ggml explain``: what ggml would run of a model, and why not the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from executorch_ggml.cli.errors import FAILED, unusable_is_usage
+from executorch_ggml.cli.options import AsJson, print_json
+
+if TYPE_CHECKING:
+    from executorch_ggml.explain import Explanation
+
+
+def explain(
+    path: Annotated[Path, typer.Argument(help="A model: .py, or .pt2 from torch.export.save.", metavar="MODEL")],
+    nodes: Annotated[bool, typer.Option("--nodes", help="Every operator in a row of its own.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail when an operator that costs time is not delegated.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Lower a model and report what is delegated, why not the rest, and what crosses the boundary.
+
+    Exit code 0; 1 with --strict when something hot is not delegated; 2: a file or model that cannot be used.
+    """
+    with unusable_is_usage():
+        explanation = _explanation(path)
+    if as_json:
+        print_json(explanation.as_dict())
+    else:
+        typer.echo(str(explanation))
+        if nodes:
+            typer.echo("\n" + explanation.table())
+    if strict:
+        from executorch_ggml.errors import UndelegatedError
+
+        try:
+            explanation.require_delegated()
+        except UndelegatedError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(FAILED) from None
+
+
+def _explanation(path: Path) -> Explanation:
+    try:
+        import torch  # noqa: F401 - here for the message
+    except ImportError:
+        raise ImportError("explaining needs torch: pip install 'executorch-ggml[export]'") from None
+    from executorch_ggml.explain import explain as run
+    from executorch_ggml.model_file import load_model_file
+
+    model = load_model_file(path)
+    return run(model.program, partitioner=model.partitioner)
