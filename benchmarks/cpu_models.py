@@ -27,7 +27,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.zoo_measure import compare, outputs
 from benchmarks.zoo_models.model import randomise
-from benchmarks.zoo_time import limit, once, xnnpack
+from benchmarks.zoo_time import limit, load_xnnpack, lower_xnnpack, once
 
 Example = tuple[torch.nn.Module, tuple[torch.Tensor, ...]]
 OURS = ("ggml", "ggml F16", "ggml Q8_0")
@@ -118,7 +118,9 @@ def contest(name: str, threads: int, rounds: int) -> dict[str, Any]:
             return lambda: program(*x)
 
         def peer() -> Callable[[], Any]:
-            method = xnnpack(torch.export.export(module, x, strict=False), Path(folder) / "xnnpack.pte")
+            path = Path(folder) / "xnnpack.pte"
+            lower_xnnpack(torch.export.export(module, x, strict=False), path)
+            method = load_xnnpack(path)
             return lambda: method.execute(list(x))
 
         enter("ggml", lambda: ours(""))

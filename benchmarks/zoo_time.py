@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.zoo_measure import export, lower
-from benchmarks.zoo_models import Inputs, ZooModel
+from benchmarks.zoo_models import Inputs, ZooModel, all_models
 from executorch_ggml import Program
 
 HEADER = ["1 thread: ggml / eager / XNNPACK ms", "2 threads"]
@@ -21,16 +21,21 @@ SECONDS = 0.3
 """A round of one contender repeats its call for about this long."""
 
 
-def xnnpack(program: torch.export.ExportedProgram, path: Path) -> Any:
-    """The same program through XNNPACK's partitioner, as a loaded method of ExecuTorch's runtime."""
+def lower_xnnpack(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Writes the program as XNNPACK's partitioner cuts it."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
-    from executorch.runtime import Runtime
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
         path.write_bytes(edge.to_executorch().buffer)
+
+
+def load_xnnpack(path: Path) -> Any:
+    """A loaded method of ExecuTorch's runtime."""
+    from executorch.runtime import Runtime
+
     return Runtime.get().load_program(path).load_method("forward")
 
 
@@ -45,50 +50,63 @@ def once(call: Callable[[], Any]) -> float:
     return statistics.median(taken)
 
 
-def contest(model: ZooModel, tiny: bool, threads: int, rounds: int) -> str:
-    """``ours / eager / XNNPACK``: medians over the rounds, in milliseconds, at the first size."""
+def contest(name: str, tiny: bool, threads: int, rounds: int, folder: Path) -> str:
+    """``ours / eager / XNNPACK``: medians over the rounds, in milliseconds, at the first size.
+
+    ``folder`` holds ggml.pte and either xnnpack.pte or, in xnnpack.txt, why there is none.
+    """
+    model = all_models()[name]
     module = model.build(tiny)
     x: Inputs = model.example(tiny)
     torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ggml.pte"
-        path.write_bytes(lower(export(model, module, tiny, second=False)).buffer)
-        peer: Any = None
-        try:
-            peer = xnnpack(export(model, module, tiny, second=False), Path(folder) / "xnnpack.pte")
-        except Exception as error:  # what it cannot lower is a result, too
-            failure = type(error).__name__
-        with Program(path, threads=threads) as program, torch.no_grad():
-            calls: list[Callable[[], Any]] = [lambda: program(*x), lambda: module(*x)]
-            if peer is not None:
+    failure = ""
+    with Program(folder / "ggml.pte", threads=threads) as program, torch.no_grad():
+        calls: list[Callable[[], Any]] = [lambda: program(*x), lambda: module(*x)]
+        if (folder / "xnnpack.pte").exists():
+            try:
+                peer = load_xnnpack(folder / "xnnpack.pte")
+                peer.execute(list(x))
                 calls.append(lambda: peer.execute(list(x)))
-            for call in calls:
-                call()
-            times = [[once(call) for call in calls] for _ in range(rounds)]
+            except Exception as error:  # what it cannot run is a result, too
+                failure = f"{type(error).__name__} in running"
+        else:
+            failure = (folder / "xnnpack.txt").read_text()
+        for call in calls:
+            call()
+        times = [[once(call) for call in calls] for _ in range(rounds)]
     medians = [f"{statistics.median(column):.2f}" for column in zip(*times, strict=True)]
-    return " / ".join(medians if peer is not None else [*medians, failure])
+    return " / ".join([*medians, failure] if failure else medians)
 
 
 def times(model: ZooModel, tiny: bool, rounds: int) -> list[str]:
     """The cells for 1 and 2 threads, each measured in a process of its own.
 
-    XNNPACK's thread pool keeps the size that it starts with.
+    XNNPACK's thread pool keeps the size that it starts with. Both programs are lowered once, here.
     """
     import subprocess
     import sys
 
     cells = []
-    for threads in (1, 2):
-        code = (
-            "import sys; from benchmarks.zoo_models import all_models; from benchmarks.zoo_time import contest, limit\n"
-            f"limit({threads}); print('RESULT', contest(all_models()[{model.name!r}], {tiny}, {threads}, {rounds}))"
-        )
-        root = str(Path(__file__).resolve().parents[1])
-        done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
-        found = [line.removeprefix("RESULT ") for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-        if done.returncode or not found:
-            raise RuntimeError(f"exit {done.returncode}: {done.stderr[-500:]}")
-        cells.append(found[0])
+    root = str(Path(__file__).resolve().parents[1])
+    with tempfile.TemporaryDirectory() as folder:
+        module = model.build(tiny)
+        (Path(folder) / "ggml.pte").write_bytes(lower(export(model, module, tiny, second=False)).buffer)
+        try:
+            lower_xnnpack(export(model, module, tiny, second=False), Path(folder) / "xnnpack.pte")
+        except Exception as error:  # what it cannot lower is a result, too
+            (Path(folder) / "xnnpack.txt").write_text(f"{type(error).__name__} in lowering")
+        del module
+        for threads in (1, 2):
+            code = (
+                "from pathlib import Path; from benchmarks.zoo_time import contest, limit\n"
+                f"limit({threads}); "
+                f"print('RESULT', contest({model.name!r}, {tiny}, {threads}, {rounds}, Path({folder!r})))"
+            )
+            done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+            found = [line.removeprefix("RESULT ") for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+            if done.returncode or not found:
+                raise RuntimeError(f"exit {done.returncode}: {done.stderr[-500:]}")
+            cells.append(found[0])
     return cells
 
 
