@@ -17,3 +17,12 @@ def test_a_dynamic_input_is_the_result(line: str) -> None:
     chains = [Chain(True, [x], [f"v0 = {line}"], "v0")]
     assert export(chains) is not None  # without a program nothing would be compared
     assert not problems(chains)
+
+
+def test_two_ways_to_write_an_integer_division() -> None:
+    """Export writes the length behind a strided convolution with its own division and with sympy's floor."""
+    x, w = Fresh("x", (1, 4, "n"), torch.float32, 1, 85, True), Fresh("w1_", (1, 4, 2), torch.float32, 1, 17, False)
+    lines = ["v0 = F.conv1d(x, w1_, None, [3], [2], [1], 1)", "v1 = v0.unflatten(1, (1, 1))"]
+    chains = [Chain(True, [x, w], lines, "v1")]
+    assert export(chains) is not None
+    assert not problems(chains)
