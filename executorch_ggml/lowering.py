@@ -16,6 +16,7 @@ from .bounds import is_exact, of_input, of_result
 from .ir import graph as g
 from .ir.builder import Builder, DType, IrError, Unsupported, Value
 from .ir.dims import probably_same
+from .ir.fuse import fuse_epilogues
 from .node_view import NodeView, TensorMeta, meta_of, to_dim
 from .program_view import ProgramView, WeightOptions, has_data
 from .registry import lookup
@@ -123,6 +124,7 @@ class PartitionLowering:
                 self._outputs(node)
             elif node.op not in ("placeholder", "get_attr"):
                 raise Unsupported(f"{node.name}: {node.op} nodes")
+        fuse_epilogues(self.builder.graph)
         return self.builder
 
     def _placeholders(self) -> None:

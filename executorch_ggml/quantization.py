@@ -17,8 +17,7 @@ from .ir.types import GgmlType
 
 log = logging.getLogger(__name__)
 
-# Elements and bytes of a block, for the types that a weight can be stored in.
-_BLOCKS = {
+BLOCKS = {
     GgmlType.F32: (1, 4),
     GgmlType.F16: (1, 2),
     GgmlType.BF16: (1, 2),
@@ -28,7 +27,9 @@ _BLOCKS = {
     GgmlType.Q5_K: (256, 176),
     GgmlType.Q6_K: (256, 210),
 }
-QUANT_TYPES = tuple(t.name for t in _BLOCKS if t is not GgmlType.F32)
+"""Elements and bytes of a block, for the types that an embedded weight can be stored in."""
+
+QUANT_TYPES = tuple(t.name for t in BLOCKS if t is not GgmlType.F32)
 
 # Beyond this a half is infinite: F16 elements, and the scales of all block types.
 _LARGEST_HALF = 65504.0
@@ -39,9 +40,9 @@ class GgmlQuantConfig:
     """How embedded weights are stored. Given to ``GgmlPartitioner`` or ``to_edge_rewrite_and_lower`` as ``quant``.
 
     Matrices that only matrix products multiply by (``linear``, products with a parameter, experts) and tables whose
-    rows are looked up (``embedding``) are stored in ``type``. Everything else stays as it is: norms, biases, anything
-    element-wise, and kernels of convolutions, which our lowering makes the second operand of a product: ggml wants
-    that one in float.
+    rows are looked up (``embedding``) are stored in ``type``. Kernels of dense convolutions become F16, whatever the
+    type: convolutions take floats only (with BF16 they stay). Everything else stays as it is: norms, biases, kernels
+    of depthwise convolutions, anything element-wise.
 
     Attributes:
         type: one of ``QUANT_TYPES`` in any case, or its ``GgmlType``. Rows that are no multiple of the block: Q4_K,
@@ -105,9 +106,10 @@ def quantize_graph(graph: g.Graph, config: GgmlQuantConfig) -> None:
             leaves.setdefault(graph.slots[graph.nodes[index].attrs["slot"]].weight, []).append(index)
     for ref, nodes in leaves.items():
         weight = graph.weights[ref]
-        kind = _target(weight, config)
-        found: dict[int, int] = {}
-        if kind is None or not all(_follow(graph, readers, results, n, found) for n in nodes):
+        convolves = all(_convolves(graph, readers, results, n) for n in nodes)
+        kind = _target(weight, config, convolves)
+        found: dict[int, int] = dict.fromkeys(nodes, g.MATMUL) if convolves else {}
+        if kind is None or not (convolves or all(_follow(graph, readers, results, n, found) for n in nodes)):
             continue
         if not _fits(weight):
             log.warning("weight %s stays %s: halves cannot hold its values", weight.name, weight.type.name)
@@ -122,18 +124,34 @@ def quantize_graph(graph: g.Graph, config: GgmlQuantConfig) -> None:
                 slot.type, slot.cast, slot.usage = kind, GgmlType.ANY, usage
 
 
-def _target(weight: g.Weight, config: GgmlQuantConfig) -> GgmlType | None:
+def _convolves(graph: g.Graph, readers: dict[int, list[tuple[int, int]]], results: set[int], node: int) -> bool:
+    """Whether a leaf is the kernel of dense convolutions and nothing else."""
+    found = readers.get(node, [])
+    return (
+        node not in results
+        and bool(found)
+        and all(graph.nodes[reader].op == "Conv2d" and operand == 0 for reader, operand in found)
+        # One kernel per channel is little data, and takes F32 only.
+        and all(graph.nodes[node].ne[2] == graph.nodes[graph.nodes[reader].src[1]].ne[2] for reader, _ in found)
+    )
+
+
+def _target(weight: g.Weight, config: GgmlQuantConfig, convolves: bool) -> GgmlType | None:
     """The type a weight gets if its readers allow, None if it stays."""
-    if weight.load is None or weight.type not in _BLOCKS or len(weight.shape) < 2:
+    if weight.load is None or weight.packed or weight.type not in BLOCKS or len(weight.shape) < 2:
         return None
     elements = int(np.prod(weight.shape))
     if not elements or elements < config.minimum_size or config.skips(weight.name):
         return None
     kind = config.kind
-    if weight.shape[-1] % _BLOCKS[kind][0]:
+    if convolves:
+        if kind is GgmlType.BF16:
+            return None
+        kind = GgmlType.F16
+    elif weight.shape[-1] % BLOCKS[kind][0]:
         kind = GgmlType.Q8_0
-    block, size = _BLOCKS[kind]
-    old_block, old_size = _BLOCKS[weight.type]
+    block, size = BLOCKS[kind]
+    old_block, old_size = BLOCKS[weight.type]
     # What is as small already stays: F16 to BF16 would lose digits and gain nothing.
     return kind if weight.shape[-1] % block == 0 and size * old_block < old_size * block else None
 

@@ -81,7 +81,8 @@ def register(
     """Declares the lowering of one or several ATen overloads.
 
     Args:
-        targets: ``torch.ops...`` overloads; edge-dialect nodes are matched through them, exactly, never by name.
+        targets: ``torch.ops...`` overloads; edge-dialect nodes are matched through them, exactly. The operator of a
+            package that may not be imported is its schema's name, ``"namespace::name"``.
         keep: ask the exporter not to decompose the operator (where every node of it is supported).
         trivial: the operator only renames or moves data; a partition of nothing else is not worth a delegate,
             unless it is the whole program.
@@ -114,7 +115,11 @@ def load_all() -> None:
 def lookup(target: Any) -> Entry | None:
     """The entry of a node's target (ATen or edge dialect), or None."""
     load_all()
-    return _ENTRIES.get(overload_of(target))
+    overload = overload_of(target)
+    found = _ENTRIES.get(overload)
+    if found is None and isinstance(overload, torch._ops.OpOverload):
+        found = _ENTRIES.get(overload._schema.name)
+    return found
 
 
 def entries() -> tuple[Entry, ...]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sympy
+from torch.utils._sympy.numbers import int_oo
+from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
 from .ir.builder import Builder
 from .ir.dims import INT64_MAX, Dim, free_symbols, simplify
@@ -13,24 +15,32 @@ from .ir.serialize import rewrite
 
 
 def bounds(symbol: Any, ranges: Mapping[Any, Any]) -> tuple[int, int]:
-    """Inclusive bounds of a symbol from export's range constraints; unbounded sides are 0 and INT64_MAX.
-
-    A lower bound of 2 becomes 1: torch traces dynamic sizes as "at least 2" and its decompositions forget the 1 that
-    the user declared. Nothing in a graph of ours depends on the difference.
-    """
+    """Inclusive bounds of a symbol from export's range constraints; unbounded sides are 0 and INT64_MAX."""
     found = ranges.get(symbol)
     low, high = 0, INT64_MAX
     if found is not None:
         low = int(found.lower) if getattr(found.lower, "is_Integer", isinstance(found.lower, int)) else 0
         high = int(found.upper) if getattr(found.upper, "is_Integer", isinstance(found.upper, int)) else INT64_MAX
-    return (1 if low == 2 else max(low, 0)), min(high, INT64_MAX)
+    return max(low, 0), min(high, INT64_MAX)
+
+
+def _minima(low: int, high: int, source: tuple[str, dict[str, int]]) -> tuple[int, int | None]:
+    """The minimum to declare, and a smaller one to declare instead if the finished graph holds there.
+
+    torch traces dynamic sizes as "at least 2", and ExecuTorch's passes take the ranges from the tracer: the 1 (or 0)
+    that the user declared does not reach a partition, and a 2 that does says nothing. A size below 2 that reaches one
+    was not checked by torch either.
+    """
+    if source[0] == "FromInputDim" and low < 2:
+        low = min(2, high)
+    return low, 1 if low == 2 else None
 
 
 class SymbolBinder:
     """Decides where each symbol comes from, given (expression, source) of every input dimension and Int argument.
 
-    A bare symbol binds directly. When no input dimension is bare, ``a * s + b`` is solved for ``s``; anything else
-    becomes a symbol of its own, which serves wherever the same expression occurs.
+    A bare symbol binds directly. When no input dimension is bare, ``a * s + b`` is solved for ``s`` (by the runtime);
+    anything else becomes a symbol of its own, which serves wherever the same expression occurs.
     """
 
     def __init__(self, builder: Builder, ranges: Mapping[Any, Any]) -> None:
@@ -60,7 +70,8 @@ class SymbolBinder:
         if symbol in self.bound:
             return
         low, high = bounds(symbol, self.ranges)
-        self.builder.declare_symbol(symbol.name, low, high, source)
+        low, least = _minima(low, high, source)
+        self.builder.declare_symbol(symbol.name, low, high, source, least)
         self.bound.add(symbol)
 
     def _solve(self, dim: Any, unknown: Any, source: tuple[str, dict[str, int]]) -> None:
@@ -72,17 +83,27 @@ class SymbolBinder:
         a, b = polynomial.all_coeffs()
         if not (a.is_Integer and b.is_Integer and a > 0):
             return
-        fresh = sympy.Symbol(f"dim{len(self.builder.graph.symbols)}", positive=True, integer=True)
-        low, high = bounds(unknown, self.ranges)
-        top = INT64_MAX if high == INT64_MAX else int(a * high + b)
-        self.builder.declare_symbol(fresh.name, int(a * low + b), top, source)
-        # Exact by construction: the input's dimension was a * s + b.
-        value = (fresh - b) if a == 1 else sympy.floor((fresh - b) / a)
-        self.builder.graph.replacements.append((unknown, value))
-        self.bound.update((unknown, fresh))
+        # The runtime solves a * s + b for s, and refuses sizes that leave a remainder.
+        self._bind(unknown, source)
 
     def _opaque(self, dim: Any, source: tuple[str, dict[str, int]]) -> None:
         fresh = sympy.Symbol(f"dim{len(self.builder.graph.symbols)}", positive=True, integer=True)
-        self.builder.declare_symbol(fresh.name, 0, INT64_MAX, source)
+        declared, lower = {}, {}
+        for symbol in free_symbols(dim):
+            low, high = bounds(symbol, self.ranges)
+            low, other = _minima(low, high, source)
+            declared[symbol] = low, high
+            lower[symbol] = low if other is None else other, high
+        low, high = _range(dim, declared)
+        least, _ = _range(dim, lower)
+        self.builder.declare_symbol(fresh.name, low, high, source, least if least < low else None)
         self.builder.graph.replacements.append((dim, fresh))
         self.bound.add(fresh)
+
+
+def _range(dim: Any, limits: Mapping[Any, tuple[int, int]]) -> tuple[int, int]:
+    """Inclusive bounds of an expression, by interval arithmetic."""
+    ranges = {s: ValueRanges(low, int_oo if high == INT64_MAX else high) for s, (low, high) in limits.items()}
+    found = bound_sympy(dim, ranges)
+    low = int(found.lower) if found.lower.is_Integer else 0
+    return max(low, 0), int(found.upper) if found.upper.is_Integer else INT64_MAX

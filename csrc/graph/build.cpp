@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "graph/follow.h"
 #include "graph/node_builder.h"
 
 namespace etggml::graph {
@@ -19,6 +20,12 @@ size_t tensors_of(const fb::Node& node) {
       return 2;  // padded factors
     case fb::Op_TopK:
       return 3;
+    case fb::Op_Unary:
+      return kUnaryTensors;
+    case fb::Op_MulMat:
+      return 1 + (node.op_as_MulMat()->then() ? kFollowTensors : node.src()->size() > 2 ? 2 : 0);
+    case fb::Op_Conv2d:
+      return kConvTensors + kFollowTensors;
     default:
       return 1;
   }

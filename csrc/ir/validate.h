@@ -46,6 +46,7 @@ class Validator {
   Status node_common(uint32_t index);
   Status node_fields(uint32_t index);
   Status leaf_fields(uint32_t index);
+  Status epilogue(uint32_t i, const fb::Epilogue* then);
   Status input_leaf(uint32_t index, const fb::InputLeaf& leaf);
   Status effects();
   Status liveness();

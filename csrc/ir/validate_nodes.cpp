@@ -23,7 +23,6 @@ Arity arity(fb::Op op) {
     case fb::Op_Fill:
       return {0, 0};
     case fb::Op_Binary:
-    case fb::Op_MulMat:
     case fb::Op_GetRows:
     case fb::Op_Cpy:
     case fb::Op_Concat:
@@ -37,6 +36,8 @@ Arity arity(fb::Op op) {
     case fb::Op_SetRows:
       return {3, 3};
     case fb::Op_Rope:
+    case fb::Op_MulMat:
+    case fb::Op_Conv2d:
       return {2, 3};
     case fb::Op_FlashAttn:
       return {3, 5};
@@ -100,6 +101,15 @@ Status Validator::node_common(uint32_t i) {
     return node_fail(i, "shape %u of %u", node.shape(), Program::count(g_.shapes()));
   }
   if (node.type() != 255 && !type_known(node.type())) return node_fail(i, "type %d is unknown", node.type());
+  return ok_status();
+}
+
+Status Validator::epilogue(uint32_t i, const fb::Epilogue* then) {
+  if (!then) return ok_status();
+  if (then->activation() < fb::Activation_MIN || then->activation() > fb::Activation_MAX)
+    return node_fail(i, "activation %d is unknown", then->activation());
+  // Not a number on either side, too.
+  if (!(then->min() <= then->max())) return node_fail(i, "clamp to %g..%g", then->min(), then->max());
   return ok_status();
 }
 
@@ -277,6 +287,15 @@ Status Validator::node_fields(uint32_t i) {
         return node_fail(i, "a stride, dilation or padding is out of range");
       }
       break;
+    }
+    case fb::Op_MulMat:
+      return epilogue(i, node.op_as_MulMat()->then());
+    case fb::Op_Conv2d: {
+      const auto* op = node.op_as_Conv2d();
+      if (!in_range(1, {op->s0(), op->s1(), op->d0(), op->d1()}) || !in_range(0, {op->p0(), op->p1()})) {
+        return node_fail(i, "a stride, dilation or padding is out of range");
+      }
+      return epilogue(i, op->then());
     }
     case fb::Op_Conv2dDw: {
       const auto* op = node.op_as_Conv2dDw();

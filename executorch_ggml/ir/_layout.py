@@ -92,6 +92,8 @@ class Layout(Leaves):
                 raise Unsupported("integer constants must be embedded")
             if data.size and (data.min() < -(2**31) or data.max() >= 2**31):
                 raise Unsupported("integer constants exceed 32 bits")
+            if data.size and isinstance(rows, int) and not 0 <= data.min() <= data.max() < rows:
+                raise Unsupported(f"constant positions outside a table of {rows} rows")
             return self.constant(data, v.dtype, GgmlType.I32)
         if v.type is not GgmlType.I32:
             raise Unsupported(f"indices stored as {v.type.name}")

@@ -16,6 +16,8 @@ from .value import Kind, Ne, Value, contiguous_strides, fold
 
 # Literals up to this many bytes lie in the graph itself; bigger ones are named weights.
 INLINE_LIMIT = 4096
+INLINE_IDS_LIMIT = 1 << 20
+"""Bytes. Row numbers must be in the payload, where the loader sees that they lie inside their table."""
 
 
 class Leaves:
@@ -117,9 +119,17 @@ class Leaves:
     # ---------------------------------------------------------------- symbols
 
     def declare_symbol(
-        self, name: str, minimum: int = 0, maximum: int = INT64_MAX, source: tuple[str, dict[str, int]] | None = None
+        self,
+        name: str,
+        minimum: int = 0,
+        maximum: int = INT64_MAX,
+        source: tuple[str, dict[str, int]] | None = None,
+        least: int | None = None,
     ) -> int:
-        """A named dimension with inclusive bounds. A second declaration may add the source, never change it."""
+        """A named dimension with inclusive bounds. A second declaration may add the source, never change it.
+
+        ``least``: a smaller minimum, which takes the place of ``minimum`` if the finished graph holds there.
+        """
         for index, symbol in enumerate(self.graph.symbols):
             if symbol.name == name:
                 if source is not None and symbol.source is None:
@@ -127,7 +137,7 @@ class Leaves:
                 elif source is not None and source != symbol.source:
                     raise IrError(f"symbol {name} is bound twice")
                 return index
-        self.graph.symbols.append(g.Symbol(name, minimum, maximum, source))
+        self.graph.symbols.append(g.Symbol(name, minimum, maximum, source, least))
         return len(self.graph.symbols) - 1
 
     def symbol_from_max(
@@ -202,10 +212,10 @@ class Leaves:
         """The elements of an embedded weight (torch layout), or None when they are not at hand."""
         if v.kind is not Kind.WEIGHT:
             return None
-        load = self.graph.weights[v.ref].load
-        if load is None:
+        weight = self.graph.weights[v.ref]
+        if weight.load is None or weight.packed:
             return None
-        data = load()
+        data = weight.load()
         shape = static_shape(v.shape, "weight")
         if v.swapped:
             data = data.reshape(*shape[:-2], shape[-1], shape[-2])
@@ -214,7 +224,21 @@ class Leaves:
 
     def has_data(self, v: Value) -> bool:
         """Whether ``data_of`` would give something (without loading it)."""
-        return v.kind is Kind.WEIGHT and self.graph.weights[v.ref].load is not None
+        weight = self.graph.weights[v.ref] if v.kind is Kind.WEIGHT else None
+        return weight is not None and weight.load is not None and not weight.packed
+
+    def packed_weight(self, data: Value, shape: Sequence[int], dtype: DType, type: GgmlType) -> Value:
+        """A float weight whose bytes, an undecided uint8 weight, are blocks of a ggml type already."""
+        source = self.graph.weights[data.ref]
+        key = source.parts[0][0]
+        name = key if source.load is None else f"{key}#{type.name.lower()}"
+        dims = tuple(int(d) for d in shape)
+        known = [r for r, w in enumerate(self.graph.weights) if (w.name, w.shape, w.dtype) == (name, dims, dtype)]
+        ref = known[0] if known else len(self.graph.weights)
+        if not known:
+            self.graph.weights.append(g.Weight(name, [[name]], dims, dtype, type, source.load, packed=True))
+        ne = fold(dims)
+        return Value(Kind.WEIGHT, dims, dtype, type, ne, contiguous_strides(ne), ref=ref)
 
     def derive_weight(
         self, tag: str, sources: Sequence[Value], shape: Sequence[int], compute: Callable[..., g.Array]
@@ -267,10 +291,16 @@ class Leaves:
         return v.state >= 0 and self.graph.states[v.state].kind == g.KV_CACHE
 
     def constant(self, data: g.Array, dtype: DType = DType.FLOAT32, type: GgmlType = GgmlType.F32) -> Value:
-        """A literal tensor (torch shape = array shape); beyond 4 kB it becomes a weight named by its content."""
+        """A literal tensor (torch shape = array shape); beyond 4 kB it becomes a weight named by its content.
+
+        Raises:
+            Unsupported: more than a MiB of integers that stay integers.
+        """
         array = np.array(data, dtype=numpy_type(type), order="C")  # ascontiguousarray would give rank 0 a dimension
         shape = tuple(int(d) for d in array.shape)
-        if array.nbytes > INLINE_LIMIT:
+        if type is GgmlType.I32 and array.nbytes > INLINE_IDS_LIMIT:
+            raise Unsupported(f"{array.size} constant row numbers, more than the limit of {INLINE_IDS_LIMIT // 4}")
+        if array.nbytes > INLINE_LIMIT and type is not GgmlType.I32:
             digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
             v = self.add_weight(f"_constant.{digest}", shape, dtype, load=lambda: array)
             return self.weight_leaf(v, g.ELEMENTWISE, type)

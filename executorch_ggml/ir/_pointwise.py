@@ -41,6 +41,7 @@ class UnaryKind(IntEnum):
     LOG = 23
     SIN = 24
     COS = 25
+    GELU_TANH = 26
 
 
 class BinaryKind(IntEnum):

@@ -17,8 +17,8 @@ class Products(Pointwise):
 
     # ---------------------------------------------------------------- matrix products
 
-    def mul_mat(self, w: Value, x: Value) -> Value:
-        """``x @ w^T``: w [..., N, K], x [..., M, K] -> F32 [..., M, N].
+    def mul_mat(self, w: Value, x: Value, bias: Value | None = None) -> Value:
+        """``x @ w^T + bias``: w [..., N, K], x [..., M, K], bias [N] (with a 2-D ``w`` only) -> F32 [..., M, N].
 
         An undecided weight keeps the type that the file holds. With a 2-D ``w`` all leading dimensions of ``x`` are
         rows; otherwise both have equal rank <= 4 and each batch dimension of ``w`` is 1 or that of ``x``.
@@ -33,8 +33,11 @@ class Products(Pointwise):
         out = (*x.shape[:-1], w.shape[-2])
         if w.rank == 2:
             flat = self.reshape(x, (product(x.shape[:-1]), x.shape[-1])) if x.rank != 2 else x
-            result = self._emit("MulMat", (w, flat), (flat.shape[0], w.shape[0]), dtype=x.dtype)
+            sources = (w, flat) if bias is None else (w, flat, self._bias(bias, w.shape[0]))
+            result = self._emit("MulMat", sources, (flat.shape[0], w.shape[0]), dtype=x.dtype)
             return self.reshape(result, out)
+        if bias is not None:
+            raise IrError("mul_mat of batches has no bias")
         if w.rank != x.rank or w.rank > 4:
             raise IrError(f"mul_mat of ranks {w.rank} and {x.rank}")
         for a, b in zip(w.shape[:-2], x.shape[:-2], strict=True):
@@ -42,13 +45,18 @@ class Products(Pointwise):
                 raise IrError(f"mul_mat cannot broadcast {list(w.shape)} onto {list(x.shape)}")
         return self._emit("MulMat", (w, x), out, dtype=x.dtype)
 
-    def matmul(self, a: Value, b: Value) -> Value:
-        """torch's matmul of operands of rank >= 2: a [..., M, K] @ b [..., K, N] -> [..., M, N], batches broadcast."""
+    def matmul(self, a: Value, b: Value, bias: Value | None = None) -> Value:
+        """torch's matmul of operands of rank >= 2: a [..., M, K] @ b [..., K, N] -> [..., M, N], batches broadcast.
+
+        bias [N] is added where b is one matrix; it may not be given where there are several.
+        """
         if b.rank == 2 or (b.rank > 2 and all(is_one(d) for d in b.shape[:-2])):
             plain = self.reshape(b, b.shape[-2:]) if b.rank > 2 else b
-            result = self.mul_mat(self._transposed(plain), a)
+            result = self.mul_mat(self._transposed(plain), a, bias)
             batch = self.broadcast(a.shape[:-2], b.shape[:-2])
             return self.reshape(result, (*batch, *result.shape[-2:]))
+        if bias is not None:
+            raise IrError("matmul of batches has no bias")
         batch = self.broadcast(a.shape[:-2], b.shape[:-2])
         a = self.expand(self.f32(a), (*batch, *a.shape[-2:]))
         if len(batch) > 2:
@@ -254,44 +262,31 @@ class Products(Pointwise):
 
     # ---------------------------------------------------------------- convolution and pooling
 
-    def im2col_2d(
-        self, kernel: Value, x: Value, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+    def conv_2d(
+        self,
+        kernel: Value,
+        x: Value,
+        bias: Value | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
     ) -> Value:
-        """Patches of an image: kernel [O, C, KH, KW] (its shape counts), x [N, C, H, W] -> F32 [N, OH, OW, C*KH*KW].
+        """Cross-correlation: kernel [O, C, KH, KW], x [N, C, H, W], bias [O] -> F32 [N, O, OH, OW].
 
-        stride, padding and dilation are torch's (height, width).
+        A kernel of [C, 1, KH, KW] (C > 1) is depthwise: one per channel. stride, padding and dilation are torch's
+        (height, width).
         """
-        kernel, x = self.decided(kernel), self.contiguous(self.f32(x))
-        n, c, h, w = x.shape
-        kh, kw = kernel.shape[2], kernel.shape[3]
-        oh = conv_size(h, kh, stride[0], padding[0], dilation[0])
-        ow = conv_size(w, kw, stride[1], padding[1], dilation[1])
-        return self._emit(
-            "Im2col",
-            (kernel, x),
-            (n, oh, ow, c * kh * kw),
-            dtype=x.dtype,
-            s0=stride[1],
-            s1=stride[0],
-            p0=padding[1],
-            p1=padding[0],
-            d0=dilation[1],
-            d1=dilation[0],
-            is_2d=True,
-        )
-
-    def conv_2d_depthwise(
-        self, kernel: Value, x: Value, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-    ) -> Value:
-        """One kernel per channel: kernel [C, 1, KH, KW], x [N, C, H, W] -> F32 [N, C, OH, OW]."""
         kernel, x = self.contiguous(self.f32(kernel)), self.contiguous(self.f32(x))
         n, c, h, w = x.shape
+        if not same(kernel.shape[1], c) and not (is_one(kernel.shape[1]) and same(kernel.shape[0], c)):
+            raise IrError(f"conv_2d of {list(x.shape)} by {list(kernel.shape)}")
         oh = conv_size(h, kernel.shape[2], stride[0], padding[0], dilation[0])
         ow = conv_size(w, kernel.shape[3], stride[1], padding[1], dilation[1])
+        sources = (kernel, x) if bias is None else (kernel, x, self._bias(bias, kernel.shape[0]))
         return self._emit(
-            "Conv2dDw",
-            (kernel, x),
-            (n, c, oh, ow),
+            "Conv2d",
+            sources,
+            (n, kernel.shape[0], oh, ow),
             dtype=x.dtype,
             s0=stride[1],
             s1=stride[0],
@@ -300,6 +295,12 @@ class Products(Pointwise):
             d0=dilation[1],
             d1=dilation[0],
         )
+
+    def _bias(self, bias: Value, count: Dim) -> Value:
+        bias = self.contiguous(self.f32(bias))
+        if bias.rank != 1 or not same(bias.shape[0], count):
+            raise IrError(f"a bias of {list(bias.shape)} for {count} results")
+        return bias
 
     def pool_2d(
         self, x: Value, maximum: bool, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]

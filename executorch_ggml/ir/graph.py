@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,27 @@ LEAVES = frozenset({"InputLeaf", "WeightLeaf", "StateLeaf", "ConstLeaf"})
 # Usage of a weight, as the IR numbers it.
 MATMUL, ROWS, ELEMENTWISE = 0, 1, 2
 GENERIC_STATE, KV_CACHE = 0, 1
+
+
+class Activation(IntEnum):
+    """Functions that a product can apply to its result, as the schema numbers them."""
+
+    NONE = 0
+    GELU_ERF = 1
+    GELU_TANH = 2
+    SILU = 3
+    SIGMOID = 4
+    HARD_SWISH = 5
+    HARD_SIGMOID = 6
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """``clamp(activation(y), min, max)`` of a product's result; the attribute ``then`` of MulMat and Conv2d."""
+
+    activation: Activation = Activation.NONE
+    min: float = float("-inf")
+    max: float = float("inf")
 
 
 @dataclass
@@ -59,6 +81,7 @@ class Weight:
 
     ``load`` gives the elements (float32, or the integer type) in torch layout; None when only the key is known.
     ``is_requantized``: ``type`` was changed after lowering; what is stored is those elements in that type.
+    ``packed``: ``load`` gives the bytes of ``type`` instead, and nothing may read or change them.
     """
 
     name: str
@@ -68,6 +91,7 @@ class Weight:
     type: GgmlType
     load: Callable[[], Array] | None = None
     is_requantized: bool = False
+    packed: bool = False
 
 
 @dataclass
@@ -93,12 +117,16 @@ class State:
 
 @dataclass
 class Symbol:
-    """A named dimension; ``source`` is (kind, attributes) of the SymbolSource union, None while unbound."""
+    """A named dimension; ``source`` is (kind, attributes) of the SymbolSource union, None while unbound.
+
+    ``least``: the minimum to write instead of ``min`` if the graph holds there.
+    """
 
     name: str
     min: int = 0
     max: int = INT64_MAX
     source: tuple[str, dict[str, int]] | None = None
+    least: int | None = None
 
 
 @dataclass

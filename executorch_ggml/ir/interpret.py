@@ -95,7 +95,7 @@ class Interpreter:
             source = symbol.source
             name = type(source).__name__
             if name == "FromInputDimT":
-                value = int(np.asarray(self.inputs[source.input]).shape[source.dim])
+                value = self._solved(source)
             elif name == "FromInputScalarT":
                 value = int(self.inputs[source.input])
             elif name == "FromInputMaxT":
@@ -112,6 +112,22 @@ class Interpreter:
                 want = tuple(self.dim(d) for d in _list(item.dims))
                 if np.asarray(given).shape != want:
                     raise IrError(f"input {_text(item.name)} has shape {np.asarray(given).shape}, not {want}")
+
+    def _solved(self, source: Any) -> int:
+        """Value of the next symbol, s, for which an input's dimension ``a * s + b`` is the one given."""
+        actual = int(np.asarray(self.inputs[source.input]).shape[source.dim])
+        encoded = self.graph.inputs[source.input].dims[source.dim]
+        known = list(self.symbols)
+        others = [0] * (len(self.graph.symbols) - len(known) - 1)
+        at = []
+        for trial in (0, 1):
+            self.symbols = [*known, trial, *others]
+            at.append(self.dim(encoded))
+        self.symbols = known
+        value, rest = divmod(actual - at[0], at[1] - at[0])
+        if rest:
+            raise IrError(f"dimension {source.dim} of input {source.input} is {actual}: no multiple of {at[1] - at[0]}")
+        return value
 
     # ---------------------------------------------------------------- nodes
 

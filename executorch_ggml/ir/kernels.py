@@ -72,6 +72,7 @@ _UNARY = [
     np.log,
     np.sin,
     np.cos,
+    _gelu_tanh,
 ]
 
 
@@ -125,12 +126,23 @@ def glu(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
 
 
 def mul_mat(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    w, x = src
+    w, x = src[:2]
     if x.shape[0] % w.shape[0] or x.shape[1] % w.shape[1]:
         raise IrError(f"batches of {w.shape} do not divide those of {x.shape}")
     # ggml broadcasts batch i of x onto batch i // ratio of w.
     w = np.repeat(np.repeat(w, x.shape[0] // w.shape[0], axis=0), x.shape[1] // w.shape[1], axis=1)
-    return np.asarray(x @ np.swapaxes(w, -1, -2))
+    y = x @ np.swapaxes(w, -1, -2)
+    return epilogue(op, y + src[2] if len(src) == 3 else y)
+
+
+_ACTIVATIONS = [lambda x: x, _gelu_erf, _gelu_tanh, _silu, _sigmoid, lambda x: x * _hard_sigmoid(x), _hard_sigmoid]
+
+
+def epilogue(op: Any, y: Array) -> Array:
+    """What follows a product."""
+    if op.then is None:
+        return np.asarray(y)
+    return np.asarray(np.clip(_ACTIVATIONS[op.then.activation](y), op.then.min, op.then.max))
 
 
 def mul_mat_id(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:

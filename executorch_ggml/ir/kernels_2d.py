@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels import Array, Ne
+from .kernels import Array, Ne, epilogue
 
 
 def _windows(
@@ -35,6 +35,17 @@ def conv2d_dw(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     size = (kernel.shape[2], kernel.shape[3])
     w = _windows(x, size, (op.s1, op.s0), (op.p1, op.p0), (op.d1, op.d0), 0.0)
     return np.asarray(np.einsum("nchwkl,ckl->nchw", w, kernel[:, 0]))
+
+
+def conv2d(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
+    kernel, x = src[:2]
+    size = (kernel.shape[2], kernel.shape[3])
+    w = _windows(x, size, (op.s1, op.s0), (op.p1, op.p0), (op.d1, op.d0), 0.0)
+    if kernel.shape[1] == x.shape[1]:
+        y = np.einsum("nchwkl,ockl->nohw", w, kernel)
+    else:
+        y = np.einsum("nchwkl,ckl->nchw", w, kernel[:, 0])
+    return epilogue(op, y + src[2].reshape(-1, 1, 1) if len(src) == 3 else y)
 
 
 def pool2d(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:

@@ -10,9 +10,10 @@ import numpy as np
 from . import graph as g
 from .dims import Dim, free_symbols, same, simplify, to_postfix
 from .expr import Postfix
+from .layout_check import settle_lower_bounds
 
-VERSION = 1
-MIN_READER = 1
+VERSION = 2
+MIN_READER = 2
 
 
 def _fbs() -> Any:
@@ -105,6 +106,7 @@ def serialize(graph: g.Graph) -> bytes:
     root.expectations = [_expectation(fbs, key, value) for key, value in sorted(graph.expectations.items())]
     root.exprs = [_expr(fbs, code) for code in enc.exprs]
     root.shapes = [_shape(fbs, ne) for ne in enc.shapes]
+    settle_lower_bounds(root, [symbol.least for symbol in enc.bound])
     builder = flatbuffers.Builder(64 * (len(live) + 16))
     builder.Finish(root.Pack(builder), b"GGIR")
     return bytes(builder.Output())
@@ -151,10 +153,18 @@ def _node(
         field = _camel(name)
         if not hasattr(op, field):
             raise AttributeError(f"{node.op} has no field {field}")
+        if isinstance(value, g.Epilogue):
+            value = _epilogue(fbs, value)
         setattr(op, field, list(value) if isinstance(value, tuple) else value)
     t.opType, t.op = getattr(fbs.Op, node.op), op
     t.src = [number[s] for s in node.src]
     t.type, t.shape, t.debugHandle = int(node.type), enc.shape(node.ne), node.debug_handle
+    return t
+
+
+def _epilogue(fbs: Any, item: g.Epilogue) -> Any:
+    t = fbs.EpilogueT()
+    t.activation, t.min, t.max = int(item.activation), item.min, item.max
     return t
 
 

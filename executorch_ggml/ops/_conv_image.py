@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir.builder import Builder, Value
-from ..ir.dims import product, static
+from ..ir.dims import static
 from ..registry import NodeView
 
 
@@ -16,30 +16,43 @@ def per_dim(n: NodeView, name: str, count: int) -> list[int]:
 
 
 def image(
+    b: Builder,
+    x: Value,
+    w: Value,
+    bias: Value | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Value:
+    """x [N, C, H, W], w [O, C / groups, KH, KW], bias [O] -> [N, O, OH, OW]; pairs are (height, width)."""
+    channels, outputs = static(x.shape[1], "channels"), static(w.shape[0], "channels")
+    if groups == 1 or groups == channels == outputs:
+        return b.conv_2d(w, x, bias, stride, padding, dilation)
+    result = _grouped(b, x, w, stride, padding, dilation, groups)
+    return result if bias is None else b.add(result, b.reshape(b.f32(bias), (outputs, 1, 1)))
+
+
+def _grouped(
     b: Builder, x: Value, w: Value, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
 ) -> Value:
-    """x [N, C, H, W], w [O, C / groups, KH, KW] -> [N, O, OH, OW]; stride, padding and dilation as (height, width)."""
     channels, outputs = static(x.shape[1], "channels"), static(w.shape[0], "channels")
-    if groups == 1:
-        return _dense(b, x, w, stride, padding, dilation)
-    if groups == channels and outputs == channels:
-        return b.conv_2d_depthwise(w, x, stride, padding, dilation)
     if groups == channels:
         # Several kernels per channel: kernel j of each channel at a time, then interleaved.
         times = outputs // channels
         parts = []
         for j in range(times):
             kernel = b.contiguous(b.slice(w, 0, j, channels, times))
-            part = b.conv_2d_depthwise(kernel, x, stride, padding, dilation)
+            part = b.conv_2d(kernel, x, None, stride, padding, dilation)
             parts.append(b.unsqueeze(part, 2))
         joined = b.concat(parts, 2)
         return b.reshape(joined, (joined.shape[0], outputs, *joined.shape[3:]))
     inputs, each = channels // groups, outputs // groups
     parts = [
-        _dense(
-            b,
-            b.slice(x, 1, g * inputs, inputs),
+        b.conv_2d(
             b.contiguous(b.slice(w, 0, g * each, each)),
+            b.slice(x, 1, g * inputs, inputs),
+            None,
             stride,
             padding,
             dilation,
@@ -47,16 +60,3 @@ def image(
         for g in range(groups)
     ]
     return b.concat(parts, 1)
-
-
-def _dense(
-    b: Builder, x: Value, w: Value, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-) -> Value:
-    """[N, C, H, W] * [O, C, KH, KW]: the patches are the rows that the kernels multiply.
-
-    With the patches as first operand the product is [O, N * OH * OW]: for one image that is the result already.
-    """
-    patches = b.im2col_2d(w, x, stride, padding, dilation)
-    n, oh, ow, k = patches.shape
-    product_ = b.mul_mat(b.reshape(patches, (product((n, oh, ow)), k)), b.reshape(w, (w.shape[0], k)))
-    return b.permute(b.reshape(product_, (w.shape[0], n, oh, ow)), [1, 0, 2, 3])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 
@@ -26,16 +24,10 @@ _INF = float("inf")
     ],
 )
 def gelu(b: Builder, n: NodeView) -> Value:
-    """Exact GELU is ggml's erf form. ggml's tanh form reads a half-precision table (errors of 1e-3), so it is written
-    out: 0.5 x (1 + tanh(u)) = x * sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3).
-    """
+    """Exact GELU is ggml's erf form. ggml's own tanh form reads a half-precision table (errors of 1e-3)."""
     n.require_float()
-    x = b.f32(n.tensor("self"))
-    if n.text("approximate") != "tanh":
-        return b.unary(UnaryKind.GELU_ERF, x)
-    c = 2.0 * math.sqrt(2.0 / math.pi)
-    u = b.mul(b.scale(b.unary(UnaryKind.SQR, x), 0.044715 * c, c), x)
-    return b.mul(x, b.unary(UnaryKind.SIGMOID, u))
+    tanh = n.text("approximate") == "tanh"
+    return b.unary(UnaryKind.GELU_TANH if tanh else UnaryKind.GELU_ERF, b.f32(n.tensor("self")))
 
 
 @register(

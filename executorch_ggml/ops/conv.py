@@ -1,4 +1,4 @@
-"""Convolutions, by patches and one matrix product in full precision."""
+"""Convolutions, in full precision."""
 
 from __future__ import annotations
 
@@ -84,8 +84,5 @@ def _lower(b: Builder, n: NodeView) -> Value:
     if spatial == 1:
         x, w = b.unsqueeze(b.f32(x), 2), b.unsqueeze(w, 2)
         stride, padding, dilation = [1, *stride], [0, *padding], [1, *dilation]
-    result = image(b, x, w, stride, padding, dilation, n.integer("groups"))
-    bias = n.opt_tensor("bias")
-    if bias is not None:
-        result = b.add(result, b.reshape(b.f32(bias), (result.shape[1], 1, 1)))
+    result = image(b, x, w, n.opt_tensor("bias"), stride, padding, dilation, n.integer("groups"))
     return b.reshape(result, (*result.shape[:2], result.shape[3])) if spatial == 1 else result

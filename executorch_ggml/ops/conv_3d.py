@@ -44,7 +44,7 @@ def correlate(
     stacked = b.permute(_axis.concat(b, parts, 2), [0, 3, 1, 2, 4, 5])
     images = b.reshape(stacked, (product((count, depth)), channels * taps, *x.shape[3:]))
     kernel = b.reshape(b.contiguous(w), (outputs, each * taps, *w.shape[3:]))
-    result = image(b, images, kernel, stride[1:], padding[1:], dilation[1:], groups)
+    result = image(b, images, kernel, None, stride[1:], padding[1:], dilation[1:], groups)
     result = b.reshape(result, (count, depth, outputs, *result.shape[2:]))
     return b.permute(result, [0, 2, 1, 3, 4])
 

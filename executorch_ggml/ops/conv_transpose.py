@@ -78,8 +78,8 @@ def _spread(
     if spatial == 3:
         return correlate(b, x, turned, [1] * 3, [0] * 3, dilation, groups)
     if spatial == 2:
-        return image(b, x, turned, [1, 1], [0, 0], dilation, groups)
-    result = image(b, b.unsqueeze(x, 2), b.unsqueeze(turned, 2), [1, 1], [0, 0], [1, dilation[0]], groups)
+        return image(b, x, turned, None, [1, 1], [0, 0], dilation, groups)
+    result = image(b, b.unsqueeze(x, 2), b.unsqueeze(turned, 2), None, [1, 1], [0, 0], [1, dilation[0]], groups)
     return b.reshape(result, (*result.shape[:2], result.shape[3]))
 
 

@@ -17,17 +17,23 @@ from .select import choose
 _LIMIT = 1 << 22
 
 
-def _members(b: Builder, n: NodeView, positions: Value) -> Value:
-    """[bags, positions]: 1 where a position belongs to a bag, which ends where the next one begins."""
+def _between(b: Builder, n: NodeView, positions: Value, *, given_end: bool) -> Value:
+    """[bags, positions]: 1 where a position belongs to a bag.
+
+    A bag ends where the next one begins, the last one at the last index or, with ``given_end``, at the last offset.
+    """
     offsets = b.rounded(n.tensor("offsets"))
     count = positions.shape[0]
-    bags = offsets.shape[0]
     if not isinstance(count, int):
         raise Unsupported("a dynamic number of indices in bags")
-    last = b.fill(float(count), (1,))
+    bags = simplify(offsets.shape[0] - 1) if n.flag("include_last_offset") else offsets.shape[0]
+    if bags == 0:
+        raise Unsupported("no bags")
+    last = b.slice(offsets, 0, bags, 1) if given_end else b.fill(float(count), (1,))
     end = last if bags == 1 else b.concat([b.slice(offsets, 0, 1, simplify(bags - 1)), last], 0)
+    start = b.reshape(b.slice(offsets, 0, 0, bags), (bags, 1))
     at = b.expand(b.reshape(positions, (1, count)), (bags, count))
-    after = b.unary(UnaryKind.STEP, b.scale(b.binary(BinaryKind.SUB, at, b.reshape(offsets, (bags, 1))), 1.0, 0.5))
+    after = b.unary(UnaryKind.STEP, b.scale(b.binary(BinaryKind.SUB, at, start), 1.0, 0.5))
     before = b.unary(UnaryKind.STEP, b.scale(b.binary(BinaryKind.SUB, at, b.reshape(end, (bags, 1))), -1.0, -0.5))
     return b.mul(after, before)
 
@@ -41,15 +47,16 @@ def _cases() -> list[Case]:
 
         return Case(run, [Arg((8,), torch.int64, 0, 10)], name=mode)
 
+    def ended(mode: str, offsets: list[int]) -> Case:
+        def run(ids: torch.Tensor) -> torch.Tensor:
+            return F.embedding_bag(ids, table, torch.tensor(offsets), mode=mode, include_last_offset=True)
+
+        return Case(run, [Arg((8,), torch.int64, 0, 10)], name=f"{mode}, end given {offsets}")
+
     ids = Arg((8,), torch.int64, 0, 10)
     return [
         *(bag(mode) for mode in ("sum", "mean", "max")),
-        Case(
-            lambda i, o: F.embedding_bag(i, table, o, include_last_offset=True),
-            [ids, Arg((2,), torch.int64, 8, 8)],
-            refused="last offset",
-            name="end given",
-        ),
+        *(ended(mode, offsets) for mode in ("sum", "mean", "max") for offsets in ([0, 2, 2, 8], [0, 4], [0, 3, 6])),
         Case(lambda i: F.embedding_bag(i, table), [Arg((3, 4), torch.int64, 0, 10)], name="matrix of ids"),
         Case(
             lambda i, o, w: F.embedding_bag(i, table, o, mode="sum", per_sample_weights=w),
@@ -71,9 +78,6 @@ def embedding_bag(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
     n.require_float()
     if n.used_outputs() - {0}:
         raise Unsupported("the bookkeeping of embedding_bag, which gradients need")
-    if n.flag("include_last_offset"):
-        # How torch reads the last of these offsets is not settled here: the host computes them.
-        raise Unsupported("bags whose last offset is an end")
     if n.integer("padding_idx") >= 0:
         raise Unsupported("bags that leave out a padding index")
     mode = n.integer("mode")
@@ -81,10 +85,13 @@ def embedding_bag(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
     weights = n.opt_tensor("per_sample_weights")
     if weights is not None:
         rows = b.mul(rows, b.reshape(b.f32(weights), (rows.shape[0], 1)))
-    members = _members(b, n, iota(b, rows.shape[0]))
+    positions = iota(b, rows.shape[0])
+    # torch looks at a given end of the last bag only where it sums, not where it counts or takes the maximum.
+    members = _between(b, n, positions, given_end=False)
     bags = members.shape[0]
     if mode < 2:
-        total = b.matmul(members, rows)
+        summed = _between(b, n, positions, given_end=True) if n.flag("include_last_offset") else members
+        total = b.matmul(summed, rows)
         if mode == 1:
             total = b.binary(BinaryKind.DIV, total, b.clamp(b.sum_rows(members), minimum=1.0))
         return total, None, None, None

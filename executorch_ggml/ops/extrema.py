@@ -9,6 +9,7 @@ from ..bounds import EXACT
 from ..ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
 from ..ir.dims import product, static
 from ..registry import Arg, Case, NodeView, Unsupported, register
+from ._missing import extremum, is_number, sortable, with_missing
 from .creation import iota
 
 _aten = torch.ops.aten
@@ -25,14 +26,35 @@ _aten = torch.ops.aten
     ],
 )
 def amin(b: Builder, n: NodeView) -> Value:
-    """Minimum over any dimensions: the largest of the negated, negated."""
+    """Minimum over any dimensions; NaN where there is one."""
     n.require_float()
-    return b.scale(b.reduce("max", b.scale(n.tensor("self"), -1.0), n.integers("dim"), n.flag("keepdim")), -1.0)
+    return extremum(b, n.tensor("self"), n.integers("dim"), n.flag("keepdim"), -1.0)
+
+
+@register(_aten.max.default, cases=lambda: [Case(torch.max, [(3, 4, 5)]), Case(torch.max, [()], name="rank 0")])
+def max_all(b: Builder, n: NodeView) -> Value:
+    """Maximum of everything."""
+    n.require_float()
+    return extremum(b, n.tensor("self"), [], False, 1.0)
+
+
+@register(_aten.min.default, cases=lambda: [Case(torch.min, [(3, 4, 5)]), Case(torch.min, [()], name="rank 0")])
+def min_all(b: Builder, n: NodeView) -> Value:
+    """Minimum of everything."""
+    n.require_float()
+    return extremum(b, n.tensor("self"), [], False, -1.0)
 
 
 def first_maximum(b: Builder, rows: Value) -> Value:
-    """Position of the first maximum of each row [..., n] -> [...], integers. (ggml's argmax names the last one.)"""
+    """Position of the first maximum, or of the first NaN, of each row [..., n] -> [...], integers.
+
+    ggml's argmax names the last maximum, and passes over NaN.
+    """
+    number = is_number(b, rows)
+    missing = b.unary(UnaryKind.STEP, b.sum_rows(b.scale(number, -1.0, 1.0)))
+    # No difference to a NaN is positive: where one is, only what is a number may count as less, and does.
     is_less = b.unary(UnaryKind.STEP, b.binary(BinaryKind.SUB, b.max_rows(rows), rows))
+    is_less = b.unary(UnaryKind.STEP, b.add(is_less, b.mul(number, missing)))
     # 0, -1, -2, ... where the maximum stands; what is less lies below all of those.
     falling = b.scale(iota(b, rows.shape[-1]), -1.0)
     return b.argmax(b.add(b.scale(is_less, float(-EXACT)), falling))
@@ -85,7 +107,7 @@ def _both(b: Builder, n: NodeView, sign: float) -> tuple[Value | None, ...]:
     dim = n.integer("dim")
     value = None
     if 1 not in used or 0 in used:
-        value = b.scale(b.reduce("max", b.scale(x, sign), [dim], n.flag("keepdim")), sign)
+        value = extremum(b, x, [dim], n.flag("keepdim"), sign)
     return value, _position(b, n, sign) if 1 in used else None
 
 
@@ -117,7 +139,8 @@ def median(b: Builder, n: NodeView) -> Value:
     """The middle one of all elements, the lower middle of an even number."""
     n.require_float()
     x = b.f32(n.tensor("self"))
-    return b.reshape(_middle(b, b.reshape(b.contiguous(x), (1, product(x.shape)))), ())
+    middle = _middle(b, b.reshape(b.contiguous(x), (1, product(x.shape))))
+    return with_missing(b, x, [], False, b.reshape(middle, ()))
 
 
 @register(
@@ -140,12 +163,13 @@ def median_dim(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
         raise Unsupported("the median of a single number")
     dim = n.integer("dim") % x.rank
     rows = b.contiguous(b.permute(x, [*(d for d in range(x.rank) if d != dim), dim]))
-    return b.reshape(_middle(b, rows), n.outs[0].shape), None
+    middle = b.reshape(_middle(b, rows), n.outs[0].shape)
+    return with_missing(b, x, [dim], n.flag("keepdim"), middle), None
 
 
 def _middle(b: Builder, rows: Value) -> Value:
     width = static(rows.shape[-1], "the reduced dimension")
     count = product(rows.shape[:-1])
     rows = b.reshape(rows, (count, width))
-    at = b.contiguous(b.slice(b.argsort(rows, descending=False), 1, (width - 1) // 2, 1))
+    at = b.contiguous(b.slice(b.argsort(sortable(b, rows), descending=False), 1, (width - 1) // 2, 1))
     return b.gather_rows(b.reshape(rows, (count, width, 1)), at)

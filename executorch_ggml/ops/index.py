@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
-from ..ir.builder import Builder, Value
-from ..ir.dims import product, same
+from ..ir.builder import Builder, GgmlType, Value
+from ..ir.dims import product, same, static
 from ..registry import Arg, Case, NodeView, Unsupported, register
 
 _aten = torch.ops.aten
@@ -22,13 +23,18 @@ _IDS = Arg((2, 3), torch.int64, 0, 3)
         Case(lambda x, i: x[:, i], [(2, 4, 5), _IDS], name="second"),
         Case(lambda x, i: x[..., i], [(2, 3, 4), _IDS], name="last"),
         Case(lambda x: x[:, torch.arange(1, 3)], [(2, 4)], name="computed"),
+        Case(lambda x: x[:, torch.tensor([-1, 0, -4])] * 2, [(2, 4)], name="constant, from the end"),
+        Case(lambda x: (x * 2)[torch.arange(2400).reshape(600, 4) % 7], [(7, 3)], name="constant, many"),
         Case(lambda x, i: x[i], [(4, 5), Arg((3,), torch.int64, 0, 3)], dynamic=[{}, {0: ("n", 1, 9)}], name="dynamic"),
         Case(lambda x, i: x[i, i], [(4, 5), Arg((3,), torch.int64, 0, 3)], refused="more than one", name="two"),
         Case(lambda x, i: x[i], [Arg((4, 5), torch.int64, 0, 9), Arg((3,), torch.int64, 0, 3)], refused="int64"),
     ],
 )
 def index(b: Builder, n: NodeView) -> Value:
-    """x[:, ids]: the result has the dimensions of ids in the place of the indexed one. Negative ids are not taken."""
+    """x[:, ids]: the result has the dimensions of ids in the place of the indexed one.
+
+    Only constant ids may be negative.
+    """
     n.require_exact()
     indices = list(n.raw("indices"))
     used = [d for d, i in enumerate(indices) if i is not None]
@@ -38,6 +44,10 @@ def index(b: Builder, n: NodeView) -> Value:
     if not ids.dtype.is_integer:
         raise Unsupported(f"{ids.dtype.name.lower()} positions")
     dim = used[0]
+    known = b.data_of(ids)
+    if known is not None and known.size and known.min() < 0:
+        size = static(x.shape[dim], "negative positions: the size of their dimension")
+        ids = b.constant(np.where(known < 0, known + size, known), ids.dtype, GgmlType.I32)
     if dim or x.rank == 1:
         x = b.f32(x)
     others = [d for d in range(x.rank) if d != dim]

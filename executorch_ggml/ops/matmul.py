@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ..ir.builder import Builder, Value
+from ..ir.dims import same
 from ..registry import Arg, Case, NodeView, register
 
 _aten = torch.ops.aten
@@ -63,11 +64,8 @@ def linear(b: Builder, n: NodeView) -> Value:
     n.require_float()
     x = n.tensor("input")
     flat = b.reshape(b.f32(x), (1, *x.shape)) if x.rank == 1 else x
-    result = b.mul_mat(n.tensor("weight"), flat)
-    if x.rank == 1:
-        result = b.reshape(result, result.shape[1:])
-    bias = n.opt_tensor("bias")
-    return result if bias is None else b.add(result, bias)
+    result = b.mul_mat(n.tensor("weight"), flat, n.opt_tensor("bias"))
+    return b.reshape(result, result.shape[1:]) if x.rank == 1 else result
 
 
 @register(
@@ -157,7 +155,10 @@ def _affine(b: Builder, n: NodeView, product: Value) -> Value:
 def addmm(b: Builder, n: NodeView) -> Value:
     """beta * self + alpha * (mat1 @ mat2)."""
     n.require_float()
-    return _affine(b, n, b.matmul(n.tensor("mat1"), n.tensor("mat2")))
+    bias, mat2 = n.tensor("self"), n.tensor("mat2")
+    if bias.rank == 1 and same(bias.shape[0], mat2.shape[1]) and n.number("alpha") == n.number("beta") == 1.0:
+        return b.matmul(n.tensor("mat1"), mat2, bias)
+    return _affine(b, n, b.matmul(n.tensor("mat1"), mat2))
 
 
 @register(

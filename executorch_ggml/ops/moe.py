@@ -8,6 +8,7 @@ import torch
 
 from .. import custom_ops
 from ..registry import Arg, Builder, Case, NodeView, Unsupported, Value, register
+from ._missing import sortable
 
 
 def _mul_mat_id_cases() -> list[Case]:
@@ -57,6 +58,6 @@ def moe_topk(b: Builder, n: NodeView) -> tuple[Value, Value]:
     if scores.rank != 2:
         raise Unsupported("scores must be a matrix")
     tokens, experts = scores.shape
-    ids = b.slice(b.argsort(scores, descending=True), 1, 0, k)
+    ids = b.slice(b.argsort(sortable(b, scores), descending=True), 1, 0, k)
     values = b.gather_rows(b.reshape(scores, (tokens, experts, 1)), ids)
     return b.reshape(values, (tokens, k)), ids

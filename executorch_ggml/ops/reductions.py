@@ -8,6 +8,7 @@ import torch
 
 from ..ir.builder import BinaryKind, Builder, UnaryKind, Value
 from ..registry import Arg, Case, NodeView, Unsupported, register
+from ._missing import extremum
 
 _aten = torch.ops.aten
 
@@ -67,9 +68,9 @@ def sum_all(b: Builder, n: NodeView) -> Value:
     ],
 )
 def amax(b: Builder, n: NodeView) -> Value:
-    """Maximum over any dimensions: the row's largest element, fetched by its index."""
+    """Maximum over any dimensions; NaN where there is one."""
     n.require_float()
-    return b.reduce("max", n.tensor("self"), n.integers("dim"), n.flag("keepdim"))
+    return extremum(b, n.tensor("self"), n.integers("dim"), n.flag("keepdim"), 1.0)
 
 
 def _check_dtype(n: NodeView) -> None:

@@ -7,19 +7,20 @@ import torch
 from ..ir.builder import Builder, Value
 from ..ir.dims import product
 from ..registry import Arg, Case, NodeView, Unsupported, register
+from ._missing import sortable
 
 _aten = torch.ops.aten
 
 
-def largest(b: Builder, x: Value, k: int) -> tuple[Value, Value]:
-    """Values and positions of the k largest of each row [..., n], in falling order.
+def _largest(b: Builder, x: Value, k: int, sign: float) -> tuple[Value, Value]:
+    """Values and positions of the k largest (smallest: sign -1) of each row [..., n], in order.
 
     A sort, not ggml's top_k: that one leaves the first two in the wrong order on purpose.
     """
     rows = b.contiguous(b.f32(x))
     lead, width = rows.shape[:-1], rows.shape[-1]
     flat = b.reshape(rows, (product(lead), width))
-    ids = b.slice(b.argsort(flat, descending=True), 1, 0, k)
+    ids = b.slice(b.argsort(b.scale(sortable(b, flat), sign), descending=True), 1, 0, k)
     values = b.gather_rows(b.reshape(flat, (product(lead), width, 1)), ids)
     return b.reshape(values, (*lead, k)), b.reshape(b.contiguous(ids), (*lead, k))
 
@@ -44,8 +45,7 @@ def topk(b: Builder, n: NodeView) -> tuple[Value, Value]:
     dim = n.integer("dim") % x.rank
     sign = 1.0 if n.flag("largest") else -1.0
     rows = x if dim == x.rank - 1 else b.transpose(b.f32(x), dim, -1)
-    values, ids = largest(b, b.scale(rows, sign), n.integer("k"))
-    values = b.scale(values, sign)
+    values, ids = _largest(b, rows, n.integer("k"), sign)
     if dim == x.rank - 1:
         return values, ids
     return b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))

@@ -22,6 +22,7 @@ from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
+from .integer_buffers import keep_integers_visible
 from .merge_aliases import merge_aliased_inputs
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
@@ -44,6 +45,7 @@ __all__ = [
     "fuse_rms_norm",
     "fuse_rope",
     "index_by_layout",
+    "keep_integers_visible",
     "merge_aliased_inputs",
     "remove_asserts",
     "run_pre_decomposition",
@@ -70,6 +72,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     ep = ep.run_decompositions({})
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite
         return ep
+    keep_integers_visible(ep)
     remove_asserts(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)

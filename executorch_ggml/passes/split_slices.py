@@ -1,28 +1,23 @@
-"""The pieces of a split as slices, where sizes are computed from dynamic ones.
+"""The pieces of a split as slices, where a size is dynamic.
 
-Checking `split_with_sizes_copy` on a size such as 2*s fixes s to the example's size (torch 2.13); a slice does not.
+Decomposing a split fixes dynamic sizes of other dimensions to those of the example (torch 2.13); a slice does not.
 """
 
 from __future__ import annotations
 
 import operator
 
-import torch
 from torch.export import ExportedProgram
 
-from ._graph import Dim, GraphEditor, args_of, aten, dim_index, is_call, is_tensor, nodes_of, shape
-
-
-def _is_computed(size: Dim) -> bool:
-    return isinstance(size, torch.SymInt) and not size.node.expr.is_Symbol
+from ._graph import GraphEditor, args_of, aten, dim_index, is_call, is_tensor, nodes_of, shape
 
 
 def split_by_slices(ep: ExportedProgram) -> bool:
-    """Replace, in place, splits of tensors with computed dynamic sizes by slices; True if there was one."""
+    """Replace, in place, splits of tensors with dynamic sizes by slices; True if there was one."""
     editor = GraphEditor(ep)
     for node in nodes_of(editor.graph, aten.split.Tensor, aten.split_with_sizes.default):
         source = args_of(node)[0]
-        if not is_tensor(source) or not any(map(_is_computed, shape(source))):
+        if not is_tensor(source) or all(isinstance(d, int) for d in shape(source)):
             continue
         dim = dim_index(node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0), len(shape(source)))
         sizes = [piece.shape[dim] for piece in node.meta["val"]]

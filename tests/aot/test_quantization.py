@@ -167,10 +167,35 @@ def test_products_with_a_transposed_parameter_and_convolutions(tmp_path: Path) -
     torch.manual_seed(0)
     model, x = Net().eval(), torch.randn(1, 4, 8, 8)
     edge = lower(model, x, GgmlQuantConfig("q8_0", minimum_size=0))
-    assert set(data_of(edge)) == {"conv.weight", "conv.bias", "weight#t#q8_0"}
+    assert set(data_of(edge)) == {"conv.weight#f16", "conv.bias", "weight#t#q8_0"}
     error = normalised_error(run_stock(edge, tmp_path / "net.pte", x), model(x))
     assert 1e-9 < error < 1e-3
     assert "weight#t" in data_of(lower(model, x, GgmlQuantConfig("q8_0", skip=["weight"])))
+
+
+def test_kernels_of_convolutions_become_halves(tmp_path: Path) -> None:
+    """Dense ones only, on our kernels and on ggml's alike; a kernel that something else reads, too, stays."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.pointwise = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 16, 1)
+            self.depthwise, self.shared = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.depthwise(torch.relu(self.dense(x)))
+            return self.pointwise(self.shared(y)) * self.shared.weight.mean()
+
+    torch.manual_seed(0)
+    model, x = Net().eval(), torch.randn(2, 8, 9, 7)
+    for kind in ("f16", "q4_k"):
+        edge = lower(model, x, GgmlQuantConfig(kind, minimum_size=0))
+        kernels = {name for name in data_of(edge) if "bias" not in name}
+        assert kernels == {"dense.weight#f16", "pointwise.weight#f16", "depthwise.weight", "shared.weight"}
+        error = normalised_error(run_stock(edge, tmp_path / "net.pte", x), model(x))
+        assert 1e-10 < error < 1e-5
+    kept = data_of(lower(model, x, GgmlQuantConfig("bf16", minimum_size=0)))
+    assert {"dense.weight", "pointwise.weight"} < set(kept)
 
 
 def test_dynamic_rows_and_the_usual_entry(tmp_path: Path) -> None:

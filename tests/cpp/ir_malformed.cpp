@@ -73,7 +73,7 @@ void container() {
 
 void header() {
   refuse(
-      "needs reader version 2", [](Base& b) { b.m.version = b.m.min_reader = 2; }, ETGGML_UNSUPPORTED);
+      "needs reader version 3", [](Base& b) { b.m.version = b.m.min_reader = 3; }, ETGGML_UNSUPPORTED);
   refuse("version 0", [](Base& b) { b.m.version = b.m.min_reader = 0; });
   refuse("version 0", [](Base& b) { b.m.version = 0; });
 }
@@ -179,7 +179,20 @@ void nodes() {
   refuse("node 4: op code 200",
          [](Base& b) { b.m.node(static_cast<fb::Op>(200), fb::CreateSum(b.m.b).Union(), {}, F, 0); });
   refuse("node 4 (Cont): src has 0 values, expected 1..1", [](Base& b) { b.m.n(fb::CreateCont(b.m.b), {}, F, 0); });
-  refuse("src has 3 values, expected 2..2", [](Base& b) { b.m.n(fb::CreateMulMat(b.m.b), {0, 0, 0}, F, 0); });
+  refuse("src has 4 values, expected 2..3", [](Base& b) { b.m.n(fb::CreateMulMat(b.m.b), {0, 0, 0, 0}, F, 0); });
+  refuse("activation 7 is unknown", [](Base& b) {
+    b.m.n(fb::CreateMulMat(b.m.b, fb::CreateEpilogue(b.m.b, static_cast<fb::Activation>(7))), {0, 0}, F, 0);
+  });
+  refuse("clamp to nan..1", [](Base& b) {
+    b.m.n(fb::CreateMulMat(b.m.b, fb::CreateEpilogue(b.m.b, fb::Activation_None, NAN, 1.0f)), {0, 0}, F, 0);
+  });
+  refuse("clamp to 2..1", [](Base& b) {
+    const auto then = fb::CreateEpilogue(b.m.b, fb::Activation_None, 2.0f, 1.0f);
+    b.m.n(fb::CreateConv2d(b.m.b, 1, 1, 0, 0, 1, 1, then), {0, 0}, F, 0);
+  });
+  refuse("a stride, dilation or padding is out of range", [](Base& b) {
+    b.m.n(fb::CreateConv2d(b.m.b, 0), {0, 0}, F, 0);
+  });
   refuse("node 4 (Cont): src[0] is 4, not a node before", [](Base& b) { b.m.n(fb::CreateCont(b.m.b), {4}, F, 0); });
   refuse("src[0] is 4294967295", [](Base& b) { b.m.n(fb::CreateCont(b.m.b), {0xffffffffu}, F, 0); });
   refuse("node 4 (Cont): shape 77 of 4", [](Base& b) { b.m.n(fb::CreateCont(b.m.b), {0}, F, 77); });
@@ -310,6 +323,15 @@ void builders() {
   refuse("the rows of src[0] are not contiguous", [&](Base& b) {
     const uint32_t t = b.m.permute(b.x, F, b.m.shape({b.T, 8, 1, 1}), {1, 0, 2, 3});
     live(b, b.m.n(fb::CreateRmsNorm(b.m.b, 0.0f), {t}, F, b.m.shape({b.T, 8, 1, 1})), {8, b.T});
+  });
+  refuse("a kernel of shape [8, 1, 2, 1] over an image of shape [3, 2, 1, 1]", [&](Base& b) {
+    const uint32_t kernel = b.m.n(fb::CreateFill(b.m.b, 1.0f), {}, F, b.m.shape({8, 1, 2, 1}));
+    live(b, b.m.n(fb::CreateConv2d(b.m.b), {kernel, b.y}, F, b.ys), {b.T, 3});
+  });
+  refuse("a bias of shape [2, 1, 1, 1] for 3 results", [&](Base& b) {
+    const uint32_t bias = b.m.n(fb::CreateFill(b.m.b, 1.0f), {}, F, b.m.shape({2, 1, 1, 1}));
+    const uint32_t w = b.m.n(fb::CreateFill(b.m.b, 1.0f), {}, F, b.m.shape({8, 3, 1, 1}));
+    live(b, b.m.n(fb::CreateMulMat(b.m.b), {w, b.x, bias}, F, b.ys), {b.T, 3});
   });
   refuse("the image is smaller than the window", [&](Base& b) {
     live(b, b.m.n(fb::CreatePool2d(b.m.b, fb::PoolKind_Max, 64, 64, 1, 1), {b.x}, F, b.xs), {b.T, 8});

@@ -49,6 +49,7 @@ float expected_unary(fb::UnaryKind kind, float x) {
     case fb::UnaryKind_Sigmoid:
       return 1 / (1 + std::exp(-x));
     case fb::UnaryKind_Gelu:
+    case fb::UnaryKind_GeluTanh:
       return 0.5f * x * (1 + std::tanh(0.79788456f * x * (1 + 0.044715f * x * x)));
     case fb::UnaryKind_GeluQuick:
       return x / (1 + std::exp(-1.702f * x));

@@ -1,7 +1,8 @@
 """Random chains of torch operations, drawn one line at a time and run eagerly as they grow, so that shapes are known.
 
 A chain is Python source: what a failure prints can be pasted into a test. Dynamic chains have one symbol; they run at
-every size in ``SIZES_OF_N`` from the first line on, and a size that differs between these runs is a dynamic one.
+an example size, at the smallest and at the largest one from the first line on, and a size that differs between these
+runs is a dynamic one.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
 
-# Not 2: the lowering takes a lower bound of 2 for 1 (see symbols.bounds), and a constant cut at 2 does not load then.
-N_LOW, N_HIGH = 3, 7
-SIZES_OF_N = (4, N_LOW, N_HIGH)
-"""The first is the size of the example that is exported."""
+EXAMPLE, HIGH = 4, 7
+LOWS = (1, 2, 3)
+"""torch traces every size as "at least 2": smaller ones are the lowering's own proof."""
 MOST_ELEMENTS = 400
 MOST_MAGNITUDE = 1e3
 
@@ -29,9 +29,9 @@ Dims = tuple[Any, ...]
 class Variable:
     """One tensor of a chain.
 
-    shapes: one for every entry of SIZES_OF_N (one only, if the chain is static). exact: made from the inputs without
+    shapes: one for every size of the chain (one only, if it is static). exact: made from the inputs without
     rounding, so that what is discontinuous (comparisons, rounding) may follow. products: multiplications on the way,
-    each of which doubles the digits.
+    each of which doubles the digits. sizes: those of the chain.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Variable:
     dtype: torch.dtype
     exact: bool
     products: int
+    sizes: tuple[int, ...]
 
     def __str__(self) -> str:
         return self.name
@@ -62,7 +63,7 @@ class Variable:
         return len(set(self.shapes)) == 1
 
     def is_n(self, dim: int) -> bool:
-        return len(self.shapes) > 1 and tuple(s[dim] for s in self.shapes) == SIZES_OF_N
+        return len(self.shapes) > 1 and tuple(s[dim] for s in self.shapes) == self.sizes
 
     def dims(self) -> Dims:
         """Sizes that broadcast to this: "n" where it is the symbol, 1 where it is an expression of it."""
@@ -97,32 +98,35 @@ class Fresh:
 
 @dataclass
 class Chain:
-    """Source lines over fresh tensors; ``result`` names the value to return."""
+    """Source lines over fresh tensors; ``result`` names the value to return; ``low``: smallest dynamic size."""
 
     dynamic: bool
     fresh: list[Fresh] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     result: str = "x"
+    low: int = max(LOWS)
 
     @property
     def inputs(self) -> list[Fresh]:
         return [f for f in self.fresh if f.is_input]
 
-    def sizes(self) -> Sequence[int]:
-        return SIZES_OF_N if self.dynamic else SIZES_OF_N[:1]
+    def sizes(self) -> tuple[int, ...]:
+        """The first is that of the example that is exported."""
+        return (EXAMPLE, self.low, HIGH) if self.dynamic else (EXAMPLE,)
 
     def prefix(self, count: int) -> Chain:
         """The same chain, ended after ``count`` lines."""
         lines = self.lines[:count]
         text = "\n".join(lines)
         used = [f for f in self.fresh if f.name in text]
-        return Chain(self.dynamic, used, lines, lines[-1].split(" = ")[0])
+        return Chain(self.dynamic, used, lines, lines[-1].split(" = ")[0], self.low)
 
     def __str__(self) -> str:
         given = [
             f"# {f.name}: {f.dtype} {f.dims}, seed {f.seed}, {'input' if f.is_input else 'weight'}" for f in self.fresh
         ]
-        return "\n".join([*given, *self.lines, f"return {self.result}"])
+        sizes = [f"# n: {self.low} to {HIGH}"] * self.dynamic
+        return "\n".join([*given, *sizes, *self.lines, f"return {self.result}"])
 
 
 class Draft:
@@ -131,6 +135,8 @@ class Draft:
     def __init__(self, draw: Callable[[Any], Any], dynamic: bool) -> None:
         self.draw = draw
         self.chain = Chain(dynamic)
+        if dynamic:
+            self.chain.low = self.pick(LOWS)
         self.variables: list[Variable] = []
         self.scopes: list[dict[str, Any]] = [{"torch": torch, "F": F} for _ in self.chain.sizes()]
 
@@ -167,7 +173,9 @@ class Draft:
 
     def _variable(self, name: str, exact: bool, products: int) -> Variable:
         tensors = [s[name] for s in self.scopes]
-        made = Variable(name, tuple(tuple(t.shape) for t in tensors), tensors[0].dtype, exact, products)
+        made = Variable(
+            name, tuple(tuple(t.shape) for t in tensors), tensors[0].dtype, exact, products, self.chain.sizes()
+        )
         self.variables.append(made)
         return made
 
@@ -185,6 +193,8 @@ class Draft:
             if not 0 < value.numel() <= MOST_ELEMENTS or not float(value.double().abs().max()) <= MOST_MAGNITUDE:
                 return None
             results.append(value)
+        if len({r.dim() for r in results}) > 1:
+            return None  # a rank that depends on a size being 1
         for scope, value in zip(self.scopes, results, strict=True):
             scope[name] = value
         self.chain.lines.append(f"{name} = {expression}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from random_graphs import N_HIGH, N_LOW, Chain
+from random_graphs import HIGH, Chain
 
 from executorch_ggml.lower import to_edge_rewrite_and_lower
 from executorch_ggml.partitioner import GgmlPartitioner
@@ -62,7 +62,7 @@ def export(chains: Sequence[Chain]) -> Any:
     """An exported program, or None where torch itself does not export it (a size that it wants to be constant)."""
     shapes = []
     for i, chain in enumerate(chains):
-        dim = torch.export.Dim(f"n{i}", min=N_LOW, max=N_HIGH)
+        dim = torch.export.Dim(f"n{i}", min=chain.low, max=HIGH)
         shapes.extend({d: dim for d, size in enumerate(f.dims) if size == "n"} for f in chain.inputs)
     dynamic = (tuple(shapes),) if any(shapes) else None
     try:

@@ -26,3 +26,21 @@ def test_two_ways_to_write_an_integer_division() -> None:
     chains = [Chain(True, [x, w], lines, "v1")]
     assert export(chains) is not None
     assert not problems(chains)
+
+
+@pytest.mark.parametrize("line", ["torch.sigmoid(x).select(-1, 1)", "x.abs().index_select(-1, torch.tensor([0, 1]))"])
+def test_a_dynamic_size_that_must_be_two(line: str) -> None:
+    """The minimum of 2 was taken for a 1 that torch had raised, and the program did not load."""
+    x = Fresh("x", (3, "n"), torch.float32, 0, 5, True)
+    chain = Chain(True, [x], [f"v0 = {line}"], "v0", low=2)
+    assert export([chain]) is not None
+    assert not problems([chain])
+
+
+@pytest.mark.parametrize("line", ["x.split(3, 1)[-1]", "x.split([1, 3], 1)[0]", "x.chunk(2, -1)[1]"])
+def test_a_split_beside_a_dynamic_size(line: str) -> None:
+    """torch's decomposition of a split fixed the dynamic size to the example's."""
+    x = Fresh("x", ("n", 4, 2, 4), torch.float32, 0, 78, True)
+    chain = Chain(True, [x], [f"v0 = {line}"], "v0")
+    assert export([chain]) is not None
+    assert not problems([chain])

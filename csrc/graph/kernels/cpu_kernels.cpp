@@ -13,7 +13,7 @@ bool listed(const std::string& names, const char* name) {
   return names.empty() || ("," + names + ",").find(std::string(",") + name + ",") != std::string::npos;
 }
 
-constexpr const char* kNames[] = {"gemv", "gemm", "attention", "none"};
+constexpr const char* kNames[] = {"gemv", "gemm", "attention", "linear", "conv", "none"};
 
 }  // namespace
 
@@ -22,8 +22,8 @@ Status check_kernel_names(const std::string& names) {
   for (std::string word; std::getline(words, word, ',');) {
     if (std::find(std::begin(kNames), std::end(kNames), word) == std::end(kNames)) {
       return error(ETGGML_INVALID_ARGUMENT,
-                   "EXECUTORCH_GGML_KERNELS: there is no kernel '%s'; give gemv, gemm and attention, separated by "
-                   "commas, or none",
+                   "EXECUTORCH_GGML_KERNELS: there is no kernel '%s'; give gemv, gemm, attention, linear and conv, "
+                   "separated by commas, or none",
                    word.c_str());
     }
   }
@@ -36,16 +36,40 @@ CpuKernelSet::CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int
   attention.tile = attention_tile_functions();
   attention.block = attention_block_functions();
   attention.threads = threads;
+  linear.functions = panel_functions();
+  gemm.finish = linear.functions.finish;
+  conv.panel = linear.functions;
+  conv.window = window_functions();
   use_gemv = traits != nullptr && listed(names, "gemv");
   use_gemm = listed(names, "gemm");
   use_attention = listed(names, "attention");
+  use_linear = listed(names, "linear");
+  use_conv = listed(names, "conv");
 }
 
 ggml_tensor* CpuKernels::mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) {
   if (set_.use_gemm) {
-    if (ggml_tensor* y = gemm(ctx, w, x, set_.gemm, packed_)) return y;
+    if (ggml_tensor* y = gemm(ctx, w, x, Fused(), set_.gemm, packed_)) return y;
+  }
+  if (set_.use_linear) {
+    if (ggml_tensor* y = graph::linear(ctx, w, x, Fused(), set_.linear, panels_)) return y;
   }
   return set_.use_gemv ? gemv_prefetch(ctx, w, x, set_.gemv) : nullptr;
+}
+
+ggml_tensor* CpuKernels::linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused) {
+  if (set_.use_gemm) {
+    if (ggml_tensor* y = gemm(ctx, w, x, fused, set_.gemm, packed_)) return y;
+  }
+  return set_.use_linear ? graph::linear(ctx, w, x, fused, set_.linear, panels_) : nullptr;
+}
+
+ggml_tensor* CpuKernels::conv_2d(ggml_context* ctx, const ConvArgs& args) {
+  return set_.use_conv ? graph::conv_2d(ctx, args, set_.conv) : nullptr;
+}
+
+ggml_tensor* CpuKernels::pool_2d(ggml_context* ctx, const PoolArgs& args) {
+  return set_.use_conv ? graph::pool_2d(ctx, args, set_.conv) : nullptr;
 }
 
 ggml_tensor* CpuKernels::attention(ggml_context* ctx, const AttentionArgs& args) {

@@ -4,9 +4,11 @@
 #include <string>
 
 #include "graph/kernels/attention.h"
+#include "graph/kernels/conv.h"
 #include "graph/kernels/gemm.h"
 #include "graph/kernels/gemv_prefetch.h"
 #include "graph/kernels/kernels.h"
+#include "graph/kernels/linear.h"
 #include "util/status.h"
 
 namespace etggml::graph {
@@ -19,12 +21,16 @@ struct CpuKernelSet {
   GemvPrefetch gemv;
   GemmKernel gemm;
   AttentionKernel attention;
+  LinearKernel linear;
+  ConvKernel conv;
   bool use_gemv = true;
   bool use_gemm = true;
   bool use_attention = true;
+  bool use_linear = true;
+  bool use_conv = true;
 
   /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv",
-  /// "gemm" and "attention", separated by commas; "none" for none of them, "" for all.
+  /// "gemm", "attention", "linear" and "conv", separated by commas; "none" for none of them, "" for all.
   CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names);
 };
 
@@ -33,11 +39,15 @@ class CpuKernels final : public Kernels {
  public:
   explicit CpuKernels(const CpuKernelSet& set) : set_(set) {}
   ggml_tensor* mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) override;
+  ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused) override;
+  ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args) override;
+  ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args) override;
   ggml_tensor* attention(ggml_context* ctx, const AttentionArgs& args) override;
 
  private:
   const CpuKernelSet& set_;
   PackedActivations packed_;
+  PackedPanels panels_;
 };
 
 }  // namespace etggml::graph

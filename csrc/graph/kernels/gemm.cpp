@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "graph/kernels/custom_op.h"
 #include "graph/kernels/host_matrix.h"
+#include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
 namespace {
@@ -16,7 +16,7 @@ constexpr size_t kColumnBytes = 1 << 20;
 constexpr int64_t kMaxColumns = 1 << 19;
 
 void pack(ggml_tensor* y, int thread, int threads, void* user) {
-  const auto& f = *static_cast<const GemmFunctions*>(user);
+  const GemmFunctions& f = static_cast<const GemmKernel*>(user)->functions;
   const ggml_tensor* x = y->src[0];
   const int64_t rows = ggml_nrows(x), k = x->ne[0];
   for (int64_t r = rows * thread / threads; r < rows * (thread + 1) / threads; ++r) {
@@ -25,26 +25,26 @@ void pack(ggml_tensor* y, int thread, int threads, void* user) {
   }
 }
 
-/// Memory for a panel, kept by the thread.
+struct Params {
+  FinishFunction finish;  // nullptr where nothing follows
+  Epilogue epilogue;
+};
+
 Panel panel_memory(int64_t k) {
-  struct alignas(64) Line {
-    uint8_t bytes[64];
-  };
-  static thread_local std::vector<Line> memory;
   const size_t quants = static_cast<size_t>(k) * kPanelRows, scales = quants / 16 * sizeof(float);
-  const size_t lines = (quants + 2 * scales) / sizeof(Line) + 1;
-  if (memory.size() < lines) memory.resize(lines);
   Panel panel;
-  panel.u = memory[0].bytes;
+  panel.u = thread_memory<Panel>(quants + 2 * scales);
   panel.scale = reinterpret_cast<float*>(panel.u + quants);
   panel.min = reinterpret_cast<float*>(panel.u + quants + scales);
   return panel;
 }
 
 void compute(ggml_tensor* y, int thread, int threads, void* user) {
-  const auto& f = *static_cast<const GemmFunctions*>(user);
+  const GemmFunctions& f = static_cast<const GemmKernel*>(user)->functions;
   const ggml_tensor* w = y->src[0];
   const auto* x = static_cast<const ActivationBlock*>(y->src[1]->data);
+  const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
+  const auto params = custom_op_params<Params>(y);
   const int64_t k = w->ne[0], rows = w->ne[1], columns = ggml_nrows(y), blocks = k / kGemmBlock;
   const int64_t panels = (rows + kPanelRows - 1) / kPanelRows;
   const Panel panel = panel_memory(k);
@@ -57,30 +57,33 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
       const int count = static_cast<int>(std::min<int64_t>(kPanelRows, rows - row));
       f.pack_panel(w->type, static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[1], w->nb[1], count, k,
                    panel);
-      f.multiply(w->type, panel, count, k, x + from * blocks, to - from,
-                 static_cast<float*>(y->data) + from * rows + row, rows);
+      float* out = static_cast<float*>(y->data) + from * rows + row;
+      f.multiply(w->type, panel, count, k, x + from * blocks, to - from, out, rows);
+      if (params.finish) params.finish(bias ? bias + row : nullptr, params.epilogue, count, to - from, out, rows);
     }
   }
 }
 
 }  // namespace
 
-ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const GemmKernel& kernel,
+ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused, const GemmKernel& kernel,
                   PackedActivations& packed) {
   if (!kernel.functions.multiply || !kernel.functions.takes(w->type) || x->type != GGML_TYPE_F32) return nullptr;
   if (ggml_nrows(x) < kernel.min_rows || !ggml_is_contiguous(x) || x->ne[0] % kGemmBlock != 0) return nullptr;
   if (x->ne[0] > kMaxColumns || !is_host_matrix(w)) return nullptr;
-  void* user = const_cast<GemmFunctions*>(&kernel.functions);
+  const bool finishes = fused.bias || !fused.epilogue.is_nothing();
+  if (finishes && !kernel.finish) return nullptr;
+  void* user = const_cast<GemmKernel*>(&kernel);
   ggml_tensor*& activations = packed[x];
   if (!activations) {
     const int64_t bytes = x->ne[0] / kGemmBlock * static_cast<int64_t>(sizeof(ActivationBlock));
     activations = ggml_custom_4d(ctx, GGML_TYPE_I8, bytes, ggml_nrows(x), 1, 1, &x, 1, pack, GGML_N_TASKS_MAX, user);
     set_custom_op(activations, "PACK", int32_t{0});
   }
-  ggml_tensor* args[2] = {w, activations};
-  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, 2, compute,
-                                  GGML_N_TASKS_MAX, user);
-  set_custom_op(y, "MUL_MAT_PANEL", int32_t{0});
+  ggml_tensor* args[3] = {w, activations, fused.bias};
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, fused.bias ? 3 : 2,
+                                  compute, GGML_N_TASKS_MAX, user);
+  set_custom_op(y, "MUL_MAT_PANEL", Params{finishes ? kernel.finish : nullptr, fused.epilogue});
   return y;
 }
 

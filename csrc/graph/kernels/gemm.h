@@ -16,14 +16,15 @@ namespace etggml::graph {
 /// What gemm() needs; must outlive every graph built with it.
 struct GemmKernel {
   GemmFunctions functions;
-  int64_t min_rows = 8;  // of activations: below, unpacking costs more than it saves
+  FinishFunction finish = nullptr;  // without it, products that something follows are refused
+  int64_t min_rows = 8;             // of activations: below, unpacking costs more than it saves
 };
 
 /// Activations of one build that are packed already, by their tensor.
 using PackedActivations = std::map<const ggml_tensor*, ggml_tensor*>;
 
 /// Takes contiguous F32 with one contiguous quantised matrix in plain host memory; nullptr for everything else.
-ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const GemmKernel& kernel,
+ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused, const GemmKernel& kernel,
                   PackedActivations& packed);
 
 }  // namespace etggml::graph

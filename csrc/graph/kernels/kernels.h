@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ggml.h"
+#include "graph/kernels/epilogue.h"
 
 namespace etggml::graph {
 
@@ -19,6 +20,30 @@ struct AttentionArgs {
   float softcap = 0.0f;
 };
 
+/// What follows a product: bias F32 [rows of the weight] or nullptr, then the epilogue.
+struct Fused {
+  ggml_tensor* bias = nullptr;
+  Epilogue epilogue;
+};
+
+/// kernel [KW, KH, C | 1, OC], image F32 [W, H, C, N] -> F32 [out_w, out_h, OC, N]. A kernel of one channel under an
+/// image of OC channels is depthwise. Pairs are (width, height).
+struct ConvArgs {
+  ggml_tensor* kernel = nullptr;
+  ggml_tensor* image = nullptr;
+  int stride[2] = {1, 1}, padding[2] = {0, 0}, dilation[2] = {1, 1};
+  int64_t out_w = 0, out_h = 0;
+  Fused fused;
+};
+
+/// Pooling of image F32 [W, H, C, N] -> F32 [out_w, out_h, C, N]. Pairs are (width, height).
+struct PoolArgs {
+  ggml_tensor* image = nullptr;
+  bool max = false;  // else means, of whole windows
+  int window[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0};
+  int64_t out_w = 0, out_h = 0;
+};
+
 /// What one build of a graph asks. Implementations may remember tensors of that build; they must not throw and may make
 /// up to kExtraTensors tensors besides the result.
 class Kernels {
@@ -27,6 +52,10 @@ class Kernels {
   virtual ~Kernels() = default;
   /// F32 [w->ne[1], x->ne[1], x->ne[2], x->ne[3]].
   virtual ggml_tensor* mul_mat(ggml_context*, ggml_tensor* /*w*/, ggml_tensor* /*x*/) { return nullptr; }
+  /// The same and what follows it; asked first where something does.
+  virtual ggml_tensor* linear(ggml_context*, ggml_tensor* /*w*/, ggml_tensor* /*x*/, const Fused&) { return nullptr; }
+  virtual ggml_tensor* conv_2d(ggml_context*, const ConvArgs&) { return nullptr; }
+  virtual ggml_tensor* pool_2d(ggml_context*, const PoolArgs&) { return nullptr; }
   /// F32 [Dv, H, T, B].
   virtual ggml_tensor* attention(ggml_context*, const AttentionArgs&) { return nullptr; }
 };

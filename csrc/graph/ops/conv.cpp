@@ -1,4 +1,5 @@
 // Convolution by im2col, depthwise convolution, pooling. Images are [W, H, C, N].
+#include "graph/follow.h"
 #include "graph/node_builder.h"
 
 namespace etggml::graph {
@@ -7,6 +8,33 @@ namespace {
 int64_t conv_size(int64_t in, int64_t kernel, int stride, int padding, int dilation) {
   const int64_t room = in + 2 * int64_t{padding} - int64_t{dilation} * (kernel - 1) - 1;
   return room < 0 ? 0 : room / stride + 1;
+}
+
+/// By ggml's kernel for it.
+Result<ggml_tensor*> ggml_depthwise(NodeBuilder& b, const ConvArgs& args) {
+  // Channels-last images give a channels-last result, which is not the layout the graph promises.
+  if (ggml_is_contiguous_channels(args.image)) return b.fail("src[1] is laid out channels last");
+  return ggml_conv_2d_dw_direct(b.ctx(), args.kernel, args.image, args.stride[0], args.stride[1], args.padding[0],
+                                args.padding[1], args.dilation[0], args.dilation[1]);
+}
+
+/// By patches and one product. With the patches as first operand it is [OW * OH * N, OC]: for one image that is the
+/// result already.
+Result<ggml_tensor*> ggml_dense(NodeBuilder& b, const ConvArgs& args) {
+  ggml_tensor *kernel = args.kernel, *image = args.image;
+  // The kernel of im2col keeps the distance between images in an int.
+  if (image->nb[3] > INT32_MAX) return b.fail("an image of %zu bytes is too large", image->nb[3]);
+  ggml_context* ctx = b.ctx();
+  ggml_tensor* patches =
+      ggml_im2col(ctx, kernel, image, args.stride[0], args.stride[1], args.padding[0], args.padding[1],
+                  args.dilation[0], args.dilation[1], true, kernel->type == GGML_TYPE_F16 ? GGML_TYPE_F16 : b.type());
+  const int64_t k = patches->ne[0], pixels = args.out_w * args.out_h, count = image->ne[3], outputs = kernel->ne[3];
+  ggml_tensor* y =
+      ggml_mul_mat(ctx, ggml_reshape_2d(ctx, patches, k, pixels * count), ggml_reshape_2d(ctx, kernel, k, outputs));
+  ggml_prec_set_acc(y, GGML_PREC_F32);
+  if (count == 1) return ggml_reshape_4d(ctx, y, args.out_w, args.out_h, outputs, 1);
+  y = ggml_permute(ctx, ggml_reshape_3d(ctx, y, pixels, count, outputs), 0, 2, 1, 3);
+  return ggml_cont_4d(ctx, y, args.out_w, args.out_h, outputs, count);
 }
 
 }  // namespace
@@ -70,6 +98,40 @@ Result<ggml_tensor*> build_conv2d_dw(NodeBuilder& b) {
   return ggml_conv_2d_dw_direct(b.ctx(), kernel, image, op->s0(), op->s1(), op->p0(), op->p1(), op->d0(), op->d1());
 }
 
+// src: kernel [KW, KH, C | 1, OC], image [W, H, C, N], optional bias [OC] -> [OW, OH, OC, N].
+Result<ggml_tensor*> build_conv2d(NodeBuilder& b) {
+  const auto* op = b.node().op_as_Conv2d();
+  ConvArgs args;
+  args.kernel = b.src(0);
+  args.image = b.src(1);
+  ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16}));
+  ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32}));
+  for (uint32_t i = 0; i < 2; ++i) {
+    ETGGML_RETURN_IF_ERROR(b.contiguous(i));
+    ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
+  }
+  ggml_tensor *kernel = args.kernel, *image = args.image;
+  const bool depthwise = kernel->ne[2] == 1 && image->ne[2] > 1;
+  if (depthwise ? kernel->ne[3] != image->ne[2] : kernel->ne[2] != image->ne[2]) {
+    return b.fail("a kernel of shape %s over an image of shape %s", shape_text(shape_of(kernel)).c_str(),
+                  shape_text(shape_of(image)).c_str());
+  }
+  args.stride[0] = op->s0(), args.stride[1] = op->s1();
+  args.padding[0] = op->p0(), args.padding[1] = op->p1();
+  args.dilation[0] = op->d0(), args.dilation[1] = op->d1();
+  args.out_w = conv_size(image->ne[0], kernel->ne[0], op->s0(), op->p0(), op->d0());
+  args.out_h = conv_size(image->ne[1], kernel->ne[1], op->s1(), op->p1(), op->d1());
+  if (args.out_w < 1 || args.out_h < 1) return b.fail("the image is smaller than the kernel");
+  ETGGML_RETURN_IF_ERROR(b.result_shape({args.out_w, args.out_h, kernel->ne[3], image->ne[3]}));
+  ETGGML_ASSIGN_OR_RETURN(args.fused, fused_of(b, op->then(), kernel->ne[3]));
+  if (b.options().kernels) {
+    if (ggml_tensor* ours = b.options().kernels->conv_2d(b.ctx(), args)) return ours;
+  }
+  ETGGML_ASSIGN_OR_RETURN(ggml_tensor * y, depthwise ? ggml_depthwise(b, args) : ggml_dense(b, args));
+  ggml_tensor* bias = args.fused.bias ? ggml_reshape_3d(b.ctx(), args.fused.bias, 1, 1, kernel->ne[3]) : nullptr;
+  return follow(b.ctx(), y, bias, args.fused.epilogue);
+}
+
 Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {
   const auto* op = b.node().op_as_Pool2d();
   ggml_tensor* x = b.src(0);
@@ -83,6 +145,16 @@ Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {
   const int64_t out_h = conv_size(x->ne[1], op->k1(), op->s1(), op->p1(), 1);
   if (out_w < 1 || out_h < 1) return b.fail("the image is smaller than the window");
   ETGGML_RETURN_IF_ERROR(b.result_shape({out_w, out_h, x->ne[2], x->ne[3]}));
+  if (b.options().kernels) {
+    PoolArgs args;
+    args.image = x;
+    args.max = op->kind() == fb::PoolKind_Max;
+    args.window[0] = op->k0(), args.window[1] = op->k1();
+    args.stride[0] = op->s0(), args.stride[1] = op->s1();
+    args.padding[0] = op->p0(), args.padding[1] = op->p1();
+    args.out_w = out_w, args.out_h = out_h;
+    if (ggml_tensor* ours = b.options().kernels->pool_2d(b.ctx(), args)) return ours;
+  }
   return ggml_pool_2d(b.ctx(), x, op->kind() == fb::PoolKind_Max ? GGML_OP_POOL_MAX : GGML_OP_POOL_AVG, op->k0(),
                       op->k1(), op->s0(), op->s1(), static_cast<float>(op->p0()), static_cast<float>(op->p1()));
 }

@@ -1,4 +1,5 @@
 // Unary, binary and gated elementwise ops.
+#include "graph/follow.h"
 #include "graph/node_builder.h"
 
 namespace etggml::graph {
@@ -62,6 +63,10 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
       return ggml_sin(ctx, x);
     case fb::UnaryKind_Cos:
       return ggml_cos(ctx, x);
+    case fb::UnaryKind_GeluTanh:
+      ETGGML_RETURN_IF_ERROR(b.contiguous(0));
+      ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
+      return gelu_tanh(ctx, x);
   }
   return b.fail("kind is unknown");
 }

@@ -1,5 +1,6 @@
 // Matrix products. Every mul_mat of a graph is made by build_mul_mat, so BuildOptions::kernels can put ours in
 // its place.
+#include "graph/follow.h"
 #include "graph/node_builder.h"
 
 namespace etggml::graph {
@@ -42,12 +43,18 @@ Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
                   shape_text(shape_of(x)).c_str());
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({w->ne[1], x->ne[1], x->ne[2], x->ne[3]}));
-  if (b.options().kernels) {
-    if (ggml_tensor* ours = b.options().kernels->mul_mat(b.ctx(), w, x)) return ours;
+  ETGGML_ASSIGN_OR_RETURN(const Fused fused, fused_of(b, b.node().op_as_MulMat()->then(), w->ne[1]));
+  Kernels* kernels = b.options().kernels;
+  const bool follows = fused.bias || !fused.epilogue.is_nothing();
+  if (kernels && follows) {
+    if (ggml_tensor* ours = kernels->linear(b.ctx(), w, x, fused)) return ours;
   }
-  ggml_tensor* y = ggml_mul_mat(b.ctx(), w, x);
-  ggml_prec_set_acc(y, GGML_PREC_F32);
-  return y;
+  ggml_tensor* y = kernels ? kernels->mul_mat(b.ctx(), w, x) : nullptr;
+  if (!y) {
+    y = ggml_mul_mat(b.ctx(), w, x);
+    ggml_prec_set_acc(y, GGML_PREC_F32);
+  }
+  return follows ? follow(b.ctx(), y, fused.bias, fused.epilogue) : y;
 }
 
 Result<ggml_tensor*> build_mul_mat_id(NodeBuilder& b) {

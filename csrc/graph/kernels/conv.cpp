@@ -1,0 +1,214 @@
+#include "graph/kernels/conv.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "graph/kernels/custom_op.h"
+#include "graph/kernels/host_matrix.h"
+#include "graph/kernels/thread_memory.h"
+
+namespace etggml::graph {
+namespace {
+
+// Every thread keeps memory for one panel; far beyond the kernels of any model.
+constexpr int64_t kMaxPanelBytes = 64 << 20;
+
+struct Patches;
+struct WidenedKernels;
+
+/// What of ConvArgs does not follow from the tensors, in the room that a node has.
+struct Params {
+  int16_t stride[2], padding[2], dilation[2];  // width, height
+  Epilogue epilogue;
+};
+
+bool small(const int (&values)[2], int16_t (&out)[2]) {
+  for (int i = 0; i < 2; ++i) {
+    if (values[i] > std::numeric_limits<int16_t>::max()) return false;
+    out[i] = static_cast<int16_t>(values[i]);
+  }
+  return true;
+}
+
+/// One convolution as a product: rows are kernels, columns pixels.
+struct Product {
+  const PanelFunctions& f;
+  const ggml_tensor *w, *x, *y;
+  Params params;
+  int64_t k, rows, pixels, width, panels, blocks;  // panels per image
+
+  Product(const PanelFunctions& functions, const ggml_tensor* result)
+      : f(functions), w(result->src[0]), x(result->src[1]), y(result), params(custom_op_params<Params>(result)) {
+    k = w->ne[0] * w->ne[1] * w->ne[2];
+    rows = w->ne[3];
+    pixels = y->ne[0] * y->ne[1];
+    width = kPanelVectors * f.lanes;
+    panels = (pixels + width - 1) / width;
+    blocks = (rows + f.lanes - 1) / f.lanes;
+  }
+
+  void pack(int64_t image, int64_t panel, int columns, float* out) const {
+    PixelSource s;
+    s.image = static_cast<const float*>(x->data) + image * x->ne[0] * x->ne[1] * x->ne[2];
+    s.channels = x->ne[2], s.height = x->ne[1], s.width = x->ne[0];
+    s.kernel_h = w->ne[1], s.kernel_w = w->ne[0];
+    s.stride_w = params.stride[0], s.dilation_h = params.dilation[1], s.dilation_w = params.dilation[0];
+    PixelRun runs[kPanelVectors * 16];
+    int count = 0;
+    int64_t pixel = panel * width;
+    for (int at = 0; at < columns;) {
+      const int64_t row = pixel / y->ne[0], column = pixel % y->ne[0];
+      const int run = static_cast<int>(std::min<int64_t>({f.lanes, columns - at, y->ne[0] - column}));
+      runs[count++] = {at, run, static_cast<int32_t>(row * params.stride[1] - params.padding[1]),
+                       static_cast<int32_t>(column * params.stride[0] - params.padding[0])};
+      at += run;
+      pixel += run;
+    }
+    f.pack_pixels(s, runs, count, columns, out);
+  }
+
+  const float* kernels(int64_t row, int count) const {
+    const char* data = static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[3];
+    if (w->type == GGML_TYPE_F32) return reinterpret_cast<const float*>(data);
+    const int64_t n = count * k;
+    auto* floats = reinterpret_cast<float*>(thread_memory<WidenedKernels>(static_cast<size_t>(n) * sizeof(float)));
+    (w->type == GGML_TYPE_F16 ? f.widen_f16 : f.widen_bf16)(reinterpret_cast<const uint16_t*>(data), n, floats);
+    return floats;
+  }
+
+  void panel(int64_t image, int64_t panel, int64_t first_block, int64_t last_block, float* packed) const {
+    const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
+    PanelProduct p;
+    p.columns = static_cast<int>(std::min(width, pixels - panel * width));
+    pack(image, panel, p.columns, packed);
+    p.panel = packed;
+    p.k = p.weight_stride = k;
+    p.epilogue = params.epilogue;
+    p.y_stride = pixels;
+    for (int64_t block = first_block; block < last_block; ++block) {
+      const int64_t row = block * f.lanes;
+      p.rows = static_cast<int>(std::min<int64_t>(f.lanes, rows - row));
+      p.weights = kernels(row, p.rows);
+      p.bias = bias ? bias + row : nullptr;
+      p.y = static_cast<float*>(y->data) + (image * rows + row) * pixels + panel * width;
+      f.multiply(p);
+    }
+  }
+};
+
+void compute_dense(ggml_tensor* y, int thread, int threads, void* user) {
+  const Product product(static_cast<const ConvKernel*>(user)->panel, y);
+  const int64_t panels = product.panels * y->ne[3];
+  auto* packed =
+      reinterpret_cast<float*>(thread_memory<Patches>(static_cast<size_t>(product.k * product.width) * sizeof(float)));
+  // Threads share out the panels, or the kernels where there are too few panels for even shares; then each packs all.
+  const int64_t most = (panels + threads - 1) / threads;
+  const bool by_kernels = product.blocks >= threads && most * threads * 8 > panels * 9;
+  const int64_t first = by_kernels ? 0 : panels * thread / threads;
+  const int64_t last = by_kernels ? panels : panels * (thread + 1) / threads;
+  const int64_t from = by_kernels ? product.blocks * thread / threads : 0;
+  const int64_t to = by_kernels ? product.blocks * (thread + 1) / threads : product.blocks;
+  for (int64_t i = first; i < last; ++i) product.panel(i / product.panels, i % product.panels, from, to, packed);
+}
+
+WindowPlane plane_of(const ggml_tensor* y, const ggml_tensor* x, const Params& params, int64_t window_w,
+                     int64_t window_h) {
+  WindowPlane p;
+  p.height = x->ne[1], p.width = x->ne[0];
+  p.window_h = window_h, p.window_w = window_w;
+  p.stride_w = params.stride[0], p.stride_h = params.stride[1];
+  p.padding_w = params.padding[0], p.padding_h = params.padding[1];
+  p.dilation_w = params.dilation[0], p.dilation_h = params.dilation[1];
+  p.epilogue = params.epilogue;
+  p.out_w = y->ne[0], p.out_h = y->ne[1];
+  return p;
+}
+
+/// All planes of this thread's share; `set` fills in what differs between channels.
+template <class Set>
+void planes(ggml_tensor* y, const ggml_tensor* x, int thread, int threads, WindowPlane p,
+            void (*function)(const WindowPlane&), Set set) {
+  const int64_t count = x->ne[2] * x->ne[3];
+  for (int64_t i = count * thread / threads; i < count * (thread + 1) / threads; ++i) {
+    p.image = static_cast<const float*>(x->data) + i * p.height * p.width;
+    p.y = static_cast<float*>(y->data) + i * p.out_h * p.out_w;
+    set(p, i % x->ne[2]);
+    function(p);
+  }
+}
+
+void compute_depthwise(ggml_tensor* y, int thread, int threads, void* user) {
+  const ggml_tensor *w = y->src[0], *x = y->src[1];
+  const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
+  const WindowPlane p = plane_of(y, x, custom_op_params<Params>(y), w->ne[0], w->ne[1]);
+  const auto* kernels = static_cast<const float*>(w->data);
+  planes(y, x, thread, threads, p, static_cast<const ConvKernel*>(user)->window.convolve,
+         [&](WindowPlane& plane, int64_t channel) {
+           plane.kernel = kernels + channel * p.window_h * p.window_w;
+           plane.bias = bias ? bias[channel] : 0.0f;
+         });
+}
+
+struct PoolParams {
+  int16_t window[2], stride[2], padding[2];
+  bool max;
+};
+
+void compute_pool(ggml_tensor* y, int thread, int threads, void* user) {
+  const WindowFunctions& f = static_cast<const ConvKernel*>(user)->window;
+  const auto pool = custom_op_params<PoolParams>(y);
+  Params params{};
+  for (int i = 0; i < 2; ++i) {
+    params.stride[i] = pool.stride[i];
+    params.padding[i] = pool.padding[i];
+    params.dilation[i] = 1;
+  }
+  const WindowPlane p = plane_of(y, y->src[0], params, pool.window[0], pool.window[1]);
+  planes(y, y->src[0], thread, threads, p, pool.max ? f.max : f.mean, [](WindowPlane&, int64_t) {});
+}
+
+}  // namespace
+
+ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& kernel) {
+  const ggml_tensor *w = args.kernel, *x = args.image;
+  Params params{};
+  if (!small(args.stride, params.stride) || !small(args.padding, params.padding) ||
+      !small(args.dilation, params.dilation)) {
+    return nullptr;
+  }
+  params.epilogue = args.fused.epilogue;
+  if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x) || !is_host_memory(w) || !ggml_is_contiguous(w))
+    return nullptr;
+  if (x->ne[0] > INT32_MAX / 4 || x->ne[1] > INT32_MAX / 4) return nullptr;
+  const bool depthwise = w->ne[2] == 1 && x->ne[2] == w->ne[3] && x->ne[2] > 1;
+  if (depthwise) {
+    if (!kernel.window.convolve || w->type != GGML_TYPE_F32 || w->ne[0] > kMaxWindow) return nullptr;
+  } else {
+    const int64_t k = w->ne[0] * w->ne[1] * w->ne[2];
+    if (!kernel.panel.multiply || args.out_w * args.out_h < kernel.min_pixels) return nullptr;
+    if (w->type != GGML_TYPE_F32 && w->type != GGML_TYPE_F16 && w->type != GGML_TYPE_BF16) return nullptr;
+    if (k > kMaxPanelBytes / (kPanelVectors * kernel.panel.lanes * static_cast<int64_t>(sizeof(float)))) return nullptr;
+  }
+  ggml_tensor* operands[3] = {args.kernel, args.image, args.fused.bias};
+  ggml_tensor* y =
+      ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, w->ne[3], x->ne[3], operands, args.fused.bias ? 3 : 2,
+                     depthwise ? compute_depthwise : compute_dense, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
+  set_custom_op(y, depthwise ? "CONV_2D_DEPTHWISE" : "CONV_2D", params);
+  return y;
+}
+
+ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& kernel) {
+  ggml_tensor* x = args.image;
+  PoolParams params{};
+  params.max = args.max;
+  if (!small(args.window, params.window) || !small(args.stride, params.stride) || !small(args.padding, params.padding))
+    return nullptr;
+  if (!kernel.window.max || args.window[0] > kMaxWindow) return nullptr;
+  if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x)) return nullptr;
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, x->ne[2], x->ne[3], &x, 1, compute_pool,
+                                  GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
+  set_custom_op(y, args.max ? "POOL_2D_MAX" : "POOL_2D_MEAN", params);
+  return y;
+}
+
+}  // namespace etggml::graph

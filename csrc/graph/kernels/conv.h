@@ -1,0 +1,27 @@
+// Convolutions on the CPU, in the layout that torch has: channel planes of contiguous pixels, no copy of the image.
+//
+// A dense convolution is a product: the kernels are rows of weights as they lie in memory, patches of the image are
+// packed into panels of pixels (panel.h) on the fly. A depthwise one goes over one channel plane at a time.
+#pragma once
+
+#include "graph/kernels/kernels.h"
+#include "graph/kernels/panel.h"
+#include "graph/kernels/window.h"
+
+namespace etggml::graph {
+
+struct ConvKernel {
+  PanelFunctions panel;
+  WindowFunctions window;
+  /// Of the result of a dense convolution, per image: with fewer, reading the weights is all the time there is.
+  int64_t min_pixels = 4;
+};
+
+/// Takes a contiguous F32 image and a contiguous kernel in plain host memory: F32, F16 or BF16, depthwise F32 only;
+/// nullptr for everything else.
+ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& kernel);
+
+/// Takes a contiguous F32 image; nullptr for everything else.
+ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& kernel);
+
+}  // namespace etggml::graph

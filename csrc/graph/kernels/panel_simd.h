@@ -1,0 +1,233 @@
+// PanelFunctions on struct Simd (simd_*.h), which the including file chooses. Unnamed namespace: see there.
+#pragma once
+
+#include "graph/kernels/epilogue_simd.h"
+#include "graph/kernels/panel.h"
+
+namespace {
+
+using etggml::graph::kPanelVectors;
+using etggml::graph::PanelProduct;
+using etggml::graph::PixelRun;
+using etggml::graph::PixelSource;
+
+constexpr int kPanelWidth = kPanelVectors * kW;
+
+inline int least(int64_t a, int64_t b) { return static_cast<int>(a < b ? a : b); }
+
+// Rows at a time: accumulators, one register of each column vector and one element of a row must fit into the
+// registers, and there must be enough accumulators to hide the latency of a fused multiplication.
+template <int V>
+constexpr int kTileRows = V == 1 ? kW : kW / 2;
+
+// A function of its own: among the caller's variables the compiler no longer keeps the accumulators in registers.
+template <int V>
+__attribute__((noinline)) void tile(const PanelProduct& p, int first) {
+  constexpr int R = kTileRows<V>;
+  const int rows = p.rows - first < R ? p.rows - first : R;
+  const float* w[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) w[r] = p.weights + (first + (r < rows ? r : rows - 1)) * p.weight_stride;
+  Reg acc[R][V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    const Reg bias = p.bias ? Simd::set(p.bias[first + (r < rows ? r : rows - 1)]) : Simd::zero();
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) acc[r][v] = bias;
+  }
+  const float* b = p.panel;
+  // The rows that come next, which lie behind these: their number is that of the elements a step uses, so they pass
+  // once. Beyond the last row a prefetch does nothing.
+  const float* next = p.weights + (first + R) * p.weight_stride;
+  for (int64_t k = 0; k < p.k; ++k, b += V * kW) {
+    Simd::prefetch(next + k * R);
+    Reg x[V];
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) x[v] = Simd::load(b + v * kW);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const Reg a = Simd::set(w[r][k]);
+#pragma GCC unroll 3
+      for (int v = 0; v < V; ++v) acc[r][v] = Simd::fma(a, x[v], acc[r][v]);
+    }
+  }
+  const Simd::Mask last = Simd::first(p.columns - (V - 1) * kW);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    float* y = p.y + (first + r) * p.y_stride;
+    if (r < rows) {
+#pragma GCC unroll 3
+      for (int v = 0; v < V - 1; ++v) Simd::store(y + v * kW, clamp(p.epilogue, acc[r][v]));
+      Simd::store(y + (V - 1) * kW, clamp(p.epilogue, acc[r][V - 1]), last);
+    }
+  }
+}
+
+template <int V>
+inline void block(const PanelProduct& p) {
+  for (int first = 0; first < p.rows; first += kTileRows<V>) tile<V>(p, first);
+}
+
+inline void activate_rows(const Epilogue& e, int rows, int columns, float* y, int64_t stride) {
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < columns; c += kW) {
+      const Simd::Mask mask = Simd::first(least(columns - c, kW));
+      float* at = y + r * stride + c;
+      Simd::store(at, clamp(e, activate(e.activation, Simd::load(at, mask))), mask);
+    }
+  }
+}
+
+/// Straight into y; an activation afterwards, while the block is in the nearest cache.
+inline void multiply_straight(const PanelProduct& p) {
+  PanelProduct plain = p;
+  const bool later = p.epilogue.activation != Activation::kNone;
+  if (later) plain.epilogue = Epilogue();
+  switch ((p.columns + kW - 1) / kW) {
+    case 1:
+      block<1>(plain);
+      break;
+    case 2:
+      block<2>(plain);
+      break;
+    default:
+      block<3>(plain);
+  }
+  if (later) activate_rows(p.epilogue, p.rows, p.columns, p.y, p.y_stride);
+}
+
+void multiply(const PanelProduct& p) {
+  if (!p.transposed) return multiply_straight(p);
+  alignas(64) float local[kW * kPanelWidth];
+  PanelProduct straight = p;
+  straight.y = local;
+  straight.y_stride = kPanelWidth;
+  straight.transposed = false;
+  multiply_straight(straight);
+  const Simd::Mask rows = Simd::first(p.rows);
+  for (int c = 0; c < p.columns; c += kW) {
+    Reg t[kW];
+    for (int r = 0; r < kW; ++r) t[r] = Simd::load(local + r * kPanelWidth + c);
+    Simd::transpose(t);
+    const int count = least(p.columns - c, kW);
+    for (int i = 0; i < count; ++i) Simd::store(p.y + (c + i) * p.y_stride, t[i], rows);
+  }
+}
+
+void pack_rows(const float* x, int64_t row_stride, int columns, int64_t from, int64_t to, float* panel) {
+  const int width = (columns + kW - 1) / kW * kW;
+  for (int64_t k = from; k < to; k += kW) {
+    const int depth = least(to - k, kW);
+    const Simd::Mask mask = Simd::first(depth);
+    for (int c = 0; c < width; c += kW) {
+      Reg t[kW];
+      for (int i = 0; i < kW; ++i) {
+        t[i] = c + i < columns ? Simd::load(x + (c + i) * row_stride + k, mask) : Simd::zero();
+      }
+      Simd::transpose(t);
+      for (int i = 0; i < depth; ++i) Simd::store(panel + (k + i) * width + c, t[i]);
+    }
+  }
+}
+
+/// What a run reads for one element of the kernel.
+struct Lanes {
+  int64_t offset;  // from the start of a plane, of the first lane that lies in the image
+  int at;          // where that lane goes in a row of the panel
+  int count;
+  Simd::Mask low, high;  // lanes to load (with stride 2, from two registers)
+  Simd::Mask all;        // lanes to store
+};
+
+template <int S>
+inline Reg load_pixels(const float* p, int64_t stride, const Lanes& l) {
+  if (S == 1) return Simd::load(p, l.all);
+  if (S == 2) return Simd::even(Simd::load(p, l.low), Simd::load(p + kW, l.high));
+  alignas(64) float lanes[kW] = {};
+  for (int i = 0; i < l.count; ++i) lanes[i] = p[i * stride];
+  return Simd::load(lanes);
+}
+
+/// One element of the kernel in all channels: rows of the panel `step` apart.
+template <int S>
+inline void pack_element(const PixelSource& s, const Lanes* lanes, int used, int zeros, float* out, int64_t step) {
+  const int64_t plane = s.height * s.width;
+  const float* image = s.image;
+  for (int64_t c = 0; c < s.channels; ++c, image += plane, out += step) {
+    for (int v = 0; v < zeros; v += kW) Simd::store(out + v, Simd::zero());
+    for (int n = 0; n < used; ++n) {
+      const Lanes& l = lanes[n];
+      Simd::store(out + l.at, load_pixels<S>(image + l.offset, s.stride_w, l), l.all);
+    }
+  }
+}
+
+void pack_pixels(const PixelSource& s, const PixelRun* runs, int run_count, int columns, float* panel) {
+  const int width = (columns + kW - 1) / kW * kW;
+  const int64_t taps = s.kernel_h * s.kernel_w;
+  for (int64_t i = 0; i < s.kernel_h; ++i) {
+    for (int64_t j = 0; j < s.kernel_w; ++j) {
+      Lanes lanes[kPanelWidth];
+      int used = 0, filled = 0;
+      for (int n = 0; n < run_count; ++n) {
+        const int64_t row = runs[n].row + i * s.dilation_h, column = runs[n].column + j * s.dilation_w;
+        if (row < 0 || row >= s.height) continue;
+        const int64_t skip = column < 0 ? (-column + s.stride_w - 1) / s.stride_w : 0;
+        const int64_t end = column < s.width ? (s.width - column + s.stride_w - 1) / s.stride_w : 0;
+        const int64_t count = (end < runs[n].count ? end : runs[n].count) - skip;
+        if (count <= 0) continue;
+        const int at = runs[n].at + static_cast<int>(skip);
+        const int n_lanes = static_cast<int>(count), span = 2 * n_lanes - 1;
+        lanes[used++] = {row * s.width + column + skip * s.stride_w,
+                         at,
+                         n_lanes,
+                         Simd::first(least(span, kW)),
+                         Simd::first(span > kW ? span - kW : 0),
+                         Simd::first(n_lanes)};
+        filled += static_cast<int>(count);
+      }
+      float* out = panel + (i * s.kernel_w + j) * width;
+      const int zeros = filled < width ? width : 0;
+      switch (s.stride_w) {
+        case 1:
+          pack_element<1>(s, lanes, used, zeros, out, taps * width);
+          break;
+        case 2:
+          pack_element<2>(s, lanes, used, zeros, out, taps * width);
+          break;
+        default:
+          pack_element<0>(s, lanes, used, zeros, out, taps * width);
+      }
+    }
+  }
+}
+
+void finish(const float* bias, const Epilogue& e, int rows, int64_t columns, float* y, int64_t stride) {
+  for (int r = 0; r < rows; r += kW) {
+    const Simd::Mask mask = Simd::first(least(rows - r, kW));
+    const Reg add = bias ? Simd::load(bias + r, mask) : Simd::zero();
+    float* at = y + r;
+    for (int64_t c = 0; c < columns; ++c, at += stride) {
+      const Reg x = Simd::add(Simd::load(at, mask), add);
+      Simd::store(at, clamp(e, activate(e.activation, x)), mask);
+    }
+  }
+}
+
+void widen_f16(const uint16_t* x, int64_t n, float* y) {
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) Simd::store(y + i, Simd::load_half(x + i));
+  if (i == n) return;
+  alignas(64) uint16_t rest[kW] = {};
+  __builtin_memcpy(rest, x + i, static_cast<size_t>(n - i) * sizeof(uint16_t));
+  Simd::store(y + i, Simd::load_half(rest), Simd::first(static_cast<int>(n - i)));
+}
+
+void widen_bf16(const uint16_t* x, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(x[i]) << 16;
+    __builtin_memcpy(y + i, &bits, sizeof(bits));
+  }
+}
+
+}  // namespace

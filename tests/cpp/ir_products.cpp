@@ -1,0 +1,315 @@
+// Products and convolutions with what follows them: our kernels on each instruction set, and ggml's nodes, against the
+// definition in double precision.
+#include <functional>
+
+#include "graph/kernels/cpu_kernels.h"
+#include "ir_maker.h"
+#include "ir_run.h"
+#include "util/cpu.h"
+
+using namespace irtest;
+using etggml::graph::CpuKernels;
+using etggml::graph::CpuKernelSet;
+
+namespace {
+
+constexpr float kInf = INFINITY;
+
+struct Then {
+  fb::Activation activation = fb::Activation_None;
+  float min = -kInf, max = kInf;
+};
+
+double apply(const Then& then, double x) {
+  switch (then.activation) {
+    case fb::Activation_None:
+      break;
+    case fb::Activation_GeluErf:
+      x = 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+      break;
+    case fb::Activation_GeluTanh:
+      x = 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+      break;
+    case fb::Activation_Silu:
+      x = x / (1 + std::exp(-x));
+      break;
+    case fb::Activation_Sigmoid:
+      x = 1 / (1 + std::exp(-x));
+      break;
+    case fb::Activation_HardSwish:
+      x = x * std::min(1.0, std::max(0.0, (x + 3) / 6));
+      break;
+    case fb::Activation_HardSigmoid:
+      x = std::min(1.0, std::max(0.0, (x + 3) / 6));
+  }
+  return std::min<double>(std::max<double>(x, then.min), then.max);
+}
+
+flatbuffers::Offset<fb::Epilogue> epilogue(Maker& m, const Then& then) {
+  return fb::CreateEpilogue(m.b, then.activation, then.min, then.max);
+}
+
+/// The sets to try: ggml's nodes (nullptr), and ours on every instruction set that this CPU has.
+struct Set {
+  const char* name;
+  std::unique_ptr<CpuKernelSet> kernels;
+};
+
+std::vector<Set>& sets() {
+  static std::vector<Set> all = [] {
+    std::vector<Set> found;
+    found.push_back({"ggml", nullptr});
+    auto add = [&](const char* name, etggml::graph::PanelFunctions panel, etggml::graph::WindowFunctions window) {
+      if (!panel.multiply || !window.convolve) return;
+      auto set = std::make_unique<CpuKernelSet>(nullptr, 1, "linear,conv");
+      set->linear.functions = set->conv.panel = panel;
+      set->conv.window = window;
+      found.push_back({name, std::move(set)});
+    };
+    if (etggml::cpu_has_avx2()) add("avx2", etggml::graph::panel_avx2(), etggml::graph::window_avx2());
+    if (etggml::cpu_has_avx512()) add("avx512", etggml::graph::panel_avx512(), etggml::graph::window_avx512());
+    return found;
+  }();
+  return all;
+}
+
+/// Runs a program with every set; `half`: what ggml does with F16 weights, which rounds the other operand, too; `terms`
+/// of each sum, whose rounding errors add up.
+void check(const char* what, const Program& program, Store& store, const std::vector<Arg>& args,
+           const std::vector<float>& want, bool half = false, int64_t terms = 1) {
+  for (const Set& set : sets()) {
+    etggml::graph::BuildOptions options;
+    std::unique_ptr<CpuKernels> kernels;
+    if (set.kernels) {
+      kernels = std::make_unique<CpuKernels>(*set.kernels);
+      options.kernels = kernels.get();
+    }
+    auto out = run(program, store, args, options);
+    CHECK_OK(out.status());
+    if (!out.ok()) continue;
+    const double e = nmse(out->values[0], want), bound = half && !set.kernels ? 1e-5 : 1e-12 + 1e-15 * double(terms);
+    if (!(e < bound)) std::printf("%s, %s: nmse %g\n", what, set.name, e);
+    CHECK(e < bound);
+  }
+}
+
+/// Weights as the program sees them.
+std::vector<float> rounded(ggml_type type, std::vector<float> values) {
+  if (type == GGML_TYPE_F32) return values;
+  std::vector<uint8_t> bytes(ggml_row_size(type, static_cast<int64_t>(values.size())));
+  ggml_quantize_chunk(type, values.data(), bytes.data(), 0, 1, static_cast<int64_t>(values.size()), nullptr);
+  ggml_get_type_traits(type)->to_float(bytes.data(), values.data(), static_cast<int64_t>(values.size()));
+  return values;
+}
+
+void linear(ggml_type type, int64_t n, int64_t k, int64_t rows, bool has_bias, const Then& then) {
+  Maker m;
+  const uint32_t in = m.input("x", F32, {rows, k});
+  const uint32_t ws = m.shape({k, n, 1, 1}), bs = m.shape({n, 1, 1, 1});
+  const uint32_t x = m.input_leaf(in, GGML_TYPE_F32, m.shape({k, rows, 1, 1}));
+  std::vector<uint32_t> src{m.weight_leaf(m.weight_slot("w", ws), 255, ws), x};
+  if (has_bias) src.push_back(m.weight_leaf(m.weight_slot("b", bs, GGML_TYPE_F32), GGML_TYPE_F32, bs));
+  m.output(m.n(fb::CreateMulMat(m.b, epilogue(m, then)), src, GGML_TYPE_F32, m.shape({n, rows, 1, 1})), {rows, n});
+  auto program = parse(m.finish());
+  CHECK_OK(program.status());
+  if (!program.ok()) return;
+  Store store(**program);
+  const auto weights = noise(size_t(n * k), 5), bias = noise(size_t(n), 6), data = noise(size_t(rows * k), 7);
+  store.set_weight("w", type, weights);
+  if (has_bias) store.set_weight("b", GGML_TYPE_F32, bias);
+  const auto w = rounded(type, weights);
+  std::vector<float> want;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t i = 0; i < n; ++i) {
+      double sum = has_bias ? bias[size_t(i)] : 0;
+      for (int64_t j = 0; j < k; ++j) sum += double(w[size_t(i * k + j)]) * data[size_t(r * k + j)];
+      want.push_back(static_cast<float>(apply(then, sum)));
+    }
+  char what[100];
+  std::snprintf(what, sizeof(what), "%s %dx%d times %d, bias %d, activation %d", ggml_type_name(type), int(n), int(k),
+                int(rows), has_bias, then.activation);
+  check(what, **program, store, {Arg::floats({rows, k}, data)}, want, type != GGML_TYPE_F32, k);
+}
+
+struct Conv {
+  int64_t w = 7, h = 6, c = 4, count = 1, oc = 5, kw = 3, kh = 3;
+  int sw = 1, sh = 1, pw = 1, ph = 1, dw = 1, dh = 1;
+  bool depthwise = false;
+  ggml_type type = GGML_TYPE_F32;
+  Then then;
+};
+
+void convolution(const Conv& o) {
+  const int64_t oc = o.depthwise ? o.c : o.oc, ic = o.depthwise ? 1 : o.c;
+  const int64_t ow = (o.w + 2 * o.pw - o.dw * (o.kw - 1) - 1) / o.sw + 1;
+  const int64_t oh = (o.h + 2 * o.ph - o.dh * (o.kh - 1) - 1) / o.sh + 1;
+  const std::vector<int64_t> dims{o.count, o.c, o.h, o.w};
+  Maker m;
+  const uint32_t x = m.input_leaf(m.input("x", F32, dims), GGML_TYPE_F32, m.shape({o.w, o.h, o.c, o.count}));
+  const uint32_t ks = m.shape({o.kw, o.kh, ic, oc}), bs = m.shape({oc, 1, 1, 1});
+  const uint32_t k =
+      m.weight_leaf(m.weight_slot("k", ks, static_cast<uint8_t>(o.type)), static_cast<uint8_t>(o.type), ks);
+  const uint32_t b = m.weight_leaf(m.weight_slot("b", bs, GGML_TYPE_F32), GGML_TYPE_F32, bs);
+  m.output(m.n(fb::CreateConv2d(m.b, o.sw, o.sh, o.pw, o.ph, o.dw, o.dh, epilogue(m, o.then)), {k, x, b}, GGML_TYPE_F32,
+               m.shape({ow, oh, oc, o.count})),
+           {o.count, oc, oh, ow});
+  auto program = parse(m.finish());
+  CHECK_OK(program.status());
+  if (!program.ok()) return;
+  Store store(**program);
+  const auto kernel = noise(size_t(o.kw * o.kh * ic * oc), 8), bias = noise(size_t(oc), 9);
+  const auto image = noise(size_t(o.w * o.h * o.c * o.count), 10);
+  store.set_weight("k", o.type, kernel);
+  store.set_weight("b", GGML_TYPE_F32, bias);
+  const auto w = rounded(o.type, kernel);
+  std::vector<float> want;
+  for (int64_t n = 0; n < o.count; ++n)
+    for (int64_t q = 0; q < oc; ++q)
+      for (int64_t y = 0; y < oh; ++y)
+        for (int64_t z = 0; z < ow; ++z) {
+          double sum = bias[size_t(q)];
+          for (int64_t c = 0; c < ic; ++c)
+            for (int64_t i = 0; i < o.kh; ++i)
+              for (int64_t j = 0; j < o.kw; ++j) {
+                const int64_t row = y * o.sh + i * o.dh - o.ph, column = z * o.sw + j * o.dw - o.pw;
+                if (row < 0 || row >= o.h || column < 0 || column >= o.w) continue;
+                const int64_t channel = o.depthwise ? q : c;
+                sum += double(image[size_t(((n * o.c + channel) * o.h + row) * o.w + column)]) *
+                       w[size_t(((q * ic + c) * o.kh + i) * o.kw + j)];
+              }
+          want.push_back(static_cast<float>(apply(o.then, sum)));
+        }
+  char what[200];
+  std::snprintf(what, sizeof(what),
+                "%s %lldx%lldx%lldx%lld by %lldx%lldx%lld, stride %d %d, padding %d %d, dilation %d %d",
+                o.depthwise ? "depthwise" : "dense", (long long)o.count, (long long)o.c, (long long)o.h, (long long)o.w,
+                (long long)oc, (long long)o.kh, (long long)o.kw, o.sh, o.sw, o.ph, o.pw, o.dh, o.dw);
+  check(what, **program, store, {Arg::floats(dims, image)}, want, o.type != GGML_TYPE_F32);
+}
+
+void convolutions() {
+  for (bool depthwise : {false, true}) {
+    auto with = [&](const std::function<void(Conv&)>& change) {
+      Conv o;
+      o.depthwise = depthwise;
+      change(o);
+      convolution(o);
+    };
+    with([](Conv&) {});
+    with([](Conv& o) { o.kw = o.kh = 1, o.pw = o.ph = 0, o.w = 9, o.h = 9, o.oc = 37, o.c = 19; });
+    with([](Conv& o) { o.sw = o.sh = 2, o.w = 33, o.h = 21; });
+    with([](Conv& o) { o.sw = o.sh = 2, o.kw = o.kh = 7, o.pw = o.ph = 3, o.w = 40, o.h = 31; });
+    with([](Conv& o) { o.sw = 3, o.sh = 4, o.kw = 5, o.kh = 2, o.pw = 4, o.ph = 0, o.w = 50, o.h = 11; });
+    with([](Conv& o) { o.dw = 2, o.dh = 3, o.pw = 2, o.ph = 3, o.w = 20, o.h = 14; });
+    with([](Conv& o) { o.dw = 3, o.sw = 2, o.pw = 5, o.w = 35, o.h = 9; });
+    with([](Conv& o) { o.kw = o.kh = 5, o.pw = o.ph = 2, o.w = 112, o.h = 10, o.c = 3, o.oc = 17; });
+    with([](Conv& o) { o.count = 3, o.w = 13, o.h = 17, o.oc = 16; });
+    with([](Conv& o) { o.h = 1, o.kh = 1, o.ph = 0, o.w = 100, o.oc = 33; });
+    with([](Conv& o) { o.w = 2, o.h = 2; });                             // smaller than the kernel
+    with([](Conv& o) { o.w = 1, o.h = 1, o.pw = o.ph = 9, o.sw = 2; });  // mostly outside
+    with([](Conv& o) { o.then = {fb::Activation_None, 0.0f, 6.0f}; });
+    for (int a = fb::Activation_MIN; a <= fb::Activation_MAX; ++a)
+      with([&](Conv& o) { o.then = {static_cast<fb::Activation>(a), -0.25f, 0.5f}, o.w = 19; });
+  }
+  for (int64_t outputs : {1, 7, 8, 15, 16, 17, 24, 40}) {
+    Conv o;
+    o.oc = outputs;
+    convolution(o);
+  }
+  Conv half;
+  half.type = GGML_TYPE_F16;
+  convolution(half);
+}
+
+void linears() {
+  const Then nothing;
+  for (int64_t n : {1, 7, 16, 17, 40}) linear(GGML_TYPE_F32, n, 24, 5, true, nothing);
+  for (int64_t k : {1, 3, 8, 17, 31, 32, 100}) linear(GGML_TYPE_F32, 20, k, 9, true, nothing);
+  for (int64_t rows : {1, 2, 15, 16, 17, 24, 32, 47, 48, 49, 100, 200})
+    linear(GGML_TYPE_F32, 18, 40, rows, true, nothing);
+  linear(GGML_TYPE_F32, 20, 6000, 100, true, nothing);  // more than one pass of panels
+  for (ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16}) linear(type, 37, 50, 20, true, nothing);
+  linear(GGML_TYPE_F16, 20, 9000, 60, true, nothing);
+  for (int a = fb::Activation_MIN; a <= fb::Activation_MAX; ++a) {
+    linear(GGML_TYPE_F32, 19, 21, 18, true, {static_cast<fb::Activation>(a), -kInf, kInf});
+    linear(GGML_TYPE_F32, 19, 21, 18, false, {static_cast<fb::Activation>(a), -0.1f, 0.4f});
+  }
+  linear(GGML_TYPE_F32, 19, 21, 18, false, {fb::Activation_None, 0.0f, kInf});
+}
+
+/// NaN and infinities go through every epilogue, and only to the results that they belong to.
+void not_finite() {
+  for (size_t s = 1; s < sets().size(); ++s) {
+    for (int a = 0; a <= fb::Activation_MAX; ++a) {
+      etggml::graph::PanelProduct p;
+      const float weights[2] = {NAN, 1.0f}, panel[48] = {1.0f, INFINITY, -INFINITY, -1000.0f};
+      float y[96] = {};
+      p.weights = weights, p.weight_stride = 1, p.rows = 2, p.panel = panel, p.k = 1, p.columns = 4;
+      p.epilogue = {static_cast<etggml::graph::Activation>(a), -1e30f, 1e30f};
+      p.y = y, p.y_stride = 48;
+      sets()[s].kernels->linear.functions.multiply(p);
+      for (int c = 0; c < 4; ++c) CHECK(std::isnan(y[c]));
+      CHECK(std::isfinite(y[48]) && std::isfinite(y[51]));
+      const bool bounded = a == fb::Activation_Sigmoid || a == fb::Activation_HardSigmoid;
+      CHECK(y[49] == (bounded ? 1.0f : 1e30f));
+    }
+  }
+}
+
+void pools() {
+  for (bool max : {true, false})
+    for (int stride : {1, 2, 3})
+      for (int window : {2, 3, 5, 6}) {
+        const int64_t w = 37, h = 19, c = 3;
+        const int p = window / 2;
+        const int64_t ow = (w + 2 * p - window) / stride + 1, oh = (h + 2 * p - window) / stride + 1;
+        Maker m;
+        const std::vector<int64_t> dims{1, c, h, w};
+        const uint32_t x = m.input_leaf(m.input("x", F32, dims), GGML_TYPE_F32, m.shape({w, h, c, 1}));
+        m.output(
+            m.n(fb::CreatePool2d(m.b, max ? fb::PoolKind_Max : fb::PoolKind_Avg, window, window, stride, stride, p, p),
+                {x}, GGML_TYPE_F32, m.shape({ow, oh, c, 1})),
+            {1, c, oh, ow});
+        auto program = parse(m.finish());
+        CHECK_OK(program.status());
+        if (!program.ok()) return;
+        Store store(**program);
+        const auto image = noise(size_t(w * h * c), 11);
+        std::vector<float> want;
+        for (int64_t q = 0; q < c; ++q)
+          for (int64_t y = 0; y < oh; ++y)
+            for (int64_t z = 0; z < ow; ++z) {
+              double sum = 0, top = -INFINITY;
+              for (int64_t i = y * stride - p; i < y * stride - p + window; ++i)
+                for (int64_t j = z * stride - p; j < z * stride - p + window; ++j) {
+                  if (i < 0 || i >= h || j < 0 || j >= w) continue;
+                  const double pixel = image[size_t((q * h + i) * w + j)];
+                  sum += pixel, top = std::max(top, pixel);
+                }
+              want.push_back(static_cast<float>(max ? top : sum / (window * window)));
+            }
+        char what[100];
+        std::snprintf(what, sizeof(what), "pool %s %d, stride %d", max ? "max" : "mean", window, stride);
+        check(what, **program, store, {Arg::floats(dims, image)}, want);
+      }
+  for (size_t s = 1; s < sets().size(); ++s) {  // torch's maximum of NaN is NaN, wherever it stands
+    float image[20] = {}, y[20];
+    image[4] = NAN;
+    etggml::graph::WindowPlane p;
+    p.image = image, p.height = 1, p.width = 20, p.window_h = 1, p.window_w = 3, p.padding_w = 1;
+    p.y = y, p.out_h = 1, p.out_w = 20;
+    sets()[s].kernels->conv.window.max(p);
+    for (int i = 0; i < 20; ++i) CHECK(std::isnan(y[i]) == (i >= 3 && i <= 5));
+  }
+}
+
+}  // namespace
+
+int main() {
+  linears();
+  convolutions();
+  pools();
+  not_finite();
+  std::printf("%zu sets, %d failures\n", sets().size(), failures);
+  return failures != 0;
+}
