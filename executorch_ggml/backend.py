@@ -148,13 +148,14 @@ def _store_weights(builder: Builder, lowering: PartitionLowering, store: NamedDa
 
 
 def _debug_handles(builder: Builder) -> dict[int, tuple[int, ...]]:
-    """Index of each node in the payload -> debug handle of the torch node it came from."""
+    """Index of each node in the payload -> debug handles of its torch nodes; its value is the last one's."""
     graph = builder.graph
     found: dict[int, tuple[int, ...]] = {}
     for index, old in enumerate(graph.live()):
-        handle = graph.nodes[old].debug_handle
-        if handle:
-            found[index] = (handle,)
+        node = graph.nodes[old]
+        handles = tuple(h for h in (node.debug_handle, *node.joined_handles) if h)
+        if handles:
+            found[index] = handles
     return found
 
 

@@ -103,6 +103,8 @@ class PartitionLowering:
         self.values: dict[Node, Any] = {}
         self._position: dict[Node, int] = {n: i for i, n in enumerate(ep.graph.nodes)}
         self._current = -1
+        self.joined: dict[int, int] = {}
+        """Nodes that became part of another: the one that holds their value."""
         self.builder.before_overwrite = self._keep_old
         self.builder.dequantize = options.dequantize
         for key, value in options.expectations.items():
@@ -124,7 +126,7 @@ class PartitionLowering:
                 self._outputs(node)
             elif node.op not in ("placeholder", "get_attr"):
                 raise Unsupported(f"{node.name}: {node.op} nodes")
-        fuse_epilogues(self.builder.graph)
+        self.joined = fuse_epilogues(self.builder.graph)
         return self.builder
 
     def _placeholders(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.fx import Node
 
 from ..backend import decode_options
 from ..errors import InternalError
+from ..ir.graph import Graph
 from ..ir.serialize import deserialize
 from ..ir.types import GgmlType
 from ..ir.value import Kind, Value
@@ -39,14 +41,13 @@ class LoweredDelegate:
         number = {old: new for new, old in enumerate(graph.live())}
         if len(number) != len(self.graph.nodes):
             raise InternalError(f"lowered again, the graph has {len(number)} nodes, not {len(self.graph.nodes)}")
-        self.nodes: dict[Node, int] = {
-            node: number[value.node]
-            for node, value in lowering.values.items()
-            if node.op == "call_function"
-            and isinstance(value, Value)
-            and value.kind is Kind.NODE
-            and value.node in number
-        }
+        holders = _Holders(graph, lowering.joined)
+        self.nodes: dict[Node, int] = {}
+        for node, value in lowering.values.items():
+            if node.op == "call_function" and isinstance(value, Value) and value.kind is Kind.NODE:
+                index = number.get(holders.of(value.node))
+                if index is not None:
+                    self.nodes[node] = index
         self.weight_types = {GgmlType(int(slot.type)).name for slot in self.graph.weights or []}
         self.weights = self._quantised(lowering)
 
@@ -64,6 +65,32 @@ class LoweredDelegate:
                 if data is not None and data.size == tensor.numel() and kind != GgmlType.F32:
                     found[name] = torch.from_numpy(data).reshape(tensor.shape).to(tensor.dtype)
         return found
+
+
+class _Holders:
+    """Where values are after products took in the activations behind them.
+
+    Such a product, and the reshapes up to where the activation was, hold the activation's value: their own is gone, and
+    so is that of an activation that another one followed into the product.
+    """
+
+    def __init__(self, graph: Graph, joined: Mapping[int, int]) -> None:
+        self._joined = joined
+        self._changed: set[int] = set()
+        self._last: dict[int, int] = {}
+        for index, holder in sorted(joined.items()):
+            while graph.nodes[holder].op == "Reshape":
+                self._changed.add(holder)
+                holder = graph.nodes[holder].src[0]
+            self._changed.add(holder)
+            self._last[holder] = index
+        self._current = set(self._last.values())
+
+    def of(self, index: int) -> int:
+        """The node with the value that node ``index`` was made for, -1 when there is none."""
+        if index in self._joined:
+            return self._joined[index] if index in self._current else -1
+        return -1 if index in self._changed else index
 
 
 def _text(value: Any) -> str:

@@ -46,7 +46,20 @@ def same(a: Dim, b: Dim) -> bool:
     """True only when both are provably equal for every value of the symbols."""
     if isinstance(a, int) and isinstance(b, int):
         return a == b
-    return bool(simplify(a - b) == 0)
+    difference = simplify(a - b)
+    return bool(difference == 0 or simplify(_one_division(difference)) == 0)
+
+
+def _one_division(dim: Dim) -> Dim:
+    """The dimension with torch's integer division written as sympy's floor, which export uses side by side."""
+    if isinstance(dim, int):
+        return dim
+    import sympy
+
+    def divides(e: Any) -> bool:
+        return type(e).__name__ in ("FloorDiv", "CleanDiv")
+
+    return dim.replace(divides, lambda e: sympy.floor(e.args[0] / e.args[1]))
 
 
 def same_shape(a: Sequence[Dim], b: Sequence[Dim]) -> bool:

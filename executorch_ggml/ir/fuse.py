@@ -24,8 +24,12 @@ _ACTIVATIONS = {
 }
 
 
-def fuse_epilogues(graph: Graph) -> None:
-    """Moves activations into the products before them. In place; nodes that nobody reads any more stay behind dead."""
+def fuse_epilogues(graph: Graph) -> dict[int, int]:
+    """Moves activations into the products before them. In place; nodes that nobody reads any more stay behind dead.
+
+    Returns the node that holds the value of each activation that was moved. (What that node held before, and those
+    between it and the product, no longer exists anywhere.)
+    """
     live = graph.live()
     uses = dict.fromkeys(live, 0)
     for index in live:
@@ -45,9 +49,12 @@ def fuse_epilogues(graph: Graph) -> None:
         product.attrs["then"] = epilogue
         source = node.src[0]
         now[index] = source
+        if node.debug_handle:
+            graph.nodes[source].joined_handles += (node.debug_handle,)
         uses[source] = uses[index]
     for output in graph.outputs:
         output.node = now.get(output.node, output.node)
+    return now
 
 
 def _follows(graph: Graph, uses: dict[int, int], index: int) -> tuple[Node, Epilogue] | None:

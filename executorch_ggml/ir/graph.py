@@ -49,7 +49,11 @@ class Epilogue:
 
 @dataclass
 class Node:
-    """One IR node; ``attrs`` are the fields of its table in the schema."""
+    """One IR node; ``attrs`` are the fields of its table in the schema.
+
+    ``joined_handles``: debug handles of operations that became part of this node, in order; its value is that of the
+    last one.
+    """
 
     op: str
     src: tuple[int, ...]
@@ -59,6 +63,7 @@ class Node:
     strides: Ne
     debug_handle: int = 0
     state: int = -1
+    joined_handles: tuple[int, ...] = ()
 
 
 @dataclass

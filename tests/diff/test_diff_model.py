@@ -148,6 +148,28 @@ def test_quantised_weights_are_compared_with_what_was_stored() -> None:
     assert report.tolerance.nmse > diff_model(net, (x,)).tolerance.nmse
 
 
+def test_products_that_took_in_what_follows_them() -> None:
+    """A fused product holds the activation's value and not its own."""
+
+    class Fused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.conv = nn.Linear(8, 16), nn.Linear(16, 16), nn.Conv2d(1, 3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = torch.clamp(torch.nn.functional.gelu(self.a(x)), 0.1, 0.7)
+            hidden = torch.relu(self.b(hidden).reshape(1, 1, 5, 16))
+            return torch.nn.functional.relu6(self.conv(hidden)) * 2.0
+
+    torch.manual_seed(0)
+    report = diff_model(Fused(), (torch.randn(5, 8),))
+    assert report.ok, report
+    compared = {v.op for v in report.values if v.stage == "node"}
+    assert {"aten.clamp.default", "aten.relu.default", "aten.hardtanh.default"} <= compared, compared
+    assert not {"aten.gelu.default", "aten.linear.default", "aten.conv2d.default"} & compared
+    assert report.not_compared >= 4
+
+
 def test_states_start_anew() -> None:
     class Counter(nn.Module):
         total: torch.Tensor

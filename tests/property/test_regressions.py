@@ -19,6 +19,15 @@ def test_a_dynamic_input_is_the_result(line: str) -> None:
     assert not problems(chains)
 
 
+def test_two_ways_to_write_an_integer_division() -> None:
+    """Export writes the length behind a strided convolution with its own division and with sympy's floor."""
+    x, w = Fresh("x", (1, 4, "n"), torch.float32, 1, 85, True), Fresh("w1_", (1, 4, 2), torch.float32, 1, 17, False)
+    lines = ["v0 = F.conv1d(x, w1_, None, [3], [2], [1], 1)", "v1 = v0.unflatten(1, (1, 1))"]
+    chains = [Chain(True, [x, w], lines, "v1")]
+    assert export(chains) is not None
+    assert not problems(chains)
+
+
 @pytest.mark.parametrize("line", ["torch.sigmoid(x).select(-1, 1)", "x.abs().index_select(-1, torch.tensor([0, 1]))"])
 def test_a_dynamic_size_that_must_be_two(line: str) -> None:
     """The minimum of 2 was taken for a 1 that torch had raised, and the program did not load."""

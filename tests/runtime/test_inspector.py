@@ -67,8 +67,11 @@ def test_events_name_their_source(exported: Exported, tmp_path: Path) -> None:
     events = [e for e in executed(inspector) if e.is_delegated_op]
     named = [(e.op_types, e.delegate_debug_metadatas["ggml"]) for e in events]
     assert (["aten.sin.default"], ["SIN"]) in named
+    # A kernel that does a product and what follows it stands for all of them.
+    operators = [op for op, _ in named]
+    assert ["aten.linear.default", "aten.relu.default"] in operators
+    assert ["aten.linear.default"] in operators
     # Every ggml node has an event of its own, also where an operator takes several.
-    assert [m for op, m in named if op == ["aten.linear.default"]] == [["MUL_MAT"], ["ADD"]] * 2
     assert [m for op, m in named if op == ["aten.rms_norm.default"]] == [["RMS_NORM"], ["MUL"]]
     assert {e.delegate_backend_name for e in events} == {"GgmlBackend"}
     assert all(e.perf_data is not None and e.perf_data.avg >= 0 for e in events)
@@ -98,13 +101,13 @@ def test_values_under_the_stock_runtime(exported: Exported, tmp_path: Path) -> N
     inspector = Inspector(etdump_path=str(dump), etrecord=str(exported.record), debug_buffer_path=str(values))
     delegated = [e for e in executed(inspector) if e.is_delegated_op]
     events = {(*e.op_types, e.debug_handles[0]): e for e in delegated}
-    assert len(events) == len(delegated) == 5
+    assert len(events) == len(delegated) == 4  # the relu is part of the first product
     # One event and one value for each operator: that is what the Inspector compares.
     assert {k: len(e.debug_data) for k, e in events.items()} == dict.fromkeys(events, 1)
     assert [e.debug_data[0].shape for k, e in events.items() if k[0] == "aten.sin.default"] == [(5, 16)]
     gap = inspector.calculate_numeric_gap("MSE")
     rows = {tuple(names): error for names, error in zip(gap["aot_ops"], gap["gap"], strict=True)}
-    wanted = {"linear", "relu", "rms_norm", "sin", "erf"}
+    wanted = {"linear", "relu", "rms_norm", "sin", "erf"}  # the first product is compared as its relu
     assert wanted <= {name for names in rows for name in map(_operator, names)}, gap
     assert all(0 <= error[0] < 1e-10 for error in rows.values()), gap
 
