@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from .. import custom_ops as _custom_ops  # registers the operators that the passes emit
 from ._graph import is_functional
 from .attention import fuse_cached_attention
+from .circular_pads import expand_circular_pads
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
 from .experts import fuse_experts
@@ -36,6 +37,7 @@ __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
     "eliminate_common_subexpressions",
+    "expand_circular_pads",
     "expand_repeats",
     "fold_batch_norm",
     "fold_constants",
@@ -86,6 +88,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     strip_gqa_expand(ep)
     fuse_cached_attention(ep)
     expand_repeats(ep)
+    expand_circular_pads(ep)
     fuse_glu(ep)
     fuse_experts(ep)
     split_by_slices(ep)

@@ -47,6 +47,7 @@ AS_TORCH: dict[str, Function] = {
     "maximum": lambda x: torch.maximum(x, x.flip(-1) * 2),
     "minimum": lambda x: torch.minimum(x, x.flip(-1) * 2),
     "median": lambda x: x.median(-1).values,
+    "median, positions": lambda x: x.median(-1).indices,
     "median, all": torch.median,
     "topk": lambda x: x[0].topk(2, -1).values,
     "topk, smallest": lambda x: x[0].topk(4, -1, largest=False).values,
