@@ -25,6 +25,7 @@ from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
 from .integer_buffers import keep_integers_visible
 from .merge_aliases import merge_aliased_inputs
+from .plain_results import return_plain_results
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
 from .rms_norm import fuse_rms_norm
@@ -50,6 +51,7 @@ __all__ = [
     "keep_integers_visible",
     "merge_aliased_inputs",
     "remove_asserts",
+    "return_plain_results",
     "run_pre_decomposition",
     "simplify",
     "split_by_slices",
@@ -75,6 +77,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite
         return ep
     keep_integers_visible(ep)
+    return_plain_results(ep)
     remove_asserts(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
