@@ -35,3 +35,10 @@ def test_a_split_beside_a_dynamic_size(line: str) -> None:
     chain = Chain(True, [x], [f"v0 = {line}"], "v0")
     assert export([chain]) is not None
     assert not problems([chain])
+
+
+def test_a_transposed_kernel_of_one_element() -> None:
+    """Turned round, its strides were negative: torch could not store it."""
+    x = Fresh("x", (3, 3, 4, 1), torch.float32, 0, 46, True)
+    w = Fresh("w", (3, 1, 1, 1), torch.float32, 0, 1, False)
+    assert not problems([Chain(False, [x, w], ["v0 = F.conv_transpose2d(x, w, None, 2, 0, 1)"], "v0")])
