@@ -180,7 +180,7 @@ class Layout(Leaves):
 
     def _reshape_strided(self, v: Value, shape: Shape) -> Value | None:
         """A view with strides when the new shape only merges or splits dimensions that lie densely, else None."""
-        if len(shape) > 4:
+        if len(shape) > 4 or not v.rows_are_dense:
             return None
         strides = _restride(v.ne, v.strides, fold(shape))
         return None if strides is None else self._view(v, shape, strides, 0)

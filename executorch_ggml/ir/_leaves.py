@@ -260,7 +260,9 @@ class Leaves:
 
         def load() -> g.Array:
             arrays = [self.data_of(s) for s in held]
-            return np.ascontiguousarray(compute(*arrays), dtype=np.float32).reshape(tuple(shape))
+            dense = np.ascontiguousarray(compute(*arrays), dtype=np.float32).reshape(tuple(shape))
+            # A dimension of one that was turned round is dense to numpy, and unreadable to torch.
+            return dense if min(dense.strides, default=0) >= 0 else dense.copy()
 
         return self.add_weight(name, shape, DType.FLOAT32, load=load)
 

@@ -11,6 +11,7 @@ from ..ir.dims import product, static
 from ..registry import Arg, Case, NodeView, Unsupported, register
 from ._missing import extremum, is_number, sortable, with_missing
 from .creation import iota
+from .select import choose
 
 _aten = torch.ops.aten
 
@@ -139,7 +140,7 @@ def median(b: Builder, n: NodeView) -> Value:
     """The middle one of all elements, the lower middle of an even number."""
     n.require_float()
     x = b.f32(n.tensor("self"))
-    middle = _middle(b, b.reshape(b.contiguous(x), (1, product(x.shape))))
+    middle, _ = _middle(b, b.reshape(b.contiguous(x), (1, product(x.shape))))
     return with_missing(b, x, [], False, b.reshape(middle, ()))
 
 
@@ -148,28 +149,34 @@ def median(b: Builder, n: NodeView) -> Value:
     cases=lambda: [
         *(Case(lambda x, d=d: torch.median(x, d).values, [(3, 4, 5)], name=f"{d}") for d in (0, 1, -1)),
         Case(lambda x: torch.median(x, 1, keepdim=True).values, [(2, 3, 4, 5)], name="keep"),
-        Case(lambda x: tuple(torch.median(x, 1)), [(3, 4, 5)], refused="where the median lies", name="positions"),
+        Case(lambda x: tuple(torch.median(x, 1)), [(3, 4, 5)], name="positions"),
+        Case(lambda x: torch.median(x, 0, keepdim=True).indices, [(7, 3)], name="positions alone"),
         Case(lambda x: torch.median(torch.relu(x), 1).values, [(3, 4, 5)], name="ties"),
         Case(lambda x: torch.median(x, 1).values, [(5, 3)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
     ],
 )
 def median_dim(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
-    """The lower middle value along a dimension."""
+    """The lower middle value along a dimension, and where one lies: of several equal ones torch names any."""
     n.require_float()
-    if 1 in n.used_outputs():
-        raise Unsupported("where the median lies: torch leaves open which of several equal elements it names")
     x = b.f32(n.tensor("self"))
     if x.rank == 0:
         raise Unsupported("the median of a single number")
-    dim = n.integer("dim") % x.rank
+    dim, keepdim = n.integer("dim") % x.rank, n.flag("keepdim")
     rows = b.contiguous(b.permute(x, [*(d for d in range(x.rank) if d != dim), dim]))
-    middle = b.reshape(_middle(b, rows), n.outs[0].shape)
-    return with_missing(b, x, [dim], n.flag("keepdim"), middle), None
+    values, at = _middle(b, rows)
+    values = with_missing(b, x, [dim], keepdim, b.reshape(values, n.outs[0].shape))
+    if 1 not in n.used_outputs():
+        return values, None
+    missing = b.scale(is_number(b, rows), -1.0, 1.0)
+    nowhere = b.reshape(b.f32(first_maximum(b, missing)), at.shape)
+    found = choose(b, b.reshape(b.max_rows(missing), at.shape), nowhere, b.f32(at), at.shape)
+    return values, b.reshape(found, n.outs[1].shape).with_dtype(DType.INT64)
 
 
-def _middle(b: Builder, rows: Value) -> Value:
+def _middle(b: Builder, rows: Value) -> tuple[Value, Value]:
+    """Of each row [..., n]: the lower middle element and its position, both [rows, 1]."""
     width = static(rows.shape[-1], "the reduced dimension")
     count = product(rows.shape[:-1])
     rows = b.reshape(rows, (count, width))
     at = b.contiguous(b.slice(b.argsort(sortable(b, rows), descending=False), 1, (width - 1) // 2, 1))
-    return b.gather_rows(b.reshape(rows, (count, width, 1)), at)
+    return b.reshape(b.gather_rows(b.reshape(rows, (count, width, 1)), at), (count, 1)), at

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import torch
 
 from ..ir.builder import Builder, Value
+from ..ir.dims import Shape
 from ..registry import Case, NodeView, register
-from .compare import equal, greater
+from ._missing import is_number
+from .compare import greater
 from .select import choose
 
 _aten = torch.ops.aten
@@ -37,15 +39,17 @@ def _cases(fn: Callable[..., torch.Tensor]) -> list[Case]:
     ]
 
 
-def _chosen(b: Builder, n: NodeView, larger: bool) -> Value:
+def _picked(b: Builder, x: Value, y: Value, shape: Shape, larger: bool, is_float: bool) -> Value:
     """What a comparison picks; a NaN on either side is the result, as in torch."""
-    n.require_exact()
-    x, y, shape = b.f32(n.tensor("self")), b.f32(n.tensor("other")), n.out.shape
     # Where x is NaN the comparison is false and picks y, so that y = NaN needs nothing more.
     picked = choose(b, greater(b, x, y, swapped=not larger), x, y, shape)
-    if n.out.dtype.is_float:
-        picked = choose(b, equal(b, x, x, whole=False), picked, x, shape)
-    return picked.with_dtype(n.out.dtype)
+    return choose(b, is_number(b, x), picked, x, shape) if is_float else picked
+
+
+def _chosen(b: Builder, n: NodeView, larger: bool) -> Value:
+    n.require_exact()
+    x, y = b.f32(n.tensor("self")), b.f32(n.tensor("other"))
+    return _picked(b, x, y, n.out.shape, larger, n.out.dtype.is_float).with_dtype(n.out.dtype)
 
 
 @register(_aten.maximum.default, cases=lambda: _cases(torch.maximum))
@@ -58,3 +62,25 @@ def maximum(b: Builder, n: NodeView) -> Value:
 def minimum(b: Builder, n: NodeView) -> Value:
     """The smaller of two."""
     return _chosen(b, n, False)
+
+
+def _clamp_cases() -> list[Case]:
+    low, high = torch.tensor([-1.0, 0.0, 1.0, -2.0, 0.5]), torch.tensor(1.5)
+    return [
+        Case(lambda x: torch.clamp(x, low, high), [(3, 5)]),
+        Case(lambda x: torch.clamp(x, max=low), [(3, 5)], name="above only"),
+        Case(lambda x, y: torch.clamp(x, y), [(3, 5), (3, 1)], name="below only, an input"),
+        Case(lambda x: torch.clamp(x, low, high), [(7, 5)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
+    ]
+
+
+@register(_aten.clamp.Tensor, cases=_clamp_cases)
+def clamp(b: Builder, n: NodeView) -> Value:
+    """Held between two tensors, the upper one last."""
+    n.require_float()
+    x, shape = b.expand(b.f32(n.tensor("self")), n.out.shape), n.out.shape
+    for name, larger in (("min", True), ("max", False)):
+        limit = n.opt_tensor(name)
+        if limit is not None:
+            x = _picked(b, x, b.f32(limit), shape, larger, True)
+    return x

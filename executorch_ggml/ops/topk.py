@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..ir.builder import Builder, Value
-from ..ir.dims import product
+from ..ir.dims import product, static
 from ..registry import Arg, Case, NodeView, Unsupported, register
 from ._missing import sortable
 
@@ -46,6 +46,36 @@ def topk(b: Builder, n: NodeView) -> tuple[Value, Value]:
     sign = 1.0 if n.flag("largest") else -1.0
     rows = x if dim == x.rank - 1 else b.transpose(b.f32(x), dim, -1)
     values, ids = _largest(b, rows, n.integer("k"), sign)
+    if dim == x.rank - 1:
+        return values, ids
+    return b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))
+
+
+def _sort_cases() -> list[Case]:
+    return [
+        Case(lambda x: tuple(torch.sort(x)), [(4, 7)]),
+        Case(lambda x: torch.sort(x, 1, descending=True)[0], [(2, 5, 3)], name="middle, falling"),
+        Case(lambda x: torch.sort(x, 0)[1], [(7, 2)], name="positions"),
+        Case(lambda x: torch.sort(x, -1)[0], [(5, 6)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
+        Case(lambda x: torch.argsort(x, -1), [(4, 7)], name="argsort"),
+        Case(lambda x: torch.sort(x, stable=True)[0], [(4, 7)], refused="stable", name="stable"),
+        Case(lambda x: torch.sort(x)[0], [Arg((4, 7), torch.int64)], refused="int64", name="ints"),
+    ]
+
+
+@register(_aten.sort.default, _aten.sort.stable, cases=_sort_cases)
+def sort(b: Builder, n: NodeView) -> tuple[Value, Value]:
+    """Values and positions in rising or falling order along a dimension. Equal elements come in any order."""
+    n.require_float()
+    if n.takes("stable") and n.flag("stable"):
+        raise Unsupported("a stable sort")
+    x = b.f32(n.tensor("self"))
+    if x.rank == 0:
+        raise Unsupported("sorting a single number")
+    dim = n.integer("dim") % x.rank
+    rows = x if dim == x.rank - 1 else b.transpose(x, dim, -1)
+    width = static(rows.shape[-1], "the sorted dimension")
+    values, ids = _largest(b, rows, width, 1.0 if n.flag("descending") else -1.0)
     if dim == x.rank - 1:
         return values, ids
     return b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))

@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from .. import custom_ops as _custom_ops  # registers the operators that the passes emit
 from ._graph import is_functional
 from .attention import fuse_cached_attention
+from .circular_pads import expand_circular_pads
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
 from .experts import fuse_experts
@@ -24,6 +25,7 @@ from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
 from .integer_buffers import keep_integers_visible
 from .merge_aliases import merge_aliased_inputs
+from .plain_results import return_plain_results
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
 from .rms_norm import fuse_rms_norm
@@ -36,6 +38,7 @@ __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
     "eliminate_common_subexpressions",
+    "expand_circular_pads",
     "expand_repeats",
     "fold_batch_norm",
     "fold_constants",
@@ -48,6 +51,7 @@ __all__ = [
     "keep_integers_visible",
     "merge_aliased_inputs",
     "remove_asserts",
+    "return_plain_results",
     "run_pre_decomposition",
     "simplify",
     "split_by_slices",
@@ -73,6 +77,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite
         return ep
     keep_integers_visible(ep)
+    return_plain_results(ep)
     remove_asserts(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
@@ -86,6 +91,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     strip_gqa_expand(ep)
     fuse_cached_attention(ep)
     expand_repeats(ep)
+    expand_circular_pads(ep)
     fuse_glu(ep)
     fuse_experts(ep)
     split_by_slices(ep)

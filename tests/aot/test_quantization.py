@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.export import Dim, export
 
+from benchmarks.quantization_models import classifier, mlp
 from executorch_ggml import GgmlPartitioner, GgmlQuantConfig, to_edge_rewrite_and_lower
 from executorch_ggml.errors import GgmlError, InvalidArgumentError
 from executorch_ggml.ir.types import GgmlType
@@ -30,30 +31,6 @@ TYPES = {
     "Q4_K": (4.5, 1e-2),
     "Q4_0": (4.5, 1.5e-2),
 }
-
-
-class Classifier(nn.Module):
-    """Embedding, encoder layer with attention, and a head: the matrices of a small BERT."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tokens, self.positions = nn.Embedding(300, 256), nn.Embedding(16, 256)
-        self.layer = nn.TransformerEncoderLayer(256, 4, 512, batch_first=True, norm_first=True)
-        self.norm, self.head = nn.LayerNorm(256), nn.Linear(256, 10)
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
-        return self.head(self.norm(self.layer(x)))  # type: ignore[no-any-return]
-
-
-def mlp() -> tuple[nn.Module, torch.Tensor]:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(256, 512), nn.GELU(), nn.Linear(512, 256)).eval(), torch.randn(4, 256)
-
-
-def classifier() -> tuple[nn.Module, torch.Tensor]:
-    torch.manual_seed(0)
-    return Classifier().eval(), torch.randint(0, 300, (2, 16))
 
 
 def lower(model: nn.Module, x: torch.Tensor, quant: GgmlQuantConfig | None) -> Any:

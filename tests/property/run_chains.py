@@ -121,7 +121,9 @@ def explain(chains: Sequence[Chain]) -> str:
     """The failing chains, each cut after its first wrong line; empty if all are right."""
     texts = []
     try:
-        wrong = problems(chains) if export(chains) is not None else None
+        if export(chains) is None:  # one is enough for that: the others need not suffer
+            chains = [c for c in chains if not c.dynamic or export([c]) is not None]
+        wrong = problems(chains)
     except Exception as e:
         wrong = [repr(e)]
     if wrong == []:

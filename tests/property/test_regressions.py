@@ -44,3 +44,19 @@ def test_a_split_beside_a_dynamic_size(line: str) -> None:
     chain = Chain(True, [x], [f"v0 = {line}"], "v0")
     assert export([chain]) is not None
     assert not problems([chain])
+
+
+def test_a_transposed_kernel_of_one_element() -> None:
+    """Turned round, its strides were negative: torch could not store it."""
+    x = Fresh("x", (3, 3, 4, 1), torch.float32, 0, 46, True)
+    w = Fresh("w", (3, 1, 1, 1), torch.float32, 0, 1, False)
+    assert not problems([Chain(False, [x, w], ["v0 = F.conv_transpose2d(x, w, None, 2, 0, 1)"], "v0")])
+
+
+def test_a_reshape_of_spread_rows() -> None:
+    """The new shape needs no stride along its rows, of one element each; ggml wants the old one to have dense rows."""
+    x = Fresh("x", (3, 1, 4, 3), torch.float32, 0, 51, True)
+    i = Fresh("i", (3,), torch.int64, 1, 2, True)
+    w = Fresh("w", (1, 1, 1, 1), torch.float32, 0, 0, False)
+    lines = ["v0 = x[:, :, :, i]", "v1 = F.conv_transpose2d(v0, w, None, 1, 0, 0)"]
+    assert not problems([Chain(False, [x, i, w], lines, "v1")])

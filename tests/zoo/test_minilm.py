@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 from shared_models import child
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks.sentences import sentences
+
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def sentences(count: int) -> list[str]:
-    """Real ones: what the bundled model was not trained on, cut at the full stops."""
-    text = (ROOT / "assets" / "heldout.txt").read_text()
-    found = [s.strip() for s in text.replace("\n", " ").split(".") if len(s.split()) > 3]
-    assert len(found) >= count
-    return found[:count]
 
 
 @pytest.fixture(scope="module")
