@@ -44,7 +44,7 @@ def test_model(model: Path, tmp_path: Path) -> None:
     result = cli("diff", model)
     assert result.exit_code == 0, result.output
     assert "all within tolerance" in result.stdout
-    assert "aten.linear.default" in result.stdout
+    assert "aten.relu.default" in result.stdout
     assert "net.py:11" in result.stdout
     np.save(tmp_path / "x.npy", np.full((5, 8), 2, np.float32))
     result = cli("diff", model, "--inputs", tmp_path / "x.npy", "--json", "--worst", "20")
@@ -63,7 +63,7 @@ def test_over_tolerance(model: Path) -> None:
     result = cli("diff", model, "--nmse", "1e-12", "--peak", "1e-9")
     assert result.exit_code == 1, result.output
     assert "over tolerance; the first:" in result.stdout
-    assert "aten.linear.default" in result.stdout
+    assert "aten.relu.default" in result.stdout
     assert "return torch.relu(self.fc(x))" in result.stdout
 
 
