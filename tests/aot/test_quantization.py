@@ -161,7 +161,8 @@ def test_kernels_of_convolutions_become_halves(tmp_path: Path) -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = self.depthwise(torch.relu(self.dense(x)))
-            return self.pointwise(self.shared(y)) * self.shared.weight.mean()
+            y = self.shared(y)
+            return self.pointwise(y) + (self.shared.weight * y.mean()).sum()
 
     torch.manual_seed(0)
     model, x = Net().eval(), torch.randn(2, 8, 9, 7)

@@ -47,7 +47,7 @@ def test_times(program: Path, tiny_llm: TinyLlm) -> None:
     by_phase = run(program, tiny_llm.pte, "--gguf", tiny_llm.gguf, *SMALL, GGML_PERF_LOG="1").stdout
     assert re.search(r"^compute +[\d.]+ +[\d.]+$", by_phase, re.MULTILINE)
     by_op = run(program, tiny_llm.pte, "--gguf", tiny_llm.gguf, *SMALL, GGML_PROFILE="1").stdout
-    assert re.search(r"^MUL_MAT .* [\d.]+$", by_op, re.MULTILINE)
+    assert re.search(r"^(MUL_MAT|LINEAR) .* [\d.]+$", by_op, re.MULTILINE)
 
 
 @pytest.mark.parametrize("logits", ["argmax", "full"])
