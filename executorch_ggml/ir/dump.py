@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .expr import render
+from .graph import Activation
 from .serialize import deserialize
 from .types import dtype_name, type_name
 
@@ -75,11 +76,21 @@ class _Dumper:
                 value = [int(v) for v in value]
             elif isinstance(value, float):
                 value = f"{value:.9g}"
+            elif key == "then":
+                if value is None:
+                    continue
+                value = self._epilogue(value)
             attrs.append(f"{key}={value}")
         sources = [] if node.src is None else [f"%{int(s)}" for s in node.src]
         kind = "any" if node.type == 255 else type_name(node.type)
         handle = f"  #{node.debugHandle}" if node.debugHandle else ""
         return f"%{index} = {name}({', '.join([*sources, *attrs])}) {kind}{self._shape(node.shape)}{handle}"
+
+    def _epilogue(self, then: Any) -> str:
+        parts = [Activation(then.activation).name.lower()] if then.activation else []
+        if (then.min, then.max) != (float("-inf"), float("inf")):
+            parts.append(f"clamp {then.min:.9g}..{then.max:.9g}")
+        return " then ".join(parts) or "nothing"
 
     def _dim(self, encoded: int) -> str:
         encoded = int(encoded)

@@ -16,7 +16,8 @@ from ..ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
 from ..registry import Arg, Case, NodeView, Unsupported, register
 
 _aten = torch.ops.aten
-_SMALLEST = 1.401298464324817e-45  # the least float32 above zero
+# Any distance but zero, times the first, is more than the second. Neither is subnormal: GPUs take those for zero.
+_FAR, _NEAR = 2.0**100, 2.0**-126
 _LARGEST = 3.4028234663852886e38
 
 _INF = float("inf")
@@ -59,7 +60,7 @@ def equal(b: Builder, left: Value, right: Value | float, whole: bool) -> Value:
     distance = b.unary(UnaryKind.ABS, _difference(b, left, right))
     if whole:
         return b.unary(UnaryKind.STEP, b.scale(distance, -1.0, 0.5))
-    same = b.unary(UnaryKind.STEP, b.scale(distance, -1.0, _SMALLEST))
+    same = b.unary(UnaryKind.STEP, b.scale(distance, -_FAR, _NEAR))
     if isinstance(right, float):
         return same
     for sign in (1.0, -1.0):  # the difference of two infinities is NaN

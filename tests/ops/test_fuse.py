@@ -83,6 +83,11 @@ def test_an_activation_then_bounds_but_not_the_other_way() -> None:
     assert operations(b) == ["MulMat", "Unary"]
 
 
+def test_the_text_of_a_payload_says_what_follows() -> None:
+    b, _, _ = graphs(lambda b, y, _: b.clamp(b.unary(UnaryKind.GELU_TANH, y), -0.5, INF))
+    assert "then=gelu_tanh then clamp -0.5..inf)" in dump(b.serialize())
+
+
 def test_a_second_clamp_stays() -> None:
     b, _, _ = graphs(lambda b, y, _: b.clamp(b.clamp(y, -0.5, 0.0), 0.2, 0.4))
     assert operations(b) == ["MulMat", "Clamp"]
