@@ -32,11 +32,6 @@ bool computes(const ggml_tensor* t) {
   }
 }
 
-// Every custom op of a graph is one of our kernels.
-const char* op_name(const ggml_tensor* t) {
-  return t->op == GGML_OP_CUSTOM ? graph::custom_op_name(t) : ggml_op_desc(t);
-}
-
 // What distinguishes the ops that matter: type and shape of the first source (the matrix).
 std::string op_detail(const ggml_tensor* t) {
   if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS && t->op != GGML_OP_CUSTOM)
@@ -214,8 +209,8 @@ Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
       const int64_t start = now_ns();
       ETGGML_RETURN_IF_ERROR(context_->engine->compute(single, nullptr));
       const int64_t end = now_ns();
-      context_->profile.add_op(op_name(node), op_detail(node), end - start, op_bytes(node));
-      if (observer != nullptr) observer->node(plan.ir_node(i), op_name(node), start, end);
+      context_->profile.add_op(graph::op_name(node), op_detail(node), end - start, op_bytes(node));
+      if (observer != nullptr) observer->node(plan.ir_node(i), graph::op_name(node), start, end);
     }
     // Now or never: the memory goes to a later node when the last reader has run. Views have values as well.
     const int64_t ir_node = plan.ir_node(i);

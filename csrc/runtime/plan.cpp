@@ -45,8 +45,8 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
     options.kernels = &kernels.emplace(*set);
   }
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
-  ETGGML_RETURN_IF_ERROR(plan->check_device(program));
   plan->map_nodes();
+  ETGGML_RETURN_IF_ERROR(plan->check_device(program));
   ETGGML_RETURN_IF_ERROR(plan->place(program));
   plan->schedule_ = engine.make_plan(plan->built_.graph);
   return plan;
@@ -76,13 +76,13 @@ Status Plan::place(const ir::Program& program) {
 // The builder knows what ggml-cpu can do; other devices are asked node by node, before they would abort.
 Status Plan::check_device(const ir::Program& program) const {
   if (engine_.is_cpu()) return ok_status();
-  for (size_t i = 0; i < built_.values.size(); ++i) {
-    const ggml_tensor* value = built_.values[i];
-    if (value == nullptr || value->op == GGML_OP_NONE || ggml_backend_dev_supports_op(engine_.device().handle, value))
-      continue;
+  for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
+    const ggml_tensor* node = ggml_graph_node(built_.graph, i);
+    if (node->op == GGML_OP_NONE || ggml_backend_dev_supports_op(engine_.device().handle, node)) continue;
     return error(ETGGML_UNSUPPORTED,
-                 "%s: device '%s' cannot run node %zu (%s); use device \"cpu\" or export without that operator",
-                 program.origin().c_str(), engine_.device().name.c_str(), i, ggml_op_desc(value));
+                 "%s: device '%s' cannot run node %lld (%s); use device \"cpu\" or export without that operator",
+                 program.origin().c_str(), engine_.device().name.c_str(), static_cast<long long>(ir_node(i)),
+                 ggml_op_desc(node));
   }
   return ok_status();
 }

@@ -35,4 +35,9 @@ inline const char* custom_op_name(const ggml_tensor* y) {
   return name;
 }
 
+/// What profiles and dumps call any tensor's operation.
+inline const char* op_name(const ggml_tensor* y) {
+  return y->op == GGML_OP_CUSTOM ? custom_op_name(y) : ggml_op_desc(y);
+}
+
 }  // namespace etggml::graph
