@@ -78,8 +78,9 @@ bool cuda_supports(const ggml_tensor* node) {
       return (y->type != GGML_TYPE_F16 || x->type == GGML_TYPE_F16) && x->type != GGML_TYPE_TQ1_0 &&
              x->type != GGML_TYPE_TQ2_0;
     case GGML_OP_MUL_MAT_ID:
-      return (y->type != GGML_TYPE_F16 || x->type == GGML_TYPE_F16) && node->op_params[3] != GGML_PREC_F32 &&
-             x->type != GGML_TYPE_TQ1_0 && x->type != GGML_TYPE_TQ2_0;
+      return (y->type != GGML_TYPE_F16 || x->type == GGML_TYPE_F16) &&
+             (x->type == GGML_TYPE_F32 || node->op_params[3] != GGML_PREC_F32) && x->type != GGML_TYPE_TQ1_0 &&
+             x->type != GGML_TYPE_TQ2_0;
     case GGML_OP_GET_ROWS:
       return reads_rows(x);
     case GGML_OP_SET_ROWS:

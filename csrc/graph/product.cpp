@@ -3,28 +3,31 @@
 namespace etggml::graph {
 namespace {
 
-ggml_tensor* multiply(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) {
-  ggml_tensor* y = ggml_mul_mat(ctx, w, x);
-  ggml_prec_set_acc(y, GGML_PREC_F32);
-  return y;
-}
-
-ggml_tensor* multiply_exact(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) {
-  ggml_tensor* y = multiply(ctx, w, x);
-  ggml_prec_set_src(y, GGML_PREC_F32, 1);
-  return y;
+/// `multiply` makes the product of its one source.
+ggml_tensor* precise(NodeBuilder& b, ggml_tensor* w, ggml_tensor* x, const Make& multiply) {
+  const Make plain = [&](ggml_context* ctx, const Sources& s) {
+    ggml_tensor* y = multiply(ctx, s);
+    ggml_prec_set_acc(y, GGML_PREC_F32);
+    return y;
+  };
+  const Make exact = [&](ggml_context* ctx, const Sources& s) {
+    ggml_tensor* y = plain(ctx, {as_f32(ctx, s[0])});
+    ggml_prec_set_src(y, GGML_PREC_F32, 1);
+    return y;
+  };
+  const bool tell = b.options().device && w->type == GGML_TYPE_F32;
+  return tell && device_runs(b, {x}, exact) ? exact(b.ctx(), {x}) : adapt(b, {x}, plain);
 }
 
 }  // namespace
 
 ggml_tensor* product(NodeBuilder& b, ggml_tensor* w, ggml_tensor* x) {
-  const Make plain = [w](ggml_context* ctx, const Sources& s) { return multiply(ctx, w, s[0]); };
-  const Make exact = [w](ggml_context* ctx, const Sources& s) { return multiply_exact(ctx, w, s[0]); };
-  if (b.options().device && w->type == GGML_TYPE_F32) {
-    const Make exact_f32 = [&](ggml_context* ctx, const Sources& s) { return exact(ctx, {as_f32(ctx, s[0])}); };
-    if (device_runs(b, {x}, exact_f32)) return exact_f32(b.ctx(), {x});
-  }
-  return adapt(b, {x}, plain);
+  return precise(b, w, x, [w](ggml_context* ctx, const Sources& s) { return ggml_mul_mat(ctx, w, s[0]); });
+}
+
+ggml_tensor* expert_product(NodeBuilder& b, ggml_tensor* experts, ggml_tensor* x, ggml_tensor* ids) {
+  return precise(b, experts, x,
+                 [=](ggml_context* ctx, const Sources& s) { return ggml_mul_mat_id(ctx, experts, s[0], ids); });
 }
 
 }  // namespace etggml::graph

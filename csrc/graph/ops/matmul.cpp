@@ -72,11 +72,7 @@ Result<ggml_tensor*> build_mul_mat_id(NodeBuilder& b) {
   // Its scratch memory is experts x ids entries; ggml does not check that product.
   if (ids->ne[0] * ids->ne[1] > INT32_MAX / 8 / experts->ne[2])
     return b.fail("too many ids for %lld experts", static_cast<ll>(experts->ne[2]));
-  return adapt(b, {x}, [=](ggml_context* ctx, const Sources& s) {
-    ggml_tensor* y = ggml_mul_mat_id(ctx, experts, s[0], ids);
-    ggml_prec_set_acc(y, GGML_PREC_F32);
-    return y;
-  });
+  return expert_product(b, experts, x, ids);
 }
 
 }  // namespace etggml::graph
