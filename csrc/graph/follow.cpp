@@ -54,8 +54,8 @@ Result<Fused> fused_of(NodeBuilder& b, const fb::Epilogue* then, int64_t count) 
 ggml_tensor* follow(ggml_context* ctx, ggml_tensor* y, ggml_tensor* bias, const Epilogue& epilogue) {
   if (bias) y = ggml_add(ctx, y, bias);
   y = activate(ctx, y, epilogue.activation);
-  if (std::isinf(epilogue.min) && std::isinf(epilogue.max)) return y;
-  if (epilogue.min == 0.0f && std::isinf(epilogue.max)) return ggml_relu(ctx, y);
+  if (epilogue.min == -INFINITY && epilogue.max == INFINITY) return y;
+  if (epilogue.min == 0.0f && epilogue.max == INFINITY) return ggml_relu(ctx, y);
   return ggml_clamp(ctx, y, epilogue.min, epilogue.max);
 }
 

@@ -1,5 +1,6 @@
 // Damaged payloads: whatever the bytes, parsing, building, filling and computing end with a result or a Status; never a
 // crash, a hang, or one of ggml's asserts. Runs a fixed set of mutations of one payload that uses every family of ops.
+#include "graph/kernels/cpu_kernels.h"
 #include "ir_run.h"
 
 using namespace irtest;
@@ -38,8 +39,11 @@ std::vector<uint8_t> seed_payload() {
   const uint32_t sum = m.n(fb::CreateBinary(m.b, fb::BinaryKind_Add), {flat, x}, F, e);
   const uint32_t glu = m.n(fb::CreateGlu(m.b, fb::GluKind_Swiglu), {sum}, F, m.shape({32, T, 1, 1}));
   const uint32_t w_shape = m.shape({32, 8, 1, 1});
-  const uint32_t scores = m.n(fb::CreateMulMat(m.b), {m.weight_leaf(m.weight_slot("w", w_shape), 255, w_shape), glu}, F,
-                              m.shape({8, T, 1, 1}));
+  const uint32_t bias_shape = m.shape({8, 1, 1, 1});
+  const uint32_t bias = m.const_leaf(m.constant(bias_shape, F, std::vector<float>(8, 0.5f)), F, bias_shape);
+  const uint32_t scores =
+      m.n(fb::CreateMulMat(m.b, fb::CreateEpilogue(m.b, fb::Activation_GeluTanh, -1.0f, 1.0f)),
+          {m.weight_leaf(m.weight_slot("w", w_shape), 255, w_shape), glu, bias}, F, m.shape({8, T, 1, 1}));
   const uint32_t keep = m.input_leaf(flag_in, F, m.shape({8, T, 1, 1}), true);
   const uint32_t soft = m.n(fb::CreateSoftMax(m.b, 1.0f), {scores, keep}, F, m.shape({8, T, 1, 1}));
   const uint32_t top = m.n(fb::CreateTopK(m.b, 2), {soft}, GGML_TYPE_I32, m.shape({2, T, 1, 1}));
@@ -55,7 +59,12 @@ std::vector<uint8_t> seed_payload() {
   const uint32_t kernel_shape = m.shape({3, 3, 1, 2});
   const uint32_t kernel = m.const_leaf(m.constant(kernel_shape, F, std::vector<float>(18, 0.5f)), F, kernel_shape);
   const uint32_t conv = m.n(fb::CreateConv2dDw(m.b, 1, 1, 1, 1, 1, 1), {kernel, image}, F, m.shape({6, 6, 2, 1}));
-  const uint32_t pool = m.n(fb::CreatePool2d(m.b, fb::PoolKind_Avg, 2, 2, 2, 2), {conv}, F, m.shape({3, 3, 2, 1}));
+  const uint32_t dense_shape = m.shape({3, 2, 2, 2});
+  const uint32_t dense = m.const_leaf(m.constant(dense_shape, F, std::vector<float>(24, 0.25f)), F, dense_shape);
+  const uint32_t product = m.n(fb::CreateConv2d(m.b, 1, 1, 1, 1, 1, 2, fb::CreateEpilogue(m.b, fb::Activation_Silu)),
+                               {dense, conv}, F, m.shape({6, 6, 2, 1}));
+  const uint32_t windows = m.n(fb::CreateConv2d(m.b, 1, 1, 1, 1, 1, 1), {kernel, product}, F, m.shape({6, 6, 2, 1}));
+  const uint32_t pool = m.n(fb::CreatePool2d(m.b, fb::PoolKind_Avg, 2, 2, 2, 2), {windows}, F, m.shape({3, 3, 2, 1}));
   std::vector<int32_t> before{1, 0, 0, 0}, after{0, 1, 0, 0};
   const uint32_t pad =
       m.n(fb::CreatePad(m.b, m.b.CreateVector(before), m.b.CreateVector(after)), {pool}, F, m.shape({4, 4, 2, 1}));
@@ -114,7 +123,11 @@ void execute(const Program& p, const std::vector<int64_t>& symbols, int value, T
   store.cache_type = value ? GGML_TYPE_BF16 : GGML_TYPE_F16;
   store.set_weight("w", value ? GGML_TYPE_Q4_0 : GGML_TYPE_F32, noise(256, 3));
   store.set_weight("token_embd.weight", value ? GGML_TYPE_Q8_0 : GGML_TYPE_BF16, noise(448, 4));
-  auto out = run_at(p, store, symbols, views, {}, kMaxBytes);
+  static const etggml::graph::CpuKernelSet set(nullptr, 1, "gemm,linear,conv,attention");
+  etggml::graph::CpuKernels kernels(set);
+  etggml::graph::BuildOptions options;
+  if (value) options.kernels = &kernels;
+  auto out = run_at(p, store, symbols, views, options, kMaxBytes);
   tally->built += out.ok();
   if (!out.ok()) tally->last = out.status().message;
 }

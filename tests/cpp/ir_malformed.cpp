@@ -328,6 +328,14 @@ void builders() {
     const uint32_t kernel = b.m.n(fb::CreateFill(b.m.b, 1.0f), {}, F, b.m.shape({8, 1, 2, 1}));
     live(b, b.m.n(fb::CreateConv2d(b.m.b), {kernel, b.y}, F, b.ys), {b.T, 3});
   });
+  refuse("patches of shape [3000000000, 10002, 30002, 1]: dimension 0", [&](Base& b) {
+    // A kernel and an image that are allowed, patches that are not.
+    const uint32_t kernel = b.m.n(fb::CreateFill(b.m.b, 1.0f), {}, F, b.m.shape({30000, 10000, 10, 1}));
+    const uint32_t image = b.m.n(fb::CreateFill(b.m.b, 1.0f), {}, F, b.m.shape({1, 1, 10, 1}));
+    const uint32_t y =
+        b.m.n(fb::CreateConv2d(b.m.b, 1, 1, 20000, 20000), {kernel, image}, F, b.m.shape({10002, 30002, 1, 1}));
+    live(b, y, {1, 1, 30002, 10002});
+  });
   refuse("a bias of shape [2, 1, 1, 1] for 3 results", [&](Base& b) {
     const uint32_t bias = b.m.n(fb::CreateFill(b.m.b, 1.0f), {}, F, b.m.shape({2, 1, 1, 1}));
     const uint32_t w = b.m.n(fb::CreateFill(b.m.b, 1.0f), {}, F, b.m.shape({8, 3, 1, 1}));

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/float_rows.h"
 #include "graph/kernels/host_matrix.h"
 #include "graph/kernels/thread_memory.h"
 
@@ -67,15 +68,6 @@ struct Product {
     f.pack_pixels(s, runs, count, columns, out);
   }
 
-  const float* kernels(int64_t row, int count) const {
-    const char* data = static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[3];
-    if (w->type == GGML_TYPE_F32) return reinterpret_cast<const float*>(data);
-    const int64_t n = count * k;
-    auto* floats = reinterpret_cast<float*>(thread_memory<WidenedKernels>(static_cast<size_t>(n) * sizeof(float)));
-    (w->type == GGML_TYPE_F16 ? f.widen_f16 : f.widen_bf16)(reinterpret_cast<const uint16_t*>(data), n, floats);
-    return floats;
-  }
-
   void panel(int64_t image, int64_t panel, int64_t first_block, int64_t last_block, float* packed) const {
     const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
     PanelProduct p;
@@ -88,7 +80,8 @@ struct Product {
     for (int64_t block = first_block; block < last_block; ++block) {
       const int64_t row = block * f.lanes;
       p.rows = static_cast<int>(std::min<int64_t>(f.lanes, rows - row));
-      p.weights = kernels(row, p.rows);
+      const char* data = static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[3];
+      p.weights = float_rows<WidenedKernels>(f, w->type, data, p.rows * k);
       p.bias = bias ? bias + row : nullptr;
       p.y = static_cast<float*>(y->data) + (image * rows + row) * pixels + panel * width;
       f.multiply(p);
@@ -186,7 +179,7 @@ ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& 
   } else {
     const int64_t k = w->ne[0] * w->ne[1] * w->ne[2];
     if (!kernel.panel.multiply || args.out_w * args.out_h < kernel.min_pixels) return nullptr;
-    if (w->type != GGML_TYPE_F32 && w->type != GGML_TYPE_F16 && w->type != GGML_TYPE_BF16) return nullptr;
+    if (!is_panel_weight(w->type)) return nullptr;
     if (k > kMaxPanelBytes / (kPanelVectors * kernel.panel.lanes * static_cast<int64_t>(sizeof(float)))) return nullptr;
   }
   ggml_tensor* operands[3] = {args.kernel, args.image, args.fused.bias};

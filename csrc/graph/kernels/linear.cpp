@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/float_rows.h"
 #include "graph/kernels/host_matrix.h"
-#include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
 namespace {
@@ -14,7 +14,7 @@ constexpr int64_t kPanelBytes = 768 << 10;
 // Every thread keeps memory for a block of widened rows; far beyond the matrices of any model.
 constexpr int64_t kMaxColumns = 1 << 18;
 
-struct PackedWidened;
+struct WidenedRows;
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -28,16 +28,6 @@ void pack(ggml_tensor* y, int thread, int threads, void* user) {
     f.pack_rows(static_cast<const float*>(x->data) + r * k, k, static_cast<int>(std::min(width, rows - r)), from, to,
                 static_cast<float*>(y->data) + r * k);
   }
-}
-
-/// Rows of the weight as floats: where they are, or widened into this thread's memory.
-const float* widened(const PanelFunctions& f, const ggml_tensor* w, int64_t row, int rows) {
-  const char* data = static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[1];
-  if (w->type == GGML_TYPE_F32) return reinterpret_cast<const float*>(data);
-  const int64_t n = rows * w->ne[0];
-  auto* floats = reinterpret_cast<float*>(thread_memory<PackedWidened>(static_cast<size_t>(n) * sizeof(float)));
-  (w->type == GGML_TYPE_F16 ? f.widen_f16 : f.widen_bf16)(reinterpret_cast<const uint16_t*>(data), n, floats);
-  return floats;
 }
 
 void compute(ggml_tensor* y, int thread, int threads, void* user) {
@@ -59,7 +49,8 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
     for (int64_t block = blocks * thread / threads; block < blocks * (thread + 1) / threads; ++block) {
       const int64_t row = block * f.lanes;
       p.rows = static_cast<int>(std::min<int64_t>(f.lanes, rows - row));
-      p.weights = widened(f, w, row, p.rows);
+      const char* data = static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[1];
+      p.weights = float_rows<WidenedRows>(f, w->type, data, p.rows * k);
       p.bias = bias ? bias + row : nullptr;
       for (int64_t c = start; c < end; c += width) {
         p.panel = panels + c * k;
@@ -78,8 +69,7 @@ ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fus
   const PanelFunctions& f = kernel.functions;
   if (!f.multiply || x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x) || ggml_nrows(x) < kernel.min_rows)
     return nullptr;
-  if (w->type != GGML_TYPE_F32 && w->type != GGML_TYPE_F16 && w->type != GGML_TYPE_BF16) return nullptr;
-  if (!is_host_matrix(w) || w->ne[0] > kMaxColumns) return nullptr;
+  if (!is_panel_weight(w->type) || !is_host_matrix(w) || w->ne[0] > kMaxColumns) return nullptr;
   void* user = const_cast<PanelFunctions*>(&f);
   ggml_tensor*& panels = packed[x];
   if (!panels) {

@@ -1,6 +1,7 @@
 // Convolution by im2col, depthwise convolution, pooling. Images are [W, H, C, N].
 #include "graph/follow.h"
 #include "graph/product.h"
+#include "ir/validate.h"
 
 namespace etggml::graph {
 namespace {
@@ -24,6 +25,10 @@ Result<ggml_tensor*> ggml_dense(NodeBuilder& b, const ConvArgs& args) {
   ggml_tensor *kernel = args.kernel, *image = args.image;
   // The kernel of im2col keeps the distance between images in an int.
   if (image->nb[3] > INT32_MAX) return b.fail("an image of %zu bytes is too large", image->nb[3]);
+  // Nothing declares the shape of the patches, so nobody has checked it.
+  const Shape patches_ne{kernel->ne[0] * kernel->ne[1] * kernel->ne[2], args.out_w, args.out_h, image->ne[3]};
+  if (const std::string problem = ir::shape_problem(patches_ne); !problem.empty())
+    return b.fail("patches of shape %s: %s", shape_text(patches_ne).c_str(), problem.c_str());
   ggml_context* ctx = b.ctx();
   ggml_tensor* patches =
       ggml_im2col(ctx, kernel, image, args.stride[0], args.stride[1], args.padding[0], args.padding[1],
