@@ -8,7 +8,7 @@
 
 namespace etggml::cuda {
 
-constexpr int kWarps = 8;
+constexpr int kWarps = 16;
 constexpr int kThreads = kWarps * kWarp;
 
 /// What a kernel reads its columns from.
@@ -40,23 +40,23 @@ struct Int8Columns {
   __device__ float block_sum(int column, int block) const { return sum[column * (k / 32) + block]; }
 
   /// Four neighbouring elements; eight neighbouring lanes hold a block.
+  template <bool Sums>
   __device__ void store(int column, int index4, float4 v) {
     float largest = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
     float total = v.x + v.y + v.z + v.w;
 #pragma unroll
     for (int offset = 4; offset > 0; offset /= 2) {
       largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
-      total += __shfl_xor_sync(0xffffffffu, total, offset);
+      if constexpr (Sums) total += __shfl_xor_sync(0xffffffffu, total, offset);
     }
-    const float scale = largest / 127.0f;
-    const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+    const float inverse = largest > 0.0f ? __fdividef(127.0f, largest) : 0.0f;
     if (index4 * 4 >= k) return;
     const char4 quants = make_char4(__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse),
                                     __float2int_rn(v.z * inverse), __float2int_rn(v.w * inverse));
     reinterpret_cast<char4*>(q + static_cast<size_t>(column) * k)[index4] = quants;
     if (index4 % 8 == 0) {
-      d[column * (k / 32) + index4 / 8] = scale;
-      sum[column * (k / 32) + index4 / 8] = total;
+      d[column * (k / 32) + index4 / 8] = largest * (1.0f / 127.0f);
+      if constexpr (Sums) sum[column * (k / 32) + index4 / 8] = total;
     }
   }
 };
@@ -69,6 +69,7 @@ struct FloatColumns {
   __device__ const float4* values(int column, int element) const {
     return reinterpret_cast<const float4*>(x + static_cast<size_t>(column) * k + element);
   }
+  template <bool Sums>
   __device__ void store(int column, int index4, float4 v) {
     if (index4 * 4 < k) reinterpret_cast<float4*>(x + static_cast<size_t>(column) * k)[index4] = v;
   }
@@ -81,61 +82,50 @@ __device__ __forceinline__ float4 load4(const float* x, int index4, int k) {
 
 __device__ __forceinline__ float squares(float4 v) { return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w; }
 
-/// One column by `Threads` threads, the first of which is `rank` 0. `sum` adds a value over them.
-template <int Threads, class Stored, class Sum>
-__device__ void load_column(const Columns& c, int column, int rank, Stored& stored, Sum sum) {
-  constexpr int kHeld = 4;
-  const float* x = c.x + static_cast<size_t>(column) * c.k;
-  const int count4 = (c.k + 3) / 4;
-  float4 held[kHeld];
-#pragma unroll
-  for (int i = 0; i < kHeld; ++i) held[i] = load4(x, rank + i * Threads, c.k);
-  float scale = 1.0f;
-  if (c.norm) {
-    float total = 0.0f;
-#pragma unroll
-    for (int i = 0; i < kHeld; ++i) total += squares(held[i]);
-    for (int i = rank + kHeld * Threads; i < count4; i += Threads) total += squares(load4(x, i, c.k));
-    scale = rsqrtf(sum(total) / static_cast<float>(c.k) + c.eps);
-  }
-  auto finish = [&](int index4, float4 v) {
-    if (c.norm) {
-      float4 gain = make_float4(1, 1, 1, 1);
-      if (c.gain != nullptr && index4 * 4 < c.k) gain = __ldg(reinterpret_cast<const float4*>(c.gain) + index4);
-      v = make_float4(v.x * scale * gain.x, v.y * scale * gain.y, v.z * scale * gain.z, v.w * scale * gain.w);
-    }
-    stored.store(column, index4, v);
-  };
-  // Whole warps go round together: store() exchanges values between lanes.
-#pragma unroll
-  for (int i = 0; i < kHeld; ++i) {
-    if (rank / kWarp * kWarp + i * Threads < count4) finish(rank + i * Threads, held[i]);
-  }
-  for (int i = kHeld * Threads; i + rank / kWarp * kWarp < count4; i += Threads) {
-    finish(i + rank, load4(x, i + rank, c.k));
-  }
+__device__ __forceinline__ float4 times(float4 a, float4 b) {
+  return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
 
-/// All columns, by the whole block; ends with a barrier.
-template <class Stored>
-__device__ void load_columns(const Columns& c, Stored& stored) {
-  __shared__ float partial[kWarps];
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  if (c.count == 1) {
-    load_column<kThreads>(c, 0, threadIdx.x, stored, [&](float v) {
-      v = warp_sum(v);
-      if (lane == 0) partial[warp] = v;
-      __syncthreads();
-      float total = 0.0f;
+constexpr int kHeld = 4;  // groups of four elements that a thread asks for at once
+
+/// The gains of a thread's first elements: weights, so they are read before the kernel waits for the one before it.
+struct Gains {
+  float4 held[kHeld];
+  __device__ Gains(const Columns& c, int rank, int threads) {
 #pragma unroll
-      for (int i = 0; i < kWarps; ++i) total += partial[i];
-      return total;
-    });
-  } else {
-    for (int column = warp; column < c.count; column += kWarps)
-      load_column<kWarp>(c, column, lane, stored, [](float v) { return warp_sum(v); });
+    for (int i = 0; i < kHeld; ++i) {
+      const int index4 = rank + i * threads;
+      held[i] = make_float4(1, 1, 1, 1);
+      if (c.gain != nullptr && index4 * 4 < c.k) held[i] = __ldg(reinterpret_cast<const float4*>(c.gain) + index4);
+    }
   }
-  __syncthreads();
+};
+
+/// One column by `threads` threads, whole warps; returns this thread's share of the sum of squares. The norm's own scale
+/// is one number for the column: whoever has the products multiplies them by it, so nothing waits for the sum here.
+template <bool Sums, class Stored>
+__device__ __forceinline__ float load_column(const Columns& c, int column, int rank, int threads, const Gains& gains,
+                                             Stored& stored) {
+  const float* x = c.x + static_cast<size_t>(column) * c.k;
+  const int count4 = c.k / 4, first = rank / kWarp * kWarp;
+  float4 held[kHeld];
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) held[i] = load4(x, rank + i * threads, c.k);
+  float total = 0.0f;
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) {
+    if (first + i * threads >= count4) break;
+    total += squares(held[i]);
+    stored.template store<Sums>(column, rank + i * threads, times(held[i], gains.held[i]));
+  }
+#pragma unroll 1
+  for (int i = kHeld * threads; first + i < count4; i += threads) {
+    float4 v = load4(x, rank + i, c.k);
+    total += squares(v);
+    if (c.gain != nullptr && (rank + i) * 4 < c.k) v = times(v, __ldg(reinterpret_cast<const float4*>(c.gain) + rank + i));
+    stored.template store<Sums>(column, rank + i, v);
+  }
+  return total;
 }
 
 }  // namespace etggml::cuda

@@ -8,11 +8,11 @@
 namespace etggml::cuda {
 namespace {
 
-constexpr int kWarpsPerBlock = 4;
-constexpr int kBlock = kWarpsPerBlock * kWarp;
-constexpr int kLoads = 8;        // 16-byte loads of keys, and of values, in flight for each lane
-constexpr int kLeastKeys = 64;   // of a split: below it another block costs more than it brings
-constexpr int kMaxGroup = 4;     // query heads of a block
+/// Of a block; what they merge has to fit its shared memory.
+__host__ __device__ constexpr int warps(int head_dim) { return head_dim > 128 ? 8 : 16; }
+constexpr int kLoads = 4;         // 16-byte loads of keys, and of values, in flight for each lane
+constexpr int kLeastKeys = 256;   // of a split: below it, merging with another block costs more than it saves
+constexpr float kLog2E = 1.4426950408889634f;  // everything is in powers of two: that is what the hardware has
 
 struct Params {
   const float* q;
@@ -34,8 +34,8 @@ __device__ __forceinline__ void unpack(uint4 v, float (&out)[8]) {
   }
 }
 
-/// exp(a - b) for a <= b, 0 when both are -infinity.
-__device__ __forceinline__ float relative(float a, float b) { return a == -INFINITY ? 0.0f : expf(a - b); }
+/// 2^(a - b) for a <= b, 0 when both are -infinity.
+__device__ __forceinline__ float relative(float a, float b) { return a == -INFINITY ? 0.0f : exp2f(a - b); }
 
 template <int D, int G>
 struct Running {
@@ -43,7 +43,7 @@ struct Running {
 };
 
 /// One step of a lane's group: kLoads keys against G queries.
-template <int D, int G>
+template <int D, int G, bool Softcap>
 __device__ __forceinline__ void step(const Params& p, const float (&q)[G][8], const uint4 (&k)[kLoads],
                                      const uint4 (&v)[kLoads], const float (&mask)[kLoads], Running<D, G>& r) {
   constexpr int kLanes = D / 8;
@@ -59,7 +59,7 @@ __device__ __forceinline__ void step(const Params& p, const float (&q)[G][8], co
       for (int i = 0; i < 8; ++i) dot = fmaf(q[g][i], key[i], dot);
 #pragma unroll
       for (int offset = kLanes / 2; offset > 0; offset /= 2) dot += __shfl_xor_sync(0xffffffffu, dot, offset);
-      if (p.softcap > 0.0f) dot = p.softcap * tanhf(dot / p.softcap);
+      if constexpr (Softcap) dot = p.softcap * kLog2E * tanhf(dot / p.softcap);
       s[g][u] = dot + mask[u];
     }
   }
@@ -91,10 +91,11 @@ __device__ __forceinline__ void step(const Params& p, const float (&q)[G][8], co
   }
 }
 
-template <int D, int G>
-__global__ void __launch_bounds__(kBlock) attention_kernel(const Params p) {
-  constexpr int kLanes = D / 8, kAtOnce = kWarp / kLanes, kRunning = kWarpsPerBlock * kAtOnce;
-  __shared__ float merged_m[kRunning][G], merged_l[kRunning][G], merged_acc[kRunning][G][D];
+template <int D, int G, bool Softcap>
+__global__ void __launch_bounds__(warps(D) * kWarp, 1) attention_kernel(const Params p) {
+  constexpr int kLanes = D / 8, kAtOnce = kWarp / kLanes, kWarpsPerBlock = warps(D), kBlock = kWarpsPerBlock * kWarp;
+  __shared__ float merged_m[kWarpsPerBlock][G], merged_l[kWarpsPerBlock][G], merged_acc[kWarpsPerBlock][G][D];
+  __shared__ float weights[kWarpsPerBlock][G], block_m[G], block_l[G];
   __shared__ bool last;
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, sub = lane / kLanes, part = lane % kLanes;
   const int split = blockIdx.x, token = blockIdx.z;
@@ -107,7 +108,7 @@ __global__ void __launch_bounds__(kBlock) attention_kernel(const Params p) {
   for (int g = 0; g < G; ++g) {
     const float* from = p.q + (static_cast<int64_t>(token) * p.heads + first_head + g) * D + part * 8;
 #pragma unroll
-    for (int i = 0; i < 8; ++i) q[g][i] = __ldcg(from + i) * p.scale;
+    for (int i = 0; i < 8; ++i) q[g][i] = __ldcg(from + i) * (Softcap ? p.scale : p.scale * kLog2E);
   }
   Running<D, G> r;
 #pragma unroll
@@ -122,6 +123,7 @@ __global__ void __launch_bounds__(kBlock) attention_kernel(const Params p) {
   const __half* keys = p.k + kv_head * p.k_head + part * 8;
   const __half* values = p.v + kv_head * p.v_head + part * 8;
   constexpr int kTile = kLoads * kAtOnce;
+#pragma unroll 1
   for (int64_t tile = begin + warp * kTile; tile < end; tile += kWarpsPerBlock * kTile) {
     uint4 k[kLoads], v[kLoads];
     float mask[kLoads];
@@ -134,7 +136,7 @@ __global__ void __launch_bounds__(kBlock) attention_kernel(const Params p) {
       if (key < end) {
         k[u] = __ldcg(reinterpret_cast<const uint4*>(keys + key * p.k_row));
         v[u] = __ldcg(reinterpret_cast<const uint4*>(values + key * p.v_row));
-        mask[u] = p.mask == nullptr ? 0.0f : __half2float(__ldcg(p.mask + token * p.n_kv + key));
+        mask[u] = p.mask == nullptr ? 0.0f : __half2float(__ldcg(p.mask + token * p.n_kv + key)) * kLog2E;
       }
       any = any || mask[u] != -INFINITY;
     }
@@ -144,40 +146,67 @@ __global__ void __launch_bounds__(kBlock) attention_kernel(const Params p) {
       // What nobody has written yet may be anything; zero times that must stay zero.
       if (mask[u] == -INFINITY) k[u] = v[u] = make_uint4(0, 0, 0, 0);
     }
-    step<D, G>(p, q, k, v, mask, r);
+    step<D, G, Softcap>(p, q, k, v, mask, r);
   }
 
-  const int slot = warp * kAtOnce + sub;
+  // The groups of lanes of a warp first, then the warps.
 #pragma unroll
   for (int g = 0; g < G; ++g) {
-    if (part == 0) {
-      merged_m[slot][g] = r.m[g];
-      merged_l[slot][g] = r.l[g];
-    }
 #pragma unroll
-    for (int i = 0; i < 8; ++i) merged_acc[slot][g][part * 8 + i] = r.acc[g][i];
+    for (int offset = kLanes; offset < kWarp; offset *= 2) {
+      const float other = __shfl_xor_sync(0xffffffffu, r.m[g], offset), m = fmaxf(r.m[g], other);
+      const float weight = relative(r.m[g], m);
+      r.m[g] = m;
+      r.l[g] *= weight;
+      r.l[g] += __shfl_xor_sync(0xffffffffu, r.l[g], offset);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        r.acc[g][i] *= weight;
+        r.acc[g][i] += __shfl_xor_sync(0xffffffffu, r.acc[g][i], offset);
+      }
+    }
+    if (lane == 0) {
+      merged_m[warp][g] = r.m[g];
+      merged_l[warp][g] = r.l[g];
+    }
+    if (sub == 0) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) merged_acc[warp][g][part * 8 + i] = r.acc[g][i];
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x < kWarpsPerBlock * G) {
+    const int g = threadIdx.x / kWarpsPerBlock, w = threadIdx.x % kWarpsPerBlock;
+    float m = merged_m[w][g];
+#pragma unroll
+    for (int offset = kWarpsPerBlock / 2; offset > 0; offset /= 2)
+      m = fmaxf(m, __shfl_xor_sync(__activemask(), m, offset));
+    const float weight = relative(merged_m[w][g], m);
+    float l = weight * merged_l[w][g];
+#pragma unroll
+    for (int offset = kWarpsPerBlock / 2; offset > 0; offset /= 2) l += __shfl_xor_sync(__activemask(), l, offset);
+    weights[w][g] = weight;
+    if (w == 0) {
+      block_m[g] = m;
+      block_l[g] = l;
+    }
   }
   __syncthreads();
   const int64_t row = static_cast<int64_t>(token) * p.heads + first_head;  // of the first of our query heads
+#pragma unroll 1
   for (int i = threadIdx.x; i < G * D; i += kBlock) {
     const int g = i / D, d = i % D;
-    float m = -INFINITY, l = 0.0f, acc = 0.0f;
+    float acc = 0.0f;
 #pragma unroll
-    for (int s = 0; s < kRunning; ++s) m = fmaxf(m, merged_m[s][g]);
-#pragma unroll
-    for (int s = 0; s < kRunning; ++s) {
-      const float weight = relative(merged_m[s][g], m);
-      l += weight * merged_l[s][g];
-      acc += weight * merged_acc[s][g][d];
-    }
+    for (int w = 0; w < kWarpsPerBlock; ++w) acc += weights[w][g] * merged_acc[w][g][d];
     if (p.splits == 1) {
-      p.out[(row + g) * D + d] = acc / l;
+      p.out[(row + g) * D + d] = acc / block_l[g];
     } else {
       float* to = p.partial + ((row + g) * kMaxSplits + split) * (D + 2);
       to[d] = acc;
       if (d == 0) {
-        to[D] = m;
-        to[D + 1] = l;
+        to[D] = block_m[g];
+        to[D + 1] = block_l[g];
       }
     }
   }
@@ -189,6 +218,7 @@ __global__ void __launch_bounds__(kBlock) attention_kernel(const Params p) {
   __syncthreads();
   if (!last) return;
   __threadfence();
+#pragma unroll 1
   for (int i = threadIdx.x; i < G * D; i += kBlock) {
     const int g = i / D, d = i % D;
     const float* from = p.partial + (row + g) * kMaxSplits * (D + 2);
@@ -213,8 +243,10 @@ int group_of(const AttentionCall& c) {
 
 template <int D>
 bool launch_dim(int device, cudaStream_t stream, const Params& p, dim3 grid, int group) {
-  auto* kernel = group == 4 ? attention_kernel<D, 4> : group == 2 ? attention_kernel<D, 2> : attention_kernel<D, 1>;
-  return launch(device, stream, grid, dim3(kBlock), 0, kernel, p);
+  auto* kernel = group == 4 ? attention_kernel<D, 4, false> : group == 2 ? attention_kernel<D, 2, false> : attention_kernel<D, 1, false>;
+  if (p.softcap > 0.0f)
+    kernel = group == 4 ? attention_kernel<D, 4, true> : group == 2 ? attention_kernel<D, 2, true> : attention_kernel<D, 1, true>;
+  return launch(device, stream, grid, dim3(warps(D) * kWarp), 0, kernel, p);
 }
 
 bool aligned(int64_t elements) { return elements % 8 == 0; }
@@ -230,11 +262,12 @@ bool supports_attention(int, const AttentionCall& c) {
 
 bool launch_attention(int device, cudaStream_t stream, const AttentionCall& c) {
   const int group = group_of(c), groups = c.q_heads / group;
-  const int64_t wanted = 2LL * multiprocessors(device) / (groups * c.tokens);
-  const int64_t most = (c.n_kv + kLeastKeys - 1) / kLeastKeys;
+  const int64_t wanted = multiprocessors(device) / (groups * c.tokens);
+  const int64_t most = c.n_kv / kLeastKeys;
   int64_t splits = wanted < most ? wanted : most;
   splits = splits < 1 ? 1 : splits > kMaxSplits ? kMaxSplits : splits;
-  const int64_t keys = ((c.n_kv + splits - 1) / splits + kLeastKeys - 1) / kLeastKeys * kLeastKeys;
+  constexpr int64_t kWhole = 64;  // keys: about one step of a block's warps
+  const int64_t keys = ((c.n_kv + splits - 1) / splits + kWhole - 1) / kWhole * kWhole;
   splits = (c.n_kv + keys - 1) / keys;
   Params p = {};
   p.q = static_cast<const float*>(c.q->data);

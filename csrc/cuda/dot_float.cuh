@@ -13,6 +13,7 @@ struct FloatType {
   using Stored = FloatColumns;
   static constexpr bool kAlignedRows = true;
   static constexpr int kBlock = 1;
+  static constexpr bool kSums = false;
   static constexpr int kPieceBytes = kPiece * sizeof(T);
   static constexpr int kEach = 16 / sizeof(T);  // elements of a lane at a time
   __host__ __device__ static constexpr int64_t bytes(int64_t elements) {

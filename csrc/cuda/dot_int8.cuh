@@ -50,17 +50,18 @@ __device__ __forceinline__ int dot32(const uint32_t (&w)[8], const int4* x) {
 }
 
 /// Shared by all: what a kernel knows of a type.
-template <int BlockElements, int BlockBytes>
+template <int BlockElements, int BlockBytes, bool Sums>
 struct Int8Type {
   using Stored = Int8Columns;
   static constexpr bool kAlignedRows = BlockBytes % 16 == 0;
   static constexpr int kBlock = BlockElements;
+  static constexpr bool kSums = Sums;  // do products need the sums of the columns' blocks?
   static constexpr int kPieceBytes = kPiece / BlockElements * BlockBytes;
   /// Bytes of `elements`, which are whole blocks.
   __host__ __device__ static constexpr int64_t bytes(int64_t elements) { return elements / BlockElements * BlockBytes; }
 };
 
-struct Q8_0 : Int8Type<32, 34> {
+struct Q8_0 : Int8Type<32, 34, false> {
   template <int N>
   static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
     const uint8_t* block = piece + lane * 34;
@@ -74,7 +75,7 @@ struct Q8_0 : Int8Type<32, 34> {
   }
 };
 
-struct Q4_0 : Int8Type<32, 18> {
+struct Q4_0 : Int8Type<32, 18, true> {
   template <int N>
   static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
     const uint8_t* block = piece + lane * 18;
@@ -134,14 +135,14 @@ __device__ __forceinline__ void dot_k45(const uint8_t* block, const Int8Columns&
   }
 }
 
-struct Q4_K : Int8Type<256, 144> {
+struct Q4_K : Int8Type<256, 144, true> {
   template <int N>
   static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
     dot_k45<false>(piece + lane / 8 * 144, x, first + lane * 32, lane % 8, acc);
   }
 };
 
-struct Q5_K : Int8Type<256, 176> {
+struct Q5_K : Int8Type<256, 176, true> {
   template <int N>
   static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
     dot_k45<true>(piece + lane / 8 * 176, x, first + lane * 32, lane % 8, acc);
@@ -150,7 +151,7 @@ struct Q5_K : Int8Type<256, 176> {
 
 /// ql[128], qh[64], scales[16] (int8, of 16 elements each), d. Quarter k of half h: low bits in ql at 64 h + 32 (k % 2),
 /// nibble k / 2; high bits in qh at 32 h, pair k.
-struct Q6_K : Int8Type<256, 210> {
+struct Q6_K : Int8Type<256, 210, false> {
   template <int N>
   static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
     const uint8_t* block = piece + lane / 8 * 210;

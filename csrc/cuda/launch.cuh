@@ -37,6 +37,10 @@ bool launch(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t share
                            static_cast<int>(shared)) != cudaSuccess) {
     return false;
   }
+  // One division of L1 and shared memory for all our kernels: where neighbours differ, the next one cannot begin before
+  // the multiprocessor is empty.
+  cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributePreferredSharedMemoryCarveout,
+                       cudaSharedmemCarveoutMaxShared);
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;

@@ -45,7 +45,7 @@ bool supports_matvec(int device, const MatVecCall& c) {
   const MatVecType* kernels = type_of(type);
   if (kernels == nullptr || c.columns < 1 || c.columns > kMaxColumns) return false;
   const int64_t k = c.segment[0].weight->ne[0];
-  if (k % 32 != 0 || k > INT32_MAX / 8 || alignment(c) < kernels->alignment || c.x_offset % 4 != 0) return false;
+  if (k % 32 != 0 || k > kPiece * (kBatch / 2) || alignment(c) < kernels->alignment || c.x_offset % 4 != 0) return false;
   return kernels->shared(static_cast<int>(k), padded_columns(c.columns)) <= shared_memory_limit(device);
 }
 
@@ -58,11 +58,10 @@ bool launch_matvec(int device, cudaStream_t stream, const MatVecCall& c) {
     const MatVecCall::Segment& s = c.segment[i];
     p.segment[i] = {static_cast<const uint8_t*>(s.weight->data), data(s.bias), data(s.residual), data(s.out),
                     static_cast<int>(s.rows)};
-    p.units += static_cast<int>(s.rows);
+    p.rows += static_cast<int>(s.rows);
   }
   if (c.glu != MatVecCall::None) {
     p.segment[1].weight += c.second_row * p.row_bytes;
-    p.units = p.segment[0].rows;
   }
   p.glu = c.glu;
   p.columns = {data(c.x) + c.x_offset, data(c.gain), static_cast<int>(w->ne[0]), c.columns, c.norm, c.eps};

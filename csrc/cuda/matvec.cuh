@@ -1,6 +1,6 @@
 // Rows of matrices times one to eight columns: norm and quantisation before, bias, gate and residual behind, in one
-// kernel. One block of eight warps a multiprocessor; a warp has every eighth row of its block's share and keeps the next
-// pieces of its rows on their way into shared memory. The first of them are asked for before the kernel waits for the
+// kernel. A piece of a row is one warp's work, which keeps its next pieces on their way into shared memory: what limits
+// these kernels is the length of one warp's instructions, so there are many warps with little each. The first of them are asked for before the kernel waits for the
 // one before it, so the memory stays busy across kernels.
 #pragma once
 
@@ -22,15 +22,18 @@ struct MatVecParams {
   Segment segment[MatVecCall::kMaxSegments];
   Columns columns;
   int64_t row_bytes;
-  int units;  // rows, or pairs of gate and up
+  int rows;       // of all segments; with a gate, row 2 u is gate u and row 2 u + 1 is up u
+  int per_block;  // rows, even
+  int pieces;     // of a row
+  int batch;      // rows between two barriers, even
   int glu;
 };
 
-constexpr int kRingBytes = 8192;  // of a warp, about
+constexpr int kRingBytes = 4608;  // of a warp, about
 
 template <class W>
 __host__ __device__ constexpr int stages() {
-  return W::kPieceBytes * 8 <= kRingBytes ? 8 : W::kPieceBytes * 3 > kRingBytes ? 3 : kRingBytes / W::kPieceBytes;
+  return W::kPieceBytes * 6 <= kRingBytes ? 6 : W::kPieceBytes * 2 > kRingBytes ? 2 : kRingBytes / W::kPieceBytes;
 }
 template <class W>
 __host__ __device__ constexpr int stage_bytes() {
@@ -38,44 +41,59 @@ __host__ __device__ constexpr int stage_bytes() {
 }
 /// Kernels are made for 1, 2, 4 and 8 columns.
 inline int padded_columns(int count) { return count <= 2 ? count : count <= 4 ? 4 : 8; }
+constexpr int kBatch = 128;  // pieces of a block between two barriers
+constexpr int kParts = 8;    // partial sums of a piece that are left to the threads that finish its row
+
+/// Ring of every warp; two batches of partial sums; columns.
 template <class W>
 size_t matvec_shared(int k, int columns) {
-  return static_cast<size_t>(kWarps) * stages<W>() * stage_bytes<W>() + W::Stored::bytes(k, columns);
+  return static_cast<size_t>(kWarps) * stages<W>() * stage_bytes<W>() +
+         2 * sizeof(float) * kBatch * kParts * static_cast<size_t>(columns) + W::Stored::bytes(k, columns);
 }
 
-/// Where a warp is in its sequence of pieces: unit, row of the unit (gate, up), piece of the row.
-struct Cursor {
-  int unit, row, piece;
-  __device__ void advance(int pieces, int rows) {
-    if (++piece < pieces) return;
-    piece = 0;
-    if (++row < rows) return;
-    row = 0;
-    unit += kWarps;
+/// Segment and row of it that a block's row is. Fields are chosen by comparison, not by index: parameters that are
+/// indexed cost a slow load each.
+struct Place {
+  int row;
+  bool second, third;
+  __device__ Place(const MatVecParams& p, int at) : row(at), second(false), third(false) {
+    if (p.glu) {
+      row = at / 2;
+      second = at % 2 != 0;
+    } else if (at >= p.segment[0].rows) {
+      row -= p.segment[0].rows;
+      second = row < p.segment[1].rows;
+      third = !second;
+      if (third) row -= p.segment[1].rows;
+    }
+  }
+  template <class T>
+  __device__ T of(T a, T b, T c) const {
+    return third ? c : second ? b : a;
   }
 };
 
-__device__ __forceinline__ int segment_of(const MatVecParams& p, int& row) {
-  if (p.glu || row < p.segment[0].rows) return 0;
-  row -= p.segment[0].rows;
-  if (row < p.segment[1].rows) return 1;
-  row -= p.segment[1].rows;
-  return 2;
-}
-
-__device__ __forceinline__ const uint8_t* row_of(const MatVecParams& p, const Cursor& at) {
-  int row = at.unit;
-  const int s = p.glu ? at.row : segment_of(p, row);
-  const uint8_t* weight = s == 0 ? p.segment[0].weight : s == 1 ? p.segment[1].weight : p.segment[2].weight;
-  return weight + row * p.row_bytes;
-}
+/// Where a warp is in its sequence of pieces: every kWarps-th of its block's, row after row.
+struct Cursor {
+  int row, piece;
+  __device__ void advance(const MatVecParams& p) {
+    piece += kWarps;
+    while (piece >= p.pieces) {
+      piece -= p.pieces;
+      ++row;
+    }
+  }
+};
 
 template <class W, int Copy>
 __device__ __forceinline__ void fetch(const MatVecParams& p, const Cursor& at, int end, int lane, uint8_t* stage) {
-  if (at.unit < end) {
+  if (at.row < end) {
     const int first = at.piece * kPiece;
     const int bytes = static_cast<int>(W::bytes(min(kPiece, p.columns.k - first)));
-    const uint8_t* from = row_of(p, at) + W::bytes(first);
+    const Place place(p, at.row);
+    const uint8_t* from = place.of(p.segment[0].weight, p.segment[1].weight, p.segment[2].weight) +
+                          place.row * p.row_bytes + W::bytes(first);
+#pragma unroll 1
     for (int i = lane * Copy; i < bytes; i += kWarp * Copy) copy_async<Copy>(stage + i, from + i);
   }
   commit_copies();
@@ -87,86 +105,137 @@ __device__ __forceinline__ float gate_of(float v, int glu) {
   return 0.5f * v * (1.0f + tanhf(kRoot * v * (1.0f + kCube * v * v)));
 }
 
-/// The sums of one row, one column a lane.
+/// Rows [begin, end) of a batch, whose partial sums lie in `partial` [column][piece][part]: a group of kParts threads
+/// finishes a row.
 template <int N>
-__device__ __forceinline__ float reduce(float (&acc)[N], int lane) {
-  float mine = 0.0f;
+__device__ __forceinline__ void finish_rows(const MatVecParams& p, const float* partial, const float* scales, int begin,
+                                            int end) {
+  const int group = threadIdx.x / kParts, part = threadIdx.x % kParts;
+  constexpr int kAtOnce = kThreads / kParts;
+#pragma unroll 1
+  for (int at = begin + group; at - group < end; at += kAtOnce) {
+    const Place place(p, at);
+    const int slot = min(at, end - 1) - begin;
+    const float* bias = place.of(p.segment[0].bias, p.segment[1].bias, p.segment[2].bias);
+    const float* residual = place.of(p.segment[0].residual, p.segment[1].residual, p.segment[2].residual);
+    float* out = place.of(p.segment[0].out, p.segment[1].out, p.segment[2].out);
+    const int rows = place.of(p.segment[0].rows, p.segment[1].rows, p.segment[2].rows);
+    const bool mine = at < end && part == 0;
+#pragma unroll 1
+    for (int n = 0; n < N && n < p.columns.count; ++n) {
+      float add = 0.0f;
+      if (mine && residual != nullptr) add = __ldcg(residual + static_cast<size_t>(n) * rows + place.row);
+      if (mine && bias != nullptr && !p.glu) add += __ldg(bias + place.row);
+      float y = 0.0f;
+#pragma unroll 1
+      for (int piece = 0; piece < p.pieces; ++piece)
+        y += partial[(n * kBatch + slot * p.pieces + piece) * kParts + part];
 #pragma unroll
-  for (int n = 0; n < N; ++n) {
-    const float total = warp_sum(acc[n]);
-    if (lane == n) mine = total;
-    acc[n] = 0.0f;
+      for (int offset = kParts / 2; offset > 0; offset /= 2) y += __shfl_xor_sync(0xffffffffu, y, offset);
+      y *= scales[n];
+      if (p.glu) {
+        if (bias != nullptr && at < end) y += __ldg(bias + place.row);
+        const float up = __shfl_down_sync(0xffffffffu, y, kParts);
+        if (mine && !place.second) out[static_cast<size_t>(n) * rows + place.row] = gate_of(y, p.glu) * up + add;
+      } else if (mine) {
+        out[static_cast<size_t>(n) * rows + place.row] = y + add;
+      }
+    }
   }
-  return mine;
 }
 
 template <class W, int N, int Copy>
-__global__ void __launch_bounds__(kThreads) matvec_kernel(const MatVecParams p) {
+__global__ void __launch_bounds__(kThreads) matvec_kernel(const __grid_constant__ MatVecParams p) {
   extern __shared__ __align__(16) uint8_t shared[];
+  __shared__ float squares_of[N][kWarps], scales[N];
   constexpr int kStages = stages<W>(), kStageBytes = stage_bytes<W>();
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int k = p.columns.k, pieces = (k + kPiece - 1) / kPiece, rows = p.glu ? 2 : 1;
-  const int begin = static_cast<int>(static_cast<int64_t>(p.units) * blockIdx.x / gridDim.x);
-  const int end = static_cast<int>(static_cast<int64_t>(p.units) * (blockIdx.x + 1) / gridDim.x);
+  const int k = p.columns.k;
+  const int begin = blockIdx.x * p.per_block, end = min(begin + p.per_block, p.rows);
   uint8_t* ring = shared + warp * kStages * kStageBytes;
+  float* partial = reinterpret_cast<float*>(shared + kWarps * kStages * kStageBytes);
   allow_next();
-  Cursor ahead{begin + warp, 0, 0}, at = ahead;
-#pragma unroll
+  Cursor ahead{begin, warp - kWarps};
+  ahead.advance(p);
+#pragma unroll 1
   for (int s = 0; s < kStages; ++s) {
     fetch<W, Copy>(p, ahead, end, lane, ring + s * kStageBytes);
-    ahead.advance(pieces, rows);
+    ahead.advance(p);
   }
-  wait_previous();
-  typename W::Stored x(shared + kWarps * kStages * kStageBytes, k, N);  // N, not count: all N are read
-  load_columns(p.columns, x);
-
-  float acc[N] = {};
-  float gate = 0.0f, residual = 0.0f;
-  int stage = 0;
-  while (at.unit < end) {
-    int row = at.unit;
-    const int s = segment_of(p, row);
-    const auto& segment = p.segment[s];
-    if (at.piece == 0 && segment.residual != nullptr && lane < p.columns.count)
-      residual = __ldcg(segment.residual + static_cast<size_t>(lane) * segment.rows + row);
-    wait_copies<kStages - 1>();
-    __syncwarp();
-    const int first = at.piece * kPiece, left = k - first;
-    uint8_t* piece = ring + stage * kStageBytes;
-    if constexpr (W::kBlock == 1) {
-      W::dot(piece, x, first, lane, left, acc);
-    } else {
-      if (lane * 32 < left) W::dot(piece, x, first, lane, acc);
+  typename W::Stored x(reinterpret_cast<uint8_t*>(partial + 2 * kBatch * kParts * N), k, N);  // all N are read
+  if constexpr (N == 1) {
+    const Gains gains(p.columns, threadIdx.x, kThreads);
+    wait_previous();
+    const float total = warp_sum(load_column<W::kSums>(p.columns, 0, threadIdx.x, kThreads, gains, x));
+    if (lane == 0) squares_of[0][warp] = total;
+  } else {
+    const Gains gains(p.columns, lane, kWarp);
+    wait_previous();
+    if (warp < p.columns.count) {
+      const float total = warp_sum(load_column<W::kSums>(p.columns, warp, lane, kWarp, gains, x));
+      if (lane < kWarps) squares_of[warp][lane] = lane == 0 ? total : 0.0f;
     }
-    __syncwarp();
-    fetch<W, Copy>(p, ahead, end, lane, piece);
-    ahead.advance(pieces, rows);
-    stage = stage + 1 == kStages ? 0 : stage + 1;
-    if (at.piece == pieces - 1) {
-      float y = reduce(acc, lane);
-      const float* bias = p.glu && at.row == 1 ? p.segment[1].bias : segment.bias;
-      if (bias != nullptr) y += __ldg(bias + row);
-      if (p.glu && at.row == 0) {
-        gate = y;
-      } else if (lane < p.columns.count) {
-        if (p.glu) y *= gate_of(gate, p.glu);
-        if (segment.residual != nullptr) y += residual;
-        segment.out[static_cast<size_t>(lane) * segment.rows + row] = y;
+  }
+  __syncthreads();
+  if (threadIdx.x < N) {
+    float total = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kWarps; ++i) total += squares_of[threadIdx.x][i];
+    scales[threadIdx.x] = p.columns.norm ? rsqrtf(total / static_cast<float>(k) + p.columns.eps) : 1.0f;
+  }
+
+  int stage = 0, half = 0;
+  Cursor at{begin, warp - kWarps};
+  at.advance(p);
+#pragma unroll 1
+  for (int batch = begin; batch < end; batch += p.batch) {
+    const int batch_end = min(batch + p.batch, end);
+    float* sums = partial + half * kBatch * kParts * N;
+#pragma unroll 1
+    for (; at.row < batch_end; at.advance(p)) {
+      float acc[N] = {};
+      wait_copies<kStages - 1>();
+      __syncwarp();
+      const int first = at.piece * kPiece, left = k - first;
+      uint8_t* from = ring + stage * kStageBytes;
+      if constexpr (W::kBlock == 1) {
+        W::dot(from, x, first, lane, left, acc);
+      } else {
+        if (lane * 32 < left) W::dot(from, x, first, lane, acc);
+      }
+      __syncwarp();
+      fetch<W, Copy>(p, ahead, end, lane, from);
+      ahead.advance(p);
+      stage = stage + 1 == kStages ? 0 : stage + 1;
+      float* to = sums + ((at.row - batch) * p.pieces + at.piece) * kParts + lane;
+#pragma unroll
+      for (int n = 0; n < N; ++n) {
+        acc[n] += __shfl_xor_sync(0xffffffffu, acc[n], 16);
+        acc[n] += __shfl_xor_sync(0xffffffffu, acc[n], 8);
+        if (lane < kParts) to[n * kBatch * kParts] = acc[n];
       }
     }
-    at.advance(pieces, rows);
+    __syncthreads();
+    finish_rows<N>(p, sums, scales, batch, batch_end);
+    half ^= 1;  // the next batch writes the other half while slower warps still read this one
   }
 }
 
 template <class W, int Copy>
-bool launch_matvec(int device, cudaStream_t stream, const MatVecParams& p) {
+bool launch_matvec(int device, cudaStream_t stream, MatVecParams p) {
   const int n = padded_columns(p.columns.count);
   auto* kernel = n == 1   ? matvec_kernel<W, 1, Copy>
                  : n == 2 ? matvec_kernel<W, 2, Copy>
                  : n == 4 ? matvec_kernel<W, 4, Copy>
                           : matvec_kernel<W, 8, Copy>;
-  const int blocks = (p.units + kWarps - 1) / kWarps;
-  const int grid = blocks < multiprocessors(device) ? blocks : multiprocessors(device);
+  p.pieces = (p.columns.k + kPiece - 1) / kPiece;
+  // A piece a warp at least, two blocks a multiprocessor where there is more; pairs of rows stay together.
+  const int64_t all = static_cast<int64_t>(p.rows) * p.pieces, one = static_cast<int64_t>(multiprocessors(device)) * kWarps;
+  const int blocks = multiprocessors(device) * (all * 2 > one * 3 ? 2 : 1);
+  const int share = (p.rows + blocks - 1) / blocks, least = (kWarps + p.pieces - 1) / p.pieces;
+  p.per_block = ((share < least ? least : share) + 1) / 2 * 2;
+  p.batch = kBatch / p.pieces / 2 * 2;
+  const int grid = (p.rows + p.per_block - 1) / p.per_block;
   return launch(device, stream, dim3(grid), dim3(kThreads), matvec_shared<W>(p.columns.k, n), kernel, p);
 }
 

@@ -1,0 +1,219 @@
+// Time of our decode kernels inside a CUDA graph, without a model around them: the layers of a Qwen3-0.6B-sized decoder
+// with random Q8_0 weights, whole and with kernels left out, microseconds a layer.
+//
+//   nvcc -std=c++17 -O3 -arch=sm_90 -I csrc -I <ggml>/include benchmarks/cuda/kernels/decode_chain.cu csrc/cuda/*.cu -o decode_chain
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "cuda/kernels.cuh"
+
+namespace {
+
+using namespace etggml::cuda;
+
+constexpr int kLayers = 28;
+
+#define CHECK(call)                                                                                  \
+  do {                                                                                               \
+    const cudaError_t error = (call);                                                                \
+    if (error != cudaSuccess) {                                                                      \
+      std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, cudaGetErrorString(error));            \
+      std::exit(1);                                                                                  \
+    }                                                                                                \
+  } while (0)
+
+struct Shape {
+  int64_t width = 1024, ff = 3072, heads = 16, kv_heads = 8, dim = 128, n_kv = 256, position = 100;
+};
+
+ggml_tensor* tensor(ggml_type type, size_t row_bytes, int64_t ne0, int64_t ne1, size_t bytes, bool random = false) {
+  auto* t = new ggml_tensor();
+  t->type = type;
+  t->ne[0] = ne0;
+  t->ne[1] = ne1;
+  t->ne[2] = t->ne[3] = 1;
+  t->nb[1] = row_bytes;
+  CHECK(cudaMalloc(&t->data, bytes));
+  CHECK(cudaMemset(t->data, 0, bytes));
+  if (random) {
+    std::vector<uint16_t> noise(bytes / 2);
+    for (auto& v : noise) v = static_cast<uint16_t>(std::rand() & 0x1fff);  // halves below 0.01: sums stay finite
+    CHECK(cudaMemcpy(t->data, noise.data(), noise.size() * 2, cudaMemcpyHostToDevice));
+  }
+  return t;
+}
+
+ggml_tensor* f32(int64_t n, bool random = false) { return tensor(GGML_TYPE_F32, n * 4, n, 1, n * 4, random); }
+ggml_tensor* q8_0(int64_t k, int64_t n) {
+  const size_t row = static_cast<size_t>(k) / 32 * 34;
+  return tensor(GGML_TYPE_Q8_0, row, k, n, row * static_cast<size_t>(n), true);
+}
+
+struct Layer {
+  MatVecCall qkv{}, out{}, gate{}, down{};
+  HeadsCall heads{};
+  AttentionCall attention{};
+};
+
+struct Model {
+  std::vector<Layer> layers;
+  MatVecCall head{};
+  ArgmaxCall argmax{};
+};
+
+MatVecCall matvec(const ggml_tensor* x, const ggml_tensor* gain) {
+  MatVecCall c{};
+  c.kind = Kind::MatVec;
+  c.columns = 1;
+  c.x = x;
+  c.gain = gain;
+  c.norm = gain != nullptr;
+  c.eps = 1e-6f;
+  return c;
+}
+
+Model make(const Shape& s) {
+  Model m;
+  ggml_tensor *x = f32(s.width, true), *q = f32(s.heads * s.dim), *k = f32(s.kv_heads * s.dim), *v = f32(s.kv_heads * s.dim),
+              *rotated = f32(s.heads * s.dim), *mixed = f32(s.heads * s.dim), *h = f32(s.ff), *gain = f32(s.width, true),
+              *head_gain = f32(s.dim, true), *scratch = f32(scratch_elements(s.dim, s.heads, 1));
+  ggml_tensor* mask = tensor(GGML_TYPE_F16, 0, s.n_kv, 1, s.n_kv * 2);
+  ggml_tensor* position = tensor(GGML_TYPE_I32, 4, 1, 1, 4);
+  ggml_tensor* row = tensor(GGML_TYPE_I64, 8, 1, 1, 8);
+  const int32_t p32 = static_cast<int32_t>(s.position);
+  CHECK(cudaMemcpy(position->data, &p32, 4, cudaMemcpyHostToDevice));
+  CHECK(cudaMemcpy(row->data, &s.position, 8, cudaMemcpyHostToDevice));
+  for (int i = 0; i < kLayers; ++i) {
+    Layer l;
+    l.qkv = matvec(x, gain);
+    l.qkv.segments = 3;
+    l.qkv.segment[0] = {q8_0(s.width, s.heads * s.dim), nullptr, nullptr, q, s.heads * s.dim};
+    l.qkv.segment[1] = {q8_0(s.width, s.kv_heads * s.dim), nullptr, nullptr, k, s.kv_heads * s.dim};
+    l.qkv.segment[2] = {q8_0(s.width, s.kv_heads * s.dim), nullptr, nullptr, v, s.kv_heads * s.dim};
+    l.out = matvec(mixed, nullptr);
+    l.out.segments = 1;
+    l.out.segment[0] = {q8_0(s.heads * s.dim, s.width), nullptr, x, x, s.width};
+    l.gate = matvec(x, gain);
+    l.gate.segments = 2;
+    l.gate.glu = MatVecCall::Swiglu;
+    l.gate.segment[0] = {q8_0(s.width, s.ff), nullptr, nullptr, h, s.ff};
+    l.gate.segment[1] = {q8_0(s.width, s.ff), nullptr, nullptr, nullptr, s.ff};
+    l.down = matvec(h, nullptr);
+    l.down.segments = 1;
+    l.down.segment[0] = {q8_0(s.ff, s.width), nullptr, x, x, s.width};
+    const size_t cache = static_cast<size_t>(s.kv_heads * s.dim * s.n_kv) * 2;
+    ggml_tensor* k_cache = tensor(GGML_TYPE_F16, 0, s.kv_heads * s.dim, s.n_kv, cache, true);
+    ggml_tensor* v_cache = tensor(GGML_TYPE_F16, 0, s.kv_heads * s.dim, s.n_kv, cache, true);
+    HeadsCall& c = l.heads;
+    c.kind = Kind::Heads;
+    c.q = {q, 0, s.heads * s.dim, head_gain, 1e-6f, true, true};
+    c.k = {k, 0, s.kv_heads * s.dim, head_gain, 1e-6f, true, true};
+    c.v = {v, 0, s.kv_heads * s.dim, nullptr, 0, false, false};
+    c.q_out = rotated;
+    c.k_cache = k_cache;
+    c.v_cache = v_cache;
+    c.rows = row;
+    c.positions = c.q_positions = position;
+    c.head_dim = c.n_dims = static_cast<int32_t>(s.dim);
+    c.q_heads = static_cast<int32_t>(s.heads);
+    c.kv_heads = static_cast<int32_t>(s.kv_heads);
+    c.tokens = c.q_tokens = 1;
+    c.neox = true;
+    c.freq_base = 1e6f;
+    c.freq_scale = c.attn_factor = 1.0f;
+    AttentionCall& a = l.attention;
+    a.kind = Kind::Attention;
+    a.q = rotated;
+    a.k_cache = k_cache;
+    a.v_cache = v_cache;
+    a.k_row_stride = a.v_row_stride = s.kv_heads * s.dim;
+    a.k_head_stride = a.v_head_stride = s.dim;
+    a.mask = mask;
+    a.out = mixed;
+    a.scratch = scratch;
+    a.n_kv = s.n_kv;
+    a.head_dim = static_cast<int32_t>(s.dim);
+    a.q_heads = static_cast<int32_t>(s.heads);
+    a.kv_heads = static_cast<int32_t>(s.kv_heads);
+    a.tokens = 1;
+    a.scale = 0.088f;
+    m.layers.push_back(l);
+  }
+  ggml_tensor* logits = f32(151936);
+  m.head = matvec(x, gain);
+  m.head.segments = 1;
+  m.head.segment[0] = {q8_0(s.width, 151936), nullptr, nullptr, logits, 151936};
+  m.argmax.kind = Kind::Argmax;
+  m.argmax.x = logits;
+  m.argmax.out = tensor(GGML_TYPE_I32, 4, 1, 1, 4);
+  m.argmax.scratch = f32(kArgmaxScratch);
+  return m;
+}
+
+/// `parts`: letters of q (QKV), h (heads), a (attention), o, g (gate and up), d (down), and once H (head), m (argmax).
+double microseconds(const Model& m, const std::string& parts) {
+  cudaStream_t stream;
+  CHECK(cudaStreamCreate(&stream));
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
+  bool ok = true;
+  for (const Layer& l : m.layers) {
+    for (char part : parts) {
+      if (part == 'q') ok = ok && launch_matvec(0, stream, l.qkv);
+      if (part == 'h') ok = ok && launch_heads(0, stream, l.heads);
+      if (part == 'a') ok = ok && launch_attention(0, stream, l.attention);
+      if (part == 'o') ok = ok && launch_matvec(0, stream, l.out);
+      if (part == 'g') ok = ok && launch_matvec(0, stream, l.gate);
+      if (part == 'd') ok = ok && launch_matvec(0, stream, l.down);
+    }
+  }
+  if (parts.find('H') != std::string::npos) ok = ok && launch_matvec(0, stream, m.head);
+  if (parts.find('m') != std::string::npos) ok = ok && launch_argmax(0, stream, m.argmax);
+  CHECK(cudaStreamEndCapture(stream, &graph));
+  if (!ok) {
+    std::fprintf(stderr, "a kernel could not be launched: %s\n", cudaGetErrorString(cudaGetLastError()));
+    std::exit(1);
+  }
+  CHECK(cudaGraphInstantiate(&executable, graph, nullptr, nullptr, 0));
+  cudaEvent_t begin, end;
+  CHECK(cudaEventCreate(&begin));
+  CHECK(cudaEventCreate(&end));
+  std::vector<float> times;
+  for (int i = 0; i < 60; ++i) {
+    CHECK(cudaEventRecord(begin, stream));
+    CHECK(cudaGraphLaunch(executable, stream));
+    CHECK(cudaEventRecord(end, stream));
+    CHECK(cudaEventSynchronize(end));
+    float ms = 0;
+    CHECK(cudaEventElapsedTime(&ms, begin, end));
+    if (i >= 10) times.push_back(ms);
+  }
+  std::sort(times.begin(), times.end());
+  CHECK(cudaGraphExecDestroy(executable));
+  CHECK(cudaGraphDestroy(graph));
+  CHECK(cudaStreamDestroy(stream));
+  return times[times.size() / 2] * 1000.0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Shape shape;
+  if (argc > 1) shape.n_kv = std::atoll(argv[1]);
+  shape.position = shape.n_kv - 20;
+  const Model m = make(shape);
+  const std::vector<std::string> all = {"q", "h", "a", "o", "g", "d", "qg", "od", "ha", "qhao", "gd", "qogd", "qhaogd", "H", "m", "qhaogdHm"};
+  std::printf("n_kv %lld\n", static_cast<long long>(shape.n_kv));
+  for (const std::string& parts : all) {
+    const double us = microseconds(m, parts);
+    std::printf("%-10s %9.1f us  %7.2f a layer\n", parts.c_str(), us, us / kLayers);
+  }
+  return 0;
+}
