@@ -15,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.cuda.case_compare import compare  # noqa: E402
-from benchmarks.cuda.case_file import Array, Case, Run, read  # noqa: E402
+from benchmarks.cuda.case_compare import compare
+from benchmarks.cuda.case_file import Array, Case, Run, read
 
 
 def arguments(run: Run) -> list[Array]:

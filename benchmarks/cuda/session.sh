@@ -1,0 +1,124 @@
+#!/bin/bash
+# Everything that is checked and measured on a GPU machine, from what pack.sh gathered:
+#
+#   benchmarks/cuda/session.sh FOLDER STEP...
+#
+#   install      the wheels, beside the system's Python
+#   build        ggml-cuda and llama.cpp's llama-bench on the same ggml (minutes on 16 cores), our library beside them
+#   models       the GGUF files (in the background of a build: `build models`)
+#   cases        operators, chains, conformance, zoo, MobileNetV2, MiniLM against eager torch
+#   correctness  logits and greedy tokens of Qwen3-0.6B
+#   decode       speed beside llama.cpp: DECODE="--models ... --types ... --tests ..." chooses
+#   sessions     generate() beside C++, GPU memory, eight sessions
+#
+# Environment: WORK (/tmp/etggml), RESULTS ($OUT or WORK/results), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES.
+# Every step's text is kept in RESULTS/STEP.md; the exit code is that of the first step that failed, and the steps
+# behind it run all the same, but for those that need it.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+payload=$(realpath "${1:?which folder?}")
+shift
+work=${WORK:-/tmp/etggml}
+results=${RESULTS:-${OUT:-$work/results}}
+device=${DEVICE:-cuda}
+models=${MODELS:-qwen3-0.6b llama-3.2-1b qwen3-4b}
+mkdir -p "$work"/{package,models} "$results"
+export PYTHONPATH=$work/site PYTHONUNBUFFERED=1
+export EXECUTORCH_GGML_LIBRARY=$work/package/lib/libexecutorch_ggml.so
+export LD_LIBRARY_PATH=$work/package/lib:$work/site/executorch/lib:${LD_LIBRARY_PATH:-}
+here=$root/benchmarks/cuda
+bench=$work/package/bin/benchmark_llm
+peer=$work/peer/bin/llama-bench
+status=0
+
+# The loader finds cuBLAS and the runtime where torch's wheels put them, should the system not have them.
+for folder in $(python3 - <<'PY'
+import importlib.util, pathlib
+spec = importlib.util.find_spec("nvidia")
+for place in list(spec.submodule_search_locations or []) if spec else []:
+    for lib in sorted(pathlib.Path(place).glob("**/lib")):
+        if any(lib.glob("libcublas.so*")) or any(lib.glob("libcudart.so*")):
+            print(lib)
+PY
+); do LD_LIBRARY_PATH+=:$folder; done
+
+step_install() {
+  python3 -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$work/site" "$payload"/whl/*.whl
+}
+
+step_build() {
+  cp -r "$payload"/package/. "$work/package" && cp "$payload"/models/*.pte "$work/models" || return 1
+  if [ -e "$payload/package/lib/libggml-cuda.so" ] && [ -x "$payload/peer/bin/llama-bench" ]; then
+    cp -r "$payload/peer" "$work"
+    return
+  fi
+  mkdir -p "$work/trees" && tar --extract --xz --file "$payload/trees.tar.xz" --directory "$work/trees" || return 1
+  cmake -S "$here/peer" -B "$work/peer" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+    -DCMAKE_CUDA_ARCHITECTURES="${CUDA_ARCH:-90-real}" \
+    -DGGML_TREE="$work/trees/llama.cpp" -DLLAMA_TREE="$work/trees/llama.cpp-peer" >"$results/configure.log" 2>&1 ||
+    { tail -30 "$results/configure.log"; return 1; }
+  cmake --build "$work/peer" --target peer --parallel "$(nproc)" >"$work/build.log" 2>&1 ||
+    { grep -E 'error|FAILED' "$work/build.log" | tail -30; return 1; }
+  # One ggml for both sides: the very libraries that llama-bench runs on.
+  cp "$work"/peer/bin/lib*ggml*.so "$work/package/lib"
+}
+
+step_models() {
+  # shellcheck disable=SC2086
+  python3 "$here/make_models.py" "$work/models" --models $models --jobs "${JOBS:-8}"
+}
+
+step_cases() {
+  # shellcheck disable=SC2086
+  python3 "$here/run_cases.py" "${CASES:-$payload/cases}" --device "$device" --output "$results/cases.md"
+}
+
+step_correctness() {
+  # shellcheck disable=SC2086
+  python3 "$here/correctness.py" "$work/models" --device "$device" ${CORRECTNESS:-}
+}
+
+step_decode() {
+  # shellcheck disable=SC2086
+  python3 "$here/decode.py" "$work/models" --bench "$bench" --peer "$peer" --device "$device" \
+    --raw "$results/decode.json" ${DECODE:---models $models}
+}
+
+step_sessions() {
+  # shellcheck disable=SC2086
+  python3 "$here/sessions.py" "$work/models" --bench "$bench" --device "$device" ${SESSIONS:-}
+}
+
+run() {
+  local began=$SECONDS code=0
+  echo "## $1"
+  "step_$1" 2>&1 | tee "$results/$1.md"
+  code=${PIPESTATUS[0]}
+  echo "($1: $((SECONDS - began)) s, exit code $code)"
+  [ "$code" = 0 ] || [ "$status" != 0 ] || status=$code
+  return "$code"
+}
+
+{
+  echo "commit: $(git -C "$root" rev-parse --short HEAD 2>/dev/null || cat "$payload/commit" 2>/dev/null)"
+  date -u '+date: %F %H:%M UTC'
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null
+  nproc | sed 's/$/ CPU cores/'
+} | tee "$results/machine.md"
+
+# The files are written while the compiler runs; both use all cores, neither waits for the other.
+if [[ " $* " == *" build "* && " $* " == *" models "* ]]; then
+  [[ " $* " != *" install "* ]] || run install || exit "$status"
+  cp -r "$payload"/package/. "$work/package"   # K quantisations are our library's
+  run models >"$work/models.log" 2>&1 &
+  writer=$!
+  run build || { kill "$writer"; exit "$status"; }
+  wait "$writer" || status=$?
+  cat "$work/models.log"
+  set -- $(printf '%s\n' "$@" | grep -vxE 'install|build|models')
+fi
+for step in "$@"; do
+  declare -F "step_$step" >/dev/null || { echo "unknown step: $step"; exit 2; }
+  run "$step" || [[ $step != install && $step != build ]] || exit "$status"
+done
+exit "$status"
