@@ -146,7 +146,8 @@ def main() -> int:
     model = MODELS[options.model]
     print(f"{model.name} on `{options.device}`, prompts of {options.prompts} tokens; NMSE, worst of the prompts\n")
     print(
-        f"| weights | cache | {options.device} / torch | CPU / torch | {options.device} / CPU | of a step | greedy | |\n"
+        f"| weights | cache | {options.device} / torch | CPU / torch | {options.device} / CPU "
+        "| of a step | greedy | |\n"
         "|---|---|---|---|---|---|---|---|"
     )
     failed = False

@@ -16,7 +16,8 @@ FAKE = """#!{python}
 import json, os, sys
 o = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 rate = 200.0 if os.environ.get("GGML_CUDA_GRAPH_OPT") else 100.0
-rows = [{{"n_prompt": int(o["-p"]), "n_gen": int(o["-n"]), "n_depth": int(o["-d"]), "samples_ts": [rate] * int(o["-r"])}}]
+rows = [{{"n_prompt": int(o["-p"]), "n_gen": int(o["-n"]), "n_depth": int(o["-d"])}}]
+rows[0]["samples_ts"] = [rate] * int(o["-r"])
 rows[0].update({change})
 print(json.dumps(rows)); sys.exit({code})
 """
