@@ -3,7 +3,7 @@
 #
 #   benchmarks/cuda/pack.sh FOLDER          after `make build`
 #
-#   whl/      executorch and gguf for Python 3.12 (GPU_PYTHON: another)
+#   site.tar.xz  executorch's libraries and gguf for Python 3.12 (GPU_PYTHON: another)
 #   package/  our library and benchmark_llm, built here; ggml-cuda is built there, or taken from here when it lies in
 #             executorch_ggml/lib
 #   trees.tar.xz  ggml as we patch it, and llama.cpp without its own ggml
@@ -14,16 +14,18 @@ cd "$(dirname "$0")/../.."
 out=$(realpath -m "${1:?which folder?}")
 python=.venv/bin/python
 gpu_python=${GPU_PYTHON:-3.12}
-mkdir -p "$out"/{whl,package/lib,package/bin,models,cases}
+mkdir -p "$out"/{package/lib,package/bin,models,cases}
 
 git rev-parse --short HEAD > "$out/commit"
 
 platforms=()
 for n in 28 27 17; do platforms+=(--platform "manylinux_2_${n}_x86_64"); done
-for name in "executorch==$($python -c 'import importlib.metadata as m; print(m.version("executorch"))')" gguf; do
-  $python -m pip download --quiet --no-deps --only-binary=:all: --python-version "$gpu_python" --implementation cp \
-    "${platforms[@]}" --dest "$out/whl" "$name"
-done
+version=$($python -c 'import importlib.metadata as m; print(m.version("executorch"))')
+wheels=$(mktemp -d)
+trap 'rm -rf "$wheels"' EXIT
+$python -m pip download --quiet --no-deps --only-binary=:all: --python-version "$gpu_python" --implementation cp \
+  "${platforms[@]}" --dest "$wheels" "executorch==$version" gguf
+$python benchmarks/cuda/pack_site.py "$out/site.tar.xz" "$wheels"/*.whl
 
 cp executorch_ggml/lib/*.so "$out/package/lib"
 cp executorch_ggml/bin/* "$out/package/bin"
@@ -32,7 +34,7 @@ strip --strip-unneeded "$out"/package/lib/*.so "$out"/package/bin/*
 $python third-party/fetch.py llama.cpp
 $python third-party/fetch.py llama.cpp-peer
 tar --create --xz --directory build/third-party --exclude 'llama.cpp-peer/ggml' --exclude '*/tools/*/public*' \
-  --exclude '*/tools/*/webui*' --exclude '*.gguf' --exclude 'ggml/src/ggml-metal' --exclude 'ggml/src/ggml-vulkan' \
+  --exclude '*/tools/*/webui*' --exclude '*.gguf' --exclude '*/ggml-metal/*' --exclude '*/ggml-vulkan/*' \
   --file "$out/trees.tar.xz" llama.cpp llama.cpp-peer
 
 $python benchmarks/cuda/export_models.py "$out/models"

@@ -3,7 +3,7 @@
 #
 #   benchmarks/cuda/session.sh FOLDER STEP...
 #
-#   install      the wheels, beside the system's Python
+#   install      executorch's libraries and gguf, beside the system's Python
 #   build        ggml-cuda and llama.cpp's llama-bench on the same ggml (minutes on 16 cores), our library beside them
 #   models       the GGUF files (in the background of a build: `build models`)
 #   cases        operators, chains, conformance, zoo, MobileNetV2, MiniLM against eager torch
@@ -43,24 +43,46 @@ PY
 ); do LD_LIBRARY_PATH+=:$folder; done
 
 step_install() {
-  python3 -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$work/site" "$payload"/whl/*.whl
+  mkdir -p "$work/site" && tar --extract --xz --file "$payload/site.tar.xz" --directory "$work/site"
 }
 
 step_build() {
   cp -r "$payload"/package/. "$work/package" && cp "$payload"/models/*.pte "$work/models" || return 1
-  if [ -e "$payload/package/lib/libggml-cuda.so" ] && [ -x "$payload/peer/bin/llama-bench" ]; then
-    cp -r "$payload/peer" "$work"
-    return
+  mkdir -p "$work"/{trees,peer/bin}
+  tar --extract --xz --file "$payload/trees.tar.xz" --directory "$work/trees" || return 1
+  if compgen -G "$payload/peer/bin.tar.xz.*" >/dev/null; then
+    cat "$payload"/peer/bin.tar.xz.* | tar --extract --xz --directory "$work/peer/bin" || return 1
+  else
+    build_peer || return 1
   fi
-  mkdir -p "$work/trees" && tar --extract --xz --file "$payload/trees.tar.xz" --directory "$work/trees" || return 1
+  # One ggml for both sides: the very libraries that llama-bench runs on.
+  cp "$work"/peer/bin/lib*ggml*.so "$work/package/lib" || return 1
+  build_kernels
+}
+
+# Minutes. What comes of it goes back with the results, to be carried as FOLDER/peer by the next session.
+build_peer() {
   cmake -S "$here/peer" -B "$work/peer" -G Ninja -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_CUDA_ARCHITECTURES="${CUDA_ARCH:-90-real}" \
-    -DGGML_TREE="$work/trees/llama.cpp" -DLLAMA_TREE="$work/trees/llama.cpp-peer" >"$results/configure.log" 2>&1 ||
-    { tail -30 "$results/configure.log"; return 1; }
+    -DGGML_TREE="$work/trees/llama.cpp" -DLLAMA_TREE="$work/trees/llama.cpp-peer" >"$work/configure.log" 2>&1 ||
+    { tail -30 "$work/configure.log"; return 1; }
   cmake --build "$work/peer" --target peer --parallel "$(nproc)" >"$work/build.log" 2>&1 ||
     { grep -E 'error|FAILED' "$work/build.log" | tail -30; return 1; }
-  # One ggml for both sides: the very libraries that llama-bench runs on.
-  cp "$work"/peer/bin/lib*ggml*.so "$work/package/lib"
+  tar --create --directory "$work/peer/bin" . | xz -T0 -4 | split -b 15M -d - "$results/bin.tar.xz."
+}
+
+# csrc/cuda: a module of its own, a few files, compiled at once unless the package has it.
+build_kernels() {
+  compgen -G "$root/csrc/cuda/*.cu" >/dev/null && [ ! -e "$payload/package/lib/libetggml-cuda.so" ] || return 0
+  local arch=${CUDA_ARCH:-90-real} objects=$work/kernels
+  arch=${arch%-real}
+  mkdir -p "$objects"
+  for source in "$root"/csrc/cuda/*.cu; do
+    echo "$source"
+  done | xargs -P "$(nproc)" -I{} sh -c 'nvcc -c -O3 -std=c++17 -Xcompiler -fPIC,-fvisibility=hidden \
+    -gencode arch=compute_'"$arch"',code=sm_'"$arch"' -I"'"$root"'/csrc" -I"'"$root"'/csrc/ggml_ext" \
+    -I"'"$work"'/trees/llama.cpp/ggml/include" -o "'"$objects"'/$(basename {} .cu).o" {}' || return 1
+  nvcc -shared -o "$work/package/lib/libetggml-cuda.so" "$objects"/*.o -L"$work/package/lib" -letggml-base
 }
 
 step_models() {
