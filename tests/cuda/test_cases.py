@@ -75,7 +75,7 @@ def test_a_family_is_run_and_failures_are_named(program: bytes, tmp_path: Path) 
 
 def test_a_case_that_ends_its_process_has_failed(tmp_path: Path) -> None:
     record = tmp_path / "record.jsonl"
-    entries = [{"start": 1}, {"done": 1, "nmse": 1e-12, "problem": ""}, {"start": 2}]
+    entries = [{"start": 1}, {"done": 1, "nmse": 1e-12, "share": 0.5, "problem": ""}, {"start": 2}]
     record.write_text("".join(json.dumps(e) + "\n" for e in entries))
     family = Family("ops", 4)
     assert take(family, record, list("abcd"), 1, "died") == 3
