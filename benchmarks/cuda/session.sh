@@ -11,18 +11,19 @@
 #   decode       speed beside llama.cpp: DECODE="--models ... --types ... --tests ..." chooses
 #   sessions     generate() beside C++, GPU memory, eight sessions
 #
-# Environment: WORK (/tmp/etggml), RESULTS ($OUT or WORK/results), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES.
-# Every step's text is kept in RESULTS/STEP.md; the exit code is that of the first step that failed, and the steps
-# behind it run all the same, but for those that need it.
+# Environment: WORK (/tmp/etggml), OUT (WORK/out), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES.
+# Every step's text is kept as STEP.md in OUT/results.tar.gz; the exit code is that of the first step that failed, and
+# the steps behind it run all the same, but for those that need it.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 payload=$(realpath "${1:?which folder?}")
 shift
 work=${WORK:-/tmp/etggml}
-results=${RESULTS:-${OUT:-$work/results}}
+results=$work/results
+out=${OUT:-$work/out}
 device=${DEVICE:-cuda}
 models=${MODELS:-qwen3-0.6b llama-3.2-1b qwen3-4b}
-mkdir -p "$work"/{package,models} "$results"
+mkdir -p "$work"/{package,models} "$results" "$out"
 export PYTHONPATH=$work/site PYTHONUNBUFFERED=1
 export EXECUTORCH_GGML_LIBRARY=$work/package/lib/libexecutorch_ggml.so
 export LD_LIBRARY_PATH=$work/package/lib:$work/site/executorch/lib:${LD_LIBRARY_PATH:-}
@@ -68,7 +69,7 @@ build_peer() {
     { tail -30 "$work/configure.log"; return 1; }
   cmake --build "$work/peer" --target peer --parallel "$(nproc)" >"$work/build.log" 2>&1 ||
     { grep -E 'error|FAILED' "$work/build.log" | tail -30; return 1; }
-  tar --create --directory "$work/peer/bin" . | xz -T0 -4 | split -b 15M -d - "$results/bin.tar.xz."
+  tar --create --directory "$work/peer/bin" . | xz -T0 -4 | split -b 15M -d - "$out/bin.tar.xz."
 }
 
 # csrc/cuda: a module of its own, a few files, compiled at once unless the package has it.
@@ -117,6 +118,7 @@ run() {
   "step_$1" 2>&1 | tee "$results/$1.md"
   code=${PIPESTATUS[0]}
   echo "($1: $((SECONDS - began)) s, exit code $code)"
+  tar --create --gzip --directory "$results" --file "$out/results.tar.gz" .
   [ "$code" = 0 ] || [ "$status" != 0 ] || status=$code
   return "$code"
 }
