@@ -15,7 +15,7 @@ from benchmarks.zoo_models import ZooModel
 MOBILENET_BOUND = 1e-4
 """Of the largest element, as in tests/zoo."""
 
-LARGE = 1_000_000
+LARGE = 500_000
 """Parameters beyond which a tiny model is made compressible and exported at one size only."""
 LEVELS = torch.tensor([-1.25, -0.75, 0.75, 1.25])
 
