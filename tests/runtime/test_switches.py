@@ -60,7 +60,7 @@ def test_forms_of_other_devices(mlp: Mlp, monkeypatch: pytest.MonkeyPatch) -> No
     with Program(mlp.pte, threads=1, profile=True) as program:
         (x,) = inputs(5)
         np.testing.assert_allclose(run(program, [x])[0], mlp.reference(x), rtol=1e-5, atol=1e-5)
-        assert {op["op"] for op in program.stats()["ops"]} & set(PRODUCTS) == {"MUL_MAT"}
+        assert "LINEAR" not in {op["op"] for op in program.stats()["ops"]}  # the CPU's own kernel
 
 
 def test_no_graph_cache(mlp: Mlp, monkeypatch: pytest.MonkeyPatch) -> None:
