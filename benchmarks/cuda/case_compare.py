@@ -15,10 +15,11 @@ FACTOR = {"cpu": 1.0, "cuda": 1.0}
 
 @dataclass(frozen=True)
 class Difference:
-    """``nmse``: squared error over squared norm. ``problem``: empty when within the bound."""
+    """``nmse``: squared error over squared norm. ``share``: of the bound. ``problem``: empty when within it."""
 
     nmse: float
     problem: str = ""
+    share: float = 0.0
 
 
 def compare(got: Array, want: Array, bound: Bound, device: str) -> Difference:
@@ -41,5 +42,5 @@ def compare(got: Array, want: Array, bound: Bound, device: str) -> Difference:
     error = nmse if bound.kind == "nmse" else float(np.abs(a - b).max())
     allowed = 0.0 if bound.kind == "equal" else bound.value * FACTOR.get(device.split(":")[0], 1.0)
     if error <= allowed:
-        return Difference(nmse)
-    return Difference(nmse, f"{bound.kind} {error:.3g}, allowed {allowed:.3g}")
+        return Difference(nmse, share=error / allowed if allowed > 0 else 0.0)
+    return Difference(nmse, f"{bound.kind} {error:.3g}, allowed {allowed:.3g}", np.inf)

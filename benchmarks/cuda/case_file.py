@@ -63,9 +63,7 @@ class Writer:
         for r, run in enumerate(case.runs):
             arrays |= {f"{r}.input.{i}": a for i, a in enumerate(run.inputs)}
             arrays |= {f"{r}.want.{i}": a for i, a in enumerate(run.want)}
-            runs.append(
-                {"inputs": len(run.inputs), "bounds": [asdict(b) for b in run.bounds], "halves": run.halves}
-            )
+            runs.append({"inputs": len(run.inputs), "bounds": [asdict(b) for b in run.bounds], "halves": run.halves})
         self._index.append({"name": case.name, "cache_type": case.cache_type, "runs": runs})
         self._zip.writestr(f"{number}.pte", case.program)
         memory = io.BytesIO()

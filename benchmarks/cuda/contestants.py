@@ -18,7 +18,7 @@ _FOREIGN = ("GGML_CUDA_GRAPH_OPT", "GGML_CUDA_DISABLE_GRAPHS", "GGML_CUDA_DISABL
 
 
 @dataclass(frozen=True)
-class Test:
+class Workload:
     """`tg128`: decode 128 tokens; `pp512`: a prompt of 512; `@4096`: behind that many tokens in the cache."""
 
     kind: str
@@ -26,7 +26,7 @@ class Test:
     depth: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> Test:
+    def parse(cls, text: str) -> Workload:
         match = re.fullmatch(r"(tg|pp)(\d+)(?:@(\d+))?", text)
         if not match:
             raise ValueError(f"{text!r}: a test is written tg128, pp512 or tg128@4096")
@@ -45,15 +45,15 @@ class Contestant:
     """A program with its settings. ``rates``: tokens per second of every repetition, by test."""
 
     name: str
-    rates: dict[Test, list[float]] = field(default_factory=dict)
+    rates: dict[Workload, list[float]] = field(default_factory=dict)
 
-    def measure(self, test: Test, repeat: int) -> None:
+    def measure(self, test: Workload, repeat: int) -> None:
         self.rates.setdefault(test, []).extend(self.run(test, repeat))
 
-    def takes(self, test: Test) -> bool:
+    def takes(self, test: Workload) -> bool:
         return True
 
-    def run(self, test: Test, repeat: int) -> list[float]:
+    def run(self, test: Workload, repeat: int) -> list[float]:
         raise NotImplementedError
 
 
@@ -68,10 +68,10 @@ class Ours(Contestant):
     logits: str = "argmax"
     threads: int = 1
 
-    def takes(self, test: Test) -> bool:
+    def takes(self, test: Workload) -> bool:
         return self.logits == "argmax" or test.kind == "tg"  # a prompt's logits leave once either way
 
-    def run(self, test: Test, repeat: int) -> list[float]:
+    def run(self, test: Workload, repeat: int) -> list[float]:
         prompt, decode = (test.count, 0) if test.kind == "pp" else (1, test.count)
         command = [self.program, self.pte, "--gguf", self.gguf, "--device", self.device, "--threads", self.threads]
         command += ["--prompt-len", prompt, "--n-decode", decode, "--depth", test.depth]
@@ -99,7 +99,7 @@ class Llama(Contestant):
     environment: dict[str, str] = field(default_factory=dict)
     threads: int = 1
 
-    def run(self, test: Test, repeat: int) -> list[float]:
+    def run(self, test: Workload, repeat: int) -> list[float]:
         prompt, decode = (test.count, 0) if test.kind == "pp" else (0, test.count)
         command = [self.program, "-m", self.gguf, "-t", self.threads, "-ngl", self.layers, "-fa", 1]
         command += ["-p", prompt, "-n", decode, "-d", test.depth, "-r", repeat, "-o", "json"]

@@ -21,8 +21,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.cuda.case_file import Array  # noqa: E402
-from benchmarks.cuda.models import MODELS, Model  # noqa: E402
+from benchmarks.cuda.case_file import Array
+from benchmarks.cuda.models import MODELS, Model
 
 PROMPTS = (1, 5, 17, 64, 200)
 STEPS = 64
@@ -138,13 +138,16 @@ def main() -> int:
     parser.add_argument("--caches", nargs="+", default=["f16", "f32"])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU side")
-    parser.add_argument("--prompts", type=int, nargs="+", default=list(PROMPTS), help="lengths; the second is decoded on")
+    parser.add_argument(
+        "--prompts", type=int, nargs="+", default=list(PROMPTS), help="lengths; the second is decoded on"
+    )
     parser.add_argument("--reference", default="float64", choices=("float64", "float32", "none"))
     options = parser.parse_args()
     model = MODELS[options.model]
     print(f"{model.name} on `{options.device}`, prompts of {options.prompts} tokens; NMSE, worst of the prompts\n")
     print(
-        f"| weights | cache | {options.device} / torch | CPU / torch | {options.device} / CPU | of a step | greedy | |\n"
+        f"| weights | cache | {options.device} / torch | CPU / torch | {options.device} / CPU "
+        "| of a step | greedy | |\n"
         "|---|---|---|---|---|---|---|---|"
     )
     failed = False

@@ -21,8 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.cuda.contestants import STRONG, Contestant, ContestantError, Llama, Ours, Test  # noqa: E402
-from benchmarks.cuda.models import MODELS, Model  # noqa: E402
+from benchmarks.cuda.contestants import STRONG, Contestant, ContestantError, Llama, Ours, Workload
+from benchmarks.cuda.models import MODELS, Model
 
 TESTS = ("tg128", "tg128@4096", "tg128@16384", "pp5", "pp512", "pp4096")
 
@@ -60,7 +60,7 @@ def contestants(model: Model, kind: str, options: argparse.Namespace) -> list[Co
     return found
 
 
-def run(sides: list[Contestant], tests: list[Test], rounds: int, repeat: int) -> list[str]:
+def run(sides: list[Contestant], tests: list[Workload], rounds: int, repeat: int) -> list[str]:
     """Measures; what failed."""
     problems: dict[str, str] = {}
     for number in range(rounds):
@@ -81,7 +81,7 @@ def cell(rates: list[float]) -> str:
     return f"{statistics.median(rates):,.0f} ({min(rates):,.0f} .. {max(rates):,.0f})"
 
 
-def ratios(sides: list[Contestant], test: Test) -> dict[str, float]:
+def ratios(sides: list[Contestant], test: Workload) -> dict[str, float]:
     """Medians of ours over llama.cpp's: to its default and to its strongest, by what leaves with a token."""
     medians = {s.name: statistics.median(s.rates[test]) for s in sides if s.rates.get(test)}
     peers = {name: rate for name, rate in medians.items() if name.startswith("llama.cpp")}
@@ -95,7 +95,7 @@ def ratios(sides: list[Contestant], test: Test) -> dict[str, float]:
     return found
 
 
-def table(sides: list[Contestant], tests: list[Test]) -> str:
+def table(sides: list[Contestant], tests: list[Workload]) -> str:
     columns = ["argmax / default", "argmax / strongest", "full / default", "full / strongest"]
     lines = ["| tok/s | " + " | ".join([*(s.name for s in sides), *columns]) + " |"]
     lines.append("|---" * (1 + len(sides) + len(columns)) + "|")
@@ -109,7 +109,7 @@ def table(sides: list[Contestant], tests: list[Test]) -> str:
 
 def first_token(sides: list[Contestant]) -> str:
     """Milliseconds until a prompt of five tokens has been read."""
-    test = Test("pp", 5)
+    test = Workload("pp", 5)
     texts = [f"{s.name} {5e3 / statistics.median(s.rates[test]):.2f} ms" for s in sides if s.rates.get(test)]
     return f"A prompt of 5 tokens takes: {', '.join(texts)}." if texts else ""
 
@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--raw", type=Path, help="every rate, as JSON")
     options = parser.parse_args()
-    tests = [Test.parse(t) for t in options.tests]
+    tests = [Workload.parse(t) for t in options.tests]
     raw: dict[str, dict[str, dict[str, list[float]]]] = {}
     problems: list[str] = []
     print(f"{options.rounds} rounds of {options.repeat} repetitions, device `{options.device}`.\n")

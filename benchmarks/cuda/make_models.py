@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.cuda.models import MODELS, REAL, Model  # noqa: E402
+from benchmarks.cuda.models import MODELS, REAL, Model
 
 
 def write(folder: Path, model: Model, kind: str, fused: bool) -> str:

@@ -12,8 +12,8 @@ MAX_SEQ_LEN = 16384 + 4096 + 256
 
 @dataclass(frozen=True)
 class Model:
-    """``size``: a preset of make_gguf.py, or "tiny". ``types``: of the weights; ``fused``: a file with q, k and v in one
-    tensor besides, which llama.cpp reads faster and ours does not need."""
+    """``size``: a preset of make_gguf.py, or "tiny". ``types``: of the weights. ``fused``: those with a file besides
+    that has q, k and v in one tensor, which llama.cpp reads faster and ours does not need."""
 
     name: str
     size: str

@@ -21,8 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.cuda.contestants import Ours, Test  # noqa: E402
-from benchmarks.cuda.models import MODELS  # noqa: E402
+from benchmarks.cuda.contestants import Ours, Workload
+from benchmarks.cuda.models import MODELS
 
 SESSIONS, TOKENS = 8, 128
 PYTHON_BEHIND = 0.03
@@ -108,7 +108,7 @@ def main() -> int:
     with Program(pte, gguf, device=options.device, threads=1) as program:
         decode_rate(program, 8)
         for _ in range(options.repeat):
-            cpp += bench.run(Test("tg", TOKENS), 1)
+            cpp += bench.run(Workload("tg", TOKENS), 1)
             python.append(decode_rate(program, TOKENS)[0])
     share = statistics.median(python) / statistics.median(cpp)
     print(f"`generate()` {statistics.median(python):,.1f} tok/s, C++ {statistics.median(cpp):,.1f}: {share:.3f}")

@@ -1,4 +1,7 @@
-"""Every registered case: exported, lowered, run on the numpy interpreter and on ggml, compared with eager torch."""
+"""Every registered case: exported, lowered, run and compared with eager torch.
+
+It runs on the numpy interpreter, on ggml, and on ggml in the forms that a CUDA device gets (graph/adapt.h).
+"""
 
 from __future__ import annotations
 
@@ -125,7 +128,7 @@ def groups() -> list[Any]:
 
 
 class Lowered:
-    """A group exported and lowered once, for both ways of running it."""
+    """A group exported and lowered once, for all ways of running it."""
 
     initial: dict[str, torch.Tensor] | None = None
 
@@ -164,7 +167,7 @@ _cache: dict[int, Lowered] = {}
 def lowered(cases: list[Case]) -> Lowered:
     key = id(cases)
     if key not in _cache:
-        _cache.clear()  # the two tests of a group run one after the other
+        _cache.clear()  # the tests of a group run one after the other
         _cache[key] = Lowered(cases)
     # Modules with buffers change as they run: each way starts from the beginning.
     return _cache[key]
@@ -177,9 +180,9 @@ def restored(group: Lowered) -> Lowered:
     return group
 
 
-@pytest.mark.parametrize("how", ["reference", "native"])
+@pytest.mark.parametrize("how", ["reference", "native", "cuda forms"])
 @pytest.mark.parametrize("cases", groups())
-def test_case(cases: list[Case], how: str, tmp_path: Path) -> None:
+def test_case(cases: list[Case], how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = cases[0].refused
     if refused:
         if how == "reference":
@@ -196,6 +199,8 @@ def test_case(cases: list[Case], how: str, tmp_path: Path) -> None:
         return
     from executorch_ggml.program import Program
 
+    if how == "cuda forms":
+        monkeypatch.setenv("EXECUTORCH_GGML_FORMS", "cuda")
     path = tmp_path / "case.pte"
     path.write_bytes(group.buffer)
     with Program(path, threads=1, cache_type="f32") as program:

@@ -55,6 +55,14 @@ def test_memory_of_many_lengths_is_bounded(mlp: Mlp) -> None:
         assert (last["arena_bytes"], last["plans"]) == (first["arena_bytes"], first["plans"])
 
 
+def test_forms_of_other_devices(mlp: Mlp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXECUTORCH_GGML_FORMS", "cuda")
+    with Program(mlp.pte, threads=1, profile=True) as program:
+        (x,) = inputs(5)
+        np.testing.assert_allclose(run(program, [x])[0], mlp.reference(x), rtol=1e-5, atol=1e-5)
+        assert "LINEAR" not in {op["op"] for op in program.stats()["ops"]}  # the CPU's own kernel
+
+
 def test_no_graph_cache(mlp: Mlp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GGML_NO_GRAPH_CACHE", "1")
     (x,) = inputs(5)

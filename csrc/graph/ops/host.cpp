@@ -31,10 +31,12 @@ Result<ggml_tensor*> given(NodeBuilder& b, ggml_tensor* t) {
 
 Result<ggml_tensor*> build_input_leaf(NodeBuilder& b) { return host_input(b); }
 Result<ggml_tensor*> build_causal_mask(NodeBuilder& b) {
-  if (b.options().kernels && b.type() == GGML_TYPE_F16 && b.ne()[1] == ggml_nelements(b.src(0)) && b.ne()[2] == 1 &&
-      b.ne()[3] == 1) {
+  // The host reads the positions of the call, so there need not be a tensor of them.
+  ggml_tensor* positions = b.src(0);
+  if (b.options().kernels && positions && b.type() == GGML_TYPE_F16 && b.ne()[1] == ggml_nelements(positions) &&
+      b.ne()[2] == 1 && b.ne()[3] == 1) {
     const int64_t window = b.node().op_as_CausalMask()->window();
-    if (ggml_tensor* ours = b.options().kernels->causal_mask(b.ctx(), b.src(0), b.ne()[0], window)) return ours;
+    if (ggml_tensor* ours = b.options().kernels->causal_mask(b.ctx(), positions, b.ne()[0], window)) return ours;
   }
   return host_input(b);
 }
