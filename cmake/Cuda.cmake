@@ -1,9 +1,8 @@
 # ggml-cuda as a module that finds its libraries wherever it is installed, and the module of our own kernels beside it.
 
-# NVIDIA's wheels lie in the same site-packages, in one of two layouts; the base library is loaded already, this only
-# makes the module complete for tools that look at it alone.
+# NVIDIA's wheels lie in the same site-packages, in one of two layouts.
 set(cuda_rpath "${EXECUTORCH_GGML_ORIGIN}")
-foreach(directory IN ITEMS executorch_ggml/lib nvidia/cu${CUDAToolkit_VERSION_MAJOR}/lib nvidia/cuda_runtime/lib nvidia/cublas/lib)
+foreach(directory IN ITEMS nvidia/cu${CUDAToolkit_VERSION_MAJOR}/lib nvidia/cuda_runtime/lib nvidia/cublas/lib)
   list(APPEND cuda_rpath "${EXECUTORCH_GGML_ORIGIN}/../../${directory}")
 endforeach()
 set_property(TARGET ggml-cuda PROPERTY INSTALL_RPATH "${cuda_rpath}")
