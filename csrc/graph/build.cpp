@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "graph/composed_attention.h"
 #include "graph/follow.h"
 #include "graph/node_builder.h"
 
@@ -36,11 +37,18 @@ struct Size {
   size_t graph = 0;    // entries of the graph, leaves of the caller included
 };
 
-Size size_of(const ir::Program& program) {
+/// What other forms of a node add on a device that is asked.
+size_t adapted_tensors(const fb::Node& node) {
+  if (node.op_type() == fb::Op_FlashAttn) return kAttentionTensors;
+  return kRowTensors + adapt_tensors(ir::Program::count(node.src()));
+}
+
+Size size_of(const ir::Program& program, const BuildOptions& options) {
   Size size;
   for (uint32_t i = 0; i < program.node_count(); ++i) {
     if (!program.live(i)) continue;
     size_t n = tensors_of(program.node(i));
+    if (options.device && n > 0) n += adapted_tensors(program.node(i));
     const fb::Op op = program.node(i).op_type();
     if (op == fb::Op_MulMat || op == fb::Op_FlashAttn) n += Kernels::kExtraTensors;
     size.tensors += n;
@@ -151,26 +159,26 @@ Result<ggml_tensor*> finish_output(BuildState& state, uint32_t output) {
 
 }  // namespace
 
-size_t context_bytes(const ir::Program& program) {
-  const Size size = size_of(program);
+size_t context_bytes(const ir::Program& program, const BuildOptions& options) {
+  const Size size = size_of(program, options);
   return size.tensors * ggml_tensor_overhead() + ggml_graph_overhead_custom(size.graph, false);
 }
 
 Result<Built> build(ggml_context* ctx, const ir::Program& program, const std::vector<int64_t>& symbols, Leaves& leaves,
                     const BuildOptions& options) {
-  const size_t bytes = context_bytes(program);
+  const size_t bytes = context_bytes(program, options);
   if (!ctx || !ggml_get_no_alloc(ctx) || ggml_get_mem_size(ctx) < ggml_used_mem(ctx) + bytes) {
     return error(ETGGML_INTERNAL, "%s: the context for the graph must be no_alloc and have %zu free bytes",
                  program.origin().c_str(), bytes);
   }
   ETGGML_RETURN_IF_ERROR(program.check_shapes(symbols));
-  BuildState state{ctx, program, symbols, leaves, options, {}, {}, {}, {}, {}};
+  BuildState state{ctx, program, symbols, leaves, options, {}, {}, {}, {}, {}, {}};
   ETGGML_ASSIGN_OR_RETURN(state.index_limits, program.index_limits(symbols));
   state.values.assign(program.node_count(), nullptr);
   state.open_type.assign(program.node_count(), false);
 
   Built built;
-  built.graph = ggml_new_graph_custom(ctx, size_of(program).graph, false);
+  built.graph = ggml_new_graph_custom(ctx, size_of(program, options).graph, false);
   for (uint32_t i = 0; i < program.node_count(); ++i) {
     if (!program.live(i)) continue;
     ETGGML_ASSIGN_OR_RETURN(state.values[i], build_node(state, i));

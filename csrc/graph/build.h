@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ggml.h"
+#include "graph/device_probe.h"
 #include "graph/kernels/kernels.h"
 #include "ir/program.h"
 #include "util/status.h"
@@ -46,7 +47,9 @@ struct Built {
 constexpr uint32_t kMaxSharedTensors = 240;
 
 struct BuildOptions {
-  bool is_cpu = true;          // the device's kernels are ggml-cpu's
+  /// nullptr: ggml-cpu. Other devices are asked for each node; what one declines is built in another form that it runs
+  /// (graph/adapt.h), or as it stands where there is none: the caller asks for every node of the finished graph.
+  const DeviceProbe* device = nullptr;
   Kernels* kernels = nullptr;  // asked before ggml's are used; nullptr for ggml's only
   /// Graphs with more values alive at one time are refused (ETGGML_UNSUPPORTED). UINT32_MAX for an allocator that gives
   /// every tensor memory of its own.
@@ -54,7 +57,7 @@ struct BuildOptions {
 };
 
 /// Bytes of a ggml_context (no_alloc) that holds the graph of any binding of this program.
-size_t context_bytes(const ir::Program& program);
+size_t context_bytes(const ir::Program& program, const BuildOptions& options = {});
 
 /// Builds the graph for one binding of the symbols, nodes in IR order. `ctx` must be empty, no_alloc and of at least
 /// context_bytes(). Never aborts. Errors name the payload, node and op: ETGGML_FORMAT (the graph breaks a rule),

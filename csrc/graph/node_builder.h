@@ -38,6 +38,8 @@ struct BuildState {
   std::vector<bool> open_type;
   /// Rope factors padded to the row length, by (source, length): shared by the layers of a model.
   std::map<std::pair<const ggml_tensor*, int64_t>, ggml_tensor*> padded_factors;
+  /// By number of heads: see composed_attention.cpp.
+  std::map<int64_t, ggml_tensor*> no_sinks;
 };
 
 class NodeBuilder {

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "graph/kernels/cpu_kernels.h"
+#include "runtime/probe.h"
 #include "runtime/types.h"
 #include "util/env.h"
 
@@ -29,24 +30,25 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
                                            const std::vector<int64_t>& symbols, graph::Leaves& leaves) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
   plan->symbols_ = symbols;
+  const Probe probe(engine.device().handle);
+  graph::BuildOptions options;
+  options.device = engine.is_cpu() ? cpu_probe() : &probe;
   ggml_init_params params = {};
-  params.mem_size = graph::context_bytes(program);
+  params.mem_size = graph::context_bytes(program, options);
   params.no_alloc = true;
   plan->context_.reset(ggml_init(params));
   if (plan->context_ == nullptr)
     return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for a graph", params.mem_size);
 
-  graph::BuildOptions options;
-  options.is_cpu = engine.is_cpu();
   options.max_live = UINT32_MAX;  // place() knows what to do with any number
   std::optional<graph::CpuKernels> kernels;
-  if (options.is_cpu) {
+  if (options.device == nullptr) {
     ETGGML_ASSIGN_OR_RETURN(const graph::CpuKernelSet* set, cpu_kernels(engine.threads()));
     options.kernels = &kernels.emplace(*set);
   }
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
   plan->map_nodes();
-  ETGGML_RETURN_IF_ERROR(plan->check_device(program));
+  if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
   ETGGML_RETURN_IF_ERROR(plan->place(program));
   plan->schedule_ = engine.make_plan(plan->built_.graph);
   return plan;
@@ -73,12 +75,12 @@ Status Plan::place(const ir::Program& program) {
                program.origin().c_str());
 }
 
-// The builder knows what ggml-cpu can do; other devices are asked node by node, before they would abort.
-Status Plan::check_device(const ir::Program& program) const {
-  if (engine_.is_cpu()) return ok_status();
+// The builder knows what ggml-cpu can do; other devices are asked about every node that it made, before they would
+// abort.
+Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& probe) const {
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
     const ggml_tensor* node = ggml_graph_node(built_.graph, i);
-    if (node->op == GGML_OP_NONE || ggml_backend_dev_supports_op(engine_.device().handle, node)) continue;
+    if (node->op == GGML_OP_NONE || probe.supports(node)) continue;
     return error(ETGGML_UNSUPPORTED,
                  "%s: device '%s' cannot run node %lld (%s); use device \"cpu\" or export without that operator",
                  program.origin().c_str(), engine_.device().name.c_str(), static_cast<long long>(ir_node(i)),

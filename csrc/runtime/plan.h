@@ -35,7 +35,7 @@ class Plan {
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
   Status place(const ir::Program& program);
-  Status check_device(const ir::Program& program) const;
+  Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
   void map_nodes();
 
   Engine& engine_;

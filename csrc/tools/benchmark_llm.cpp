@@ -247,10 +247,16 @@ void print_stats(const Json& stats) {
   }
 }
 
-std::string rate_json(const Summary& s) {
+/// `all`: every repetition in order, where they are few.
+std::string rate_json(const Summary& s, const std::vector<double>* all = nullptr) {
   char text[160];
-  std::snprintf(text, sizeof text, "{\"median\": %.4f, \"min\": %.4f, \"max\": %.4f}", s.median, s.least, s.most);
-  return text;
+  std::snprintf(text, sizeof text, "{\"median\": %.4f, \"min\": %.4f, \"max\": %.4f", s.median, s.least, s.most);
+  std::string json = text;
+  for (size_t i = 0; all && i < all->size(); ++i) {
+    std::snprintf(text, sizeof text, "%s%.4f", i == 0 ? ", \"all\": [" : ", ", (*all)[i]);
+    json += text;
+  }
+  return json + (all && !all->empty() ? "]}" : "}");
 }
 
 }  // namespace
@@ -272,8 +278,9 @@ int main(int argc, char** argv) {
         "\"prompt_tok_s\": %s, \"decode_tok_s\": %s, \"step_ms\": %s%s%s}\n",
         quoted(options.pte).c_str(), quoted(options.gguf).c_str(), quoted(etggml_version()).c_str(), threads,
         quoted(options.cache_type).c_str(), quoted(options.logits).c_str(), options.prompt_len, options.depth,
-        options.n_decode, options.repeat, bench.load_seconds, rate_json(prompt).c_str(), rate_json(decode).c_str(),
-        rate_json(step).c_str(), stats ? ", \"stats\": " : "", stats ? bench.json(etggml_program_stats).c_str() : "");
+        options.n_decode, options.repeat, bench.load_seconds, rate_json(prompt, &bench.prompt_rate).c_str(),
+        rate_json(decode, &bench.decode_rate).c_str(), rate_json(step).c_str(), stats ? ", \"stats\": " : "",
+        stats ? bench.json(etggml_program_stats).c_str() : "");
     return 0;
   }
   std::printf("loaded in %.2f s; cache %s, depth %ld, logits: %s; median of %ld (least .. most)\n", bench.load_seconds,

@@ -200,7 +200,7 @@ inline Result<Outputs> run_at(const Program& program, Store& store, const std::v
                               const std::vector<InputView>& views, const etggml::graph::BuildOptions& options,
                               size_t max_bytes) {
   std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
-      ggml_init({etggml::graph::context_bytes(program), nullptr, true}), ggml_free);
+      ggml_init({etggml::graph::context_bytes(program, options), nullptr, true}), ggml_free);
   auto built = etggml::graph::build(ctx.get(), program, symbols, store, options);
   if (!built.ok()) return built.status();
   size_t total = 0;

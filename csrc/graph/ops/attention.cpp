@@ -1,5 +1,6 @@
 // Soft maximum, rotary positions, fused attention.
-#include "graph/node_builder.h"
+#include "graph/adapt.h"
+#include "graph/composed_attention.h"
 
 namespace etggml::graph {
 namespace {
@@ -14,6 +15,13 @@ ggml_tensor* whole_row_factors(NodeBuilder& b, ggml_tensor* factors, int64_t row
   ggml_tensor*& padded = b.state().padded_factors[{factors, row}];
   if (!padded) padded = ggml_pad(b.ctx(), factors, static_cast<int>(row / 2 - factors->ne[0]), 0, 0, 0);
   return padded;
+}
+
+ggml_tensor* fused_attention(ggml_context* ctx, const AttentionArgs& args, const Sources& qkv) {
+  ggml_tensor* y = ggml_flash_attn_ext(ctx, qkv[0], qkv[1], qkv[2], args.mask, args.scale, args.max_bias, args.softcap);
+  if (args.sinks) ggml_flash_attn_ext_add_sinks(y, args.sinks);
+  ggml_prec_set_acc(y, GGML_PREC_F32);
+  return y;
 }
 
 }  // namespace
@@ -37,7 +45,9 @@ Result<ggml_tensor*> build_soft_max(NodeBuilder& b) {
   } else if (op->max_bias() > 0) {
     return b.fail("max_bias needs a mask");
   }
-  return ggml_soft_max_ext(b.ctx(), x, mask, op->scale(), op->max_bias());
+  return adapt(b, {x}, [=](ggml_context* ctx, const Sources& s) {
+    return ggml_soft_max_ext(ctx, s[0], mask, op->scale(), op->max_bias());
+  });
 }
 
 Result<ggml_tensor*> build_rope(NodeBuilder& b) {
@@ -66,8 +76,10 @@ Result<ggml_tensor*> build_rope(NodeBuilder& b) {
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(x)));
   const int mode = op->mode() == fb::RopeMode_Neox ? GGML_ROPE_TYPE_NEOX : GGML_ROPE_TYPE_NORMAL;
-  return ggml_rope_ext(b.ctx(), x, positions, factors, op->n_dims(), mode, op->n_ctx_orig(), op->freq_base(),
-                       op->freq_scale(), op->ext_factor(), op->attn_factor(), op->beta_fast(), op->beta_slow());
+  return adapt(b, {x}, [=](ggml_context* ctx, const Sources& s) {
+    return ggml_rope_ext(ctx, s[0], positions, factors, op->n_dims(), mode, op->n_ctx_orig(), op->freq_base(),
+                         op->freq_scale(), op->ext_factor(), op->attn_factor(), op->beta_fast(), op->beta_slow());
+  });
 }
 
 Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
@@ -111,14 +123,16 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
     }
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({v->ne[0], q->ne[2], q->ne[1], q->ne[3]}));
+  const AttentionArgs args{q, k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap()};
   if (b.options().kernels) {
-    const AttentionArgs args{q, k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap()};
     if (ggml_tensor* ours = b.options().kernels->attention(b.ctx(), args)) return ours;
   }
-  ggml_tensor* y = ggml_flash_attn_ext(b.ctx(), q, k, v, mask, op->scale(), op->max_bias(), op->softcap());
-  if (sinks) ggml_flash_attn_ext_add_sinks(y, sinks);
-  ggml_prec_set_acc(y, GGML_PREC_F32);
-  return y;
+  const Make fused = [&args](ggml_context* ctx, const Sources& s) { return fused_attention(ctx, args, s); };
+  // Fused kernels of GPUs round keys and values to halves: those of an F32 model, or of an F32 cache, stay what they
+  // are.
+  const bool fits = !b.options().device || (k->type != GGML_TYPE_F32 && v->type != GGML_TYPE_F32);
+  if (fits && device_runs(b, {q, k, v}, fused)) return fused(b.ctx(), {q, k, v});
+  return composed_attention(b, args);
 }
 
 }  // namespace etggml::graph

@@ -1,6 +1,6 @@
 // Convolution by im2col, depthwise convolution, pooling. Images are [W, H, C, N].
 #include "graph/follow.h"
-#include "graph/node_builder.h"
+#include "graph/product.h"
 #include "ir/validate.h"
 
 namespace etggml::graph {
@@ -35,8 +35,7 @@ Result<ggml_tensor*> ggml_dense(NodeBuilder& b, const ConvArgs& args) {
                   args.dilation[0], args.dilation[1], true, kernel->type == GGML_TYPE_F16 ? GGML_TYPE_F16 : b.type());
   const int64_t k = patches->ne[0], pixels = args.out_w * args.out_h, count = image->ne[3], outputs = kernel->ne[3];
   ggml_tensor* y =
-      ggml_mul_mat(ctx, ggml_reshape_2d(ctx, patches, k, pixels * count), ggml_reshape_2d(ctx, kernel, k, outputs));
-  ggml_prec_set_acc(y, GGML_PREC_F32);
+      product(b, ggml_reshape_2d(ctx, patches, k, pixels * count), ggml_reshape_2d(ctx, kernel, k, outputs));
   if (count == 1) return ggml_reshape_4d(ctx, y, args.out_w, args.out_h, outputs, 1);
   y = ggml_permute(ctx, ggml_reshape_3d(ctx, y, pixels, count, outputs), 0, 2, 1, 3);
   return ggml_cont_4d(ctx, y, args.out_w, args.out_h, outputs, count);
@@ -75,8 +74,10 @@ Result<ggml_tensor*> build_im2col(NodeBuilder& b) {
   } else {
     ETGGML_RETURN_IF_ERROR(b.result_shape({kernel->ne[0] * kernel->ne[1], out_w, image->ne[2], 1}));
   }
-  return ggml_im2col(b.ctx(), kernel, image, op->s0(), op->s1(), op->p0(), op->p1(), op->d0(), op->d1(), is_2d,
-                     b.type());
+  const ggml_type type = b.type();
+  return adapt(b, {image}, [=](ggml_context* ctx, const Sources& s) {
+    return ggml_im2col(ctx, kernel, s[0], op->s0(), op->s1(), op->p0(), op->p1(), op->d0(), op->d1(), is_2d, type);
+  });
 }
 
 // src: kernel [KW, KH, 1, C], image [W, H, C, N] -> [OW, OH, C, N].
@@ -160,8 +161,11 @@ Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {
     args.out_w = out_w, args.out_h = out_h;
     if (ggml_tensor* ours = b.options().kernels->pool_2d(b.ctx(), args)) return ours;
   }
-  return ggml_pool_2d(b.ctx(), x, op->kind() == fb::PoolKind_Max ? GGML_OP_POOL_MAX : GGML_OP_POOL_AVG, op->k0(),
-                      op->k1(), op->s0(), op->s1(), static_cast<float>(op->p0()), static_cast<float>(op->p1()));
+  return adapt(b, {x}, [op](ggml_context* ctx, const Sources& s) {
+    const ggml_op_pool kind = op->kind() == fb::PoolKind_Max ? GGML_OP_POOL_MAX : GGML_OP_POOL_AVG;
+    return ggml_pool_2d(ctx, s[0], kind, op->k0(), op->k1(), op->s0(), op->s1(), static_cast<float>(op->p0()),
+                        static_cast<float>(op->p1()));
+  });
 }
 
 }  // namespace etggml::graph

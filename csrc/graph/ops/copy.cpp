@@ -1,5 +1,5 @@
 // Copies: Cpy into a state, Cast to a type, Cont to packed memory. One set of rules, that of ggml-cpu's dup kernels.
-#include "graph/node_builder.h"
+#include "graph/adapt.h"
 
 namespace etggml::graph {
 namespace {
@@ -38,6 +38,18 @@ Status copyable(const NodeBuilder& b, const ggml_tensor* from, ggml_type to, con
   return b.type_problem(0, format("it cannot be copied to %s", ggml_type_name(to)).c_str());
 }
 
+/// A quantised matrix as F32, by reading every row of it: for devices that have no copy from its type.
+Result<ggml_tensor*> read_rows(NodeBuilder& b, ggml_tensor* x) {
+  if (!ggml_is_contiguous(x)) return b.type_problem(0, "the device reads it as whole matrices only");
+  ggml_context* ctx = b.ctx();
+  const Shape ne = shape_of(x);
+  const int64_t rows = ggml_nrows(x);
+  if (rows > (1 << 24)) return b.type_problem(0, "the device cannot count so many rows");
+  ggml_tensor* ids = ggml_cast(ctx, ggml_arange(ctx, 0.0f, static_cast<float>(rows), 1.0f), GGML_TYPE_I32);
+  ggml_tensor* y = ggml_get_rows(ctx, ggml_reshape_2d(ctx, x, ne[0], rows), ids);
+  return ggml_reshape_4d(ctx, y, ne[0], ne[1], ne[2], ne[3]);
+}
+
 }  // namespace
 
 Result<ggml_tensor*> build_cpy(NodeBuilder& b) {
@@ -49,7 +61,7 @@ Result<ggml_tensor*> build_cpy(NodeBuilder& b) {
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(to)));
   ETGGML_RETURN_IF_ERROR(copyable(b, from, to->type, shape_of(to), to));
-  return ggml_cpy(b.ctx(), from, to);
+  return adapt(b, {from}, [to](ggml_context* ctx, const Sources& s) { return ggml_cpy(ctx, s[0], to); });
 }
 
 Result<ggml_tensor*> build_cast(NodeBuilder& b) {
@@ -60,13 +72,16 @@ Result<ggml_tensor*> build_cast(NodeBuilder& b) {
                   ggml_type_name(b.type()));
   }
   ETGGML_RETURN_IF_ERROR(copyable(b, b.src(0), b.type(), b.ne(), nullptr));
-  return ggml_cast(b.ctx(), b.src(0), b.type());
+  const ggml_type type = b.type();
+  const Make cast = [type](ggml_context* ctx, const Sources& s) { return ggml_cast(ctx, s[0], type); };
+  if (ggml_is_quantized(b.src(0)->type) && !device_runs(b, {b.src(0)}, cast)) return read_rows(b, b.src(0));
+  return adapt(b, {b.src(0)}, cast);
 }
 
 Result<ggml_tensor*> build_cont(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   ETGGML_RETURN_IF_ERROR(copyable(b, b.src(0), b.src(0)->type, b.ne(), nullptr));
-  return ggml_cont(b.ctx(), b.src(0));
+  return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_cont(ctx, s[0]); });
 }
 
 }  // namespace etggml::graph

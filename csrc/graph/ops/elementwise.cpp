@@ -1,16 +1,12 @@
 // Unary, binary and gated elementwise ops.
+#include "graph/adapt.h"
 #include "graph/follow.h"
-#include "graph/node_builder.h"
 
 namespace etggml::graph {
+namespace {
 
-Result<ggml_tensor*> build_unary(NodeBuilder& b) {
-  ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}));
-  ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
-  ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
-  ggml_context* ctx = b.ctx();
-  ggml_tensor* x = b.src(0);
-  switch (b.node().op_as_Unary()->kind()) {
+ggml_tensor* unary(ggml_context* ctx, fb::UnaryKind kind, ggml_tensor* x) {
+  switch (kind) {
     case fb::UnaryKind_Abs:
       return ggml_abs(ctx, x);
     case fb::UnaryKind_Sgn:
@@ -64,11 +60,65 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
     case fb::UnaryKind_Cos:
       return ggml_cos(ctx, x);
     case fb::UnaryKind_GeluTanh:
-      ETGGML_RETURN_IF_ERROR(b.contiguous(0));
-      ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
       return gelu_tanh(ctx, x);
   }
-  return b.fail("kind is unknown");
+  return nullptr;
+}
+
+ggml_tensor* binary(ggml_context* ctx, fb::BinaryKind kind, ggml_tensor* x, ggml_tensor* y) {
+  switch (kind) {
+    case fb::BinaryKind_Add:
+      return ggml_add(ctx, x, y);
+    case fb::BinaryKind_Sub:
+      return ggml_sub(ctx, x, y);
+    case fb::BinaryKind_Mul:
+      return ggml_mul(ctx, x, y);
+    case fb::BinaryKind_Div:
+      return ggml_div(ctx, x, y);
+  }
+  return nullptr;
+}
+
+/// y may be nullptr: both halves are in x.
+ggml_tensor* gated(ggml_context* ctx, const fb::Glu& glu, ggml_tensor* x, ggml_tensor* y) {
+  // The constants of the gated unit that OpenAI's open-weight models define; ggml takes them as parameters.
+  constexpr float kOaiAlpha = 1.702f, kOaiLimit = 7.0f;
+  ggml_glu_op op = GGML_GLU_OP_SWIGLU;
+  switch (glu.kind()) {
+    case fb::GluKind_Reglu:
+      op = GGML_GLU_OP_REGLU;
+      break;
+    case fb::GluKind_Geglu:
+      op = GGML_GLU_OP_GEGLU;
+      break;
+    case fb::GluKind_Swiglu:
+      op = GGML_GLU_OP_SWIGLU;
+      break;
+    case fb::GluKind_SwigluOai:
+      return ggml_swiglu_oai(ctx, x, y, kOaiAlpha, kOaiLimit);
+    case fb::GluKind_GegluErf:
+      op = GGML_GLU_OP_GEGLU_ERF;
+      break;
+    case fb::GluKind_GegluQuick:
+      op = GGML_GLU_OP_GEGLU_QUICK;
+      break;
+  }
+  return y ? ggml_glu_split(ctx, x, y, op) : ggml_glu(ctx, x, op, glu.swapped());
+}
+
+}  // namespace
+
+Result<ggml_tensor*> build_unary(NodeBuilder& b) {
+  ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}));
+  ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
+  ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
+  const fb::UnaryKind kind = b.node().op_as_Unary()->kind();
+  if (kind < fb::UnaryKind_MIN || kind > fb::UnaryKind_MAX) return b.fail("kind is unknown");
+  if (kind == fb::UnaryKind_GeluTanh) {
+    ETGGML_RETURN_IF_ERROR(b.contiguous(0));
+    ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
+  }
+  return adapt(b, {b.src(0)}, [kind](ggml_context* ctx, const Sources& s) { return unary(ctx, kind, s[0]); });
 }
 
 // The kernels of leaky_relu and clamp step from row to row by nb[1] alone, whatever the rank.
@@ -76,7 +126,10 @@ Result<ggml_tensor*> build_leaky_relu(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16}));
   ETGGML_RETURN_IF_ERROR(b.contiguous_1(0));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
-  return ggml_leaky_relu(b.ctx(), b.src(0), b.node().op_as_LeakyRelu()->slope(), /*inplace=*/false);
+  const float slope = b.node().op_as_LeakyRelu()->slope();
+  return adapt(b, {b.src(0)}, [slope](ggml_context* ctx, const Sources& s) {
+    return ggml_leaky_relu(ctx, s[0], slope, /*inplace=*/false);
+  });
 }
 
 Result<ggml_tensor*> build_clamp(NodeBuilder& b) {
@@ -84,7 +137,9 @@ Result<ggml_tensor*> build_clamp(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.contiguous_1(0));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   const auto* clamp = b.node().op_as_Clamp();
-  return ggml_clamp(b.ctx(), b.src(0), clamp->min(), clamp->max());
+  return adapt(b, {b.src(0)}, [clamp](ggml_context* ctx, const Sources& s) {
+    return ggml_clamp(ctx, s[0], clamp->min(), clamp->max());
+  });
 }
 
 Result<ggml_tensor*> build_scale(NodeBuilder& b) {
@@ -93,7 +148,9 @@ Result<ggml_tensor*> build_scale(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   const auto* scale = b.node().op_as_Scale();
-  return ggml_scale_bias(b.ctx(), b.src(0), scale->scale(), scale->bias());
+  return adapt(b, {b.src(0)}, [scale](ggml_context* ctx, const Sources& s) {
+    return ggml_scale_bias(ctx, s[0], scale->scale(), scale->bias());
+  });
 }
 
 Result<ggml_tensor*> build_binary(NodeBuilder& b) {
@@ -113,22 +170,12 @@ Result<ggml_tensor*> build_binary(NodeBuilder& b) {
     }
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(x)));
-  switch (b.node().op_as_Binary()->kind()) {
-    case fb::BinaryKind_Add:
-      return ggml_add(b.ctx(), x, y);
-    case fb::BinaryKind_Sub:
-      return ggml_sub(b.ctx(), x, y);
-    case fb::BinaryKind_Mul:
-      return ggml_mul(b.ctx(), x, y);
-    case fb::BinaryKind_Div:
-      return ggml_div(b.ctx(), x, y);
-  }
-  return b.fail("kind is unknown");
+  const fb::BinaryKind kind = b.node().op_as_Binary()->kind();
+  if (kind < fb::BinaryKind_MIN || kind > fb::BinaryKind_MAX) return b.fail("kind is unknown");
+  return adapt(b, {x, y}, [kind](ggml_context* ctx, const Sources& s) { return binary(ctx, kind, s[0], s[1]); });
 }
 
 Result<ggml_tensor*> build_glu(NodeBuilder& b) {
-  // The constants of the gated unit that OpenAI's open-weight models define; ggml takes them as parameters.
-  constexpr float kOaiAlpha = 1.702f, kOaiLimit = 7.0f;
   const auto* glu = b.node().op_as_Glu();
   const bool split = b.src_count() == 2;
   for (uint32_t i = 0; i < b.src_count(); ++i) {
@@ -151,27 +198,10 @@ Result<ggml_tensor*> build_glu(NodeBuilder& b) {
     ne[0] /= 2;
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape(ne));
-  ggml_glu_op op = GGML_GLU_OP_SWIGLU;
-  switch (glu->kind()) {
-    case fb::GluKind_Reglu:
-      op = GGML_GLU_OP_REGLU;
-      break;
-    case fb::GluKind_Geglu:
-      op = GGML_GLU_OP_GEGLU;
-      break;
-    case fb::GluKind_Swiglu:
-      op = GGML_GLU_OP_SWIGLU;
-      break;
-    case fb::GluKind_SwigluOai:
-      return ggml_swiglu_oai(b.ctx(), x, y, kOaiAlpha, kOaiLimit);
-    case fb::GluKind_GegluErf:
-      op = GGML_GLU_OP_GEGLU_ERF;
-      break;
-    case fb::GluKind_GegluQuick:
-      op = GGML_GLU_OP_GEGLU_QUICK;
-      break;
-  }
-  return split ? ggml_glu_split(b.ctx(), x, y, op) : ggml_glu(b.ctx(), x, op, glu->swapped());
+  const Sources src = split ? Sources{x, y} : Sources{x};
+  return adapt(b, src, [glu](ggml_context* ctx, const Sources& s) {
+    return gated(ctx, *glu, s[0], s.size() > 1 ? s[1] : nullptr);
+  });
 }
 
 }  // namespace etggml::graph

@@ -1,7 +1,7 @@
 // Matrix products. Every mul_mat of a graph is made by build_mul_mat, so BuildOptions::kernels can put ours in
 // its place.
 #include "graph/follow.h"
-#include "graph/node_builder.h"
+#include "graph/product.h"
 
 namespace etggml::graph {
 namespace {
@@ -50,10 +50,7 @@ Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
     if (ggml_tensor* ours = kernels->linear(b.ctx(), w, x, fused)) return ours;
   }
   ggml_tensor* y = kernels ? kernels->mul_mat(b.ctx(), w, x) : nullptr;
-  if (!y) {
-    y = ggml_mul_mat(b.ctx(), w, x);
-    ggml_prec_set_acc(y, GGML_PREC_F32);
-  }
+  if (!y) y = product(b, w, x);
   return follows ? follow(b.ctx(), y, fused.bias, fused.epilogue) : y;
 }
 
@@ -75,9 +72,7 @@ Result<ggml_tensor*> build_mul_mat_id(NodeBuilder& b) {
   // Its scratch memory is experts x ids entries; ggml does not check that product.
   if (ids->ne[0] * ids->ne[1] > INT32_MAX / 8 / experts->ne[2])
     return b.fail("too many ids for %lld experts", static_cast<ll>(experts->ne[2]));
-  ggml_tensor* y = ggml_mul_mat_id(b.ctx(), experts, x, ids);
-  ggml_prec_set_acc(y, GGML_PREC_F32);
-  return y;
+  return expert_product(b, experts, x, ids);
 }
 
 }  // namespace etggml::graph

@@ -1,5 +1,5 @@
 // Normalisations along ne[0] (GroupNorm: along ne[0], ne[1] and a group of channels ne[2]).
-#include "graph/node_builder.h"
+#include "graph/adapt.h"
 
 namespace etggml::graph {
 namespace {
@@ -14,17 +14,20 @@ Status row_norm(const NodeBuilder& b) {
 
 Result<ggml_tensor*> build_norm(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(row_norm(b));
-  return ggml_norm(b.ctx(), b.src(0), b.node().op_as_Norm()->eps());
+  const float eps = b.node().op_as_Norm()->eps();
+  return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) { return ggml_norm(ctx, s[0], eps); });
 }
 
 Result<ggml_tensor*> build_rms_norm(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(row_norm(b));
-  return ggml_rms_norm(b.ctx(), b.src(0), b.node().op_as_RmsNorm()->eps());
+  const float eps = b.node().op_as_RmsNorm()->eps();
+  return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) { return ggml_rms_norm(ctx, s[0], eps); });
 }
 
 Result<ggml_tensor*> build_l2_norm(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(row_norm(b));
-  return ggml_l2_norm(b.ctx(), b.src(0), b.node().op_as_L2Norm()->eps());
+  const float eps = b.node().op_as_L2Norm()->eps();
+  return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) { return ggml_l2_norm(ctx, s[0], eps); });
 }
 
 Result<ggml_tensor*> build_group_norm(NodeBuilder& b) {
@@ -34,7 +37,9 @@ Result<ggml_tensor*> build_group_norm(NodeBuilder& b) {
   if (op->groups() < 1 || channels % op->groups() != 0) {
     return b.fail("groups %d does not divide %lld channels", op->groups(), static_cast<long long>(channels));
   }
-  return ggml_group_norm(b.ctx(), b.src(0), op->groups(), op->eps());
+  return adapt(b, {b.src(0)}, [op](ggml_context* ctx, const Sources& s) {
+    return ggml_group_norm(ctx, s[0], op->groups(), op->eps());
+  });
 }
 
 }  // namespace etggml::graph

@@ -1,5 +1,5 @@
 // Reductions, sorting, running sums along ne[0].
-#include "graph/node_builder.h"
+#include "graph/adapt.h"
 
 namespace etggml::graph {
 namespace {
@@ -17,19 +17,19 @@ Result<ggml_tensor*> build_sum(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}));
   ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
   ETGGML_RETURN_IF_ERROR(b.result_shape({1, 1, 1, 1}));
-  return ggml_sum(b.ctx(), b.src(0));
+  return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_sum(ctx, s[0]); });
 }
 
 Result<ggml_tensor*> build_sum_rows(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   ETGGML_RETURN_IF_ERROR(b.result_shape(reduced(b.src(0))));
-  return ggml_sum_rows(b.ctx(), b.src(0));
+  return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_sum_rows(ctx, s[0]); });
 }
 
 Result<ggml_tensor*> build_mean(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   ETGGML_RETURN_IF_ERROR(b.result_shape(reduced(b.src(0))));
-  return ggml_mean(b.ctx(), b.src(0));
+  return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_mean(ctx, s[0]); });
 }
 
 Result<ggml_tensor*> build_argmax(NodeBuilder& b) {
@@ -38,7 +38,7 @@ Result<ggml_tensor*> build_argmax(NodeBuilder& b) {
   if (x->ne[2] != 1 || x->ne[3] != 1)
     return b.fail("src[0] of shape %s is not a matrix", shape_text(shape_of(x)).c_str());
   ETGGML_RETURN_IF_ERROR(b.result_shape({x->ne[1], 1, 1, 1}));
-  return ggml_argmax(b.ctx(), b.src(0));
+  return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_argmax(ctx, s[0]); });
 }
 
 // The sorting kernels find row i at i * nb[1], whatever the rank.
@@ -46,8 +46,8 @@ Result<ggml_tensor*> build_argsort(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   ETGGML_RETURN_IF_ERROR(b.contiguous_1(0));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
-  return ggml_argsort(b.ctx(), b.src(0),
-                      b.node().op_as_Argsort()->descending() ? GGML_SORT_ORDER_DESC : GGML_SORT_ORDER_ASC);
+  const auto order = b.node().op_as_Argsort()->descending() ? GGML_SORT_ORDER_DESC : GGML_SORT_ORDER_ASC;
+  return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) { return ggml_argsort(ctx, s[0], order); });
 }
 
 // Not ggml_top_k: its order is unspecified (the kernel even swaps the first two on purpose).
@@ -58,14 +58,16 @@ Result<ggml_tensor*> build_top_k(NodeBuilder& b) {
   const int k = b.node().op_as_TopK()->k();
   if (k > x->ne[0]) return b.fail("k %d of rows of %lld elements", k, static_cast<long long>(x->ne[0]));
   ETGGML_RETURN_IF_ERROR(b.result_shape({k, x->ne[1], x->ne[2], x->ne[3]}));
-  ggml_tensor* y = ggml_argsort_top_k(b.ctx(), b.src(0), k);
-  return ggml_is_contiguous(y) ? y : ggml_cont(b.ctx(), y);
+  return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) {
+    ggml_tensor* y = ggml_argsort_top_k(ctx, s[0], k);
+    return ggml_is_contiguous(y) ? y : ggml_cont(ctx, y);
+  });
 }
 
 Result<ggml_tensor*> build_cumsum(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
-  return ggml_cumsum(b.ctx(), b.src(0));
+  return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_cumsum(ctx, s[0]); });
 }
 
 }  // namespace etggml::graph

@@ -1,5 +1,5 @@
 // Reading and writing rows by number.
-#include "graph/node_builder.h"
+#include "graph/adapt.h"
 
 namespace etggml::graph {
 
@@ -14,7 +14,10 @@ Result<ggml_tensor*> build_get_rows(NodeBuilder& b) {
                   shape_text(shape_of(table)).c_str());
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({table->ne[0], ids->ne[0], ids->ne[1], ids->ne[2]}));
-  return ggml_get_rows(b.ctx(), table, ids);
+  // Numbers of rows are I32 and stay so: only packing them is another form.
+  const Make read = [=](ggml_context* ctx, const Sources& s) { return ggml_get_rows(ctx, table, s[0]); };
+  if (!device_runs(b, {ids}, read) && !ggml_is_contiguous(ids)) ids = ggml_cont(b.ctx(), ids);
+  return read(b.ctx(), {ids});
 }
 
 Result<ggml_tensor*> build_set_rows(NodeBuilder& b) {
@@ -34,7 +37,7 @@ Result<ggml_tensor*> build_set_rows(NodeBuilder& b) {
                   shape_text(shape_of(table)).c_str());
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(table)));
-  return ggml_set_rows(b.ctx(), table, values, ids);
+  return adapt(b, {values}, [=](ggml_context* ctx, const Sources& s) { return ggml_set_rows(ctx, table, s[0], ids); });
 }
 
 }  // namespace etggml::graph

@@ -1,5 +1,5 @@
 // Ops that only move or rename elements: reshape, view, permute, repeat, concat, pad.
-#include "graph/node_builder.h"
+#include "graph/adapt.h"
 #include "ir/validate.h"
 
 namespace etggml::graph {
@@ -105,7 +105,9 @@ Result<ggml_tensor*> build_repeat(NodeBuilder& b) {
       return b.fail("%s does not repeat into %s", shape_text(shape_of(x)).c_str(), shape_text(ne).c_str());
     }
   }
-  return ggml_repeat_4d(b.ctx(), x, ne[0], ne[1], ne[2], ne[3]);
+  return adapt(b, {x}, [ne](ggml_context* ctx, const Sources& s) {
+    return ggml_repeat_4d(ctx, s[0], ne[0], ne[1], ne[2], ne[3]);
+  });
 }
 
 Result<ggml_tensor*> build_concat(NodeBuilder& b) {
@@ -124,7 +126,7 @@ Result<ggml_tensor*> build_concat(NodeBuilder& b) {
   }
   for (uint32_t i = 0; i < 2; ++i) ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
   ETGGML_RETURN_IF_ERROR(b.result_shape(ne));
-  return ggml_concat(b.ctx(), x, y, dim);
+  return adapt(b, {x, y}, [dim](ggml_context* ctx, const Sources& s) { return ggml_concat(ctx, s[0], s[1], dim); });
 }
 
 Result<ggml_tensor*> build_pad(NodeBuilder& b) {
@@ -135,8 +137,10 @@ Result<ggml_tensor*> build_pad(NodeBuilder& b) {
   Shape ne = shape_of(x);
   for (uint32_t d = 0; d < 4; ++d) ne[d] += int64_t{before->Get(d)} + after->Get(d);
   ETGGML_RETURN_IF_ERROR(b.result_shape(ne));
-  return ggml_pad_ext(b.ctx(), x, before->Get(0), after->Get(0), before->Get(1), after->Get(1), before->Get(2),
-                      after->Get(2), before->Get(3), after->Get(3));
+  return adapt(b, {x}, [=](ggml_context* ctx, const Sources& s) {
+    return ggml_pad_ext(ctx, s[0], before->Get(0), after->Get(0), before->Get(1), after->Get(1), before->Get(2),
+                        after->Get(2), before->Get(3), after->Get(3));
+  });
 }
 
 }  // namespace etggml::graph

@@ -1,0 +1,47 @@
+"""The language models that are measured: architecture sizes, weight types, file names. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Positions of the caches: depth 16384, a prompt of 4096 and what is decoded behind it.
+MAX_SEQ_LEN = 16384 + 4096 + 256
+
+
+@dataclass(frozen=True)
+class Model:
+    """``size``: a preset of make_gguf.py, or "tiny". ``types``: of the weights; ``fused``: a file with q, k and v in one
+    tensor besides, which llama.cpp reads faster and ours does not need."""
+
+    name: str
+    size: str
+    types: tuple[str, ...]
+    fused: tuple[str, ...] = ()
+    arch: str = ""
+    max_seq_len: int = MAX_SEQ_LEN
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """Arguments of `write_gguf`."""
+        return {"size": self.size, **({"arch": self.arch} if self.arch else {})}
+
+    def pte(self, folder: Path) -> Path:
+        return folder / f"{self.name}.pte"
+
+    def gguf(self, folder: Path, kind: str, fused: bool = False) -> Path:
+        return folder / f"{self.name}-{kind}{'-qkv' * fused}.gguf"
+
+
+REAL = {
+    m.name: m
+    for m in (
+        Model("qwen3-0.6b", "qwen3-0.6b", ("q8_0", "q4_k_m", "f16", "f32"), ("q8_0", "q4_k_m", "f16")),
+        Model("llama-3.2-1b", "llama-3.2-1b", ("q8_0",), ("q8_0",)),
+        Model("qwen3-4b", "qwen3-4b", ("q8_0",), ("q8_0",)),
+    )
+}
+# For trying the scripts where there is neither a GPU nor time.
+TINY = {"tiny": Model("tiny", "tiny", ("q8_0", "q4_k_m", "f16", "f32"), ("q8_0",), arch="qwen3", max_seq_len=512)}
+MODELS = REAL | TINY

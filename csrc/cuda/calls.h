@@ -1,0 +1,124 @@
+// What the runtime asks of our CUDA kernels: one description per GGML_OP_CUSTOM node, made when a plan is fused
+// (graph/fusion), read when the node is launched. Plain data over ggml tensors, shared by both sides; the plan owns it.
+#pragma once
+
+#include <cstdint>
+
+#include "ggml.h"
+
+namespace etggml::cuda {
+
+/// Rises with every change of this file: both sides must agree on it.
+constexpr uint32_t kCallsVersion = 1;
+
+/// Columns (tokens) that a decode kernel takes at most; longer inputs are ggml's matrix products.
+constexpr int kMaxColumns = 8;
+
+enum class Kind : int32_t { MatVec = 1, Heads = 2, Attention = 3, CausalMask = 4, Argmax = 5 };
+
+struct Call {
+  Kind kind;
+};
+
+/// Rows of up to three matrices of one type times the same columns: out = epilogue(w * norm(x)).
+struct MatVecCall : Call {
+  static constexpr int kMaxSegments = 3;
+  struct Segment {
+    const ggml_tensor* weight;    // [K, N]
+    const ggml_tensor* bias;      // F32 [N] or null
+    const ggml_tensor* residual;  // F32 [N, columns] or null, added last
+    const ggml_tensor* out;       // F32 [N, columns]
+    int64_t rows;                 // N
+  };
+  enum Glu : int32_t { None = 0, Swiglu = 1, Geglu = 2 };
+  Segment segment[kMaxSegments];
+  int32_t segments;
+  int32_t columns;
+  const ggml_tensor* x;     // F32 [K, ...]; column c starts at x_offset + c * K elements
+  int64_t x_offset;         // elements
+  const ggml_tensor* gain;  // F32 [K] or null
+  bool norm;                // x / sqrt(mean(x^2) + eps) * gain comes first
+  float eps;
+  /// out = activation(segment 0) * (segment 1): two segments of equal rows, only the first one's out is written. For one
+  /// matrix with both halves, the second segment's weight is the first's and starts at its row `second_row`.
+  Glu glu;
+  int64_t second_row;
+};
+
+/// Normalises (q, k) and rotates heads, and writes keys and values into the caches.
+struct HeadsCall : Call {
+  struct Input {
+    const ggml_tensor* tensor;  // F32; head h of token t starts at offset + t * token_stride + h * D elements
+    int64_t offset, token_stride;
+    const ggml_tensor* gain;    // F32 [D] or null: RMS norm of every head
+    float eps;
+    bool norm;
+    bool rotate;
+  };
+  Input q, k, v;                     // v is never normalised or rotated
+  const ggml_tensor* q_out;          // F32 [D, H, q_tokens]
+  const ggml_tensor* k_cache;        // F16 or F32 [Hkv * D, rows]
+  const ggml_tensor* v_cache;
+  const ggml_tensor* rows;           // I64 or I32 [tokens]: where keys and values go
+  const ggml_tensor* positions;      // I32 [tokens] of keys
+  const ggml_tensor* q_positions;    // I32 [q_tokens]
+  int64_t q_positions_offset;        // elements
+  const ggml_tensor* factors;        // F32 or null: frequency factors
+  int32_t head_dim, q_heads, kv_heads, tokens, q_tokens;
+  int32_t n_dims;
+  bool neox;                         // pairs (i, i + n_dims / 2), else (2i, 2i + 1)
+  float freq_base, freq_scale, attn_factor;
+};
+
+/// Attention of a few queries on a cache: out[D, H, T] = softmax(scale * q k + mask) v.
+struct AttentionCall : Call {
+  const ggml_tensor* q;        // F32 [D, H, T]
+  const ggml_tensor* k_cache;  // F16; key s of head h at offset + s * row_stride + h * head_stride elements
+  const ggml_tensor* v_cache;
+  int64_t k_offset, v_offset, k_row_stride, v_row_stride, k_head_stride, v_head_stride;
+  const ggml_tensor* mask;     // F16 [n_kv, T] or null
+  const ggml_tensor* out;      // F32 [D, H, T]
+  const ggml_tensor* scratch;  // F32, zeroed when made; scratch_elements() of them
+  int64_t n_kv;
+  int32_t head_dim, q_heads, kv_heads, tokens;
+  float scale, softcap;
+};
+
+/// F16 [n_kv, T]: 0 where key j <= positions[t] and (window == 0 or positions[t] - j < window), else -infinity.
+struct CausalMaskCall : Call {
+  const ggml_tensor* positions;  // I32 [T]
+  const ggml_tensor* out;
+  int64_t n_kv, window;
+  int32_t tokens;
+};
+
+/// out I32 [1]: the first index of the largest of the last row of x; -1 for a NaN, -2 when nothing is finite, -3 for
+/// +infinity.
+struct ArgmaxCall : Call {
+  const ggml_tensor* x;        // F32 [V, T]
+  const ggml_tensor* out;
+  const ggml_tensor* scratch;  // F32, zeroed when made; kArgmaxScratch elements
+};
+constexpr int64_t kArgmaxScratch = 4096;
+
+/// Elements of AttentionCall::scratch: partial sums of every split, and counters that the kernel leaves at zero.
+constexpr int kMaxSplits = 64;
+inline int64_t scratch_elements(int head_dim, int q_heads, int tokens) {
+  const int64_t rows = static_cast<int64_t>(q_heads) * tokens;
+  return rows * kMaxSplits * (head_dim + 2) + rows;
+}
+
+/// What the module exports under kModuleSymbol.
+struct Module {
+  uint32_t version;
+  /// Is there a kernel for this call on this device (types, sizes, shared memory)?
+  bool (*supports)(int device, const Call* call);
+  bool (*launch)(int device, void* stream, const Call* call);
+};
+constexpr const char* kModuleSymbol = "etggml_cuda_module";
+
+/// Where a node of op GGML_OP_CUSTOM keeps its call (behind ggml's own fields and the name that profiles use, see
+/// graph/kernels/custom_op.h).
+constexpr size_t kCallOffset = 40;
+
+}  // namespace etggml::cuda

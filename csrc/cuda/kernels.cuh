@@ -1,0 +1,18 @@
+// The kernels by call: what each file offers to module.cu.
+#pragma once
+
+#include "calls.h"
+#include "launch.cuh"
+
+namespace etggml::cuda {
+
+bool supports_matvec(int device, const MatVecCall& call);
+bool launch_matvec(int device, cudaStream_t stream, const MatVecCall& call);
+bool supports_heads(int device, const HeadsCall& call);
+bool launch_heads(int device, cudaStream_t stream, const HeadsCall& call);
+bool supports_attention(int device, const AttentionCall& call);
+bool launch_attention(int device, cudaStream_t stream, const AttentionCall& call);
+bool launch_causal_mask(int device, cudaStream_t stream, const CausalMaskCall& call);
+bool launch_argmax(int device, cudaStream_t stream, const ArgmaxCall& call);
+
+}  // namespace etggml::cuda

@@ -1,0 +1,61 @@
+// Launching so that a kernel may begin while the one before it ends (programmatic dependent launch), and reading what
+// that one wrote. From compute capability 9.0 on; before it, launches are ordinary and these are no-ops.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <utility>
+
+namespace etggml::cuda {
+
+constexpr int kWarp = 32;
+
+/// The next kernel of the stream may begin as soon as every block has said so (or has ended).
+__device__ __forceinline__ void allow_next() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/// Everything that kernels before this one wrote is there. Before it, only what no kernel writes (weights) may be read,
+/// and nothing may be written.
+__device__ __forceinline__ void wait_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+int compute_capability(int device);  // 90 for 9.0
+int multiprocessors(int device);
+size_t shared_memory_limit(int device);  // of a block that asks for more than the default
+
+template <class... Params, class... Args>
+bool launch(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...),
+            Args&&... args) {
+  if (shared > 48 * 1024 &&
+      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(shared)) != cudaSuccess) {
+    return false;
+  }
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared;
+  config.stream = stream;
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  if (compute_capability(device) >= 90) {
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+  }
+  return cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...) == cudaSuccess;
+}
+
+__device__ __forceinline__ float warp_sum(float v) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) v += __shfl_xor_sync(0xffffffffu, v, offset);
+  return v;
+}
+
+}  // namespace etggml::cuda

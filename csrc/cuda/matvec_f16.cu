@@ -1,0 +1,5 @@
+#include "matvec.cuh"
+
+namespace etggml::cuda {
+const MatVecType kMatVecF16 = matvec_type<F16>();
+}

@@ -1,0 +1,5 @@
+#include "matvec.cuh"
+
+namespace etggml::cuda {
+const MatVecType kMatVecQ4_0 = matvec_type<Q4_0>();
+}

@@ -1,0 +1,5 @@
+#include "matvec.cuh"
+
+namespace etggml::cuda {
+const MatVecType kMatVecQ5_K = matvec_type<Q5_K>();
+}

@@ -1,0 +1,5 @@
+#include "matvec.cuh"
+
+namespace etggml::cuda {
+const MatVecType kMatVecQ6_K = matvec_type<Q6_K>();
+}

@@ -1,0 +1,5 @@
+#include "matvec.cuh"
+
+namespace etggml::cuda {
+const MatVecType kMatVecQ8_0 = matvec_type<Q8_0>();
+}

@@ -1,0 +1,79 @@
+// The one symbol of this module: calls in, launches out.
+#include <array>
+
+#include "kernels.cuh"
+
+namespace etggml::cuda {
+namespace {
+
+constexpr int kMaxDevices = 64;
+
+/// An attribute of a device, asked once.
+template <cudaDeviceAttr Attribute>
+int attribute(int device) {
+  static std::array<int, kMaxDevices> known{};
+  if (device < 0 || device >= kMaxDevices) return 0;
+  if (known[static_cast<size_t>(device)] == 0) {
+    int value = 0;
+    if (cudaDeviceGetAttribute(&value, Attribute, device) != cudaSuccess) return 0;
+    known[static_cast<size_t>(device)] = value;
+  }
+  return known[static_cast<size_t>(device)];
+}
+
+template <class T>
+const T& as(const Call* call) {
+  return *static_cast<const T*>(call);
+}
+
+bool supports(int device, const Call* call) {
+  if (compute_capability(device) < 80) return false;
+  switch (call->kind) {
+    case Kind::MatVec:
+      return supports_matvec(device, as<MatVecCall>(call));
+    case Kind::Heads:
+      return supports_heads(device, as<HeadsCall>(call));
+    case Kind::Attention:
+      return supports_attention(device, as<AttentionCall>(call));
+    case Kind::CausalMask:
+    case Kind::Argmax:
+      return true;
+  }
+  return false;
+}
+
+bool launch_call(int device, void* stream, const Call* call) {
+  const auto s = static_cast<cudaStream_t>(stream);
+  switch (call->kind) {
+    case Kind::MatVec:
+      return launch_matvec(device, s, as<MatVecCall>(call));
+    case Kind::Heads:
+      return launch_heads(device, s, as<HeadsCall>(call));
+    case Kind::Attention:
+      return launch_attention(device, s, as<AttentionCall>(call));
+    case Kind::CausalMask:
+      return launch_causal_mask(device, s, as<CausalMaskCall>(call));
+    case Kind::Argmax:
+      return launch_argmax(device, s, as<ArgmaxCall>(call));
+  }
+  return false;
+}
+
+}  // namespace
+
+int compute_capability(int device) {
+  return attribute<cudaDevAttrComputeCapabilityMajor>(device) * 10 +
+         attribute<cudaDevAttrComputeCapabilityMinor>(device);
+}
+int multiprocessors(int device) { return attribute<cudaDevAttrMultiProcessorCount>(device); }
+size_t shared_memory_limit(int device) {
+  return static_cast<size_t>(attribute<cudaDevAttrMaxSharedMemoryPerBlockOptin>(device));
+}
+
+}  // namespace etggml::cuda
+
+extern "C" __attribute__((visibility("default"))) const etggml::cuda::Module* etggml_cuda_module() {
+  static const etggml::cuda::Module module = {etggml::cuda::kCallsVersion, etggml::cuda::supports,
+                                              etggml::cuda::launch_call};
+  return &module;
+}

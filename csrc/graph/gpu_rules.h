@@ -1,0 +1,12 @@
+// What ggml's GPU backends, ggml-cuda above all, assert or silently assume although their supports_op says yes.
+#pragma once
+
+#include "ggml.h"
+
+namespace etggml::graph {
+
+/// Whether the kernel of this node takes its sources. Asked besides the backend's own supports_op: a node that breaks
+/// one of these rules ends the process or gives wrong numbers.
+bool gpu_kernel_takes(const ggml_tensor* node);
+
+}  // namespace etggml::graph
