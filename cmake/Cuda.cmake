@@ -8,7 +8,7 @@ endforeach()
 set_property(TARGET ggml-cuda PROPERTY INSTALL_RPATH "${cuda_rpath}")
 target_link_options(ggml-cuda PRIVATE -Wl,--no-undefined)
 
-# Kernels that ggml does not have: csrc/cuda/*.cu become libetggml-cuda.so, which hands them to ggml-cuda through
+# Kernels that ggml does not have: csrc/cuda/*.cu become libetggml-cuda.so, which ggml-cuda reaches through
 # csrc/ggml_ext/etggml_cuda_hook.h. A module of its own, so that a new kernel costs no build of ggml-cuda.
 set(EXECUTORCH_GGML_CUDA_TARGETS)
 get_filename_component(cuda_csrc "${CMAKE_CURRENT_LIST_DIR}/../csrc" ABSOLUTE)
