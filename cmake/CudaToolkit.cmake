@@ -10,6 +10,8 @@ if(EXECUTORCH_GGML_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
   set(CMAKE_CUDA_COMPILER_LAUNCHER "${EXECUTORCH_GGML_CCACHE}")
 endif()
 enable_language(CUDA)
+# One CUDA runtime in the process, NVIDIA's shared one: CMake would add its static one to every module.
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 # nvcc's default is for speed of decompression; a module is decompressed once, and a wheel is downloaded by everyone.
