@@ -45,6 +45,7 @@ size_t adapted_tensors(const fb::Node& node) {
 
 Size size_of(const ir::Program& program, const BuildOptions& options) {
   Size size;
+  size.tensors = size.graph = kSpareTensors;
   for (uint32_t i = 0; i < program.node_count(); ++i) {
     if (!program.live(i)) continue;
     size_t n = tensors_of(program.node(i));

@@ -56,6 +56,9 @@ struct BuildOptions {
   uint32_t max_live = kMaxSharedTensors;
 };
 
+/// Tensors and nodes that the caller may add to a finished graph (graph/fusion).
+constexpr size_t kSpareTensors = 4;
+
 /// Bytes of a ggml_context (no_alloc) that holds the graph of any binding of this program.
 size_t context_bytes(const ir::Program& program, const BuildOptions& options = {});
 

@@ -44,6 +44,12 @@ WeightTotals Context::weight_totals() const {
   return totals;
 }
 
+Status Context::finish_outputs() {
+  std::lock_guard<std::mutex> guard(mutex_);
+  for (Executable* executable : executables_) ETGGML_RETURN_IF_ERROR(executable->finish_outputs());
+  return ok_status();
+}
+
 void Context::add(Executable* executable) {
   std::lock_guard<std::mutex> guard(mutex_);
   executables_.push_back(executable);

@@ -24,7 +24,15 @@ struct WeightTotals {
   uint64_t bytes_private = 0;  ///< in copies of ours; the rest is mapped
 };
 
+/// The greedy choice of the next token, made where the logits are, so that they need not leave the device.
+struct Choice {
+  bool wanted = false;  ///< of the calls to come
+  bool made = false;    ///< by the last call
+  int32_t token = 0;    ///< cuda::ArgmaxCall says what negative values mean
+};
+
 struct Context {
+  Choice choice;  ///< set between calls only
   Options options;
   std::shared_ptr<Engine> engine;
   std::shared_ptr<StateStore> states;
@@ -38,6 +46,9 @@ struct Context {
 
   /// Weights of all delegates, those they share counted once.
   WeightTotals weight_totals() const;
+
+  /// Copies what calls that chose left on the device into the outputs they announced.
+  Status finish_outputs();
 
   /// Delegates alive, for statistics.
   void add(Executable* executable);

@@ -112,8 +112,14 @@ Engine::~Engine() {
 ggml_backend_buffer_type_t Engine::buffer_type() const { return ggml_backend_dev_buffer_type(device_.handle); }
 
 Status Engine::compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
-  const ggml_status status =
-      plan != nullptr ? ggml_backend_graph_plan_compute(backend_, plan) : ggml_backend_graph_compute(backend_, graph);
+  const Status status = start(graph, plan);
+  wait();
+  return status;
+}
+
+Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
+  const ggml_status status = plan != nullptr ? ggml_backend_graph_plan_compute(backend_, plan)
+                                             : ggml_backend_graph_compute_async(backend_, graph);
   if (status == GGML_STATUS_SUCCESS) return ok_status();
   if (status == GGML_STATUS_ABORTED) return error(ETGGML_CANCELLED, "the call was cancelled");
   if (status == GGML_STATUS_ALLOC_FAILED) {

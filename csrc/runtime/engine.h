@@ -63,6 +63,10 @@ class Engine {
   /// Runs a graph whose tensors all have memory. `plan`: a ggml graph plan, or nullptr. ETGGML_CANCELLED,
   /// ETGGML_OUT_OF_MEMORY, ETGGML_DEVICE.
   Status compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan);
+  /// The same, but on a device it may only have begun: results are there after wait(). Copies of the backend that are
+  /// asked for in between (ggml_backend_tensor_*_async) take place in order.
+  Status start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan);
+  void wait() { ggml_backend_synchronize(backend_); }
   /// A ggml graph plan (thread schedule and work memory kept between computes), nullptr where the backend has none.
   ggml_backend_graph_plan_t make_plan(ggml_cgraph* graph);
   void free_plan(ggml_backend_graph_plan_t plan);

@@ -7,6 +7,7 @@
 
 #include "ir/program.h"
 #include "runtime/context.h"
+#include "runtime/pinned.h"
 #include "runtime/plan.h"
 #include "runtime/progress.h"
 #include "runtime/values.h"
@@ -65,6 +66,9 @@ class Executable {
   /// graph::fill_host_input, Engine::compute.
   Status run(const ir::InputView* inputs, size_t n, OutputSink& sink, NodeObserver* observer);
 
+  /// Outputs that the last call left on the device because a choice was wanted of them.
+  Status finish_outputs();
+
   const std::vector<WeightUse>& weights() const { return uses_; }
   /// Plans held and bytes of their descriptors.
   void plan_totals(size_t* count, size_t* bytes) const;
@@ -79,7 +83,7 @@ class Executable {
   Status load_states(const NamedData* named);
   Status load_constants();
   Status check_files() const;
-  Result<Plan*> plan_for(const std::vector<int64_t>& symbols, bool* hit);
+  Result<Plan*> plan_for(const std::vector<int64_t>& symbols, bool choose, bool* hit);
   Status fill(const Plan& plan, const ir::InputView* inputs, size_t n);
   Status compute(const Plan& plan, NodeObserver* observer);
   Status compute_nodes(const Plan& plan, NodeObserver* observer);
@@ -87,6 +91,8 @@ class Executable {
   static Status show_node(uint32_t ir_node, const ggml_tensor* tensor, NodeObserver& observer);
   Status announce(const Plan& plan, OutputSink& sink, std::vector<void*>* destinations);
   Status deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
+  Status deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
+  Status choose(const Plan& plan);
 
   std::shared_ptr<Context> context_;
   std::shared_ptr<const ir::Program> program_;
@@ -101,7 +107,15 @@ class Executable {
   LruCache<std::vector<int64_t>, std::unique_ptr<Plan>> plans_;
   std::unique_ptr<Plan> uncached_;  // the current plan when nothing is cached
   std::vector<std::vector<uint8_t>> output_memory_;
-  std::vector<uint8_t> staging_;
+  PinnedMemory staging_, results_, chosen_;  // inputs, outputs, and a choice, on their way
+  /// An output that is still on the device.
+  struct Withheld {
+    const ggml_tensor* tensor;
+    int32_t dtype;
+    void* destination;
+    size_t nbytes;
+  };
+  std::vector<Withheld> withheld_;
 };
 
 }  // namespace etggml::runtime

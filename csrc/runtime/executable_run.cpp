@@ -1,5 +1,6 @@
 // Executable: one call.
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "graph/host_fill.h"
@@ -92,7 +93,8 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   Plan* plan = nullptr;
   {
     Stopwatch watch(&times[Phase::Plan]);
-    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, &hit));
+    const bool choose = context_->choice.wanted && program_->output_count() == 1 && observer == nullptr;
+    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose, &hit));
   }
   std::vector<void*> destinations;
   {
@@ -119,25 +121,28 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   return ok_status();
 }
 
-Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, bool* hit) {
+Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, bool choose, bool* hit) {
   uncached_.reset();
-  if (std::unique_ptr<Plan>* found = plans_.find(symbols)) {
+  withheld_.clear();
+  std::vector<int64_t> key = symbols;
+  key.push_back(choose ? 1 : 0);
+  if (std::unique_ptr<Plan>* found = plans_.find(key)) {
     if ((*found)->placed()) {
       *hit = true;
       return found->get();
     }
-    plans_.erase(symbols);
+    plans_.erase(key);
   }
   Engine& engine = *context_->engine;
   Arena& arena = own_arena_ != nullptr ? *own_arena_ : engine.arena();
   SlotLeaves leaves(*this);
-  ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan, Plan::create(engine, arena, *program_, symbols, leaves));
+  ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan, Plan::create(engine, arena, *program_, symbols, leaves, choose));
   dump_plan(*plan, *program_);
   Plan* raw = plan.get();
   if (plans_.capacity() == 0) {
     uncached_ = std::move(plan);
   } else {
-    plans_.insert(symbols, std::move(plan));
+    plans_.insert(key, std::move(plan));
   }
   return raw;
 }
@@ -164,6 +169,11 @@ Status Executable::announce(const Plan& plan, OutputSink& sink, std::vector<void
 }
 
 Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n) {
+  // Inputs of a device lie side by side in pinned memory; the last call has ended, so nothing reads it any more.
+  size_t staged = 0;
+  for (const graph::HostInput& input : plan.built().host_inputs) staged += ggml_nbytes(input.tensor);
+  if (!context_->engine->is_cpu()) ETGGML_RETURN_IF_ERROR(staging_.reserve(context_->engine->device(), staged).status());
+  char* at = staging_.data();
   for (const graph::HostInput& input : plan.built().host_inputs) {
     ggml_tensor* tensor = input.tensor;
     if (tensor->data == nullptr || tensor->buffer == nullptr) {
@@ -173,10 +183,9 @@ Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n)
     if (ggml_backend_buffer_is_host(tensor->buffer)) {
       ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), tensor->data, bytes));
     } else {
-      staging_.resize(bytes);
-      ETGGML_RETURN_IF_ERROR(
-          graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), staging_.data(), bytes));
-      ggml_backend_tensor_set(tensor, staging_.data(), 0, bytes);
+      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), at, bytes));
+      ggml_backend_tensor_set_async(context_->engine->backend(), tensor, at, 0, bytes);
+      at += bytes;
     }
   }
   return ok_status();
@@ -185,7 +194,7 @@ Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n)
 Status Executable::compute(const Plan& plan, NodeObserver* observer) {
   if (observer != nullptr || context_->options.profile) return compute_nodes(plan, observer);
   if (ggml_graph_n_nodes(plan.graph()) == 0) return ok_status();
-  return context_->engine->compute(plan.graph(), plan.schedule());
+  return context_->engine->start(plan.graph(), plan.schedule());
 }
 
 // One node at a time: exact times, at the price of a thread synchronisation per node and of ggml's fusions.
@@ -233,7 +242,68 @@ Status Executable::show_node(uint32_t ir_node, const ggml_tensor* tensor, NodeOb
   return ok_status();
 }
 
+Status Executable::choose(const Plan& plan) {
+  Engine& engine = *context_->engine;
+  ETGGML_ASSIGN_OR_RETURN(char* to, chosen_.reserve(engine.device(), sizeof(int32_t)));
+  ggml_backend_tensor_get_async(engine.backend(), plan.chosen(), to, 0, sizeof(int32_t));
+  engine.wait();
+  context_->choice.made = true;
+  std::memcpy(&context_->choice.token, to, sizeof(int32_t));
+  return ok_status();
+}
+
+// By way of pinned memory, which the sink may take as it is; one wait for all. With a choice the bytes stay behind until
+// somebody asks for them.
+Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
+  Engine& engine = *context_->engine;
+  const auto* outputs = program_->graph().outputs();
+  std::vector<Withheld> results;
+  size_t total = 0;
+  for (size_t i = 0; i < destinations.size(); ++i) {
+    const ggml_tensor* tensor = plan.built().outputs[i];
+    const int32_t dtype = outputs->Get(static_cast<flatbuffers::uoffset_t>(i))->dtype();
+    const size_t nbytes = static_cast<size_t>(ggml_nelements(tensor)) * scalar_size(dtype);
+    results.push_back({tensor, dtype, destinations[i], nbytes});
+    total += (nbytes + 63) / 64 * 64;
+  }
+  ETGGML_ASSIGN_OR_RETURN(char* pinned, results_.reserve(engine.device(), total));
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (destinations[i] == nullptr || sink.prefer_adopt()) {
+      results[i].destination = pinned;
+      sink.adopt(i, pinned);
+    }
+    pinned += (results[i].nbytes + 63) / 64 * 64;
+  }
+  withheld_ = std::move(results);
+  return plan.chosen() != nullptr ? choose(plan) : finish_outputs();
+}
+
+Status Executable::finish_outputs() {
+  Engine& engine = *context_->engine;
+  char* pinned = results_.data();
+  for (const Withheld& w : withheld_) {
+    if (same_representation(w.tensor->type, w.dtype))
+      ggml_backend_tensor_get_async(engine.backend(), w.tensor, pinned, 0, w.nbytes);
+    pinned += (w.nbytes + 63) / 64 * 64;
+  }
+  if (!withheld_.empty()) engine.wait();
+  pinned = results_.data();
+  for (const Withheld& w : withheld_) {
+    if (!same_representation(w.tensor->type, w.dtype)) {
+      ETGGML_RETURN_IF_ERROR(read_output(w.tensor, w.dtype, w.destination, w.nbytes));
+    } else if (w.destination != pinned) {
+      std::memcpy(w.destination, pinned, w.nbytes);
+    }
+    pinned += (w.nbytes + 63) / 64 * 64;
+  }
+  withheld_.clear();
+  return ok_status();
+}
+
 Status Executable::deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
+  context_->choice.made = false;
+  if (!context_->engine->is_cpu()) return deliver_from_device(plan, sink, destinations);
+  if (plan.chosen() != nullptr) ETGGML_RETURN_IF_ERROR(choose(plan));
   const auto* outputs = program_->graph().outputs();
   for (size_t i = 0; i < destinations.size(); ++i) {
     const ggml_tensor* tensor = plan.built().outputs[i];

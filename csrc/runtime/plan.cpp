@@ -5,8 +5,12 @@
 #include <optional>
 #include <unordered_map>
 
+#include "graph/ggml_internals.h"
+#include "graph/fusion/device_kernels.h"
 #include "graph/kernels/cpu_kernels.h"
+#include "runtime/device_calls.h"
 #include "runtime/probe.h"
+#include "runtime/separate.h"
 #include "runtime/types.h"
 #include "util/env.h"
 
@@ -24,10 +28,14 @@ Result<const graph::CpuKernelSet*> cpu_kernels(int threads) {
   return &sets->try_emplace(threads, cpu_traits_function(), threads, names).first->second;
 }
 
+// Results of a graph that get memory of their own each, instead of sharing the arena: a decoding step needs a few
+// megabytes, an image hundreds.
+constexpr size_t kMostSeparateBytes = size_t{64} << 20;
+
 }  // namespace
 
 Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Program& program,
-                                           const std::vector<int64_t>& symbols, graph::Leaves& leaves) {
+                                           const std::vector<int64_t>& symbols, graph::Leaves& leaves, bool choose) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
   plan->symbols_ = symbols;
   const Probe probe(engine.device().handle);
@@ -46,10 +54,16 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
     ETGGML_ASSIGN_OR_RETURN(const graph::CpuKernelSet* set, cpu_kernels(engine.threads()));
     options.kernels = &kernels.emplace(*set);
   }
+  const graph::CallSupport* calls = calls_of(engine.device());
+  std::optional<graph::DeviceKernels> device_kernels;
+  if (calls != nullptr) options.kernels = &device_kernels.emplace(*calls, plan->calls_);
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
   plan->map_nodes();
   if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
-  ETGGML_RETURN_IF_ERROR(plan->place(program));
+  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choose));
+  plan->map_nodes();
+  // A number of its own lets ggml-cuda recognise the graph without comparing every node.
+  plan->built_.graph->uid = ggml_graph_next_uid();
   plan->schedule_ = engine.make_plan(plan->built_.graph);
   return plan;
 }
@@ -62,8 +76,25 @@ size_t Plan::bytes() const {
 }
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
-// for every value.
-Status Plan::place(const ir::Program& program) {
+// for every value. So does one small enough to be fused.
+Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, bool choose) {
+  graph::Fusion fusion;
+  if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
+    fusion = graph::fuse(context_.get(), built_, *calls, calls_);
+  fused_groups_ = fusion.groups;
+  if (choose && calls != nullptr && !built_.outputs.empty()) {
+    const graph::Argmax argmax = graph::argmax_call(context_.get(), built_.outputs[0], *calls, calls_);
+    if (argmax.node != nullptr) {
+      ETGGML_ASSIGN_OR_RETURN(choice_memory_, place_tensors({argmax.node, argmax.scratch}, engine_.buffer_type()));
+      ggml_build_forward_expand(built_.graph, argmax.node);
+      chosen_ = argmax.node;
+    }
+  }
+  if (fusion.groups > 0) {
+    ETGGML_ASSIGN_OR_RETURN(own_memory_,
+                            place_separately(context_.get(), built_.graph, fusion.extra, engine_.buffer_type()));
+    return ok_status();
+  }
   if (built_.peak_live <= graph::kMaxSharedTensors) {
     ETGGML_RETURN_IF_ERROR(arena_.place(built_.graph));
     generation_ = arena_.generation();

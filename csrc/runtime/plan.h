@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "graph/build.h"
+#include "graph/fusion/fuse.h"
 #include "runtime/engine.h"
 #include "runtime/memory.h"
 
@@ -12,9 +13,10 @@ namespace etggml::runtime {
 
 class Plan {
  public:
-  /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held.
+  /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held. `choose`: also
+  /// compute chosen(), where the device can.
   static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Program& program,
-                                              const std::vector<int64_t>& symbols, graph::Leaves& leaves);
+                                              const std::vector<int64_t>& symbols, graph::Leaves& leaves, bool choose);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -26,6 +28,10 @@ class Plan {
   ggml_cgraph* graph() const { return built_.graph; }
   ggml_backend_graph_plan_t schedule() const { return schedule_; }
   const std::vector<int64_t>& symbols() const { return symbols_; }
+  /// The greedy choice of output 0's last row as the device computes it (I32 [1], cuda::ArgmaxCall); nullptr without.
+  ggml_tensor* chosen() const { return chosen_; }
+  /// Groups of nodes that run as one kernel of ours.
+  size_t fused_groups() const { return fused_groups_; }
   /// Descriptors and memory of its own, not counting the shared arena.
   size_t bytes() const;
 
@@ -34,14 +40,18 @@ class Plan {
 
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
-  Status place(const ir::Program& program);
+  Status place(const ir::Program& program, const graph::CallSupport* calls, bool choose);
   Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
   void map_nodes();
 
   Engine& engine_;
   Arena& arena_;
   uint64_t generation_ = 0;
-  BufferPtr own_memory_;  // of a graph too wide for the arena's allocator
+  BufferPtr own_memory_;     // of a graph too wide for the arena's allocator, or one that was fused
+  BufferPtr choice_memory_;  // of what chooses
+  graph::CallStore calls_;
+  ggml_tensor* chosen_ = nullptr;
+  size_t fused_groups_ = 0;
   ContextPtr context_;
   graph::Built built_;
   ggml_backend_graph_plan_t schedule_ = nullptr;

@@ -101,6 +101,21 @@ Status Program::execute(const Guard&, const char* method, const etggml_tensor* i
   return it->second->execute(in, n_in, &outputs_);
 }
 
+void Program::want_choice(const Guard&, bool wanted) {
+  std::lock_guard<std::mutex> engine(context_->engine->mutex());
+  context_->choice = {wanted, false, 0};
+}
+
+bool Program::choice(const Guard&, int32_t* token) const {
+  *token = context_->choice.token;
+  return context_->choice.made;
+}
+
+Status Program::finish_outputs(const Guard&) {
+  std::lock_guard<std::mutex> engine(context_->engine->mutex());
+  return context_->finish_outputs();
+}
+
 Result<std::vector<host::ValueInfo>> Program::inputs(const char* method) const {
   HostCall host_call;
   return host::method_inputs(*file_, method_name(method));

@@ -70,6 +70,13 @@ class Program {
   /// Of the last successful execute().
   const std::vector<etggml_tensor>& outputs(const Guard&) const { return outputs_; }
 
+  /// From the next execute() on, the greedy choice of a method's one output is made on the device where that is possible,
+  /// and the output stays there until finish_outputs(): its memory holds nothing until then.
+  void want_choice(const Guard&, bool wanted);
+  /// Of the last execute(): true when a choice was made, `*token` as in cuda::ArgmaxCall.
+  bool choice(const Guard&, int32_t* token) const;
+  Status finish_outputs(const Guard&);
+
   /// Changes whenever the states may have: with every reset() and every execute() that has inputs. A loop that relies
   /// on what it left in the states can tell that somebody else has been here.
   uint64_t serial() const { return serial_.load(std::memory_order_relaxed); }

@@ -115,10 +115,16 @@ Result<int32_t> Generator::next() {
   ETGGML_RETURN_IF_ERROR(check_room(0));
   ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
   ETGGML_RETURN_IF_ERROR(catch_up(guard, runtime::ProgressFn()));
-  ETGGML_ASSIGN_OR_RETURN(const float* logits, current_logits());
-  ETGGML_ASSIGN_OR_RETURN(const int32_t token, sampler_.sample(logits, n_vocab_, sequence_.data(), sequence_.size()));
+  ETGGML_ASSIGN_OR_RETURN(const int32_t token, choose(guard));
   sequence_.push_back(token);
   return token;
+}
+
+Result<int32_t> Generator::choose(const runtime::Program::Guard& guard) {
+  if (chosen_ && choice_ >= 0) return choice_;
+  // Also where the device could not choose: the host's pass over the logits says why.
+  ETGGML_ASSIGN_OR_RETURN(const float* logits, current_logits(guard));
+  return sampler_.sample(logits, n_vocab_, sequence_.data(), sequence_.size());
 }
 
 Status Generator::rewind(size_t n) {
@@ -140,7 +146,7 @@ Status Generator::logits(const float** data, size_t* n_vocab) {
     return error(ETGGML_INVALID_ARGUMENT,
                  "there are no current logits: feed tokens first (any other call on the program discards them)");
   }
-  ETGGML_ASSIGN_OR_RETURN(*data, current_logits());
+  ETGGML_ASSIGN_OR_RETURN(*data, current_logits(guard));
   *n_vocab = n_vocab_;
   return ok_status();
 }
@@ -175,7 +181,12 @@ Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t
   std::iota(positions_.begin(), positions_.end(), static_cast<int64_t>(first));
   const etggml_tensor in[2] = {int64_tensor(ids_, true), int64_tensor(positions_, false)};
   have_logits_ = false;
+  // A penalty changes the logits first, and only the last token's are looked at.
+  const bool last = first + count == sequence_.size();
+  program_.want_choice(guard, last && sampler_.options().greedy() && !sampler_.options().penalizes());
   const Status status = program_.execute(guard, method_.c_str(), in, 2);
+  chosen_ = status.ok() && program_.choice(guard, &choice_);
+  program_.want_choice(guard, false);
   serial_ = program_.serial();
   ETGGML_RETURN_IF_ERROR(status);
   // Kept, because a method without inputs (get_vocab_size, ...) may run before they are read: it replaces the program's
@@ -196,8 +207,9 @@ void Generator::go_back(const runtime::Program::Guard& guard, size_t n) {
   have_logits_ = false;
 }
 
-Result<const float*> Generator::current_logits() {
+Result<const float*> Generator::current_logits(const runtime::Program::Guard& guard) {
   const etggml_tensor& logits = output_;
+  ETGGML_RETURN_IF_ERROR(program_.finish_outputs(guard));
   if (logits.ndim != 3 || logits.shape[0] != 1 || logits.shape[1] < 1 || logits.shape[2] < 1) {
     return error(ETGGML_INTERNAL, "method '%s' gave no logits", method_.c_str());
   }

@@ -56,6 +56,10 @@ class Kernels {
   virtual ggml_tensor* linear(ggml_context*, ggml_tensor* /*w*/, ggml_tensor* /*x*/, const Fused&) { return nullptr; }
   virtual ggml_tensor* conv_2d(ggml_context*, const ConvArgs&) { return nullptr; }
   virtual ggml_tensor* pool_2d(ggml_context*, const PoolArgs&) { return nullptr; }
+  /// F16 [n_kv, positions], see CausalMask in the schema; otherwise the host fills it.
+  virtual ggml_tensor* causal_mask(ggml_context*, ggml_tensor* /*positions*/, int64_t /*n_kv*/, int64_t /*window*/) {
+    return nullptr;
+  }
   /// F32 [Dv, H, T, B].
   virtual ggml_tensor* attention(ggml_context*, const AttentionArgs&) { return nullptr; }
 };

@@ -30,7 +30,14 @@ Result<ggml_tensor*> given(NodeBuilder& b, ggml_tensor* t) {
 }  // namespace
 
 Result<ggml_tensor*> build_input_leaf(NodeBuilder& b) { return host_input(b); }
-Result<ggml_tensor*> build_causal_mask(NodeBuilder& b) { return host_input(b); }
+Result<ggml_tensor*> build_causal_mask(NodeBuilder& b) {
+  if (b.options().kernels && b.type() == GGML_TYPE_F16 && b.ne()[1] == ggml_nelements(b.src(0)) && b.ne()[2] == 1 &&
+      b.ne()[3] == 1) {
+    const int64_t window = b.node().op_as_CausalMask()->window();
+    if (ggml_tensor* ours = b.options().kernels->causal_mask(b.ctx(), b.src(0), b.ne()[0], window)) return ours;
+  }
+  return host_input(b);
+}
 Result<ggml_tensor*> build_fill(NodeBuilder& b) { return host_input(b); }
 
 Result<ggml_tensor*> build_weight_leaf(NodeBuilder& b) {

@@ -1,0 +1,12 @@
+// What ggml keeps to itself and a rewritten graph needs: the list of nodes, a graph's number, the head of a custom node's
+// parameters. Its header is full of static functions.
+#pragma once
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#endif
+#include "ggml-impl.h"  // IWYU pragma: export
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif

@@ -1,0 +1,14 @@
+// Kernels of ours for a device that ggml drives: a module beside ggml's own (libetggml-cuda), found and checked once.
+#pragma once
+
+#include "graph/fusion/fuse.h"
+#include "runtime/devices.h"
+
+namespace etggml::runtime {
+
+/// Calls that `device` runs; nullptr when it has none (then graphs are ggml's nodes alone). With
+/// EXECUTORCH_GGML_FORMS=cuda the CPU runs them too, slowly (read at each call). EXECUTORCH_GGML_KERNELS=none and
+/// GGML_CUDA_DISABLE_FUSION=1 switch them off.
+const graph::CallSupport* calls_of(const Device& device);
+
+}  // namespace etggml::runtime
