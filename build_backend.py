@@ -1,7 +1,7 @@
 """The PEP 517/660 build backend: CMake + Ninja -> one wheel per platform, with nothing but the standard library.
 
 Settings (`-C name=value`; anything else is an error):
-    variant            which file of wheels/ to build (default cpu)
+    variant            which file of wheels/ to build (default cpu); cuda and vulkan are plug-ins of the cpu one
     cpu                portable: a module per CPU generation, the default for wheels; native: this machine only, much
                        quicker to build, the default for editable installs; such a wheel is tagged linux_<arch>
     build-dir          where CMake works (default build/wheel-<settings>-<hash>; kept, so the next build is incremental)
@@ -42,7 +42,7 @@ BYTES_PER_JOB = 1_500_000_000  # the largest translation units of ggml
 # What an sdist is made of, out of what git tracks.
 SDIST = re.compile(
     r"(LICENSE|README\.md|CHANGELOG\.md|CMakeLists\.txt|CMakePresets\.json|Makefile|build_backend\.py|pyproject\.toml)$"
-    r"|(\.ci|assets|benchmarks|cmake|csrc|docs|examples|executorch_ggml|schema|tests|third-party|wheels)/"
+    r"|(\.ci|assets|benchmarks|cmake|csrc|docs|examples|executorch_ggml\w*|schema|tests|third-party|wheels)/"
 )
 PACKAGE_FILES = {".py", ".typed", ".json", ".jinja", ".txt"}  # suffixes of what ships from the package's directory
 GENERATED = ("lib", "bin", "include", "licences", "_ggml_ir.py")  # an editable install's, never taken from the tree
@@ -70,7 +70,7 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _settings(given: dict[str, Any] | None, cpu: str) -> dict[str, Any]:
-    """Checked settings: variant, cpu, build-dir, jobs, defines. Raises BuildError on anything unknown."""
+    """Checked settings, and the variant's file as "wheel". Raises BuildError on anything unknown."""
     result: dict[str, Any] = {"variant": "cpu", "cpu": cpu, "build-dir": None, "jobs": None, "defines": {}}
     for name, value in (given or {}).items():
         if isinstance(value, list):
@@ -89,18 +89,19 @@ def _settings(given: dict[str, Any] | None, cpu: str) -> dict[str, Any]:
         raise BuildError(f"cpu={result['cpu']!r}: it is either portable or native")
     if result["jobs"] is not None and not re.fullmatch(r"[1-9]\d*", result["jobs"]):
         raise BuildError(f"jobs={result['jobs']!r}: a positive number is needed")
+    result["wheel"] = _toml(ROOT / "wheels" / f"{result['variant']}.toml")
     return result
 
 
-def _metadata(variant: str) -> tuple[str, str, dict[str, bytes]]:
+def _metadata(settings: dict[str, Any]) -> tuple[str, str, dict[str, bytes]]:
     """Distribution name and version, and the files of .dist-info that need no compilation."""
-    project, wheel = _toml(ROOT / "pyproject.toml")["project"], _toml(ROOT / "wheels" / f"{variant}.toml")
-    lines = ["Metadata-Version: 2.4", f"Name: {wheel['name']}", f"Version: {project['version']}"]
+    project = _toml(ROOT / "pyproject.toml")["project"] | settings["wheel"]["project"]
+    lines = ["Metadata-Version: 2.4", f"Name: {project['name']}", f"Version: {project['version']}"]
     lines += [f"Summary: {project['description']}", f"License-Expression: {project['license']}"]
     lines += [f"License-File: {name}" for name in project["license-files"]]
     lines += [f"Keywords: {','.join(project['keywords'])}", f"Requires-Python: {project['requires-python']}"]
     lines += [f"Classifier: {classifier}" for classifier in project["classifiers"]]
-    lines += [f"Requires-Dist: {requirement}" for requirement in project["dependencies"] + wheel["dependencies"]]
+    lines += [f"Requires-Dist: {text.format(version=project['version'])}" for text in project["dependencies"]]
     for extra, requirements in project["optional-dependencies"].items():
         lines.append(f"Provides-Extra: {extra}")
         for requirement in requirements:
@@ -109,9 +110,11 @@ def _metadata(variant: str) -> tuple[str, str, dict[str, bytes]]:
             lines.append(f"Requires-Dist: {requirement.strip()} ; {marker}extra == '{extra}'")
     lines += ["Description-Content-Type: text/markdown", "", (ROOT / project["readme"]).read_text(encoding="utf-8")]
     scripts = "".join(f"{name} = {target}\n" for name, target in sorted(project["scripts"].items()))
-    files = {"METADATA": "\n".join(lines).encode(), "entry_points.txt": f"[console_scripts]\n{scripts}".encode()}
+    files = {"METADATA": "\n".join(lines).encode()}
+    if scripts:
+        files["entry_points.txt"] = f"[console_scripts]\n{scripts}".encode()
     files |= {f"licenses/{name}": (ROOT / name).read_bytes() for name in project["license-files"]}
-    return wheel["name"].replace("-", "_"), project["version"], files
+    return project["name"].replace("-", "_"), project["version"], files
 
 
 # ---- compiling ------------------------------------------------------------------------------------------------------
@@ -154,7 +157,7 @@ def _run(command: list[str], log: Path, environment: dict[str, str]) -> None:
 
 def _compile(settings: dict[str, Any], prefix: Path, strip: bool) -> None:
     """Configures, builds and installs the native part into `prefix`, the package directory."""
-    variant = _toml(ROOT / "wheels" / f"{settings['variant']}.toml")
+    variant = settings["wheel"]
     here = f"{sys.platform}-{platform.machine()}"
     if here not in variant["platforms"]:
         raise BuildError(f"variant {settings['variant']} is for {', '.join(variant['platforms'])}; this is {here}")
@@ -278,10 +281,10 @@ def _wheel_file(tag: str, pure: bool) -> bytes:
     return f"Wheel-Version: 1.0\nGenerator: build_backend\nRoot-Is-Purelib: {str(pure).lower()}\nTag: {tag}\n".encode()
 
 
-def _package_sources() -> dict[str, tuple[bytes, bool]]:
+def _package_sources(package: str) -> dict[str, tuple[bytes, bool]]:
     files = {}
-    for path in sorted((ROOT / PACKAGE).rglob("*")):
-        inside = path.relative_to(ROOT / PACKAGE)
+    for path in sorted((ROOT / package).rglob("*")):
+        inside = path.relative_to(ROOT / package)
         if path.is_file() and path.suffix in PACKAGE_FILES and inside.parts[0] not in GENERATED:
             files[path.relative_to(ROOT).as_posix()] = (path.read_bytes(), False)
     return files
@@ -307,8 +310,7 @@ def _sdist_files() -> list[str]:
 
 def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) -> list[str]:
     """Only what is missing. Called inside the build environment, whose tools are the ones that will be used."""
-    _settings(config_settings, "portable")
-    requires = []
+    requires = list(_settings(config_settings, "portable")["wheel"]["build-requires"])
     for tool in ("cmake", "ninja"):
         try:  # run, not just found: a `cmake` script of another environment is found but does not run in this one
             done = subprocess.run([tool, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -333,7 +335,7 @@ def get_requires_for_build_sdist(config_settings: dict[str, Any] | None = None) 
 
 def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: dict[str, Any] | None = None) -> str:
     """Writes .dist-info without compiling. There is no WHEEL file yet: its tag is read from the compiled libraries."""
-    name, version, files = _metadata(_settings(config_settings, "portable")["variant"])
+    name, version, files = _metadata(_settings(config_settings, "portable"))
     target = Path(metadata_directory) / f"{name}-{version}.dist-info"
     for path, content in files.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
@@ -348,12 +350,12 @@ def build_wheel(
     wheel_directory: str, config_settings: dict[str, Any] | None = None, metadata_directory: str | None = None
 ) -> str:
     settings = _settings(config_settings, "portable")
-    name, version, information = _metadata(settings["variant"])
+    name, version, information = _metadata(settings)
     with tempfile.TemporaryDirectory() as scratch:
-        prefix = Path(scratch) / PACKAGE
+        prefix = Path(scratch) / settings["wheel"]["package"]
         _compile(settings, prefix, strip=True)
         tag = _tag(prefix, settings["cpu"] == "portable")
-        files = _package_sources()
+        files = _package_sources(prefix.name)
         for path in sorted(prefix.rglob("*")):
             if path.is_file():
                 executable = path.suffix == ".so" or path.parent.name == "bin"
@@ -368,8 +370,8 @@ def build_editable(
 ) -> str:
     """Builds into the source tree (git ignores it) and makes a wheel that only points there."""
     settings = _settings(config_settings, "native")
-    name, version, information = _metadata(settings["variant"])
-    _compile(settings, ROOT / PACKAGE, strip=False)
+    name, version, information = _metadata(settings)
+    _compile(settings, ROOT / settings["wheel"]["package"], strip=False)
     information["WHEEL"] = _wheel_file("py3-none-any", pure=True)  # the .pth is; the libraries are not in it
     files = {f"{name}-{version}.dist-info/{path}": (content, False) for path, content in information.items()}
     files[f"__editable__.{name}.pth"] = (f"{ROOT}\n".encode(), False)
@@ -377,7 +379,8 @@ def build_editable(
 
 
 def build_sdist(sdist_directory: str, config_settings: dict[str, Any] | None = None) -> str:
-    name, version, information = _metadata(_settings(config_settings, "portable")["variant"])
+    _settings(config_settings, "portable")
+    name, version, information = _metadata(_settings({}, "portable"))  # one sdist, whatever is built from it
     base = f"{name}-{version}"
     contents = {path: (ROOT / path).read_bytes() for path in _sdist_files()}
     contents["MANIFEST"] = "".join(f"{path}\n" for path in sorted(contents)).encode()

@@ -17,12 +17,19 @@ set(GGML_BUILD_EXAMPLES OFF CACHE BOOL "" FORCE)
 set(GGML_ALL_WARNINGS OFF CACHE BOOL "" FORCE)
 set(GGML_NATIVE OFF CACHE BOOL "" FORCE)
 set(GGML_CPU_ALL_VARIANTS ${EXECUTORCH_GGML_PORTABLE} CACHE BOOL "" FORCE)   # a module per CPU generation, chosen at load
+if(EXECUTORCH_GGML_PLUGIN)
+  string(TOUPPER "GGML_${EXECUTORCH_GGML_PLUGIN}" plugin_option)
+  set(${plugin_option} ON CACHE BOOL "" FORCE)
+  # The installed library brings its own.
+  set(GGML_CPU OFF CACHE BOOL "" FORCE)
+  set(GGML_CPU_ALL_VARIANTS OFF CACHE BOOL "" FORCE)
+endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   # Of ggml's fourteen: the baseline, AVX2, AVX-VNNI, AVX-512 with VNNI, with BF16, with AMX. The rest differ from one
   # of these by a feature no hot kernel gains from.
   set(ETGGML_CPU_VARIANTS x64 haswell alderlake icelake zen4 sapphirerapids CACHE STRING "CPU modules of a portable build; empty: all that ggml knows")
 endif()
-if(NOT EXECUTORCH_GGML_PORTABLE)
+if(NOT EXECUTORCH_GGML_PORTABLE AND NOT EXECUTORCH_GGML_PLUGIN)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
     # ggml refuses -march=native for loadable x86 backends (the module's score function has to know the features it
     # needs), so this machine's features are asked of the compiler and named one by one.
@@ -50,6 +57,9 @@ endif()
 set(GIT_EXE OFF CACHE STRING "" FORCE)
 set(GGML_BUILD_COMMIT 0c1e57098)   # llama.cpp's, as in third-party/lock.json
 
+if(GGML_CUDA)
+  include("${CMAKE_CURRENT_LIST_DIR}/CudaToolkit.cmake")
+endif()
 set(GGML_AVAILABLE_BACKENDS "" CACHE INTERNAL "")   # appended to by ggml; must not remember an earlier configuration
 add_subdirectory("${EXECUTORCH_GGML_GGML_DIR}" "${PROJECT_BINARY_DIR}/ggml" EXCLUDE_FROM_ALL SYSTEM)
 
@@ -66,7 +76,11 @@ foreach(target IN LISTS EXECUTORCH_GGML_GGML_TARGETS)
   # Our own header, included by the patched ggml-cpu.c.
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/csrc/ggml_ext")
 endforeach()
-if(NOT EXECUTORCH_GGML_PORTABLE AND native_macros MATCHES "#define __x86_64__ 1")
+if(GGML_CUDA)
+  include("${CMAKE_CURRENT_LIST_DIR}/Cuda.cmake")
+  list(APPEND EXECUTORCH_GGML_GGML_TARGETS ${EXECUTORCH_GGML_CUDA_TARGETS})
+endif()
+if(TARGET ggml-cpu AND NOT EXECUTORCH_GGML_PORTABLE AND native_macros MATCHES "#define __x86_64__ 1")
   # What -march=native would add beyond ggml's list: half-precision arithmetic, which attention on an F16 cache gains half
   # its time from, and this machine's scheduling.
   target_compile_options(ggml-cpu PRIVATE -mtune=native)

@@ -50,6 +50,10 @@ add_library(executorch_ggml_json INTERFACE)
 target_include_directories(executorch_ggml_json SYSTEM INTERFACE "${llama_dir}/vendor")
 set(EXECUTORCH_GGML_LICENCES "${llama_dir}/LICENSE" "${llama_dir}/licenses/LICENSE-jsonhpp")
 
+if(EXECUTORCH_GGML_PLUGIN)
+  return()   # a plug-in is ggml alone
+endif()
+
 # ---- FlatBuffers ----------------------------------------------------------------------------------------------------
 find_path(EXECUTORCH_GGML_FLATBUFFERS_INCLUDE flatbuffers/flatbuffers.h DOC "Directory that holds flatbuffers/flatbuffers.h")
 # The compiler beside the headers first: executorch's wheel puts a flatc of another version onto a virtual environment's PATH.

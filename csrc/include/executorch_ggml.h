@@ -63,7 +63,8 @@ typedef void (*etggml_log_fn)(int level, const char *message, void *user);
 /* Routes the library's, ggml's and ExecuTorch's log lines; NULL drops them. Nothing is written to stderr by default. */
 ETGGML_API void etggml_set_log(etggml_log_fn fn, void *user);
 
-/* JSON array, one object a device: name, description, type (cpu|gpu|igpu|accel), memory_free, memory_total, usable, reason. */
+/* JSON array, one object a device: name, description, type (cpu|gpu|igpu|accel), memory_free, memory_total, usable, reason.
+ * Loads the plug-ins that are installed; one that cannot be used is listed under its family's name ("cuda") and says why. */
 ETGGML_API etggml_status etggml_devices(char **json);
 /* Threads a session uses by default: physical cores available to this process (affinity and cgroup quota). */
 ETGGML_API int etggml_default_threads(void);

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 
+#include "runtime/plugin/plugins.h"
 #include "util/env.h"
 #include "util/log.h"
 #include "util/paths.h"
@@ -52,6 +53,36 @@ Device describe(ggml_backend_dev_t handle) {
   return device;
 }
 
+/// "cuda" of "cuda:1".
+std::string family_of(const std::string& name) { return name.substr(0, name.find(':')); }
+
+/// What the plug-ins know better than ggml: devices that their modules have no code for, and modules that could not be
+/// opened, each as a device of its family that cannot be used.
+void add_plugin_problems(std::vector<Device>* devices) {
+  for (const Plugin& plugin : plugins()) {
+    if (plugin.reg != nullptr) {
+      size_t number = 0;
+      for (Device& device : *devices) {
+        if (ggml_backend_dev_backend_reg(device.handle) != plugin.reg) continue;
+        const std::string problem = device_problem(plugin, number++);
+        if (problem.empty()) continue;
+        device.usable = false;
+        device.reason = problem;
+      }
+    }
+  }
+  for (const Plugin& plugin : plugins()) {
+    if (plugin.problem.empty()) continue;
+    Device device;
+    device.name = plugin.manifest.backend;
+    device.description = plugin.manifest.distribution + " " + plugin.manifest.version;
+    device.type = "gpu";
+    device.usable = false;
+    device.reason = plugin.problem;
+    devices->push_back(std::move(device));
+  }
+}
+
 std::vector<Device> enumerate() {
   std::vector<Device> devices;
   std::map<std::string, int> family_size;
@@ -69,6 +100,7 @@ std::vector<Device> enumerate() {
     const bool numbered = devices[i].type == "gpu" || family_size[families[i]] > 1;
     devices[i].name = numbered ? format("%s:%d", families[i].c_str(), number) : families[i];
   }
+  add_plugin_problems(&devices);
   return devices;
 }
 
@@ -79,6 +111,31 @@ std::string available(const std::vector<Device>& devices) {
     text += d.name + (d.usable ? "" : " (unusable: " + d.reason + ")");
   }
   return text.empty() ? "none" : text;
+}
+
+bool is_called(const Device& d, const std::string& wanted) {
+  if (d.name == wanted || d.name == wanted + ":0") return true;
+  // The entry of a plug-in that could not be opened stands for all its devices.
+  if (d.handle == nullptr) return d.name == family_of(wanted);
+  return lower(ggml_backend_dev_name(d.handle)) == wanted;
+}
+
+/// What a person can do about a device that is not there.
+std::string remedy(const std::string& wanted) {
+  const std::string distribution = plugin_distribution(family_of(wanted));
+  for (const Plugin& plugin : plugins()) {
+    if (plugin.manifest.distribution == distribution) return "";
+  }
+  if (distribution.empty()) return "";
+  return format(". %s is not installed; run: pip install 'executorch-ggml[%s]==%s'", distribution.c_str(),
+                family_of(wanted).c_str(), EXECUTORCH_GGML_VERSION);
+}
+
+Result<Device> select_cpu() {
+  ETGGML_RETURN_IF_ERROR(load_backends());
+  Device cpu = describe(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU));
+  cpu.name = "cpu";
+  return cpu;
 }
 
 }  // namespace
@@ -111,11 +168,11 @@ Status load_backends() {
 
 Result<std::vector<Device>> list_devices() {
   ETGGML_RETURN_IF_ERROR(load_backends());
+  plugins();  // their devices join ggml's
   return enumerate();
 }
 
 Result<Device> select_device(const std::string& name) {
-  ETGGML_ASSIGN_OR_RETURN(const std::vector<Device> devices, list_devices());
   std::string wanted = name;
   const char* source = "option \"device\"";
   if (wanted.empty()) {
@@ -124,15 +181,16 @@ Result<Device> select_device(const std::string& name) {
   }
   if (wanted.empty()) wanted = "cpu";
   wanted = lower(wanted);
+  // Whoever computes on the CPU opens no GPU: it takes time and memory, and a driver may be out of order.
+  if (wanted == "cpu") return select_cpu();
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<Device> devices, list_devices());
   for (const Device& d : devices) {
-    const bool first_of_family = d.name == wanted + ":0";
-    if (d.name != wanted && !first_of_family && lower(ggml_backend_dev_name(d.handle)) != wanted) continue;
+    if (!is_called(d, wanted)) continue;
     if (!d.usable) return error(ETGGML_DEVICE, "device '%s' cannot be used: %s", d.name.c_str(), d.reason.c_str());
     return d;
   }
-  return error(ETGGML_DEVICE,
-               "%s: there is no device '%s'; available: %s. A GPU needs its module beside the library in '%s'", source,
-               wanted.c_str(), available(devices).c_str(), library_directory().c_str());
+  return error(ETGGML_DEVICE, "%s: there is no device '%s'; available: %s%s", source, wanted.c_str(),
+               available(devices).c_str(), remedy(wanted).c_str());
 }
 
 void* backend_function(ggml_backend_dev_t device, const char* name) {

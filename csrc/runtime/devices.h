@@ -1,4 +1,5 @@
-// The devices ggml offers: its backend modules are loaded once, from this library's own directory only.
+// The devices ggml offers: its backend modules are loaded once, from this library's own directory and, for devices
+// other than the CPU, from plug-ins (plugin/plugins.h).
 #pragma once
 
 #include <string>
@@ -10,28 +11,29 @@
 namespace etggml::runtime {
 
 struct Device {
-  ggml_backend_dev_t handle = nullptr;
-  std::string name;         ///< how options name it: "cpu", "cuda:0", "metal", "vulkan:1", "blas"
-  std::string description;  ///< what the hardware calls itself
-  std::string type;         ///< cpu | gpu | igpu | accel
-  size_t memory_free = 0;   ///< bytes
-  size_t memory_total = 0;  ///< bytes
-  bool usable = true;       ///< a graph can run on it alone
-  std::string reason;       ///< why not
+  ggml_backend_dev_t handle = nullptr;  ///< null for a plug-in that cannot be used
+  std::string name;                     ///< how options name it: "cpu", "cuda:0", "metal", "vulkan:1", "blas"
+  std::string description;              ///< what the hardware calls itself
+  std::string type;                     ///< cpu | gpu | igpu | accel
+  size_t memory_free = 0;               ///< bytes
+  size_t memory_total = 0;              ///< bytes
+  bool usable = true;                   ///< a graph can run on it alone
+  std::string reason;                   ///< why not
 
   bool is_cpu() const { return type == "cpu"; }
 };
 
-/// Loads the modules on the first call. ETGGML_DEVICE when not even a CPU module is there (a broken installation: names
-/// the directory searched).
+/// Loads the modules of our own directory on the first call. ETGGML_DEVICE when not even a CPU module is there (a
+/// broken installation: names the directory searched).
 Status load_backends();
 
-/// Every device, modules loaded; memory figures are current.
+/// Every device, modules and plug-ins loaded; memory figures are current. A plug-in that cannot be used is a device
+/// that says why.
 Result<std::vector<Device>> list_devices();
 
 /// `name`: "" (the environment's GGML_BACKEND_DEVICE, else "cpu"), "cpu", "cuda" (the first one), "cuda:1",
-/// case-insensitive, or ggml's own name ("CUDA0"). ETGGML_DEVICE for one that is missing or unusable, naming those that
-/// exist.
+/// case-insensitive, or ggml's own name ("CUDA0"). ETGGML_DEVICE for one that is missing or unusable, saying why or
+/// what to install, and naming those that exist. The CPU is selected without loading any plug-in.
 Result<Device> select_device(const std::string& name);
 
 /// A function the device's backend publishes by name (ggml_backend_reg_get_proc_address), nullptr if it has none.

@@ -47,6 +47,8 @@ def tree(tmp_path: Path) -> Path:
     (package / "__init__.py").write_text("x = 1\n")
     (package / "ops" / "basic.py").write_text("y = 2\n")
     (package / "py.typed").write_text("")
+    (root / "executorch_ggml_cuda").mkdir()
+    (root / "executorch_ggml_cuda" / "__init__.py").write_text("")
     # Left over from an editable install; must never be packed from here.
     (package / "lib").mkdir()
     (package / "lib" / "stale.py").write_text("")

@@ -128,6 +128,26 @@ def test_editable(backend: ModuleType, compiled: list[dict[str, Any]], tree: Pat
     assert (tree / "executorch_ggml" / "lib" / "libexecutorch_ggml.so").is_file()
 
 
+def test_a_plugin_wheel_holds_the_plugin_only(
+    backend: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = {"libc.so.6": ["GLIBC_2.28"], "libetggml-base.so": [], "libcuda.so.1": [], "libcudart.so.13": []}
+
+    def install(settings: dict[str, Any], prefix: Path, strip: bool) -> None:
+        assert settings["wheel"]["cmake"]["EXECUTORCH_GGML_PLUGIN"] == "cuda"
+        assert strip
+        write_elf(prefix / "lib" / "libggml-cuda.so", needs)
+        (prefix / "lib" / "ggml-cuda.json").write_text("{}")
+
+    monkeypatch.setattr(backend, "_compile", install)
+    name = backend.build_wheel(str(tmp_path), {"variant": "cuda"})
+    assert name.startswith("executorch_ggml_cuda-")
+    assert name.endswith("-py3-none-manylinux_2_28_x86_64.whl")
+    check_record(tmp_path / name)
+    inside = {path for path in names(tmp_path / name) if ".dist-info/" not in path}
+    assert inside == {f"executorch_ggml_cuda/{path}" for path in ("__init__.py", "lib/ggml-cuda.json", "lib/libggml-cuda.so")}
+
+
 def test_sdist_holds_tracked_files_only(
     backend: ModuleType, tree: Path, commit: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -144,7 +164,8 @@ def test_sdist_holds_tracked_files_only(
         assert all(member.isfile() and member.uid == 0 and member.uname == "" for member in archive.getmembers())
     # Tracked and of a kind that belongs into an sdist, and the two that sdists have on top.
     assert files == {
-        *("pyproject.toml", "build_backend.py", "README.md", "LICENSE", "CMakeLists.txt", "wheels/cpu.toml"),
+        *("pyproject.toml", "build_backend.py", "README.md", "LICENSE", "CMakeLists.txt"),
+            *(f"wheels/{variant}.toml" for variant in ("cpu", "cuda", "vulkan")),
         *("executorch_ggml/__init__.py", "executorch_ggml/ops/basic.py", "MANIFEST", "PKG-INFO"),
     }
 

@@ -54,8 +54,26 @@ def test_markers_of_extras_are_combined(backend: ModuleType, tree: Path) -> None
     project = tree / "pyproject.toml"
     old = "[project.optional-dependencies]\n"
     project.write_text(project.read_text().replace(old, old + "odd = [\"x>=1; python_version < '3.12'\"]\n"))
-    text = backend._metadata("cpu")[2]["METADATA"].decode()
+    text = backend._metadata(backend._settings({}, "portable"))[2]["METADATA"].decode()
     assert "Requires-Dist: x>=1 ; (python_version < '3.12') and extra == 'odd'\n" in text
+
+
+@pytest.mark.parametrize("variant", ["cuda", "vulkan"])
+def test_plugins_are_distributions_of_the_same_version(backend: ModuleType, variant: str) -> None:
+    name, version, files = backend._metadata(backend._settings({"variant": variant}, "portable"))
+    message = email.parser.Parser().parsestr(files["METADATA"].decode())
+    assert (name, message["Name"]) == (f"executorch_ggml_{variant}", f"executorch-ggml-{variant}")
+    assert "ggml" in message["Summary"]
+    required = message.get_all("Requires-Dist") or []
+    assert f"executorch-ggml=={version}" in required
+    assert "Provides-Extra" not in message
+    assert set(files) == {"METADATA", "licenses/LICENSE"}  # the command line is the base's
+    nvidia = [line for line in required if line.startswith("nvidia-")]
+    assert nvidia == (["nvidia-cublas>=13.0,<14", "nvidia-cuda-runtime>=13.0,<14"] if variant == "cuda" else [])
+    assert len(required) == 1 + len(nvidia)
+    # The extra of the base asks for exactly this one.
+    base = backend._metadata(backend._settings({}, "portable"))[2]["METADATA"].decode()
+    assert f"Requires-Dist: executorch-ggml-{variant}=={version} ; extra == '{variant}'\n" in base
 
 
 def test_cmake_reads_the_version_from_pyproject() -> None:

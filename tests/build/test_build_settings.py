@@ -56,6 +56,7 @@ def test_an_unknown_setting_is_answered_with_the_known_ones(backend: ModuleType,
 
 def test_good_settings(backend: ModuleType) -> None:
     got = backend._settings({"jobs": "3", "cmake.define.GGML_CUDA": "ON", "build-dir": "b"}, "native")
+    assert got.pop("wheel")["package"] == "executorch_ggml"
     assert got == {"variant": "cpu", "cpu": "native", "build-dir": "b", "jobs": "3", "defines": {"GGML_CUDA": "ON"}}
 
 
@@ -75,6 +76,7 @@ def test_only_missing_tools_are_required(backend: ModuleType, tmp_path: Path, mo
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
     assert "pip" in backend.get_requires_for_build_wheel()
     assert backend.get_requires_for_build_sdist() == []
+    assert "nvidia-cublas==13.0.*" in backend.get_requires_for_build_wheel({"variant": "cuda"})
 
 
 def test_a_failed_build_fails_with_the_compilers_last_lines(
