@@ -38,7 +38,6 @@ __device__ Best block_best(Best mine) {
 }
 
 __global__ void argmax_kernel(const float* x, int64_t n, float* values, int* indices, unsigned* counter, int32_t* out) {
-  allow_next();
   wait_previous();
   Best best{-INFINITY, INT_MAX};
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBlock + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * kBlock) {

@@ -9,7 +9,7 @@
 namespace etggml::cuda {
 
 /// Rises with every change of this file: both sides must agree on it.
-constexpr uint32_t kCallsVersion = 1;
+constexpr uint32_t kCallsVersion = 2;
 
 /// Columns (tokens) that a decode kernel takes at most; longer inputs are ggml's matrix products.
 constexpr int kMaxColumns = 8;
@@ -18,6 +18,9 @@ enum class Kind : int32_t { MatVec = 1, Heads = 2, Attention = 3, CausalMask = 4
 
 struct Call {
   Kind kind;
+  /// The next node is a call as well: its kernel may begin while this one's runs. ggml's must not, since it does not
+  /// expect that of what comes before it.
+  bool overlaps_next;
 };
 
 /// Rows of up to three matrices of one type times the same columns: out = epilogue(w * norm(x)).
@@ -39,8 +42,8 @@ struct MatVecCall : Call {
   const ggml_tensor* gain;  // F32 [K] or null
   bool norm;                // x / sqrt(mean(x^2) + eps) * gain comes first
   float eps;
-  /// out = activation(segment 0) * (segment 1): two segments of equal rows, only the first one's out is written. For one
-  /// matrix with both halves, the second segment's weight is the first's and starts at its row `second_row`.
+  /// out = activation(segment 0) * (segment 1): two segments of equal rows, only the first one's out is written. For
+  /// one matrix with both halves, the second segment's weight is the first's and starts at its row `second_row`.
   Glu glu;
   int64_t second_row;
 };
@@ -50,23 +53,23 @@ struct HeadsCall : Call {
   struct Input {
     const ggml_tensor* tensor;  // F32; head h of token t starts at offset + t * token_stride + h * D elements
     int64_t offset, token_stride;
-    const ggml_tensor* gain;    // F32 [D] or null: RMS norm of every head
+    const ggml_tensor* gain;  // F32 [D] or null: RMS norm of every head
     float eps;
     bool norm;
     bool rotate;
   };
-  Input q, k, v;                     // v is never normalised or rotated
-  const ggml_tensor* q_out;          // F32 [D, H, q_tokens]
-  const ggml_tensor* k_cache;        // F16 or F32 [Hkv * D, rows]
+  Input q, k, v;               // v is never normalised or rotated
+  const ggml_tensor* q_out;    // F32 [D, H, q_tokens]
+  const ggml_tensor* k_cache;  // F16 or F32 [Hkv * D, rows]
   const ggml_tensor* v_cache;
-  const ggml_tensor* rows;           // I64 or I32 [tokens]: where keys and values go
-  const ggml_tensor* positions;      // I32 [tokens] of keys
-  const ggml_tensor* q_positions;    // I32 [q_tokens]
-  int64_t q_positions_offset;        // elements
-  const ggml_tensor* factors;        // F32 or null: frequency factors
+  const ggml_tensor* rows;         // I64 or I32 [tokens]: where keys and values go
+  const ggml_tensor* positions;    // I32 [tokens] of keys
+  const ggml_tensor* q_positions;  // I32 [q_tokens]
+  int64_t q_positions_offset;      // elements
+  const ggml_tensor* factors;      // F32 or null: frequency factors
   int32_t head_dim, q_heads, kv_heads, tokens, q_tokens;
   int32_t n_dims;
-  bool neox;                         // pairs (i, i + n_dims / 2), else (2i, 2i + 1)
+  bool neox;  // pairs (i, i + n_dims / 2), else (2i, 2i + 1)
   float freq_base, freq_scale, attn_factor;
 };
 
@@ -95,7 +98,7 @@ struct CausalMaskCall : Call {
 /// out I32 [1]: the first index of the largest of the last row of x; -1 for a NaN, -2 when nothing is finite, -3 for
 /// +infinity.
 struct ArgmaxCall : Call {
-  const ggml_tensor* x;        // F32 [V, T]
+  const ggml_tensor* x;  // F32 [V, T]
   const ggml_tensor* out;
   const ggml_tensor* scratch;  // F32, zeroed when made; kArgmaxScratch elements
 };

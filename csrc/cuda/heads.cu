@@ -27,6 +27,7 @@ struct Params {
   int head_dim, q_heads, kv_heads, tokens, q_tokens, n_dims;
   bool neox, wide_rows, half_cache;
   float log2_base, freq_scale, attn_factor;
+  bool overlaps_next;
 };
 
 /// The angle of pair i: position * scale * base^(-2 i / n_dims) / factor.
@@ -46,7 +47,7 @@ __global__ void heads_kernel(const Params p) {
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, d = p.head_dim;
   float* head = memory[warp];
   int job = blockIdx.x * kHeadsPerBlock + warp;
-  allow_next();
+  allow_next(p.overlaps_next);
   wait_previous();
   const int q_jobs = p.q_heads * p.q_tokens, kv_jobs = p.kv_heads * p.tokens;
   if (job >= q_jobs + 2 * kv_jobs) return;
@@ -56,6 +57,12 @@ __global__ void heads_kernel(const Params p) {
   const int heads = role == 0 ? p.q_heads : p.kv_heads, token = job / heads, h = job % heads;
   const Params::Input& in = role == 0 ? p.q : role == 1 ? p.k : p.v;
   const float* x = in.x + token * in.token_stride + static_cast<int64_t>(h) * d;
+  // Asked for together: one trip to memory and not four.
+  const int position = in.rotate ? __ldcg((role == 0 ? p.q_positions : p.positions) + token) : 0;
+  int64_t cache_row = 0;
+  if (role > 0)
+    cache_row = p.wide_rows ? __ldcg(static_cast<const long long*>(p.rows) + token)
+                            : __ldcg(static_cast<const int32_t*>(p.rows) + token);
   float total = 0.0f;
   for (int i = lane; i < d; i += kWarp) {
     const float v = __ldcg(x + i);
@@ -68,7 +75,7 @@ __global__ void heads_kernel(const Params p) {
   }
   __syncwarp();
   if (in.rotate) {
-    const int position = __ldcg((role == 0 ? p.q_positions : p.positions) + token), half = p.n_dims / 2;
+    const int half = p.n_dims / 2;
     for (int i = lane; i < half; i += kWarp) {
       const int a = p.neox ? i : 2 * i, b = p.neox ? i + half : 2 * i + 1;
       rotate(p, position, i, head[a], head[b], &head[a], &head[b]);
@@ -80,9 +87,7 @@ __global__ void heads_kernel(const Params p) {
     for (int i = lane; i < d; i += kWarp) out[i] = head[i];
     return;
   }
-  const int64_t row = p.wide_rows ? __ldcg(static_cast<const long long*>(p.rows) + token)
-                                  : __ldcg(static_cast<const int32_t*>(p.rows) + token);
-  const int64_t at = (row * p.kv_heads + h) * d;
+  const int64_t at = (cache_row * p.kv_heads + h) * d;
   void* cache = role == 1 ? p.k_cache : p.v_cache;
   for (int i = lane; i < d; i += kWarp) {
     if (p.half_cache) {
@@ -135,6 +140,7 @@ bool launch_heads(int device, cudaStream_t stream, const HeadsCall& c) {
   p.log2_base = log2f(c.freq_base);
   p.freq_scale = c.freq_scale;
   p.attn_factor = c.attn_factor;
+  p.overlaps_next = c.overlaps_next;
   const int jobs = c.q_heads * c.q_tokens + 2 * c.kv_heads * c.tokens;
   return launch(device, stream, dim3((jobs + kHeadsPerBlock - 1) / kHeadsPerBlock), dim3(kHeadsPerBlock * kWarp), 0,
                 heads_kernel, p);

@@ -11,7 +11,8 @@ namespace etggml::cuda {
 constexpr int kWarp = 32;
 
 /// The next kernel of the stream may begin as soon as every block has said so (or has ended).
-__device__ __forceinline__ void allow_next() {
+__device__ __forceinline__ void allow_next(bool allowed) {
+  if (!allowed) return;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif

@@ -63,6 +63,7 @@ bool launch_matvec(int device, cudaStream_t stream, const MatVecCall& c) {
   if (c.glu != MatVecCall::None) {
     p.segment[1].weight += c.second_row * p.row_bytes;
   }
+  p.overlaps_next = c.overlaps_next;
   p.glu = c.glu;
   p.columns = {data(c.x) + c.x_offset, data(c.gain), static_cast<int>(w->ne[0]), c.columns, c.norm, c.eps};
   return type_of(w->type)->launch(device, stream, p, alignment(c));

@@ -26,6 +26,7 @@ struct MatVecParams {
   int per_block;  // rows, even
   int pieces;     // of a row
   int batch;      // rows between two barriers, even
+  bool overlaps_next;
   int glu;
 };
 
@@ -92,9 +93,19 @@ __device__ __forceinline__ void fetch(const MatVecParams& p, const Cursor& at, i
     const int bytes = static_cast<int>(W::bytes(min(kPiece, p.columns.k - first)));
     const Place place(p, at.row);
     const uint8_t* from = place.of(p.segment[0].weight, p.segment[1].weight, p.segment[2].weight) +
-                          place.row * p.row_bytes + W::bytes(first);
-#pragma unroll 1
-    for (int i = lane * Copy; i < bytes; i += kWarp * Copy) copy_async<Copy>(stage + i, from + i);
+                          place.row * p.row_bytes + W::bytes(first) + lane * Copy;
+    constexpr int kCopies = (W::kPieceBytes + kWarp * Copy - 1) / (kWarp * Copy);
+    if constexpr (kCopies <= 8) {
+#pragma unroll
+      for (int i = 0; i < kCopies; ++i) {
+        const int offset = i * kWarp * Copy;
+        if (offset + lane * Copy < bytes) copy_async<Copy>(stage + lane * Copy + offset, from + offset);
+      }
+    } else {
+#pragma unroll 4
+      for (int offset = 0; offset + lane * Copy < bytes; offset += kWarp * Copy)
+        copy_async<Copy>(stage + lane * Copy + offset, from + offset);
+    }
   }
   commit_copies();
 }
@@ -111,35 +122,36 @@ template <int N>
 __device__ __forceinline__ void finish_rows(const MatVecParams& p, const float* partial, const float* scales, int begin,
                                             int end) {
   const int group = threadIdx.x / kParts, part = threadIdx.x % kParts;
+  const int rows_here = (end - begin + 1) / 2 * 2, jobs = N == 1 ? rows_here : rows_here * p.columns.count;
   constexpr int kAtOnce = kThreads / kParts;
 #pragma unroll 1
-  for (int at = begin + group; at - group < end; at += kAtOnce) {
+  for (int job = group; job - group < jobs; job += kAtOnce) {
+    // Rows of one column side by side: the two of a pair are neighbours.
+    const int n = N == 1 ? 0 : min(job / rows_here, p.columns.count - 1);
+    const int at = begin + (N == 1 ? job : job % rows_here);
     const Place place(p, at);
     const int slot = min(at, end - 1) - begin;
     const float* bias = place.of(p.segment[0].bias, p.segment[1].bias, p.segment[2].bias);
     const float* residual = place.of(p.segment[0].residual, p.segment[1].residual, p.segment[2].residual);
     float* out = place.of(p.segment[0].out, p.segment[1].out, p.segment[2].out);
     const int rows = place.of(p.segment[0].rows, p.segment[1].rows, p.segment[2].rows);
-    const bool mine = at < end && part == 0;
+    const bool mine = at < end && part == 0 && job < jobs;
+    float add = 0.0f;
+    if (mine && residual != nullptr) add = __ldcg(residual + static_cast<size_t>(n) * rows + place.row);
+    if (mine && bias != nullptr && !p.glu) add += __ldg(bias + place.row);
+    float y = 0.0f;
 #pragma unroll 1
-    for (int n = 0; n < N && n < p.columns.count; ++n) {
-      float add = 0.0f;
-      if (mine && residual != nullptr) add = __ldcg(residual + static_cast<size_t>(n) * rows + place.row);
-      if (mine && bias != nullptr && !p.glu) add += __ldg(bias + place.row);
-      float y = 0.0f;
-#pragma unroll 1
-      for (int piece = 0; piece < p.pieces; ++piece)
-        y += partial[(n * kBatch + slot * p.pieces + piece) * kParts + part];
+    for (int piece = 0; piece < p.pieces; ++piece)
+      y += partial[(n * kBatch + slot * p.pieces + piece) * kParts + part];
 #pragma unroll
-      for (int offset = kParts / 2; offset > 0; offset /= 2) y += __shfl_xor_sync(0xffffffffu, y, offset);
-      y *= scales[n];
-      if (p.glu) {
-        if (bias != nullptr && at < end) y += __ldg(bias + place.row);
-        const float up = __shfl_down_sync(0xffffffffu, y, kParts);
-        if (mine && !place.second) out[static_cast<size_t>(n) * rows + place.row] = gate_of(y, p.glu) * up + add;
-      } else if (mine) {
-        out[static_cast<size_t>(n) * rows + place.row] = y + add;
-      }
+    for (int offset = kParts / 2; offset > 0; offset /= 2) y += __shfl_xor_sync(0xffffffffu, y, offset);
+    y *= scales[n];
+    if (p.glu) {
+      if (bias != nullptr && at < end) y += __ldg(bias + place.row);
+      const float up = __shfl_down_sync(0xffffffffu, y, kParts);
+      if (mine && !place.second) out[static_cast<size_t>(n) * rows + place.row] = gate_of(y, p.glu) * up + add;
+    } else if (mine) {
+      out[static_cast<size_t>(n) * rows + place.row] = y + add;
     }
   }
 }
@@ -154,7 +166,7 @@ __global__ void __launch_bounds__(kThreads) matvec_kernel(const __grid_constant_
   const int begin = blockIdx.x * p.per_block, end = min(begin + p.per_block, p.rows);
   uint8_t* ring = shared + warp * kStages * kStageBytes;
   float* partial = reinterpret_cast<float*>(shared + kWarps * kStages * kStageBytes);
-  allow_next();
+  allow_next(p.overlaps_next);
   Cursor ahead{begin, warp - kWarps};
   ahead.advance(p);
 #pragma unroll 1
@@ -163,24 +175,20 @@ __global__ void __launch_bounds__(kThreads) matvec_kernel(const __grid_constant_
     ahead.advance(p);
   }
   typename W::Stored x(reinterpret_cast<uint8_t*>(partial + 2 * kBatch * kParts * N), k, N);  // all N are read
-  if constexpr (N == 1) {
-    const Gains gains(p.columns, threadIdx.x, kThreads);
-    wait_previous();
-    const float total = warp_sum(load_column<W::kSums>(p.columns, 0, threadIdx.x, kThreads, gains, x));
-    if (lane == 0) squares_of[0][warp] = total;
-  } else {
-    const Gains gains(p.columns, lane, kWarp);
-    wait_previous();
-    if (warp < p.columns.count) {
-      const float total = warp_sum(load_column<W::kSums>(p.columns, warp, lane, kWarp, gains, x));
-      if (lane < kWarps) squares_of[warp][lane] = lane == 0 ? total : 0.0f;
-    }
+  // Columns share the warps.
+  constexpr int kColumnWarps = kWarps / N, kColumnThreads = kColumnWarps * kWarp;
+  const int column = warp / kColumnWarps, rank = threadIdx.x % kColumnThreads;
+  const Gains gains(p.columns, rank, kColumnThreads);
+  wait_previous();
+  if (column < p.columns.count) {
+    const float total = warp_sum(load_column<W::kSums>(p.columns, column, rank, kColumnThreads, gains, x));
+    if (lane == 0) squares_of[column][warp % kColumnWarps] = total;
   }
   __syncthreads();
   if (threadIdx.x < N) {
     float total = 0.0f;
 #pragma unroll
-    for (int i = 0; i < kWarps; ++i) total += squares_of[threadIdx.x][i];
+    for (int i = 0; i < kColumnWarps; ++i) total += squares_of[threadIdx.x][i];
     scales[threadIdx.x] = p.columns.norm ? rsqrtf(total / static_cast<float>(k) + p.columns.eps) : 1.0f;
   }
 

@@ -100,10 +100,10 @@ Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args)
                  handle.executable->program().origin().c_str(), args.size(), n_in, n_out);
   }
   ETGGML_RETURN_IF_ERROR(handle.inputs.assign(args, n_in));
-  // Results of a device come through pinned memory of ours. Our own callers may look at them there, as they belong to the
-  // program anyway; a host that brought memory of its own gets them in it.
-  const bool stay = handle.context->options.skip_output_copy ||
-                    (runtime::HostCall::active() && !handle.context->engine->is_cpu());
+  // Results of a device come through pinned memory of ours. Our own callers may look at them there, as they belong to
+  // the program anyway; a host that brought memory of its own gets them in it.
+  const bool stay =
+      handle.context->options.skip_output_copy || (runtime::HostCall::active() && !handle.context->engine->is_cpu());
   EtOutputs outputs(args, n_in, &handle.adopted, stay);
   TracerObserver tracer(context.event_tracer(), handle.executable->program());
   Observers observer(tracer, handle.context->watch, handle.method, handle.index);

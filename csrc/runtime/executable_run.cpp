@@ -172,7 +172,8 @@ Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n)
   // Inputs of a device lie side by side in pinned memory; the last call has ended, so nothing reads it any more.
   size_t staged = 0;
   for (const graph::HostInput& input : plan.built().host_inputs) staged += ggml_nbytes(input.tensor);
-  if (!context_->engine->is_cpu()) ETGGML_RETURN_IF_ERROR(staging_.reserve(context_->engine->device(), staged).status());
+  if (!context_->engine->is_cpu())
+    ETGGML_RETURN_IF_ERROR(staging_.reserve(context_->engine->device(), staged).status());
   char* at = staging_.data();
   for (const graph::HostInput& input : plan.built().host_inputs) {
     ggml_tensor* tensor = input.tensor;
@@ -252,8 +253,8 @@ Status Executable::choose(const Plan& plan) {
   return ok_status();
 }
 
-// By way of pinned memory, which the sink may take as it is; one wait for all. With a choice the bytes stay behind until
-// somebody asks for them.
+// By way of pinned memory, which the sink may take as it is; one wait for all. With a choice the bytes stay behind
+// until somebody asks for them.
 Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
   Engine& engine = *context_->engine;
   const auto* outputs = program_->graph().outputs();

@@ -5,8 +5,8 @@
 #include <optional>
 #include <unordered_map>
 
-#include "graph/ggml_internals.h"
 #include "graph/fusion/device_kernels.h"
+#include "graph/ggml_internals.h"
 #include "graph/kernels/cpu_kernels.h"
 #include "runtime/device_calls.h"
 #include "runtime/probe.h"

@@ -70,8 +70,8 @@ class Program {
   /// Of the last successful execute().
   const std::vector<etggml_tensor>& outputs(const Guard&) const { return outputs_; }
 
-  /// From the next execute() on, the greedy choice of a method's one output is made on the device where that is possible,
-  /// and the output stays there until finish_outputs(): its memory holds nothing until then.
+  /// From the next execute() on, the greedy choice of a method's one output is made on the device where that is
+  /// possible, and the output stays there until finish_outputs(): its memory holds nothing until then.
   void want_choice(const Guard&, bool wanted);
   /// Of the last execute(): true when a choice was made, `*token` as in cuda::ArgmaxCall.
   bool choice(const Guard&, int32_t* token) const;

@@ -36,7 +36,8 @@ Result<BufferPtr> place_tensors(const std::vector<ggml_tensor*>& tensors, ggml_b
     total += aligned(ggml_backend_buft_get_alloc_size(type, t), alignment);
   }
   BufferPtr buffer(ggml_backend_buft_alloc_buffer(type, total + alignment));
-  if (buffer == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for intermediate results", total);
+  if (buffer == nullptr)
+    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for intermediate results", total);
   ggml_backend_buffer_clear(buffer.get(), 0);
   auto* base = static_cast<char*>(ggml_backend_buffer_get_base(buffer.get()));
   for (size_t i = 0; i < tensors.size(); ++i) {

@@ -4,10 +4,10 @@
 #include <cstring>
 #include <unordered_set>
 
-#include "graph/ggml_internals.h"
 #include "graph/fusion/heads.h"
 #include "graph/fusion/products.h"
 #include "graph/fusion/readers.h"
+#include "graph/ggml_internals.h"
 #include "graph/kernels/custom_op.h"
 
 namespace etggml::graph {
@@ -31,7 +31,9 @@ class Rewriter {
     cuda::MatVecCall* call = store_.keep(p.call);
     std::vector<const ggml_tensor*> sources = {call->x};
     for (int i = 0; i < call->segments; ++i) sources.push_back(call->segment[i].residual);
-    const char* name = call->glu != cuda::MatVecCall::None ? "GATED_MAT_VEC" : call->segments > 1 ? "JOINED_MAT_VEC" : "MAT_VEC";
+    const char* name = call->glu != cuda::MatVecCall::None ? "GATED_MAT_VEC"
+                       : call->segments > 1                ? "JOINED_MAT_VEC"
+                                                           : "MAT_VEC";
     for (size_t i = 1; i < p.outs.size(); ++i) {
       becomes_leaf(p.outs[i], fusion_);
       gone_.insert(p.outs[i]);
@@ -41,8 +43,6 @@ class Rewriter {
   }
 
   void attention(const Attention& a) {
-    cuda::AttentionCall* call = store_.keep(a.call);
-    call->scratch = scratch_;
     if (a.prepared) {
       cuda::HeadsCall* heads = store_.keep(a.heads);
       if (a.rotated != nullptr) {
@@ -57,6 +57,9 @@ class Rewriter {
       gone_.insert(a.key_write);  // from its old place
       ++fusion_->groups;
     }
+    if (!a.ours) return;
+    cuda::AttentionCall* call = store_.keep(a.call);
+    call->scratch = scratch_;
     make_call(a.node, support_, "DECODE_ATTENTION", call, {call->q, call->mask});
     ++fusion_->groups;
   }
@@ -65,7 +68,7 @@ class Rewriter {
   void make_scratch(const std::vector<Attention>& all) {
     int64_t elements = 0;
     for (const Attention& a : all)
-      elements = std::max(elements, cuda::scratch_elements(a.call.head_dim, a.call.q_heads, a.call.tokens));
+      if (a.ours) elements = std::max(elements, cuda::scratch_elements(a.call.head_dim, a.call.q_heads, a.call.tokens));
     if (elements == 0) return;
     scratch_ = ggml_new_tensor_1d(ctx_, GGML_TYPE_F32, elements);
     ggml_set_name(scratch_, "attention_scratch");
@@ -109,9 +112,18 @@ class Rewriter {
   std::unordered_map<const ggml_tensor*, ggml_tensor*> moved_;  // attention -> the node that goes before it
 };
 
-std::vector<ggml_tensor*> nodes_of(ggml_cgraph* graph) {
-  return {graph->nodes, graph->nodes + graph->n_nodes};
+/// Tells every call whether the node that runs after it is one too.
+void mark_neighbours(const std::vector<ggml_tensor*>& nodes) {
+  cuda::Call* last = nullptr;
+  for (ggml_tensor* node : nodes) {
+    if (is_view(node) || is_leaf(node)) continue;
+    const bool call = node->op == GGML_OP_CUSTOM;
+    if (last != nullptr) last->overlaps_next = call;
+    last = call ? const_cast<cuda::Call*>(call_of(node)) : nullptr;
+  }
 }
+
+std::vector<ggml_tensor*> nodes_of(ggml_cgraph* graph) { return {graph->nodes, graph->nodes + graph->n_nodes}; }
 
 }  // namespace
 
@@ -159,6 +171,7 @@ Fusion fuse(ggml_context* ctx, Built& built, const CallSupport& support, CallSto
   const std::vector<ggml_tensor*> kept = rewriter.order(nodes, built);
   std::copy(kept.begin(), kept.end(), built.graph->nodes);
   built.graph->n_nodes = static_cast<int>(kept.size());
+  mark_neighbours(kept);
   std::unordered_set<const ggml_tensor*> alive(kept.begin(), kept.end());
   for (const ggml_tensor* t : fusion.extra) alive.insert(t);
   for (const HostInput& input : built.host_inputs) alive.insert(input.tensor);

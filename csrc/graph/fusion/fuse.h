@@ -1,7 +1,7 @@
-// Groups of a finished graph's nodes -> one node for one kernel of ours (csrc/cuda), where few columns make the number of
-// kernels the cost. It works on ggml's graph and not on the IR for the reason that ggml's own backends do: one .pte runs
-// on every device, and what is worth one kernel is the device's business. Every group is proved from the graph (shapes,
-// layouts, who reads what) or left alone.
+// Groups of a finished graph's nodes -> one node for one kernel of ours (csrc/cuda), where few columns make the number
+// of kernels the cost. It works on ggml's graph and not on the IR for the reason that ggml's own backends do: one .pte
+// runs on every device, and what is worth one kernel is the device's business. Every group is proved from the graph
+// (shapes, layouts, who reads what) or left alone.
 #pragma once
 
 #include <memory>
@@ -36,8 +36,8 @@ class CallStore {
   std::vector<std::shared_ptr<const void>> calls_;
 };
 
-/// Makes `node` a GGML_OP_CUSTOM that runs `call`. `sources`: tensors it reads (null and repeated ones are left out, and
-/// so are those that have memory: nobody has to wait for them).
+/// Makes `node` a GGML_OP_CUSTOM that runs `call`. `sources`: tensors it reads (null and repeated ones are left out,
+/// and so are those that have memory: nobody has to wait for them).
 void make_call(ggml_tensor* node, const CallSupport& support, const char* name, const cuda::Call* call,
                const std::vector<const ggml_tensor*>& sources);
 /// The call of a node made by make_call().

@@ -50,7 +50,8 @@ struct Rope {
 
 /// Heads [D, H, T] as they lie in somebody's memory.
 bool heads_input(ggml_tensor* t, int64_t d, HeadsCall::Input* in) {
-  if (t->type != GGML_TYPE_F32 || t->ne[0] != d || t->ne[3] != 1 || stride(t, 0) != 1 || stride(t, 1) != d) return false;
+  if (t->type != GGML_TYPE_F32 || t->ne[0] != d || t->ne[3] != 1 || stride(t, 0) != 1 || stride(t, 1) != d)
+    return false;
   in->tensor = memory_of(t);
   in->offset = offset_in_memory(t);
   in->token_stride = stride(t, 2);
@@ -164,7 +165,8 @@ bool attention(ggml_tensor* node, Attention* a) {
   if (node->op != GGML_OP_FLASH_ATTN_EXT || node->src[4] != nullptr || op_param(node, 1) != 0.0f) return false;
   ggml_tensor *q = node->src[0], *k = node->src[1], *v = node->src[2], *mask = node->src[3];
   const int64_t d = q->ne[0], tokens = q->ne[1], heads = q->ne[2];
-  if (tokens > cuda::kMaxColumns || q->ne[3] != 1 || k->ne[3] != 1 || v->ne[0] != d || q->type != GGML_TYPE_F32) return false;
+  if (tokens > cuda::kMaxColumns || q->ne[3] != 1 || k->ne[3] != 1 || v->ne[0] != d || q->type != GGML_TYPE_F32)
+    return false;
   // [D, T, H] read from [D, H, T].
   if (stride(q, 0) != 1 || stride(q, 2) != d || (tokens > 1 && stride(q, 1) != d * heads) || offset_in_memory(q) != 0)
     return false;
@@ -203,10 +205,11 @@ std::vector<Attention> find_attention(const std::vector<ggml_tensor*>& nodes, co
   std::vector<Attention> found;
   for (ggml_tensor* node : nodes) {
     Attention a;
-    if (!attention(node, &a) || !support.supports(a.call)) continue;
+    if (!attention(node, &a)) continue;
+    a.ours = support.supports(a.call);
     a.prepared = prepare(node, nodes, readers, &a) && support.supports(a.heads);
     if (!a.prepared) a.rotated = a.key_write = a.value_write = nullptr;
-    found.push_back(a);
+    if (a.ours || a.prepared) found.push_back(a);
   }
   return found;
 }

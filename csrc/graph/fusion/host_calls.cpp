@@ -78,13 +78,15 @@ void rotate(const HeadsCall& c, int32_t position, std::vector<float>* x) {
     theta *= c.freq_scale;
     float& a = (*x)[static_cast<size_t>(c.neox ? i : 2 * i)];
     float& b = (*x)[static_cast<size_t>(c.neox ? i + half : 2 * i + 1)];
-    const double from_a = a, from_b = b, cosine = std::cos(theta) * c.attn_factor, sine = std::sin(theta) * c.attn_factor;
+    const double from_a = a, from_b = b, cosine = std::cos(theta) * c.attn_factor,
+                 sine = std::sin(theta) * c.attn_factor;
     a = static_cast<float>(from_a * cosine - from_b * sine);
     b = static_cast<float>(from_a * sine + from_b * cosine);
   }
 }
 
-std::vector<float> head_of(const HeadsCall& c, const HeadsCall::Input& in, int token, int head, const int32_t* position) {
+std::vector<float> head_of(const HeadsCall& c, const HeadsCall::Input& in, int token, int head,
+                           const int32_t* position) {
   const float* from = floats(in.tensor) + in.offset + token * in.token_stride + static_cast<int64_t>(head) * c.head_dim;
   std::vector<float> x(from, from + c.head_dim);
   if (in.norm) normalise(&x, in.gain == nullptr ? nullptr : floats(in.gain), in.eps);
@@ -103,7 +105,8 @@ void store(const ggml_tensor* cache, int64_t at, const std::vector<float>& x) {
 void run(const HeadsCall& c) {
   const auto* positions = c.positions == nullptr ? nullptr : static_cast<const int32_t*>(c.positions->data);
   for (int t = 0; t < c.q_tokens; ++t) {
-    const int32_t* at = c.q_positions == nullptr ? nullptr : static_cast<const int32_t*>(c.q_positions->data) + c.q_positions_offset;
+    const int32_t* at =
+        c.q_positions == nullptr ? nullptr : static_cast<const int32_t*>(c.q_positions->data) + c.q_positions_offset;
     for (int h = 0; h < c.q_heads; ++h) {
       const std::vector<float> x = head_of(c, c.q, t, h, at);
       std::copy(x.begin(), x.end(), result(c.q_out) + (static_cast<int64_t>(t) * c.q_heads + h) * c.head_dim);
@@ -150,7 +153,8 @@ void run(const AttentionCall& c) {
         for (int i = 0; i < d; ++i) out[static_cast<size_t>(i)] += p * row[static_cast<size_t>(i)];
       }
       for (int i = 0; i < d; ++i)
-        result(c.out)[(static_cast<int64_t>(t) * c.q_heads + h) * d + i] = static_cast<float>(out[static_cast<size_t>(i)] / sum);
+        result(c.out)[(static_cast<int64_t>(t) * c.q_heads + h) * d + i] =
+            static_cast<float>(out[static_cast<size_t>(i)] / sum);
     }
   }
 }

@@ -122,7 +122,9 @@ void take_gates(const std::vector<ggml_tensor*>& nodes, const Readers& readers, 
     MatVecCall& call = fused.call;
     int up = gate;
     if (node->src[1] == nullptr) {
-      if (call.segment[0].rows % 2 != 0 || call.segment[0].bias != nullptr || node->src[0]->ne[0] != call.segment[0].rows) continue;
+      if (call.segment[0].rows % 2 != 0 || call.segment[0].bias != nullptr ||
+          node->src[0]->ne[0] != call.segment[0].rows)
+        continue;
       call.second_row = call.segment[0].rows / 2;
       call.segment[0].rows = call.second_row;
       call.segment[1] = call.segment[0];
