@@ -6,6 +6,7 @@
 
 namespace {
 
+using etggml::graph::kPanelTail;
 using etggml::graph::kPanelVectors;
 using etggml::graph::PanelProduct;
 using etggml::graph::PixelRun;
@@ -36,11 +37,7 @@ __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
     for (int v = 0; v < V; ++v) acc[r][v] = bias;
   }
   const float* b = p.panel;
-  // The rows that come next, which lie behind these: their number is that of the elements a step uses, so they pass
-  // once. Beyond the last row a prefetch does nothing.
-  const float* next = p.weights + (first + R) * p.weight_stride;
-  for (int64_t k = 0; k < p.k; ++k, b += V * kW) {
-    Simd::prefetch(next + k * R);
+  const auto step = [&](int64_t k) {
     Reg x[V];
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) x[v] = Simd::load(b + v * kW);
@@ -50,7 +47,19 @@ __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
 #pragma GCC unroll 3
       for (int v = 0; v < V; ++v) acc[r][v] = Simd::fma(a, x[v], acc[r][v]);
     }
+    b += V * kW;
+  };
+  // Asks for the rows that come next, in R steps R elements of each. Beyond the last row a prefetch does nothing.
+  const int64_t next = R * p.weight_stride;
+  int64_t k = 0;
+  for (; k + R <= p.k; k += R) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      Simd::prefetch(w[r] + next + k);
+      step(k + r);
+    }
   }
+  for (; k < p.k; ++k) step(k);
   const Simd::Mask last = Simd::first(p.columns - (V - 1) * kW);
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -63,9 +72,56 @@ __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
   }
 }
 
+/// The same rows as tile<kPanelVectors>, times the columns of the tail, two at a time: as many sums as lanes.
+__attribute__((noinline)) void tail_tile(const PanelProduct& p, int first) {
+  constexpr int R = kTileRows<kPanelVectors>;
+  static_assert(2 * R == kW, "a lane for each sum");
+  const int rows = p.rows - first < R ? p.rows - first : R;
+  const float* w[R];
+  alignas(64) float bias[kW], sums[kW];
+  for (int r = 0; r < R; ++r) {
+    const int row = first + (r < rows ? r : rows - 1);
+    w[r] = p.weights + row * p.weight_stride;
+    bias[r] = bias[R + r] = p.bias ? p.bias[row] : 0.0f;
+  }
+  for (int c = 0; c < p.tail_columns; c += 2) {
+    const int count = p.tail_columns - c < 2 ? 1 : 2;
+    const float *x0 = p.tail + c * p.tail_stride, *x1 = x0 + (count - 1) * p.tail_stride;
+    Reg acc[kW];
+#pragma GCC unroll 16
+    for (int i = 0; i < kW; ++i) acc[i] = Simd::zero();
+    const auto step = [&](int64_t k, auto... mask) {
+      const Reg a = Simd::load(x0 + k, mask...), b = Simd::load(x1 + k, mask...);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Reg row = Simd::load(w[r] + k, mask...);
+        acc[r] = Simd::fma(row, a, acc[r]);
+        acc[R + r] = Simd::fma(row, b, acc[R + r]);
+      }
+    };
+    int64_t k = 0;
+    for (; k + kW <= p.k; k += kW) step(k);
+    if (k < p.k) step(k, Simd::first(static_cast<int>(p.k - k)));
+    Simd::transpose(acc);
+#pragma GCC unroll 4
+    for (int n = kW / 2; n > 0; n /= 2) {
+#pragma GCC unroll 8
+      for (int i = 0; i < n; ++i) acc[i] = Simd::add(acc[i], acc[i + n]);
+    }
+    Simd::store(sums, clamp(p.epilogue, Simd::add(acc[0], Simd::load(bias))));
+    for (int r = 0; r < rows; ++r) {
+      float* y = p.y + (first + r) * p.y_stride + p.columns + c;
+      for (int j = 0; j < count; ++j) y[j] = sums[j * R + r];
+    }
+  }
+}
+
 template <int V>
 inline void block(const PanelProduct& p) {
-  for (int first = 0; first < p.rows; first += kTileRows<V>) tile<V>(p, first);
+  for (int first = 0; first < p.rows; first += kTileRows<V>) {
+    tile<V>(p, first);
+    if (V == kPanelVectors && p.tail_columns > 0) tail_tile(p, first);
+  }
 }
 
 inline void activate_rows(const Epilogue& e, int rows, int columns, float* y, int64_t stride) {
@@ -93,24 +149,31 @@ inline void multiply_straight(const PanelProduct& p) {
     default:
       block<3>(plain);
   }
-  if (later) activate_rows(p.epilogue, p.rows, p.columns, p.y, p.y_stride);
+  if (later) activate_rows(p.epilogue, p.rows, p.columns + p.tail_columns, p.y, p.y_stride);
 }
 
 void multiply(const PanelProduct& p) {
   if (!p.transposed) return multiply_straight(p);
-  alignas(64) float local[kW * kPanelWidth];
+  constexpr int kStride = kPanelWidth + kW;
+  static_assert(kPanelTail <= kW, "room for the tail");
+  alignas(64) float local[kW * kStride];
   PanelProduct straight = p;
+  straight.epilogue = Epilogue();
   straight.y = local;
-  straight.y_stride = kPanelWidth;
-  straight.transposed = false;
+  straight.y_stride = kStride;
   multiply_straight(straight);
   const Simd::Mask rows = Simd::first(p.rows);
-  for (int c = 0; c < p.columns; c += kW) {
+  const int columns = p.columns + p.tail_columns;
+  for (int c = 0; c < columns; c += kW) {
     Reg t[kW];
-    for (int r = 0; r < kW; ++r) t[r] = Simd::load(local + r * kPanelWidth + c);
+    for (int r = 0; r < kW; ++r) t[r] = Simd::load(local + r * kStride + c);
     Simd::transpose(t);
-    const int count = least(p.columns - c, kW);
-    for (int i = 0; i < count; ++i) Simd::store(p.y + (c + i) * p.y_stride, t[i], rows);
+    const int count = least(columns - c, kW);
+    for (int i = 0; i < count; ++i) {
+      float* y = p.y + (c + i) * p.y_stride;
+      const Reg x = p.adds ? Simd::add(t[i], Simd::load(y, rows)) : t[i];
+      Simd::store(y, clamp(p.epilogue, activate(p.epilogue.activation, x)), rows);
+    }
   }
 }
 
