@@ -16,6 +16,9 @@ constexpr int64_t kMaxPanelBytes = 64 << 20;
 // Pieces of work for each thread, where pieces can be small: enough to even out a thread that is held up.
 constexpr int64_t kShares = 8;
 
+// Rows of a band of channel planes, at least.
+constexpr int64_t kBandRows = 7;
+
 struct Patches;
 struct WidenedKernels;
 
@@ -116,7 +119,7 @@ struct Product {
   }
 };
 
-void compute_dense(ggml_tensor* y, int, int threads, void* user) {
+void compute_dense(ggml_tensor* y, int thread, int threads, void* user) {
   const Product product(static_cast<const ConvKernel*>(user)->panel, y);
   const int64_t panels = product.panels * y->ne[3];
   auto* packed =
@@ -126,7 +129,7 @@ void compute_dense(ggml_tensor* y, int, int threads, void* user) {
   const int64_t most = (panels + threads - 1) / threads;
   const bool by_kernels = product.blocks >= threads && most * threads * 8 > panels * 9;
   const int64_t pieces = by_kernels ? std::min<int64_t>(product.blocks, threads * kShares) : 1;
-  Tickets<Params> tickets(y, panels * pieces, threads);
+  Tickets<Params> tickets(y, panels * pieces, thread, threads);
   int64_t last = -1;
   for (int64_t i = tickets.take(); i < panels * pieces; i = tickets.take()) {
     const int64_t image = i / pieces / product.panels, panel = i / pieces % product.panels, piece = i % pieces;
@@ -149,33 +152,43 @@ WindowPlane plane_of(const ggml_tensor* y, const ggml_tensor* x, const Params& p
   return p;
 }
 
-/// All planes that this thread gets; `set` fills in what differs between channels. T: the node's parameters.
+/// What this thread gets of all planes; `set` fills in what differs between channels. T: the node's parameters.
+///
+/// Planes are cut into bands of rows, which come first in the order: products before and behind go by pixels too, so a
+/// thread finds most of its band in its own cache.
 template <class T, class Set>
-void planes(ggml_tensor* y, const ggml_tensor* x, int threads, WindowPlane p, void (*function)(const WindowPlane&),
-            Set set) {
-  const int64_t count = x->ne[2] * x->ne[3], step = std::max<int64_t>(1, count / (threads * kShares));
-  const int64_t steps = (count + step - 1) / step;
-  Tickets<T> tickets(y, steps, threads);
-  for (int64_t ticket = tickets.take(); ticket < steps; ticket = tickets.take()) {
-    for (int64_t i = ticket * step; i < std::min(count, (ticket + 1) * step); ++i) {
+void planes(ggml_tensor* y, const ggml_tensor* x, int thread, int threads, const WindowPlane& whole,
+            void (*function)(const WindowPlane&), Set set) {
+  const int64_t count = x->ne[2] * x->ne[3];
+  const int64_t bands =
+      threads == 1 ? 1 : std::max<int64_t>(1, std::min<int64_t>(2 * threads, whole.out_h / kBandRows));
+  const int64_t groups = std::min(count, std::max<int64_t>(1, threads * kShares / bands));
+  Tickets<T> tickets(y, bands * groups, thread, threads);
+  for (int64_t ticket = tickets.take(); ticket < bands * groups; ticket = tickets.take()) {
+    const int64_t band = ticket / groups, group = ticket % groups;
+    const int64_t from = whole.out_h * band / bands, to = whole.out_h * (band + 1) / bands;
+    WindowPlane p = whole;
+    p.out_h = to - from;
+    p.padding_h -= from * p.stride_h;
+    for (int64_t i = count * group / groups; i < count * (group + 1) / groups; ++i) {
       p.image = static_cast<const float*>(x->data) + i * p.height * p.width;
-      p.y = static_cast<float*>(y->data) + i * p.out_h * p.out_w;
+      p.y = static_cast<float*>(y->data) + (i * whole.out_h + from) * p.out_w;
       set(p, i % x->ne[2]);
       function(p);
     }
   }
 }
 
-void compute_depthwise(ggml_tensor* y, int, int threads, void* user) {
+void compute_depthwise(ggml_tensor* y, int thread, int threads, void* user) {
   const ggml_tensor *w = y->src[0], *x = y->src[1];
   const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
   const WindowPlane p = plane_of(y, x, custom_op_params<Params>(y), w->ne[0], w->ne[1]);
   const auto* kernels = static_cast<const float*>(w->data);
-  planes<Params>(y, x, threads, p, static_cast<const ConvKernel*>(user)->window.convolve,
-         [&](WindowPlane& plane, int64_t channel) {
-           plane.kernel = kernels + channel * p.window_h * p.window_w;
-           plane.bias = bias ? bias[channel] : 0.0f;
-         });
+  planes<Params>(y, x, thread, threads, p, static_cast<const ConvKernel*>(user)->window.convolve,
+                 [&](WindowPlane& plane, int64_t channel) {
+                   plane.kernel = kernels + channel * p.window_h * p.window_w;
+                   plane.bias = bias ? bias[channel] : 0.0f;
+                 });
 }
 
 struct PoolParams {
@@ -183,7 +196,7 @@ struct PoolParams {
   bool max;
 };
 
-void compute_pool(ggml_tensor* y, int, int threads, void* user) {
+void compute_pool(ggml_tensor* y, int thread, int threads, void* user) {
   const WindowFunctions& f = static_cast<const ConvKernel*>(user)->window;
   const auto pool = custom_op_params<PoolParams>(y);
   Params params{};
@@ -193,7 +206,7 @@ void compute_pool(ggml_tensor* y, int, int threads, void* user) {
     params.dilation[i] = 1;
   }
   const WindowPlane p = plane_of(y, y->src[0], params, pool.window[0], pool.window[1]);
-  planes<PoolParams>(y, y->src[0], threads, p, pool.max ? f.max : f.mean, [](WindowPlane&, int64_t) {});
+  planes<PoolParams>(y, y->src[0], thread, threads, p, pool.max ? f.max : f.mean, [](WindowPlane&, int64_t) {});
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   }
   const int64_t step = std::max<int64_t>(1, linear.blocks / (threads * kShares));
   const int64_t steps = (linear.blocks + step - 1) / step, chunks = (linear.columns + linear.chunk - 1) / linear.chunk;
-  Tickets<Epilogue> tickets(y, steps * chunks, threads);
+  Tickets<Epilogue> tickets(y, steps * chunks, thread, threads);
   for (int64_t i = tickets.take(); i < steps * chunks; i = tickets.take()) {
     const int64_t from = i % steps * step;
     for (int64_t block = from; block < std::min(linear.blocks, from + step); ++block) {

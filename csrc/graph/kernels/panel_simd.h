@@ -225,6 +225,11 @@ inline void pack_element(const PixelSource& s, const Lanes* lanes, int used, int
   }
 }
 
+/// n / stride, rounded up. A division takes as long as packing a register or two, and most strides are 1 or 2.
+inline int64_t strides(int64_t n, int64_t stride) {
+  return stride == 1 ? n : stride == 2 ? (n + 1) / 2 : (n + stride - 1) / stride;
+}
+
 void pack_pixels(const PixelSource& s, const PixelRun* runs, int run_count, int columns, float* panel) {
   const int width = (columns + kW - 1) / kW * kW;
   const int64_t taps = s.kernel_h * s.kernel_w;
@@ -235,8 +240,8 @@ void pack_pixels(const PixelSource& s, const PixelRun* runs, int run_count, int 
       for (int n = 0; n < run_count; ++n) {
         const int64_t row = runs[n].row + i * s.dilation_h, column = runs[n].column + j * s.dilation_w;
         if (row < 0 || row >= s.height) continue;
-        const int64_t skip = column < 0 ? (-column + s.stride_w - 1) / s.stride_w : 0;
-        const int64_t end = column < s.width ? (s.width - column + s.stride_w - 1) / s.stride_w : 0;
+        const int64_t skip = column < 0 ? strides(-column, s.stride_w) : 0;
+        const int64_t end = column < s.width ? strides(s.width - column, s.stride_w) : 0;
         const int64_t count = (end < runs[n].count ? end : runs[n].count) - skip;
         if (count <= 0) continue;
         const int at = runs[n].at + static_cast<int>(skip);
