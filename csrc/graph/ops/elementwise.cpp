@@ -113,7 +113,14 @@ Result<ggml_tensor*> build_binary(NodeBuilder& b) {
     }
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(x)));
-  switch (b.node().op_as_Binary()->kind()) {
+  const fb::BinaryKind kind = b.node().op_as_Binary()->kind();
+  if (b.options().kernels) {
+    static_assert(fb::BinaryKind_Add == 0 && fb::BinaryKind_Sub == 1 && fb::BinaryKind_Mul == 2 &&
+                      fb::BinaryKind_Div == 3 && fb::BinaryKind_MAX == 3,
+                  "RowOp is in the same order");
+    if (ggml_tensor* ours = b.options().kernels->per_row(b.ctx(), static_cast<RowOp>(kind), x, y)) return ours;
+  }
+  switch (kind) {
     case fb::BinaryKind_Add:
       return ggml_add(b.ctx(), x, y);
     case fb::BinaryKind_Sub:
