@@ -64,11 +64,19 @@ struct Product {
     s.channels = x->ne[2], s.height = x->ne[1], s.width = x->ne[0];
     s.kernel_h = w->ne[1], s.kernel_w = w->ne[0];
     s.stride_w = params.stride[0], s.dilation_h = params.dilation[1], s.dilation_w = params.dilation[0];
+    int64_t line = y->ne[0];
+    if (w->ne[0] == 1 && w->ne[1] == 1 && params.stride[0] == 1 && params.stride[1] == 1 && params.padding[0] == 0 &&
+        params.padding[1] == 0 && s.width <= INT32_MAX / s.height) {  // pixel by pixel: lines do not matter
+      s.width *= s.height, s.height = 1;
+      line = s.width;
+    }
     PixelRun runs[kPanelVectors * 16];
     int count = 0;
     for (int at = 0; at < columns;) {
-      const int64_t row = pixel / y->ne[0], column = pixel % y->ne[0];
-      const int run = static_cast<int>(std::min<int64_t>({f.lanes, columns - at, y->ne[0] - column}));
+      const int64_t row = pixel / line, column = pixel % line;
+      // With stride 1 runs of any length, else of a register.
+      const int64_t most = params.stride[0] == 1 ? columns - at : std::min<int64_t>(f.lanes, columns - at);
+      const int run = static_cast<int>(std::min<int64_t>(most, line - column));
       runs[count++] = {at, run, static_cast<int32_t>(row * params.stride[1] - params.padding[1]),
                        static_cast<int32_t>(column * params.stride[0] - params.padding[0])};
       at += run;

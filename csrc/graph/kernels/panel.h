@@ -46,7 +46,7 @@ struct PanelProduct {
 /// Where the pixels of a panel of a convolution come from: runs of pixels of one row of the result.
 struct PixelRun {
   int32_t at;      // first column in the panel
-  int32_t count;   // 1..lanes
+  int32_t count;   // 1..lanes, or more where the stride is 1
   int32_t row;     // input row of the kernel's first row
   int32_t column;  // input column of the kernel's first column
 };

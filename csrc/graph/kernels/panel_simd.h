@@ -193,6 +193,56 @@ void pack_rows(const float* x, int64_t row_stride, int columns, int64_t from, in
   }
 }
 
+/// Where the lanes of the panel's registers come from for one element of the kernel, if pixels lie side by side: a
+/// piece is loaded into the lanes of its mask, from an address that counts from lane 0 and may lie outside the image.
+struct Pieces {
+  int most = 0;                       // of a register
+  int count[kPanelVectors] = {};      // by register
+  int64_t offset[kPanelVectors][kW];  // from the start of a plane
+  Simd::Mask mask[kPanelVectors][kW];
+
+  /// Columns [at, at + n) of the panel come from n pixels from `from` on.
+  void add(int at, int n, int64_t from) {
+    for (int v = at / kW; v * kW < at + n; ++v) {
+      const int low = at > v * kW ? at - v * kW : 0, high = least(at + n - v * kW, kW);
+      offset[v][count[v]] = from - at + v * kW;
+      mask[v][count[v]] = Simd::lanes(low, high);
+      if (++count[v] > most) most = count[v];
+    }
+  }
+};
+
+/// Registers [first, first + V) of one element of the kernel in all channels, N pieces or fewer in each.
+template <int V, int N>
+inline void pack_pieces(const PixelSource& s, const Pieces& pieces, int first, float* out, int64_t step) {
+  int64_t offset[V][N];
+  Simd::Mask mask[V][N];
+  for (int v = 0; v < V; ++v) {
+    for (int n = 0; n < N; ++n) {
+      const bool used = n < pieces.count[first + v];
+      offset[v][n] = used ? pieces.offset[first + v][n] : 0;
+      mask[v][n] = used ? pieces.mask[first + v][n] : Simd::first(0);
+    }
+  }
+  const float* image = s.image;
+  out += first * kW;
+  for (int64_t c = 0; c < s.channels; ++c, image += s.height * s.width, out += step) {
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) {
+      Reg x = Simd::zero();
+#pragma GCC unroll 16
+      for (int n = 0; n < N; ++n) x = Simd::load(image + offset[v][n], mask[v][n], x);
+      Simd::store(out + v * kW, x);
+    }
+  }
+}
+
+template <int N>
+inline void pack_pieces(const PixelSource& s, const Pieces& pieces, int width, float* out, int64_t step) {
+  if (width == kPanelWidth) return pack_pieces<kPanelVectors, N>(s, pieces, 0, out, step);
+  for (int v = 0; v * kW < width; ++v) pack_pieces<1, N>(s, pieces, v, out, step);
+}
+
 /// What a run reads for one element of the kernel.
 struct Lanes {
   int64_t offset;  // from the start of a plane, of the first lane that lies in the image
@@ -204,7 +254,6 @@ struct Lanes {
 
 template <int S>
 inline Reg load_pixels(const float* p, int64_t stride, const Lanes& l) {
-  if (S == 1) return Simd::load(p, l.all);
   if (S == 2) return Simd::even(Simd::load(p, l.low), Simd::load(p + kW, l.high));
   alignas(64) float lanes[kW] = {};
   for (int i = 0; i < l.count; ++i) lanes[i] = p[i * stride];
@@ -230,41 +279,74 @@ inline int64_t strides(int64_t n, int64_t stride) {
   return stride == 1 ? n : stride == 2 ? (n + 1) / 2 : (n + stride - 1) / stride;
 }
 
+/// Lanes of a run that lie between the sides of the image, for the kernel's column j: `count` of them, or none where it
+/// is not positive, from lane `at` of the panel on; the first at `offset` of its row.
+inline void clip(const PixelSource& s, const PixelRun& run, int64_t j, int64_t* offset, int* at, int* count) {
+  const int64_t column = run.column + j * s.dilation_w;
+  const int64_t skip = column < 0 ? strides(-column, s.stride_w) : 0;
+  const int64_t end = column < s.width ? strides(s.width - column, s.stride_w) : 0;
+  *count = static_cast<int>((end < run.count ? end : run.count) - skip);
+  *offset = column + skip * s.stride_w;
+  *at = run.at + static_cast<int>(skip < run.count ? skip : run.count);
+}
+
+void pack_side_by_side(const PixelSource& s, const PixelRun* runs, int run_count, int width, float* panel) {
+  const int64_t step = s.kernel_h * s.kernel_w * width;
+  for (int64_t i = 0; i < s.kernel_h; ++i) {
+    for (int64_t j = 0; j < s.kernel_w; ++j, panel += width) {
+      Pieces pieces;
+      int64_t offset;
+      int at, count;
+      for (int n = 0; n < run_count; ++n) {
+        const int64_t row = runs[n].row + i * s.dilation_h;
+        if (row < 0 || row >= s.height) continue;
+        clip(s, runs[n], j, &offset, &at, &count);
+        if (count > 0) pieces.add(at, count, row * s.width + offset);
+      }
+      if (pieces.most <= 1) {
+        pack_pieces<1>(s, pieces, width, panel, step);
+      } else if (pieces.most == 2) {
+        pack_pieces<2>(s, pieces, width, panel, step);
+      } else if (pieces.most <= 4) {
+        pack_pieces<4>(s, pieces, width, panel, step);
+      } else {
+        pack_pieces<kW>(s, pieces, width, panel, step);
+      }
+    }
+  }
+}
+
 void pack_pixels(const PixelSource& s, const PixelRun* runs, int run_count, int columns, float* panel) {
   const int width = (columns + kW - 1) / kW * kW;
+  if (s.stride_w == 1) return pack_side_by_side(s, runs, run_count, width, panel);
   const int64_t taps = s.kernel_h * s.kernel_w;
-  for (int64_t i = 0; i < s.kernel_h; ++i) {
-    for (int64_t j = 0; j < s.kernel_w; ++j) {
+  for (int64_t j = 0; j < s.kernel_w; ++j) {
+    // What does not depend on the kernel's row: with few channels finding it takes longer than packing.
+    Lanes columns_of[kPanelWidth];
+    for (int n = 0; n < run_count; ++n) {
+      Lanes& l = columns_of[n];
+      clip(s, runs[n], j, &l.offset, &l.at, &l.count);
+      const int span = 2 * l.count - 1;
+      l.low = Simd::first(span < 0 ? 0 : least(span, kW));
+      l.high = Simd::first(span > kW ? span - kW : 0);
+      l.all = Simd::first(l.count < 0 ? 0 : l.count);
+    }
+    for (int64_t i = 0; i < s.kernel_h; ++i) {
       Lanes lanes[kPanelWidth];
       int used = 0, filled = 0;
       for (int n = 0; n < run_count; ++n) {
-        const int64_t row = runs[n].row + i * s.dilation_h, column = runs[n].column + j * s.dilation_w;
-        if (row < 0 || row >= s.height) continue;
-        const int64_t skip = column < 0 ? strides(-column, s.stride_w) : 0;
-        const int64_t end = column < s.width ? strides(s.width - column, s.stride_w) : 0;
-        const int64_t count = (end < runs[n].count ? end : runs[n].count) - skip;
-        if (count <= 0) continue;
-        const int at = runs[n].at + static_cast<int>(skip);
-        const int n_lanes = static_cast<int>(count), span = 2 * n_lanes - 1;
-        lanes[used++] = {row * s.width + column + skip * s.stride_w,
-                         at,
-                         n_lanes,
-                         Simd::first(least(span, kW)),
-                         Simd::first(span > kW ? span - kW : 0),
-                         Simd::first(n_lanes)};
-        filled += static_cast<int>(count);
+        const int64_t row = runs[n].row + i * s.dilation_h;
+        if (row < 0 || row >= s.height || columns_of[n].count <= 0) continue;
+        lanes[used] = columns_of[n];
+        lanes[used++].offset += row * s.width;
+        filled += columns_of[n].count;
       }
       float* out = panel + (i * s.kernel_w + j) * width;
       const int zeros = filled < width ? width : 0;
-      switch (s.stride_w) {
-        case 1:
-          pack_element<1>(s, lanes, used, zeros, out, taps * width);
-          break;
-        case 2:
-          pack_element<2>(s, lanes, used, zeros, out, taps * width);
-          break;
-        default:
-          pack_element<0>(s, lanes, used, zeros, out, taps * width);
+      if (s.stride_w == 2) {
+        pack_element<2>(s, lanes, used, zeros, out, taps * width);
+      } else {
+        pack_element<0>(s, lanes, used, zeros, out, taps * width);
       }
     }
   }
