@@ -6,14 +6,18 @@
 Models are built from configuration with random weights (`zoo_models/`). Columns: delegated share of the operators of
 the edge program and of its FLOPs, number of delegates, largest error and NMSE at the first and the second size.
 `--time` adds medians against eager and XNNPACK, taken alternately in one run, on 1 and 2 threads.
+Every row is made by a process of its own: what lowering and tracing keep of large models would add up.
 Exits 1 when a row is beyond its bound or could not be made.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import traceback
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -43,6 +47,29 @@ def bad(row: Row, model: ZooModel) -> bool:
     return not all(e.nmse <= model.nmse for e in row.errors)
 
 
+@dataclass
+class Outcome:
+    """What a row's process sends back."""
+
+    columns: list[str]
+    whole: bool
+    wrong: bool
+    refusals: list[str]
+
+
+def outcome(name: str, tiny: bool, rounds: int) -> Outcome:
+    """Makes one row; times only with ``rounds``."""
+    torch.set_num_threads(1)
+    model = all_models()[name]
+    row = measure(model, tiny)
+    columns = cells(row)
+    if rounds:
+        from benchmarks.zoo_time import times
+
+        columns += times(model, tiny, rounds)
+    return Outcome(columns, row.whole, bad(row, model), list(row.refusals))
+
+
 def main() -> int:
     known = all_models()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,32 +79,27 @@ def main() -> int:
     parser.add_argument("--time", action="store_true", help="time against eager and XNNPACK")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of the timing")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     header = list(HEADER)
     if options.time:
         from benchmarks.zoo_time import HEADER as TIMES
-        from benchmarks.zoo_time import times
 
         header += TIMES
     print(line(header))
     print(line(["---"] * len(header)), flush=True)
     failed, whole = [], 0
     for name in options.models:
-        model = known[name]
         try:
-            row = measure(model, options.tiny)
-            columns = cells(row)
-            if options.time:
-                columns += times(model, options.tiny, options.rounds)
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                row = pool.submit(outcome, name, options.tiny, options.rounds if options.time else 0).result()
         except Exception as error:
             traceback.print_exc()
             failed.append(name)
             print(line([name, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"]), flush=True)
             continue
         whole += row.whole
-        if bad(row, model):
+        if row.wrong:
             failed.append(name)
-        print(line(columns), flush=True)
+        print(line(row.columns), flush=True)
         if options.reasons:
             for reason in row.refusals:
                 print(f"    {reason}", flush=True)

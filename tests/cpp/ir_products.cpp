@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "graph/kernels/cpu_kernels.h"
+#include "graph/kernels/custom_op.h"
 #include "ir_maker.h"
 #include "ir_run.h"
 #include "util/cpu.h"
@@ -216,6 +217,12 @@ void convolutions() {
     o.oc = outputs;
     convolution(o);
   }
+  for (int64_t pixels : {25, 49, 51, 54, 55})
+    for (fb::Activation activation : {fb::Activation_None, fb::Activation_Silu}) {
+      Conv o;
+      o.w = pixels, o.h = 1, o.kh = 1, o.ph = 0, o.c = 50, o.oc = 21, o.count = 2, o.then.activation = activation;
+      convolution(o);
+    }
   Conv half;
   half.type = GGML_TYPE_F16;
   convolution(half);
@@ -227,7 +234,14 @@ void linears() {
   for (int64_t k : {1, 3, 8, 17, 31, 32, 100}) linear(GGML_TYPE_F32, 20, k, 9, true, nothing);
   for (int64_t rows : {1, 2, 15, 16, 17, 24, 32, 47, 48, 49, 100, 200})
     linear(GGML_TYPE_F32, 18, 40, rows, true, nothing);
-  linear(GGML_TYPE_F32, 20, 6000, 100, true, nothing);  // more than one pass of panels
+  linear(GGML_TYPE_F32, 20, 6000, 100, true, nothing);  // more than one pass of panels, and parts of sums
+  // Last columns without a panel, with whole and with ragged registers of terms and rows.
+  for (int64_t rows : {25, 26, 30, 31, 49, 50, 53, 54, 55, 97, 197}) {
+    linear(GGML_TYPE_F32, 21, 128, rows, true, {fb::Activation_GeluErf, -kInf, kInf});
+    linear(GGML_TYPE_F32, 21, 141, rows, false, {fb::Activation_None, -0.1f, 0.4f});
+  }
+  linear(GGML_TYPE_F32, 33, 5003, 197, true, {fb::Activation_GeluErf, -kInf, kInf});  // in parts, too
+  linear(GGML_TYPE_BF16, 33, 5003, 197, true, {fb::Activation_GeluErf, -kInf, kInf});
   for (ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16}) linear(type, 37, 50, 20, true, nothing);
   linear(GGML_TYPE_F16, 20, 9000, 60, true, nothing);
   for (int a = fb::Activation_MIN; a <= fb::Activation_MAX; ++a) {
@@ -303,12 +317,49 @@ void pools() {
   }
 }
 
+/// Every number to one thread, whatever the order in which they come, and the same again in the next run.
+void tickets() {
+  using Tickets = etggml::graph::Tickets<int32_t>;
+  for (int threads : {1, 2, 3})
+    for (int count : {1, 2, 5, 17}) {
+      ggml_tensor y{};
+      etggml::graph::set_custom_op(&y, "", int32_t{0});
+      for (unsigned run = 1; run < 4; ++run) {
+        std::vector<Tickets> asking;
+        for (int t = 0; t < threads; ++t) asking.emplace_back(&y, count, t, threads);
+        std::vector<int> given(size_t(count), 0);
+        for (unsigned turn = run; !asking.empty(); turn = turn * 75 % 65537) {
+          const size_t who = turn % asking.size();
+          const int64_t ticket = asking[who].take();
+          if (ticket < count) {
+            CHECK(ticket >= 0);
+            ++given[size_t(ticket)];
+          } else {
+            asking.erase(asking.begin() + std::ptrdiff_t(who));
+          }
+        }
+        for (int times : given) CHECK(times == 1);
+      }
+    }
+}
+
+void set_threads(int count) {
+  auto set = reinterpret_cast<ggml_backend_set_n_threads_t>(ggml_backend_reg_get_proc_address(
+      ggml_backend_dev_backend_reg(ggml_backend_get_device(cpu_backend())), "ggml_backend_set_n_threads"));
+  CHECK(set != nullptr);
+  if (set) set(cpu_backend(), count);
+}
+
 }  // namespace
 
 int main() {
-  linears();
-  convolutions();
-  pools();
+  tickets();
+  for (int threads : {1, 2, 3}) {
+    set_threads(threads);
+    linears();
+    convolutions();
+    pools();
+  }
   not_finite();
   std::printf("%zu sets, %d failures\n", sets().size(), failures);
   return failures != 0;

@@ -266,7 +266,7 @@ print(json.dumps(out.reshape(-1).tolist()))
 def test_kernels_by_name(mlp: Mlp, monkeypatch: pytest.MonkeyPatch) -> None:
     (x,) = inputs(9)
     with Program(mlp.pte, threads=1) as program:
-        for names in ("none", "gemv,attention", "gemm", ""):
+        for names in ("none", "gemv,attention", "gemm", "rows", ""):
             monkeypatch.setenv("EXECUTORCH_GGML_KERNELS", names)
             (got,) = run(program, [x])
             np.testing.assert_allclose(got, mlp.reference(x), rtol=1e-5, atol=1e-5)

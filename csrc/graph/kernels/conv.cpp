@@ -14,19 +14,25 @@ namespace {
 // Every thread keeps memory for one panel; far beyond the kernels of any model.
 constexpr int64_t kMaxPanelBytes = 64 << 20;
 
+// Pieces of work for each thread, where pieces can be small: enough to even out a thread that is held up.
+constexpr int64_t kShares = 8;
+
+// Rows of a band of channel planes, at least.
+constexpr int64_t kBandRows = 7;
+
 struct Patches;
 struct WidenedKernels;
 
 /// What of ConvArgs does not follow from the tensors, in the room that a node has.
 struct Params {
-  int16_t stride[2], padding[2], dilation[2];  // width, height
+  uint8_t stride[2], padding[2], dilation[2];  // width, height
   Epilogue epilogue;
 };
 
-bool small(const int (&values)[2], int16_t (&out)[2]) {
+bool small(const int (&values)[2], uint8_t (&out)[2]) {
   for (int i = 0; i < 2; ++i) {
-    if (values[i] > std::numeric_limits<int16_t>::max()) return false;
-    out[i] = static_cast<int16_t>(values[i]);
+    if (values[i] < 0 || values[i] > std::numeric_limits<uint8_t>::max()) return false;
+    out[i] = static_cast<uint8_t>(values[i]);
   }
   return true;
 }
@@ -37,6 +43,7 @@ struct Product {
   const ggml_tensor *w, *x, *y;
   Params params;
   int64_t k, rows, pixels, width, panels, blocks;  // panels per image
+  int tail;                                        // pixels that go with the last of them
 
   Product(const PanelFunctions& functions, const ggml_tensor* result)
       : f(functions), w(result->src[0]), x(result->src[1]), y(result), params(custom_op_params<Params>(result)) {
@@ -44,22 +51,33 @@ struct Product {
     rows = w->ne[3];
     pixels = y->ne[0] * y->ne[1];
     width = kPanelVectors * f.lanes;
-    panels = (pixels + width - 1) / width;
+    tail = tail_columns(pixels, width, k);
+    panels = (pixels - tail + width - 1) / width;
     blocks = (rows + f.lanes - 1) / f.lanes;
   }
 
-  void pack(int64_t image, int64_t panel, int columns, float* out) const {
+  /// Floats that panel() needs.
+  int64_t memory() const { return k * (width + (tail > 0 ? f.lanes + kPanelTail : 0)); }
+
+  void pack(int64_t image, int64_t pixel, int columns, float* out) const {
     PixelSource s;
     s.image = static_cast<const float*>(x->data) + image * x->ne[0] * x->ne[1] * x->ne[2];
     s.channels = x->ne[2], s.height = x->ne[1], s.width = x->ne[0];
     s.kernel_h = w->ne[1], s.kernel_w = w->ne[0];
     s.stride_w = params.stride[0], s.dilation_h = params.dilation[1], s.dilation_w = params.dilation[0];
+    int64_t line = y->ne[0];
+    if (w->ne[0] == 1 && w->ne[1] == 1 && params.stride[0] == 1 && params.stride[1] == 1 && params.padding[0] == 0 &&
+        params.padding[1] == 0 && s.width <= INT32_MAX / s.height) {  // pixel by pixel: lines do not matter
+      s.width *= s.height, s.height = 1;
+      line = s.width;
+    }
     PixelRun runs[kPanelVectors * 16];
     int count = 0;
-    int64_t pixel = panel * width;
     for (int at = 0; at < columns;) {
-      const int64_t row = pixel / y->ne[0], column = pixel % y->ne[0];
-      const int run = static_cast<int>(std::min<int64_t>({f.lanes, columns - at, y->ne[0] - column}));
+      const int64_t row = pixel / line, column = pixel % line;
+      // With stride 1 runs of any length, else of a register.
+      const int64_t most = params.stride[0] == 1 ? columns - at : std::min<int64_t>(f.lanes, columns - at);
+      const int run = static_cast<int>(std::min<int64_t>(most, line - column));
       runs[count++] = {at, run, static_cast<int32_t>(row * params.stride[1] - params.padding[1]),
                        static_cast<int32_t>(column * params.stride[0] - params.padding[0])};
       at += run;
@@ -68,13 +86,26 @@ struct Product {
     f.pack_pixels(s, runs, count, columns, out);
   }
 
-  void panel(int64_t image, int64_t panel, int64_t first_block, int64_t last_block, float* packed) const {
+  /// Patches of panel `panel`, and of the tail where it follows.
+  void pack_panel(int64_t image, int64_t panel, float* out) const {
+    pack(image, panel * width, static_cast<int>(std::min(width, pixels - tail - panel * width)), out);
+    if (tail == 0 || panel + 1 < panels) return;
+    float *columns = out + k * width, *packed = columns + k * kPanelTail;
+    pack(image, pixels - tail, tail, packed);
+    for (int64_t i = 0; i < k; ++i) {
+      for (int c = 0; c < tail; ++c) columns[c * k + i] = packed[i * f.lanes + c];
+    }
+  }
+
+  /// Kernels of blocks [first_block, last_block) on what pack_panel() has packed.
+  void multiply(int64_t image, int64_t panel, int64_t first_block, int64_t last_block, const float* packed) const {
     const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
     PanelProduct p;
-    p.columns = static_cast<int>(std::min(width, pixels - panel * width));
-    pack(image, panel, p.columns, packed);
+    p.columns = static_cast<int>(std::min(width, pixels - tail - panel * width));
     p.panel = packed;
-    p.k = p.weight_stride = k;
+    p.tail = packed + k * width;
+    p.tail_columns = panel + 1 == panels ? tail : 0;
+    p.k = p.weight_stride = p.tail_stride = k;
     p.epilogue = params.epilogue;
     p.y_stride = pixels;
     for (int64_t block = first_block; block < last_block; ++block) {
@@ -93,15 +124,20 @@ void compute_dense(ggml_tensor* y, int thread, int threads, void* user) {
   const Product product(static_cast<const ConvKernel*>(user)->panel, y);
   const int64_t panels = product.panels * y->ne[3];
   auto* packed =
-      reinterpret_cast<float*>(thread_memory<Patches>(static_cast<size_t>(product.k * product.width) * sizeof(float)));
-  // Threads share out the panels, or the kernels where there are too few panels for even shares; then each packs all.
+      reinterpret_cast<float*>(thread_memory<Patches>(static_cast<size_t>(product.memory()) * sizeof(float)));
+  // Threads share out the panels; where those are too few for even shares, pieces of the kernels, too, and each packs
+  // the panels that it meets.
   const int64_t most = (panels + threads - 1) / threads;
   const bool by_kernels = product.blocks >= threads && most * threads * 8 > panels * 9;
-  const int64_t first = by_kernels ? 0 : panels * thread / threads;
-  const int64_t last = by_kernels ? panels : panels * (thread + 1) / threads;
-  const int64_t from = by_kernels ? product.blocks * thread / threads : 0;
-  const int64_t to = by_kernels ? product.blocks * (thread + 1) / threads : product.blocks;
-  for (int64_t i = first; i < last; ++i) product.panel(i / product.panels, i % product.panels, from, to, packed);
+  const int64_t pieces = by_kernels ? std::min<int64_t>(product.blocks, threads * kShares) : 1;
+  Tickets<Params> tickets(y, panels * pieces, thread, threads);
+  int64_t last = -1;
+  for (int64_t i = tickets.take(); i < panels * pieces; i = tickets.take()) {
+    const int64_t image = i / pieces / product.panels, panel = i / pieces % product.panels, piece = i % pieces;
+    if (i / pieces != last) product.pack_panel(image, panel, packed);
+    last = i / pieces;
+    product.multiply(image, panel, product.blocks * piece / pieces, product.blocks * (piece + 1) / pieces, packed);
+  }
 }
 
 WindowPlane plane_of(const ggml_tensor* y, const ggml_tensor* x, const Params& params, int64_t window_w,
@@ -117,16 +153,30 @@ WindowPlane plane_of(const ggml_tensor* y, const ggml_tensor* x, const Params& p
   return p;
 }
 
-/// All planes of this thread's share; `set` fills in what differs between channels.
-template <class Set>
-void planes(ggml_tensor* y, const ggml_tensor* x, int thread, int threads, WindowPlane p,
+/// What this thread gets of all planes; `set` fills in what differs between channels. T: the node's parameters.
+///
+/// Planes are cut into bands of rows, which come first in the order: products before and behind go by pixels too, so a
+/// thread finds most of its band in its own cache.
+template <class T, class Set>
+void planes(ggml_tensor* y, const ggml_tensor* x, int thread, int threads, const WindowPlane& whole,
             void (*function)(const WindowPlane&), Set set) {
   const int64_t count = x->ne[2] * x->ne[3];
-  for (int64_t i = count * thread / threads; i < count * (thread + 1) / threads; ++i) {
-    p.image = static_cast<const float*>(x->data) + i * p.height * p.width;
-    p.y = static_cast<float*>(y->data) + i * p.out_h * p.out_w;
-    set(p, i % x->ne[2]);
-    function(p);
+  const int64_t bands =
+      threads == 1 ? 1 : std::max<int64_t>(1, std::min<int64_t>(2 * threads, whole.out_h / kBandRows));
+  const int64_t groups = std::min(count, std::max<int64_t>(1, threads * kShares / bands));
+  Tickets<T> tickets(y, bands * groups, thread, threads);
+  for (int64_t ticket = tickets.take(); ticket < bands * groups; ticket = tickets.take()) {
+    const int64_t band = ticket / groups, group = ticket % groups;
+    const int64_t from = whole.out_h * band / bands, to = whole.out_h * (band + 1) / bands;
+    WindowPlane p = whole;
+    p.out_h = to - from;
+    p.padding_h -= from * p.stride_h;
+    for (int64_t i = count * group / groups; i < count * (group + 1) / groups; ++i) {
+      p.image = static_cast<const float*>(x->data) + i * p.height * p.width;
+      p.y = static_cast<float*>(y->data) + (i * whole.out_h + from) * p.out_w;
+      set(p, i % x->ne[2]);
+      function(p);
+    }
   }
 }
 
@@ -135,15 +185,15 @@ void compute_depthwise(ggml_tensor* y, int thread, int threads, void* user) {
   const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
   const WindowPlane p = plane_of(y, x, custom_op_params<Params>(y), w->ne[0], w->ne[1]);
   const auto* kernels = static_cast<const float*>(w->data);
-  planes(y, x, thread, threads, p, static_cast<const ConvKernel*>(user)->window.convolve,
-         [&](WindowPlane& plane, int64_t channel) {
-           plane.kernel = kernels + channel * p.window_h * p.window_w;
-           plane.bias = bias ? bias[channel] : 0.0f;
-         });
+  planes<Params>(y, x, thread, threads, p, static_cast<const ConvKernel*>(user)->window.convolve,
+                 [&](WindowPlane& plane, int64_t channel) {
+                   plane.kernel = kernels + channel * p.window_h * p.window_w;
+                   plane.bias = bias ? bias[channel] : 0.0f;
+                 });
 }
 
 struct PoolParams {
-  int16_t window[2], stride[2], padding[2];
+  uint8_t window[2], stride[2], padding[2];
   bool max;
 };
 
@@ -157,7 +207,7 @@ void compute_pool(ggml_tensor* y, int thread, int threads, void* user) {
     params.dilation[i] = 1;
   }
   const WindowPlane p = plane_of(y, y->src[0], params, pool.window[0], pool.window[1]);
-  planes(y, y->src[0], thread, threads, p, pool.max ? f.max : f.mean, [](WindowPlane&, int64_t) {});
+  planes<PoolParams>(y, y->src[0], thread, threads, p, pool.max ? f.max : f.mean, [](WindowPlane&, int64_t) {});
 }
 
 }  // namespace

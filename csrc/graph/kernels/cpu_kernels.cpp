@@ -13,7 +13,7 @@ bool listed(const std::string& names, const char* name) {
   return names.empty() || ("," + names + ",").find(std::string(",") + name + ",") != std::string::npos;
 }
 
-constexpr const char* kNames[] = {"gemv", "gemm", "attention", "linear", "conv", "none"};
+constexpr const char* kNames[] = {"gemv", "gemm", "attention", "linear", "conv", "rows", "none"};
 
 }  // namespace
 
@@ -21,10 +21,11 @@ Status check_kernel_names(const std::string& names) {
   std::istringstream words(names);
   for (std::string word; std::getline(words, word, ',');) {
     if (std::find(std::begin(kNames), std::end(kNames), word) == std::end(kNames)) {
-      return error(ETGGML_INVALID_ARGUMENT,
-                   "EXECUTORCH_GGML_KERNELS: there is no kernel '%s'; give gemv, gemm, attention, linear and conv, "
-                   "separated by commas, or none",
-                   word.c_str());
+      return error(
+          ETGGML_INVALID_ARGUMENT,
+          "EXECUTORCH_GGML_KERNELS: there is no kernel '%s'; give gemv, gemm, attention, linear, conv and rows, "
+          "separated by commas, or none",
+          word.c_str());
     }
   }
   return ok_status();
@@ -45,6 +46,7 @@ CpuKernelSet::CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int
   use_attention = listed(names, "attention");
   use_linear = listed(names, "linear");
   use_conv = listed(names, "conv");
+  use_rows = listed(names, "rows");
 }
 
 ggml_tensor* CpuKernels::mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) {
@@ -70,6 +72,14 @@ ggml_tensor* CpuKernels::conv_2d(ggml_context* ctx, const ConvArgs& args) {
 
 ggml_tensor* CpuKernels::pool_2d(ggml_context* ctx, const PoolArgs& args) {
   return set_.use_conv ? graph::pool_2d(ctx, args, set_.conv) : nullptr;
+}
+
+ggml_tensor* CpuKernels::per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) {
+  return set_.use_rows ? graph::per_row(ctx, op, x, y) : nullptr;
+}
+
+ggml_tensor* CpuKernels::row_means(ggml_context* ctx, ggml_tensor* x) {
+  return set_.use_rows ? graph::row_means(ctx, x) : nullptr;
 }
 
 ggml_tensor* CpuKernels::attention(ggml_context* ctx, const AttentionArgs& args) {

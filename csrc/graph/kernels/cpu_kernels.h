@@ -9,6 +9,7 @@
 #include "graph/kernels/gemv_prefetch.h"
 #include "graph/kernels/kernels.h"
 #include "graph/kernels/linear.h"
+#include "graph/kernels/rows.h"
 #include "util/status.h"
 
 namespace etggml::graph {
@@ -28,9 +29,10 @@ struct CpuKernelSet {
   bool use_attention = true;
   bool use_linear = true;
   bool use_conv = true;
+  bool use_rows = true;
 
   /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv",
-  /// "gemm", "attention", "linear" and "conv", separated by commas; "none" for none of them, "" for all.
+  /// "gemm", "attention", "linear", "conv" and "rows", separated by commas; "none" for none of them, "" for all.
   CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names);
 };
 
@@ -42,6 +44,8 @@ class CpuKernels final : public Kernels {
   ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused) override;
   ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args) override;
   ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args) override;
+  ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) override;
+  ggml_tensor* row_means(ggml_context* ctx, ggml_tensor* x) override;
   ggml_tensor* attention(ggml_context* ctx, const AttentionArgs& args) override;
 
  private:

@@ -21,6 +21,40 @@ void set_custom_op(ggml_tensor* y, const char* name, const T& params) {
   std::memcpy(bytes + kCustomOpParams, &params, sizeof(T));
 }
 
+/// Deals out the numbers 0, 1, ... count - 1 of one node to the threads that compute it, each to one thread: a thread
+/// that the machine holds up takes fewer. Of two threads one begins at either end, so that in every node each meets
+/// what lies in its own cache. Every thread must ask until it gets a number that is not less than count: the last one
+/// to be told so starts the count anew for the next run. T: the node's parameters.
+template <class T>
+class Tickets {
+  static constexpr size_t kAt = GGML_MAX_OP_PARAMS - sizeof(int32_t);
+  static_assert(kCustomOpParams + sizeof(T) <= kAt, "no room for the counter");
+
+ public:
+  Tickets(ggml_tensor* y, int64_t count, int thread, int threads)
+      : taken_(reinterpret_cast<int32_t*>(reinterpret_cast<char*>(y->op_params) + kAt)),
+        count_(static_cast<int32_t>(count)),
+        last_(count_ + threads - 1),
+        ends_(threads == 2),
+        next_(thread == 0 ? 0 : count_ - 1),
+        step_(thread == 0 ? 1 : -1) {}
+
+  int64_t take() {
+    const int32_t taken = __atomic_fetch_add(taken_, 1, __ATOMIC_RELAXED);
+    if (taken == last_) __atomic_store_n(taken_, 0, __ATOMIC_RELAXED);  // ggml's barrier makes it known
+    if (!ends_ || taken >= count_) return taken;
+    const int32_t mine = next_;
+    next_ += step_;
+    return mine;
+  }
+
+ private:
+  int32_t* taken_;
+  int32_t count_, last_;
+  bool ends_;
+  int32_t next_, step_;
+};
+
 template <class T>
 T custom_op_params(const ggml_tensor* y) {
   T params;

@@ -44,6 +44,9 @@ struct PoolArgs {
   int64_t out_w = 0, out_h = 0;
 };
 
+/// x op y, y being one number for all of a row.
+enum class RowOp : int32_t { kAdd, kSub, kMul, kDiv };
+
 /// What one build of a graph asks. Implementations may remember tensors of that build; they must not throw and may make
 /// up to kExtraTensors tensors besides the result.
 class Kernels {
@@ -60,6 +63,10 @@ class Kernels {
   virtual ggml_tensor* causal_mask(ggml_context*, ggml_tensor* /*positions*/, int64_t /*n_kv*/, int64_t /*window*/) {
     return nullptr;
   }
+  /// x op y, y repeated: F32 of x's shape.
+  virtual ggml_tensor* per_row(ggml_context*, RowOp, ggml_tensor* /*x*/, ggml_tensor* /*y*/) { return nullptr; }
+  /// F32 [1, x->ne[1], x->ne[2], x->ne[3]].
+  virtual ggml_tensor* row_means(ggml_context*, ggml_tensor* /*x*/) { return nullptr; }
   /// F32 [Dv, H, T, B].
   virtual ggml_tensor* attention(ggml_context*, const AttentionArgs&) { return nullptr; }
 };

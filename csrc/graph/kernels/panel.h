@@ -13,6 +13,17 @@ namespace etggml::graph {
 /// Registers of columns in a panel; the last panel of a product may have fewer.
 constexpr int kPanelVectors = 3;
 
+/// Columns too few for a register of their own, which then go with the panel before them: their sums are taken across
+/// lanes, which wastes none of them.
+constexpr int kPanelTail = 6;
+
+/// How many of the last columns of a product with sums of k terms are such; `width` is that of a full panel.
+inline int tail_columns(int64_t columns, int64_t width, int64_t k) {
+  constexpr int64_t kMinTerms = 128;  // shorter sums take less time than the additions across lanes
+  const int64_t rest = columns % width;
+  return columns > width && k >= kMinTerms && rest <= kPanelTail ? static_cast<int>(rest) : 0;
+}
+
 /// A block of rows times a panel.
 struct PanelProduct {
   const float* weights = nullptr;  // row i at weights + i * weight_stride
@@ -21,17 +32,21 @@ struct PanelProduct {
   const float* panel = nullptr;  // k rows of `columns` floats, rounded up to whole registers
   int64_t k = 0;
   int columns = 0;              // 1..kPanelVectors * lanes
+  const float* tail = nullptr;  // columns that follow a full panel, k contiguous floats each
+  int64_t tail_stride = 0;
+  int tail_columns = 0;         // 0..kPanelTail
   const float* bias = nullptr;  // one per row, or nullptr
   Epilogue epilogue;
   float* y = nullptr;
   int64_t y_stride = 0;     // between rows; between columns where transposed
   bool transposed = false;  // y[column * y_stride + row]
+  bool adds = false;        // to what y holds, before the epilogue; only where transposed
 };
 
 /// Where the pixels of a panel of a convolution come from: runs of pixels of one row of the result.
 struct PixelRun {
   int32_t at;      // first column in the panel
-  int32_t count;   // 1..lanes
+  int32_t count;   // 1..lanes, or more where the stride is 1
   int32_t row;     // input row of the kernel's first row
   int32_t column;  // input column of the kernel's first column
 };

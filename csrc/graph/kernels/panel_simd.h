@@ -6,6 +6,7 @@
 
 namespace {
 
+using etggml::graph::kPanelTail;
 using etggml::graph::kPanelVectors;
 using etggml::graph::PanelProduct;
 using etggml::graph::PixelRun;
@@ -36,11 +37,7 @@ __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
     for (int v = 0; v < V; ++v) acc[r][v] = bias;
   }
   const float* b = p.panel;
-  // The rows that come next, which lie behind these: their number is that of the elements a step uses, so they pass
-  // once. Beyond the last row a prefetch does nothing.
-  const float* next = p.weights + (first + R) * p.weight_stride;
-  for (int64_t k = 0; k < p.k; ++k, b += V * kW) {
-    Simd::prefetch(next + k * R);
+  const auto step = [&](int64_t k) {
     Reg x[V];
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) x[v] = Simd::load(b + v * kW);
@@ -50,7 +47,19 @@ __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
 #pragma GCC unroll 3
       for (int v = 0; v < V; ++v) acc[r][v] = Simd::fma(a, x[v], acc[r][v]);
     }
+    b += V * kW;
+  };
+  // Asks for the rows that come next, in R steps R elements of each. Beyond the last row a prefetch does nothing.
+  const int64_t next = R * p.weight_stride;
+  int64_t k = 0;
+  for (; k + R <= p.k; k += R) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      Simd::prefetch(w[r] + next + k);
+      step(k + r);
+    }
   }
+  for (; k < p.k; ++k) step(k);
   const Simd::Mask last = Simd::first(p.columns - (V - 1) * kW);
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -63,9 +72,56 @@ __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
   }
 }
 
+/// The same rows as tile<kPanelVectors>, times the columns of the tail, two at a time: as many sums as lanes.
+__attribute__((noinline)) void tail_tile(const PanelProduct& p, int first) {
+  constexpr int R = kTileRows<kPanelVectors>;
+  static_assert(2 * R == kW, "a lane for each sum");
+  const int rows = p.rows - first < R ? p.rows - first : R;
+  const float* w[R];
+  alignas(64) float bias[kW], sums[kW];
+  for (int r = 0; r < R; ++r) {
+    const int row = first + (r < rows ? r : rows - 1);
+    w[r] = p.weights + row * p.weight_stride;
+    bias[r] = bias[R + r] = p.bias ? p.bias[row] : 0.0f;
+  }
+  for (int c = 0; c < p.tail_columns; c += 2) {
+    const int count = p.tail_columns - c < 2 ? 1 : 2;
+    const float *x0 = p.tail + c * p.tail_stride, *x1 = x0 + (count - 1) * p.tail_stride;
+    Reg acc[kW];
+#pragma GCC unroll 16
+    for (int i = 0; i < kW; ++i) acc[i] = Simd::zero();
+    const auto step = [&](int64_t k, auto... mask) {
+      const Reg a = Simd::load(x0 + k, mask...), b = Simd::load(x1 + k, mask...);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Reg row = Simd::load(w[r] + k, mask...);
+        acc[r] = Simd::fma(row, a, acc[r]);
+        acc[R + r] = Simd::fma(row, b, acc[R + r]);
+      }
+    };
+    int64_t k = 0;
+    for (; k + kW <= p.k; k += kW) step(k);
+    if (k < p.k) step(k, Simd::first(static_cast<int>(p.k - k)));
+    Simd::transpose(acc);
+#pragma GCC unroll 4
+    for (int n = kW / 2; n > 0; n /= 2) {
+#pragma GCC unroll 8
+      for (int i = 0; i < n; ++i) acc[i] = Simd::add(acc[i], acc[i + n]);
+    }
+    Simd::store(sums, clamp(p.epilogue, Simd::add(acc[0], Simd::load(bias))));
+    for (int r = 0; r < rows; ++r) {
+      float* y = p.y + (first + r) * p.y_stride + p.columns + c;
+      for (int j = 0; j < count; ++j) y[j] = sums[j * R + r];
+    }
+  }
+}
+
 template <int V>
 inline void block(const PanelProduct& p) {
-  for (int first = 0; first < p.rows; first += kTileRows<V>) tile<V>(p, first);
+  for (int first = 0; first < p.rows; first += kTileRows<V>) {
+    tile<V>(p, first);
+    if (V == kPanelVectors && p.tail_columns > 0) tail_tile(p, first);
+  }
 }
 
 inline void activate_rows(const Epilogue& e, int rows, int columns, float* y, int64_t stride) {
@@ -93,24 +149,31 @@ inline void multiply_straight(const PanelProduct& p) {
     default:
       block<3>(plain);
   }
-  if (later) activate_rows(p.epilogue, p.rows, p.columns, p.y, p.y_stride);
+  if (later) activate_rows(p.epilogue, p.rows, p.columns + p.tail_columns, p.y, p.y_stride);
 }
 
 void multiply(const PanelProduct& p) {
   if (!p.transposed) return multiply_straight(p);
-  alignas(64) float local[kW * kPanelWidth];
+  constexpr int kStride = kPanelWidth + kW;
+  static_assert(kPanelTail <= kW, "room for the tail");
+  alignas(64) float local[kW * kStride];
   PanelProduct straight = p;
+  straight.epilogue = Epilogue();
   straight.y = local;
-  straight.y_stride = kPanelWidth;
-  straight.transposed = false;
+  straight.y_stride = kStride;
   multiply_straight(straight);
   const Simd::Mask rows = Simd::first(p.rows);
-  for (int c = 0; c < p.columns; c += kW) {
+  const int columns = p.columns + p.tail_columns;
+  for (int c = 0; c < columns; c += kW) {
     Reg t[kW];
-    for (int r = 0; r < kW; ++r) t[r] = Simd::load(local + r * kPanelWidth + c);
+    for (int r = 0; r < kW; ++r) t[r] = Simd::load(local + r * kStride + c);
     Simd::transpose(t);
-    const int count = least(p.columns - c, kW);
-    for (int i = 0; i < count; ++i) Simd::store(p.y + (c + i) * p.y_stride, t[i], rows);
+    const int count = least(columns - c, kW);
+    for (int i = 0; i < count; ++i) {
+      float* y = p.y + (c + i) * p.y_stride;
+      const Reg x = p.adds ? Simd::add(t[i], Simd::load(y, rows)) : t[i];
+      Simd::store(y, clamp(p.epilogue, activate(p.epilogue.activation, x)), rows);
+    }
   }
 }
 
@@ -130,6 +193,56 @@ void pack_rows(const float* x, int64_t row_stride, int columns, int64_t from, in
   }
 }
 
+/// Where the lanes of the panel's registers come from for one element of the kernel, if pixels lie side by side: a
+/// piece is loaded into the lanes of its mask, from an address that counts from lane 0 and may lie outside the image.
+struct Pieces {
+  int most = 0;                       // of a register
+  int count[kPanelVectors] = {};      // by register
+  int64_t offset[kPanelVectors][kW];  // from the start of a plane
+  Simd::Mask mask[kPanelVectors][kW];
+
+  /// Columns [at, at + n) of the panel come from n pixels from `from` on.
+  void add(int at, int n, int64_t from) {
+    for (int v = at / kW; v * kW < at + n; ++v) {
+      const int low = at > v * kW ? at - v * kW : 0, high = least(at + n - v * kW, kW);
+      offset[v][count[v]] = from - at + v * kW;
+      mask[v][count[v]] = Simd::lanes(low, high);
+      if (++count[v] > most) most = count[v];
+    }
+  }
+};
+
+/// Registers [first, first + V) of one element of the kernel in all channels, N pieces or fewer in each.
+template <int V, int N>
+inline void pack_pieces(const PixelSource& s, const Pieces& pieces, int first, float* out, int64_t step) {
+  int64_t offset[V][N];
+  Simd::Mask mask[V][N];
+  for (int v = 0; v < V; ++v) {
+    for (int n = 0; n < N; ++n) {
+      const bool used = n < pieces.count[first + v];
+      offset[v][n] = used ? pieces.offset[first + v][n] : 0;
+      mask[v][n] = used ? pieces.mask[first + v][n] : Simd::first(0);
+    }
+  }
+  const float* image = s.image;
+  out += first * kW;
+  for (int64_t c = 0; c < s.channels; ++c, image += s.height * s.width, out += step) {
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) {
+      Reg x = Simd::zero();
+#pragma GCC unroll 16
+      for (int n = 0; n < N; ++n) x = Simd::load(image + offset[v][n], mask[v][n], x);
+      Simd::store(out + v * kW, x);
+    }
+  }
+}
+
+template <int N>
+inline void pack_pieces(const PixelSource& s, const Pieces& pieces, int width, float* out, int64_t step) {
+  if (width == kPanelWidth) return pack_pieces<kPanelVectors, N>(s, pieces, 0, out, step);
+  for (int v = 0; v * kW < width; ++v) pack_pieces<1, N>(s, pieces, v, out, step);
+}
+
 /// What a run reads for one element of the kernel.
 struct Lanes {
   int64_t offset;  // from the start of a plane, of the first lane that lies in the image
@@ -141,7 +254,6 @@ struct Lanes {
 
 template <int S>
 inline Reg load_pixels(const float* p, int64_t stride, const Lanes& l) {
-  if (S == 1) return Simd::load(p, l.all);
   if (S == 2) return Simd::even(Simd::load(p, l.low), Simd::load(p + kW, l.high));
   alignas(64) float lanes[kW] = {};
   for (int i = 0; i < l.count; ++i) lanes[i] = p[i * stride];
@@ -162,41 +274,79 @@ inline void pack_element(const PixelSource& s, const Lanes* lanes, int used, int
   }
 }
 
+/// n / stride, rounded up. A division takes as long as packing a register or two, and most strides are 1 or 2.
+inline int64_t strides(int64_t n, int64_t stride) {
+  return stride == 1 ? n : stride == 2 ? (n + 1) / 2 : (n + stride - 1) / stride;
+}
+
+/// Lanes of a run that lie between the sides of the image, for the kernel's column j: `count` of them, or none where it
+/// is not positive, from lane `at` of the panel on; the first at `offset` of its row.
+inline void clip(const PixelSource& s, const PixelRun& run, int64_t j, int64_t* offset, int* at, int* count) {
+  const int64_t column = run.column + j * s.dilation_w;
+  const int64_t skip = column < 0 ? strides(-column, s.stride_w) : 0;
+  const int64_t end = column < s.width ? strides(s.width - column, s.stride_w) : 0;
+  *count = static_cast<int>((end < run.count ? end : run.count) - skip);
+  *offset = column + skip * s.stride_w;
+  *at = run.at + static_cast<int>(skip < run.count ? skip : run.count);
+}
+
+void pack_side_by_side(const PixelSource& s, const PixelRun* runs, int run_count, int width, float* panel) {
+  const int64_t step = s.kernel_h * s.kernel_w * width;
+  for (int64_t i = 0; i < s.kernel_h; ++i) {
+    for (int64_t j = 0; j < s.kernel_w; ++j, panel += width) {
+      Pieces pieces;
+      int64_t offset;
+      int at, count;
+      for (int n = 0; n < run_count; ++n) {
+        const int64_t row = runs[n].row + i * s.dilation_h;
+        if (row < 0 || row >= s.height) continue;
+        clip(s, runs[n], j, &offset, &at, &count);
+        if (count > 0) pieces.add(at, count, row * s.width + offset);
+      }
+      if (pieces.most <= 1) {
+        pack_pieces<1>(s, pieces, width, panel, step);
+      } else if (pieces.most == 2) {
+        pack_pieces<2>(s, pieces, width, panel, step);
+      } else if (pieces.most <= 4) {
+        pack_pieces<4>(s, pieces, width, panel, step);
+      } else {
+        pack_pieces<kW>(s, pieces, width, panel, step);
+      }
+    }
+  }
+}
+
 void pack_pixels(const PixelSource& s, const PixelRun* runs, int run_count, int columns, float* panel) {
   const int width = (columns + kW - 1) / kW * kW;
+  if (s.stride_w == 1) return pack_side_by_side(s, runs, run_count, width, panel);
   const int64_t taps = s.kernel_h * s.kernel_w;
-  for (int64_t i = 0; i < s.kernel_h; ++i) {
-    for (int64_t j = 0; j < s.kernel_w; ++j) {
+  for (int64_t j = 0; j < s.kernel_w; ++j) {
+    // What does not depend on the kernel's row: with few channels finding it takes longer than packing.
+    Lanes columns_of[kPanelWidth];
+    for (int n = 0; n < run_count; ++n) {
+      Lanes& l = columns_of[n];
+      clip(s, runs[n], j, &l.offset, &l.at, &l.count);
+      const int span = 2 * l.count - 1;
+      l.low = Simd::first(span < 0 ? 0 : least(span, kW));
+      l.high = Simd::first(span > kW ? span - kW : 0);
+      l.all = Simd::first(l.count < 0 ? 0 : l.count);
+    }
+    for (int64_t i = 0; i < s.kernel_h; ++i) {
       Lanes lanes[kPanelWidth];
       int used = 0, filled = 0;
       for (int n = 0; n < run_count; ++n) {
-        const int64_t row = runs[n].row + i * s.dilation_h, column = runs[n].column + j * s.dilation_w;
-        if (row < 0 || row >= s.height) continue;
-        const int64_t skip = column < 0 ? (-column + s.stride_w - 1) / s.stride_w : 0;
-        const int64_t end = column < s.width ? (s.width - column + s.stride_w - 1) / s.stride_w : 0;
-        const int64_t count = (end < runs[n].count ? end : runs[n].count) - skip;
-        if (count <= 0) continue;
-        const int at = runs[n].at + static_cast<int>(skip);
-        const int n_lanes = static_cast<int>(count), span = 2 * n_lanes - 1;
-        lanes[used++] = {row * s.width + column + skip * s.stride_w,
-                         at,
-                         n_lanes,
-                         Simd::first(least(span, kW)),
-                         Simd::first(span > kW ? span - kW : 0),
-                         Simd::first(n_lanes)};
-        filled += static_cast<int>(count);
+        const int64_t row = runs[n].row + i * s.dilation_h;
+        if (row < 0 || row >= s.height || columns_of[n].count <= 0) continue;
+        lanes[used] = columns_of[n];
+        lanes[used++].offset += row * s.width;
+        filled += columns_of[n].count;
       }
       float* out = panel + (i * s.kernel_w + j) * width;
       const int zeros = filled < width ? width : 0;
-      switch (s.stride_w) {
-        case 1:
-          pack_element<1>(s, lanes, used, zeros, out, taps * width);
-          break;
-        case 2:
-          pack_element<2>(s, lanes, used, zeros, out, taps * width);
-          break;
-        default:
-          pack_element<0>(s, lanes, used, zeros, out, taps * width);
+      if (s.stride_w == 2) {
+        pack_element<2>(s, lanes, used, zeros, out, taps * width);
+      } else {
+        pack_element<0>(s, lanes, used, zeros, out, taps * width);
       }
     }
   }

@@ -14,8 +14,9 @@ struct WindowPlane {
   const float* image = nullptr;  // [height, width]
   int64_t height = 0, width = 0;
   int64_t window_h = 0, window_w = 0;
-  int64_t stride_h = 1, stride_w = 1, padding_h = 0, padding_w = 0, dilation_h = 1, dilation_w = 1;
-  float* y = nullptr;  // [out_h, out_w]
+  int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
+  int64_t padding_h = 0, padding_w = 0;  // negative where the results begin further down
+  float* y = nullptr;                    // [out_h, out_w]
   int64_t out_h = 0, out_w = 0;
   const float* kernel = nullptr;  // [window_h, window_w]; convolution only, like the rest
   float bias = 0.0f;

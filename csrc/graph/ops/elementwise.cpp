@@ -172,6 +172,12 @@ Result<ggml_tensor*> build_binary(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(x)));
   const fb::BinaryKind kind = b.node().op_as_Binary()->kind();
   if (kind < fb::BinaryKind_MIN || kind > fb::BinaryKind_MAX) return b.fail("kind is unknown");
+  if (b.options().kernels) {
+    static_assert(fb::BinaryKind_Add == 0 && fb::BinaryKind_Sub == 1 && fb::BinaryKind_Mul == 2 &&
+                      fb::BinaryKind_Div == 3 && fb::BinaryKind_MAX == 3,
+                  "RowOp is in the same order");
+    if (ggml_tensor* ours = b.options().kernels->per_row(b.ctx(), static_cast<RowOp>(kind), x, y)) return ours;
+  }
   return adapt(b, {x, y}, [kind](ggml_context* ctx, const Sources& s) { return binary(ctx, kind, s[0], s[1]); });
 }
 

@@ -29,6 +29,9 @@ Result<ggml_tensor*> build_sum_rows(NodeBuilder& b) {
 Result<ggml_tensor*> build_mean(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   ETGGML_RETURN_IF_ERROR(b.result_shape(reduced(b.src(0))));
+  if (b.options().kernels) {
+    if (ggml_tensor* ours = b.options().kernels->row_means(b.ctx(), b.src(0))) return ours;
+  }
   return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_mean(ctx, s[0]); });
 }
 
