@@ -51,7 +51,11 @@ def same(a: Dim, b: Dim) -> bool:
 
 
 def _one_division(dim: Dim) -> Dim:
-    """The dimension with torch's integer division written as sympy's floor, which export uses side by side."""
+    """The dimension with one floor for each chain of integer divisions.
+
+    Export writes torch's integer division and sympy's floor side by side, and a division of a division (three
+    convolutions of stride 2) sometimes as one by the product.
+    """
     if isinstance(dim, int):
         return dim
     import sympy
@@ -59,7 +63,22 @@ def _one_division(dim: Dim) -> Dim:
     def divides(e: Any) -> bool:
         return type(e).__name__ in ("FloorDiv", "CleanDiv")
 
-    return dim.replace(divides, lambda e: sympy.floor(e.args[0] / e.args[1]))
+    dim = dim.replace(divides, lambda e: sympy.floor(e.args[0] / e.args[1]))
+    # Innermost first, so that a chain of any length becomes one division.
+    return dim.replace(lambda e: isinstance(e, sympy.floor), _unnest)
+
+
+def _unnest(outer: Any) -> Any:
+    """floor((floor(y) + k) / n) as floor((y + k) / n), which is the same for integers k and n > 0."""
+    import sympy
+
+    numerator, denominator = sympy.fraction(sympy.together(outer.args[0]))
+    terms = sympy.Add.make_args(sympy.expand(numerator))
+    inner = [t for t in terms if isinstance(t, sympy.floor)]
+    if not denominator.is_Integer or denominator <= 0 or len(inner) != 1 or not all(t.is_integer for t in terms):
+        return outer
+    rest = sympy.Add(*(t for t in terms if t is not inner[0]))
+    return sympy.floor(sympy.expand((inner[0].args[0] + rest) / denominator))
 
 
 def same_shape(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
