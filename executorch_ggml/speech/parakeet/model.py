@@ -39,3 +39,11 @@ class Parakeet(nn.Module):
         """Without weights: parameters on the meta device, computed tables with data; in eval mode."""
         with torch.device("meta"):
             return cls(config, max_frames).eval()
+
+    def to_cpu(self) -> Parakeet:
+        """Gives states that are still on the meta device zeros on the CPU."""
+        for module in self.modules():
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                if buffer.device.type == "meta":
+                    module.register_buffer(name, torch.zeros(buffer.shape, dtype=buffer.dtype))
+        return self
