@@ -180,6 +180,8 @@ class ProgramView:
     def state_kind(self, node: Node) -> int:
         """KV_CACHE for a float buffer that only ``index_copy`` writes and only attention reads, else generic.
 
+        ``take_rows`` moves rows within such a cache and counts as its attention: methods must agree on the kind.
+
         The storage type of such a cache is the session's choice, because attention rounds keys and values anyway.
         """
         seen: set[Node] = set()
@@ -194,6 +196,8 @@ class ProgramView:
                         seen.add(user)
                         todo.append(user)
                 elif name == "executorch_ggml::causal_attention" and current in user.args[1:3]:
+                    attended = True
+                elif name == "executorch_ggml::take_rows" and current is user.args[0]:
                     attended = True
                 elif user.op != "output":
                     return g.GENERIC_STATE

@@ -29,5 +29,3 @@ def relative_shift(b: Builder, n: NodeView) -> Value:
         raise Unsupported(f"scores of rank {scores.rank}")
     return b.skew(scores)
 
-
-__all__ = ["relative_shift"]

@@ -19,6 +19,7 @@ from torch import nn
 from executorch_ggml.errors import UnsupportedError
 from executorch_ggml.export_gguf import quiet, undisturbed, write_atomically
 from executorch_ggml.partitioner import GgmlPartitioner
+from executorch_ggml.passes.sizes_of_inputs import ask_inputs_for_sizes
 from executorch_ggml.quantization import GgmlQuantConfig
 from executorch_ggml.speech.vocabulary import encode_json, encode_pieces
 
@@ -87,12 +88,13 @@ def export_methods(
         for name, method in methods.items():
             logger.info("exporting %s", name)
             programs[name] = torch.export.export(
-                method.module, method.inputs, dynamic_shapes=_dynamic(method), strict=False
+                method.module, _where_weights_are(method), dynamic_shapes=_dynamic(method), strict=False
             )
         partitioners = {name: [GgmlPartitioner(quant=quant, weight_alternatives=weight_alternatives)] for name in methods}
         logger.info("lowering")
         edge = to_edge_transform_and_lower(
             programs,
+            transform_passes=[ask_inputs_for_sizes],
             partitioner=partitioners,
             constant_methods={
                 "speech_config": _bytes(encode_json(config)),
@@ -108,6 +110,12 @@ def export_methods(
     size = target.stat().st_size
     logger.info("%s: %d bytes", target, size)
     return SpeechExport(target, size, {n: f[0] for n, f in found.items()}, {n: f[1] for n, f in found.items()})
+
+
+def _where_weights_are(method: Method) -> tuple[torch.Tensor, ...]:
+    """The inputs on the device of the module: meta for one without data."""
+    first = next(method.module.parameters(), next(method.module.buffers(), None))
+    return method.inputs if first is None else tuple(x.to(first.device) for x in method.inputs)
 
 
 def _dynamic(method: Method) -> Any:

@@ -16,8 +16,8 @@ Array = npt.NDArray[np.float32]
 class FeatureStream:
     """Log-mel frames of a recording, block by block; frame t is centred on sample t * hop.
 
-    log_mel: samples [1, hop * T + window - hop] -> [1, T, mels] for T from 2 to at_once + 1. A recording has one frame
-    for each whole hop, and at least `shortest`, for which silence is appended.
+    log_mel: samples [1, hop * T + window - hop] -> [1, T, mels] for T from `least` to at_once + least - 1. A recording
+    has one frame for each whole hop, and at least `shortest`, for which silence is appended.
     """
 
     def __init__(
@@ -29,9 +29,10 @@ class FeatureStream:
         preemphasis: float,
         at_once: int,
         shortest: int,
+        least: int = 2,
     ) -> None:
         self._log_mel, self.hop, self.window = log_mel, hop, window
-        self.preemphasis, self.at_once, self.shortest = preemphasis, at_once, shortest
+        self.preemphasis, self.at_once, self.shortest, self.least = preemphasis, at_once, shortest, least
 
     def __call__(self, blocks: Iterable[Array]) -> Iterator[Array]:
         """Frames [n, mels]."""
@@ -44,14 +45,14 @@ class FeatureStream:
             before = np.concatenate(([last], block[:-1]))
             held = np.concatenate((held, block - np.float32(self.preemphasis) * before))
             last, received = block[-1], received + len(block)
-            # The last frames wait: the method takes two at least.
-            while self._complete(held) > self.at_once + 1:
+            # What is left over at the end must not be less than the method takes, so that much waits.
+            while self._complete(held) >= self.at_once + (self.least if self.least > 1 else 0):
                 yield self._frames(held, self.at_once)
                 held, made = held[self.at_once * self.hop :], made + self.at_once
         total = max(received // self.hop, self.shortest)
         held = np.concatenate((held, np.zeros(total * self.hop - received + self.window, np.float32)))
         while made < total:
-            count = total - made if total - made <= self.at_once + 1 else self.at_once
+            count = total - made if total - made < self.at_once + self.least else self.at_once
             yield self._frames(held, count)
             held, made = held[count * self.hop :], made + count
 
