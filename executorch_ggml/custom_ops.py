@@ -34,9 +34,7 @@ def _check_rope(
     check(x.dim() >= 3, lambda: f"rope: x must be [..., T, H, D], got rank {x.dim()}")
     check(x.is_floating_point(), lambda: f"rope: x must be floating point, got {x.dtype}")
     check(positions.dim() == 1, lambda: f"rope: positions must have rank 1, got rank {positions.dim()}")
-    check(
-        positions.dtype in (torch.int64, torch.int32), lambda: f"rope: positions must be integers: {positions.dtype}"
-    )
+    check(positions.dtype in (torch.int64, torch.int32), lambda: f"rope: positions must be integers: {positions.dtype}")
     check(
         positions.shape[0] == x.shape[-3],
         lambda: f"rope: {positions.shape[0]} positions for {x.shape[-3]} rows of x {tuple(x.shape)}",

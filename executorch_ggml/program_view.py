@@ -195,9 +195,7 @@ class ProgramView:
                     if user not in seen:
                         seen.add(user)
                         todo.append(user)
-                elif name == "executorch_ggml::causal_attention" and current in user.args[1:3]:
-                    attended = True
-                elif name == "executorch_ggml::take_rows" and current is user.args[0]:
+                elif (name == "executorch_ggml::causal_attention" and current in user.args[1:3]) or (name == "executorch_ggml::take_rows" and current is user.args[0]):
                     attended = True
                 elif user.op != "output":
                     return g.GENERIC_STATE

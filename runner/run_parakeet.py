@@ -1,6 +1,6 @@
 """Transcribes an audio file with a Parakeet `.pte`.
 
-    python runner/run_parakeet.py --model parakeet.pte --audio speech.wav --timestamps
+python runner/run_parakeet.py --model parakeet.pte --audio speech.wav --timestamps
 """
 
 from __future__ import annotations

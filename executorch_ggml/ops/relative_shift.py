@@ -28,4 +28,3 @@ def relative_shift(b: Builder, n: NodeView) -> Value:
     if scores.rank != 3:
         raise Unsupported(f"scores of rank {scores.rank}")
     return b.skew(scores)
-

@@ -40,9 +40,7 @@ class SafetensorsCheckpoint(Checkpoint):
         try:
             from safetensors import SafetensorError, safe_open
         except ImportError as error:
-            raise LibraryError(
-                "reading safetensors takes a package: pip install 'executorch-ggml[speech]'"
-            ) from error
+            raise LibraryError("reading safetensors takes a package: pip install 'executorch-ggml[speech]'") from error
         self.folder = path.parent
         files = [path]
         if path.suffix == ".json":
@@ -140,9 +138,14 @@ def read_json(path: Path) -> dict[str, Any]:
 def missing_and_extra(where: str, wanted: Mapping[str, object], present: Mapping[str, object]) -> None:
     """Raises BindError naming tensors that are wanted and not there, or there and not wanted."""
     problems = []
-    for what, names in (("missing", sorted(wanted.keys() - present.keys())), ("unknown", sorted(present.keys() - wanted.keys()))):
+    for what, names in (
+        ("missing", sorted(wanted.keys() - present.keys())),
+        ("unknown", sorted(present.keys() - wanted.keys())),
+    ):
         if names:
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             problems.append(f"{what}: {shown}")
     if problems:
-        raise BindError(f"{where}: its tensors are not those of the model its configuration describes: {'; '.join(problems)}")
+        raise BindError(
+            f"{where}: its tensors are not those of the model its configuration describes: {'; '.join(problems)}"
+        )

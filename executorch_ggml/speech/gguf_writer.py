@@ -99,7 +99,11 @@ def write_gguf(
 
 def _header(planned: Sequence[tuple[TensorSource, GgmlType]], metadata: Mapping[str, str | int]) -> tuple[bytes, int]:
     """Everything before the data, padded, and the size of the whole file."""
-    values: dict[str, str | int] = {"general.architecture": "executorch-ggml", "general.alignment": _ALIGNMENT, **metadata}
+    values: dict[str, str | int] = {
+        "general.architecture": "executorch-ggml",
+        "general.alignment": _ALIGNMENT,
+        **metadata,
+    }
     out = [b"GGUF", struct.pack("<IQQ", 3, len(planned), len(values))]
     for key, value in values.items():
         out.append(_string(key))
@@ -132,7 +136,9 @@ def _blocks(tensor: TensorSource, kind: GgmlType) -> Iterator[Any]:
         last = min(first + step, rows)
         data = tensor.read(first, last)
         if data.shape != (last - first, *tensor.shape[1:]):
-            raise ShapeError(f"{tensor.name}: rows {first} to {last} came as {list(data.shape)} of {list(tensor.shape)}")
+            raise ShapeError(
+                f"{tensor.name}: rows {first} to {last} came as {list(data.shape)} of {list(tensor.shape)}"
+            )
         yield memoryview(_encode(np.ascontiguousarray(data, dtype=np.float32), kind)).cast("B")
 
 

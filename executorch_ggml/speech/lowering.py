@@ -90,7 +90,9 @@ def export_methods(
             programs[name] = torch.export.export(
                 method.module, _where_weights_are(method), dynamic_shapes=_dynamic(method), strict=False
             )
-        partitioners = {name: [GgmlPartitioner(quant=quant, weight_alternatives=weight_alternatives)] for name in methods}
+        partitioners = {
+            name: [GgmlPartitioner(quant=quant, weight_alternatives=weight_alternatives)] for name in methods
+        }
         logger.info("lowering")
         edge = to_edge_transform_and_lower(
             programs,

@@ -45,9 +45,7 @@ class SpeechProgram:
         weights = gguf if gguf is not None else beside(pte)
         # Every length of audio makes a plan of its own, which holds the memory of all activations. Few are kept: chunks
         # are of one length but for the last.
-        self.program = Program(
-            pte, weights, device=device, threads=threads, cache_type=cache_type, max_plans=4
-        )
+        self.program = Program(pte, weights, device=device, threads=threads, cache_type=cache_type, max_plans=4)
         methods = {method["name"] for method in self.program.info()["methods"]}
         if "speech_config" not in methods or "speech_vocabulary" not in methods:
             self.program.close()

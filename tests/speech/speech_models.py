@@ -10,8 +10,6 @@ import torch
 
 from executorch_ggml.speech.parakeet.config import ParakeetConfig
 from executorch_ggml.speech.parakeet.model import Parakeet
-from executorch_ggml.speech.voxtral.config import TransformerConfig, VoxtralConfig
-from executorch_ggml.speech.voxtral.model import VoxtralRealtime
 
 TINY_PARAKEET = ParakeetConfig(
     mels=32, width=64, layers=2, heads=4, feed_forward=128, subsampling_channels=8, vocab=33, predictor_width=32,
@@ -98,22 +96,3 @@ def greedy_reference(model: Parakeet, features: torch.Tensor) -> list[tuple[int,
         elif symbols >= config.max_symbols:
             time, symbols = time + 1, 0
     return result
-
-
-def tiny_voxtral_config(window: int = 12, decoder_window: int = 24, **changes: Any) -> VoxtralConfig:
-    return VoxtralConfig(
-        encoder=TransformerConfig(32, 2, 4, 4, 16, 64, window),
-        decoder=TransformerConfig(64, 2, 4, 2, 16, 96, decoder_window),
-        vocab=96, mels=16, condition_width=8, left_pad_tokens=4, delay_tokens=2, right_pad_tokens=3, **changes,
-    )  # fmt: skip
-
-
-def tiny_voxtral(max_tokens: int = 16, decoder_rows: int = 64, **changes: Any) -> VoxtralRealtime:
-    """Random weights, spread so that the text changes with the audio."""
-    model = VoxtralRealtime.random(tiny_voxtral_config(**changes), max_tokens, decoder_rows, seed=1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        model.encoder.adapter_out.weight *= 20.0
-        for layer in model.decoder.layers:
-            layer.delay_scale += 0.3 * torch.randn(layer.delay_scale.shape, generator=generator)
-    return model

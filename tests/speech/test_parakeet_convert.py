@@ -97,8 +97,8 @@ def write_nemo(model: Any, folder: Path, **encoder: Any) -> Path:
 @torch.no_grad()
 def check(path: Path, reference: Any) -> None:
     """Features, encoder, prediction network and joint against the library's."""
-    from transformers import ParakeetFeatureExtractor
     from speech_models import features_reference
+    from transformers import ParakeetFeatureExtractor
 
     model, pieces = load_parakeet(path, 512)
     assert pieces[:8] == [b"", b"", b" the", b" a", b"s", b" ", b"A", "é".encode()]

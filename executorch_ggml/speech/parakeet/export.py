@@ -50,9 +50,7 @@ def methods(model: Parakeet) -> dict[str, Method]:
         ),
         "encoder": Method(part(model, "encoder"), (torch.zeros(1, frames, config.mels),), ({1: length},)),
         "predictor": Method(part(model, "predictor"), (torch.zeros(1, 1, dtype=torch.int64),), ({},)),
-        "joint": Method(
-            part(model, "joint"), (torch.zeros(1, 4, wide), torch.zeros(1, 1, wide)), ({1: ahead}, {})
-        ),
+        "joint": Method(part(model, "joint"), (torch.zeros(1, 4, wide), torch.zeros(1, 1, wide)), ({1: ahead}, {})),
     }
 
 
@@ -69,6 +67,4 @@ def export_parakeet(
         "lookahead": LOOKAHEAD,
         **dataclasses.asdict(model.config),
     }
-    return export_methods(
-        methods(model), path, config=facts, vocabulary=vocabulary, quant=quantization(dtype)
-    )
+    return export_methods(methods(model), path, config=facts, vocabulary=vocabulary, quant=quantization(dtype))

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from executorch_ggml.errors import FormatError, InvalidArgumentError
+from executorch_ggml.speech.frontend import FeatureStream, Statistics
 from executorch_ggml.speech.package import SpeechProgram, check_seconds
 from executorch_ggml.speech.parakeet.decode import GreedyDecoder
-from executorch_ggml.speech.frontend import FeatureStream, Statistics
 from executorch_ggml.speech.transcript import Token, Transcript
 
 __all__ = ["FAMILY", "ParakeetTranscriber"]
@@ -66,6 +66,7 @@ class ParakeetTranscriber:
 
     def _plan(self, chunk_seconds: float | None, context_seconds: float) -> None:
         """Chunk and context in frames of log-mel, in whole frames of the encoder."""
+
         def whole(seconds: float) -> int:
             return max(1, round(seconds / self.frame_seconds)) * self.subsampling
 
@@ -80,9 +81,7 @@ class ParakeetTranscriber:
         # What fits into one call is not cut, unless chunks were asked for.
         self.whole = self.max_frames if chunk_seconds is None else self.chunk
 
-    def transcribe(
-        self, audio: Iterable[Array], progress: Callable[[float], object] | None = None
-    ) -> Transcript:
+    def transcribe(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Transcript:
         """The tokens of a recording. audio: as for `stream`. progress: called with the seconds that are done."""
         start = time.perf_counter()
         result = Transcript()
@@ -90,9 +89,7 @@ class ParakeetTranscriber:
         result.audio_seconds, result.seconds = self.audio_seconds, time.perf_counter() - start
         return result
 
-    def stream(
-        self, audio: Iterable[Array], progress: Callable[[float], object] | None = None
-    ) -> Iterator[Token]:
+    def stream(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Iterator[Token]:
         """Tokens as they are decoded.
 
         audio: blocks of float32 samples at `sample_rate`, an iterable that can be gone through twice (`AudioFile`, a list
@@ -112,7 +109,9 @@ class ParakeetTranscriber:
             end = -(-(keep_to - first) // self.subsampling)
             for e in decoder.feed(encoded[:, begin:end], keep_from // self.subsampling):
                 start = e.frame * self.frame_seconds
-                yield Token(e.token, self.model.vocabulary.piece(e.token), start, start + e.duration * self.frame_seconds)
+                yield Token(
+                    e.token, self.model.vocabulary.piece(e.token), start, start + e.duration * self.frame_seconds
+                )
             if progress is not None:
                 progress(keep_to * self.hop / self.sample_rate)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -20,10 +20,11 @@ from torch.export import Dim
 
 from executorch_ggml.errors import InvalidArgumentError
 from executorch_ggml.quantization import GgmlQuantConfig
+from executorch_ggml.speech.gguf_writer import TensorSource, write_gguf
 from executorch_ggml.speech.lowering import Method, SpeechExport, export_methods, part
 from executorch_ggml.speech.voxtral.model import Compaction, VoxtralRealtime
 
-__all__ = ["export_voxtral", "methods"]
+__all__ = ["export_voxtral", "methods", "write_weights"]
 
 _EXACT = ("log_mel.*",)
 
@@ -45,7 +46,9 @@ def methods(model: VoxtralRealtime, *, streaming: bool = False) -> dict[str, Met
     samples = torch.zeros(1, config.hop * 3 + config.window - config.hop)
     each = config.downsample
     found = {
-        "log_mel": Method(part(model, "log_mel"), (samples,), ({1: config.hop * frames + (config.window - config.hop)},)),
+        "log_mel": Method(
+            part(model, "log_mel"), (samples,), ({1: config.hop * frames + (config.window - config.hop)},)
+        ),
         "encoder": Method(
             part(model, "encoder"),
             (mel_of(3), ids(3 * each), ids(3 * each)),
@@ -98,3 +101,11 @@ def export_voxtral(
     }
     quant = None if dtype.upper() == "F32" else GgmlQuantConfig(dtype, skip=_EXACT)
     return export_methods(methods(model, streaming=streaming), path, config=facts, vocabulary=vocabulary, quant=quant)
+
+
+def write_weights(sources: Iterable[TensorSource], path: str | os.PathLike[str], dtype: str) -> int:
+    """The weights of an export from the meta device, as a GGUF; returns its size in bytes. Raises what `write_gguf` does.
+
+    Under the name of the `.pte` and beside it, it is found without being named.
+    """
+    return write_gguf(path, sources, dtype, metadata={"general.type": "model", "general.name": "voxtral-realtime"})

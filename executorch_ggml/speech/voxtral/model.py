@@ -36,7 +36,9 @@ class VoxtralRealtime(nn.Module):
         self.decoder = Decoder(config, decoder_rows)
 
     @classmethod
-    def random(cls, config: VoxtralConfig, max_tokens: int = 64, decoder_rows: int = 4096, seed: int = 0) -> VoxtralRealtime:
+    def random(
+        cls, config: VoxtralConfig, max_tokens: int = 64, decoder_rows: int = 4096, seed: int = 0
+    ) -> VoxtralRealtime:
         """With torch's initial weights, the same for the same seed; in eval mode."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

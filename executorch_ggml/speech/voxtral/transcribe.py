@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from executorch_ggml.errors import FormatError, InvalidArgumentError, ValueRangeError
-from executorch_ggml.speech.package import SpeechProgram
 from executorch_ggml.speech.frontend import FeatureStream
+from executorch_ggml.speech.package import SpeechProgram
 from executorch_ggml.speech.transcript import Token, Transcript
 
 __all__ = ["FAMILY", "VoxtralTranscriber"]
@@ -69,9 +69,7 @@ class VoxtralTranscriber:
         threads: int | None = None,
         cache_type: str | None = None,
     ) -> None:
-        self.model = SpeechProgram(
-            pte, gguf, family=FAMILY, device=device, threads=threads, cache_type=cache_type
-        )
+        self.model = SpeechProgram(pte, gguf, family=FAMILY, device=device, threads=threads, cache_type=cache_type)
         number = self.model.number
         self.sample_rate, self.hop, self.downsample = number("sample_rate"), number("hop"), number("downsample")
         self.token_seconds = 2 * self.downsample * self.hop / self.sample_rate
