@@ -34,6 +34,9 @@ _CONVERSIONS = frozenset(
     }
 )
 
+# What reads a KV cache, and as which of its arguments.
+_CACHE_READERS = {"executorch_ggml::causal_attention": slice(1, 3), "executorch_ggml::take_rows": slice(0, 1)}
+
 WEIGHT_MODES = ("auto", "embedded", "external")
 
 
@@ -195,7 +198,7 @@ class ProgramView:
                     if user not in seen:
                         seen.add(user)
                         todo.append(user)
-                elif (name == "executorch_ggml::causal_attention" and current in user.args[1:3]) or (name == "executorch_ggml::take_rows" and current is user.args[0]):
+                elif current in user.args[_CACHE_READERS.get(name, slice(0))]:
                     attended = True
                 elif user.op != "output":
                     return g.GENERIC_STATE

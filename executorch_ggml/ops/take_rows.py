@@ -21,7 +21,8 @@ class _Shift(torch.nn.Module):
     def forward(self, keep: torch.Tensor) -> torch.Tensor:
         taken = custom_ops_audio.take_rows(self.k, keep)
         self.k.index_copy_(1, torch.arange(keep.shape[0]), taken)
-        return taken * 2.0
+        result: torch.Tensor = taken * 2.0
+        return result
 
 
 @register(

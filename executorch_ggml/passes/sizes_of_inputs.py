@@ -1,6 +1,6 @@
 """Sizes that a graph computes with, read from its inputs.
 
-Where a size is asked of a tensor inside the graph, the delegate would have to be left for the answer, and entered again.
+Where a size is asked of a tensor inside the graph, the delegate would have to be left for the answer and entered anew.
 Retracing moves such questions to the first tensor that has the size; this moves them back to the inputs.
 """
 
@@ -22,9 +22,10 @@ def ask_inputs_for_sizes(module: GraphModule) -> PassResult:
     """
     known: dict[Any, tuple[Node, int]] = {}
     for node in module.graph.nodes:
-        value = node.meta.get("val")
+        value: Any = node.meta.get("val")
         if node.op == "placeholder" and isinstance(value, torch.Tensor):
-            for dim, size in enumerate(value.shape):
+            sizes: tuple[Any, ...] = tuple(value.shape)
+            for dim, size in enumerate(sizes):
                 if not isinstance(size, int):
                     known.setdefault(size.node.expr, (node, dim))
     changed = False

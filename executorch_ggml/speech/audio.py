@@ -1,7 +1,7 @@
 """Audio files as blocks of mono float32 samples at one rate: what every speech model takes.
 
-Files are decoded by libsndfile (the package `soundfile`): WAV, FLAC, and what else it knows. A file is read in blocks, so
-its length costs no memory.
+Files are decoded by libsndfile (the package `soundfile`): WAV, FLAC, and what else it knows. A file is read in blocks,
+so its length costs no memory.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class TensorSource:
 def storage_type(tensor: TensorSource, dtype: str, exact: Sequence[str] = ()) -> GgmlType:
     """How a weight is stored when matrices are to be `dtype`.
 
-    Vectors, and what matches a pattern in `exact`, stay F32. Kernels of convolutions are F32, or F16 where matrices take
-    less than that (convolutions multiply by floats only). Rows that are no multiple of a type's block fall back to
+    Vectors, and what matches a pattern in `exact`, stay F32. Kernels of convolutions are F32, or F16 where matrices
+    take less than that (convolutions multiply by floats only). Rows that are no multiple of a type's block fall back to
     Q8_0, then F32. Raises InvalidArgumentError for an unknown dtype.
     """
     name = dtype.upper()
@@ -139,7 +139,7 @@ def _blocks(tensor: TensorSource, kind: GgmlType) -> Iterator[Any]:
             raise ShapeError(
                 f"{tensor.name}: rows {first} to {last} came as {list(data.shape)} of {list(tensor.shape)}"
             )
-        yield memoryview(_encode(np.ascontiguousarray(data, dtype=np.float32), kind)).cast("B")
+        yield _encode(np.ascontiguousarray(data, dtype=np.float32), kind).data.cast("B")
 
 
 def _encode(data: npt.NDArray[np.float32], kind: GgmlType) -> npt.NDArray[Any]:

@@ -18,21 +18,25 @@ _LOG_STEP = np.log(6.4) / 27.0
 
 def _to_mel(hz: Array) -> Array:
     above = _KNEE_MEL + np.log(np.maximum(hz, _KNEE_HZ) / _KNEE_HZ) / _LOG_STEP
-    return np.where(hz < _KNEE_HZ, hz / _LINEAR_HZ, above)
+    mel: Array = np.where(hz < _KNEE_HZ, hz / _LINEAR_HZ, above)
+    return mel
 
 
 def _to_hz(mel: Array) -> Array:
     above = _KNEE_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _KNEE_MEL) - _KNEE_MEL))
-    return np.where(mel < _KNEE_MEL, mel * _LINEAR_HZ, above)
+    hz: Array = np.where(mel < _KNEE_MEL, mel * _LINEAR_HZ, above)
+    return hz
 
 
 def mel_filters(bins: int, n_fft: int, sample_rate: int) -> Array:
-    """Triangles on Slaney's mel scale, each of unit area: float64 [bins, n_fft // 2 + 1], from 0 Hz to half the rate."""
+    """Triangles on Slaney's mel scale, each of unit area: float64 [bins, n_fft // 2 + 1], 0 Hz to half the rate."""
     edges = _to_hz(np.linspace(0.0, float(_to_mel(np.array(sample_rate / 2.0))), bins + 2))
     frequencies = np.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1)
     rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
-    return np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    areas = (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    filters: Array = np.maximum(0.0, np.minimum(rising, falling)) * areas
+    return filters
 
 
 def fourier_basis(n_fft: int, window: int, *, periodic: bool) -> Array:
@@ -43,4 +47,5 @@ def fourier_basis(n_fft: int, window: int, *, periodic: bool) -> Array:
     samples = np.arange(window)
     hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * samples / (window if periodic else window - 1))
     angles = 2.0 * np.pi * np.outer(np.arange(n_fft // 2 + 1), samples) / n_fft
-    return np.concatenate((np.cos(angles), -np.sin(angles))) * hann
+    basis: Array = np.concatenate((np.cos(angles), -np.sin(angles))) * hann
+    return basis

@@ -68,4 +68,6 @@ class _Random:
             return np.full(shape, 0.0 if self.name.endswith("bias") else 1.0, np.float32)
         rng = np.random.default_rng((self.seed, first))
         scale = float(np.prod(self.shape[1:])) ** -0.5
-        return rng.standard_normal(shape, dtype=np.float32) * np.float32(scale)
+        values: npt.NDArray[np.float32] = rng.standard_normal(shape, dtype=np.float32)
+        values *= np.float32(scale)
+        return values

@@ -24,7 +24,7 @@ TENSORS = [source("a.weight", 6, 64), source("b.bias", 5), source("conv.weight",
            source("table", 7, 256)]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ("F32", "F16", "BF16", "Q8_0", "Q4_K"))
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16", "Q8_0", "Q4_K"])
 def test_read_back(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import gguf
 

@@ -119,7 +119,7 @@ def check(path: Path, reference: Any) -> None:
     assert model.joint(wanted, predicted[:, -1:])[1].tolist() == logits[:, 33:].argmax(-1).tolist()
 
 
-@pytest.mark.parametrize("bias", (False, True))
+@pytest.mark.parametrize("bias", [False, True])
 def test_hugging_face(bias: bool, tmp_path: Path) -> None:
     reference = hf_model(bias)
     check(write_hf(reference, tmp_path), reference)
@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
 def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no such file"):
         load_parakeet(tmp_path / "none.nemo")
-    with pytest.raises(FileError, match="no model.safetensors"):
+    with pytest.raises(FileError, match="no model"):
         load_parakeet(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(FormatError, match="not a safetensors file"):

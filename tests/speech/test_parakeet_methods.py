@@ -43,7 +43,7 @@ def agree(dtype: str, found: Any, wanted: Any) -> None:
 def test_log_mel(length: int, model: Any, program: tuple[str, Program]) -> None:
     import torch
 
-    dtype, runs = program
+    _dtype, runs = program
     samples = torch.randn(1, 160 * length + 240, generator=torch.Generator().manual_seed(length))
     with torch.no_grad():
         # The spectrum is exact whatever the weights are stored in.
@@ -75,7 +75,7 @@ def test_predictor_keeps_its_state(program: tuple[str, Program]) -> None:
     np.testing.assert_array_equal(runs.execute("predictor", [np.array([[TINY_PARAKEET.blank]])])[0], first)
 
 
-@pytest.mark.parametrize("length", (1, 7, 32))
+@pytest.mark.parametrize("length", [1, 7, 32])
 def test_joint(length: int, model: Any, parakeet_pte: Callable[[str], Path]) -> None:
     import torch
 

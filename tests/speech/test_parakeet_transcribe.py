@@ -19,7 +19,7 @@ def parakeet(parakeet_pte: Callable[[str], Path]) -> Iterator[ParakeetTranscribe
         yield transcriber
 
 
-@pytest.mark.parametrize("seconds", (0.2, 1.77, 5.0))
+@pytest.mark.parametrize("seconds", [0.2, 1.77, 5.0])
 def test_tokens_are_those_of_a_plain_decoder(seconds: float, parakeet: ParakeetTranscriber) -> None:
     samples = speech_like(seconds, seed=7)
     transcript = parakeet.transcribe([samples])

@@ -44,7 +44,7 @@ def ids(first: int, count: int) -> Any:
     return np.arange(first, first + count, dtype=np.int64)
 
 
-@pytest.mark.parametrize("length", (2, 7, 128))
+@pytest.mark.parametrize("length", [2, 7, 128])
 def test_log_mel(length: int, program: Run) -> None:
     from transformers import VoxtralRealtimeFeatureExtractor
 
@@ -58,7 +58,7 @@ def test_log_mel(length: int, program: Run) -> None:
         agree("F32", found[:, :, : wanted.shape[2]], wanted)
 
 
-@pytest.mark.parametrize("length", (1, 7, 16))
+@pytest.mark.parametrize("length", [1, 7, 16])
 @torch.no_grad()
 def test_encoder(length: int, model: Any, program: Run) -> None:
     """Below the bound, odd, at the bound: from an empty cache, where streaming and offline are defined alike."""
@@ -92,7 +92,7 @@ def test_encoder_in_pieces(model: Any, program: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("length", (1, 5, 16))
+@pytest.mark.parametrize("length", [1, 5, 16])
 @torch.no_grad()
 def test_decoder(length: int, model: Any, program: Run) -> None:
     dtype, runs = program

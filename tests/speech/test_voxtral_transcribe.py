@@ -23,7 +23,7 @@ def voxtral(voxtral_files: Files) -> Iterator[VoxtralTranscriber]:
         yield transcriber
 
 
-@pytest.mark.parametrize("seconds", (0.05, 1.03, 4.0))
+@pytest.mark.parametrize("seconds", [0.05, 1.03, 4.0])
 def test_tokens_are_those_of_a_plain_decoder(seconds: float, voxtral: VoxtralTranscriber) -> None:
     """4 s slide both caches: theirs is a mask over everything."""
     samples = speech_like(seconds, seed=5)
@@ -32,7 +32,7 @@ def test_tokens_are_those_of_a_plain_decoder(seconds: float, voxtral: VoxtralTra
     assert seconds < 1.0 or len(set(found)) > 3
 
 
-@pytest.mark.parametrize("step", (0.08, 0.4))
+@pytest.mark.parametrize("step", [0.08, 0.4])
 def test_streaming_equals_offline(step: float, voxtral: VoxtralTranscriber, voxtral_files: Files) -> None:
     samples = speech_like(3.0, seed=6)
     whole = list(voxtral.steps([samples]))
@@ -71,7 +71,7 @@ def test_caches_that_do_not_slide_end(voxtral: VoxtralTranscriber, monkeypatch: 
         list(voxtral.steps([speech_like(4.0)]))
 
 
-@pytest.mark.parametrize("write", (write_hf, write_mistral))
+@pytest.mark.parametrize("write", [write_hf, write_mistral])
 def test_layouts(write: Any, tmp_path: Path) -> None:
     """Both layouts of one model, read back, compute the same."""
     import torch

@@ -31,7 +31,7 @@ class RelativeAttention(nn.Module):
         self.bias_v = nn.Parameter(torch.zeros(self.heads, self.head_dim))
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, self.head_dim))
+        return x.reshape(x.shape[0], self.heads, self.head_dim)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         query, key, value = (self._split(layer(x)) for layer in (self.q, self.k, self.v))

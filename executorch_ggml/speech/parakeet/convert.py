@@ -61,8 +61,8 @@ def load_parakeet(path: str | os.PathLike[str], max_frames: int = 4096) -> tuple
 
     path: a `.nemo` file, or a folder in Hugging Face's layout (model.safetensors, config.json, tokenizer.json).
 
-    Raises FileError, FormatError, BindError (tensors that are missing, unknown or mis-shaped, named), UnsupportedError (a
-    configuration that is not a Parakeet TDT's, or an option that is not implemented).
+    Raises FileError, FormatError, BindError (tensors that are missing, unknown or mis-shaped, named), UnsupportedError
+    (a configuration that is not a Parakeet TDT's, or an option that is not implemented).
     """
     checkpoint = open_checkpoint(path)
     nemo = isinstance(checkpoint, NemoArchive)

@@ -21,19 +21,21 @@ __all__ = ["FAMILY", "ParakeetTranscriber"]
 FAMILY = "parakeet-tdt"
 Array = npt.NDArray[np.float32]
 _BLOCK = 1024
+_CONTEXT_SECONDS = 4.0
 
 
 class ParakeetTranscriber:
     """A Parakeet that is ready to listen.
 
     pte: what runner/export_parakeet.py writes. gguf: its weights, when they are not inside.
-    chunk_seconds, context_seconds: a recording that is longer than one call of the encoder takes is cut into chunks, and
-    each is encoded with that much audio on both sides of it; defaults: as long as the `.pte` allows, with 4 s.
+    chunk_seconds, context_seconds: a recording that is longer than one call of the encoder takes is cut into chunks,
+    each encoded with that much audio on both sides of it; defaults: as long as the `.pte` allows, with 4 s
+    (a quarter of a short one).
 
     The spectrum is normalised over the whole recording, so audio is read twice. Memory does not depend on its length.
 
-    Raises FormatError for a `.pte` of another model, InvalidArgumentError for chunks that do not fit, and what `Program`
-    raises. One recording at a time.
+    Raises FormatError for a `.pte` of another model, InvalidArgumentError for chunks that do not fit, and what
+    `Program` raises. One recording at a time.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class ParakeetTranscriber:
         gguf: str | os.PathLike[str] | None = None,
         *,
         chunk_seconds: float | None = None,
-        context_seconds: float = 4.0,
+        context_seconds: float | None = None,
         device: str | None = None,
         threads: int | None = None,
     ) -> None:
@@ -54,7 +56,7 @@ class ParakeetTranscriber:
         if not isinstance(self.durations, list) or not all(isinstance(d, int) and d >= 0 for d in self.durations):
             raise FormatError(f"{model.path}: speech_config says durations = {self.durations!r}")
         self.frame_seconds = self.subsampling * self.hop / self.sample_rate
-        self._plan(chunk_seconds, check_seconds("context_seconds", context_seconds, self.frame_seconds))
+        self._plan(chunk_seconds, context_seconds)
         self._features = FeatureStream(
             lambda samples: model.run("log_mel", samples),
             hop=self.hop,
@@ -64,19 +66,22 @@ class ParakeetTranscriber:
             shortest=self.subsampling + 1,
         )
 
-    def _plan(self, chunk_seconds: float | None, context_seconds: float) -> None:
+    def _plan(self, chunk_seconds: float | None, context_seconds: float | None) -> None:
         """Chunk and context in frames of log-mel, in whole frames of the encoder."""
 
         def whole(seconds: float) -> int:
             return max(1, round(seconds / self.frame_seconds)) * self.subsampling
 
         longest = self.max_frames // self.subsampling * self.subsampling
-        self.context = whole(context_seconds)
+        if context_seconds is None:
+            self.context = min(whole(_CONTEXT_SECONDS), longest // 4 // self.subsampling * self.subsampling)
+        else:
+            self.context = whole(check_seconds("context_seconds", context_seconds, self.frame_seconds))
         self.chunk = longest - 2 * self.context if chunk_seconds is None else whole(chunk_seconds)
         if self.chunk < self.subsampling or self.chunk + 2 * self.context > longest:
+            chunk, context, most = (n * self.hop / self.sample_rate for n in (self.chunk, self.context, longest))
             raise InvalidArgumentError(
-                f"chunks of {self.chunk * self.hop / self.sample_rate:g} s with {context_seconds:g} s on both sides: "
-                f"one call of {self.model.path} takes {longest * self.hop / self.sample_rate:g} s"
+                f"chunks of {chunk:g} s with {context:g} s on both sides: one call of {self.model.path} takes {most:g} s"
             )
         # What fits into one call is not cut, unless chunks were asked for.
         self.whole = self.max_frames if chunk_seconds is None else self.chunk
@@ -92,8 +97,8 @@ class ParakeetTranscriber:
     def stream(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Iterator[Token]:
         """Tokens as they are decoded.
 
-        audio: blocks of float32 samples at `sample_rate`, an iterable that can be gone through twice (`AudioFile`, a list
-        of arrays). Raises what iterating it raises; InvalidArgumentError for an iterator.
+        audio: blocks of float32 samples at `sample_rate`, an iterable that can be gone through twice (`AudioFile`, a
+        list of arrays). Raises what iterating it raises; InvalidArgumentError for an iterator.
         """
         if iter(audio) is audio:
             raise InvalidArgumentError("audio is read twice: give an AudioFile or a list of blocks, not an iterator")

@@ -34,7 +34,7 @@ class _Cell(nn.Module):
 
 
 class Predictor(nn.Module):
-    """forward(token int64 [1, 1]) -> float32 [1, 1, joint_width], projected for the joint; advances the LSTM's state."""
+    """forward(token int64 [1, 1]) -> float32 [1, 1, joint_width], projected for the joint; advances the LSTM."""
 
     def __init__(self, config: ParakeetConfig) -> None:
         super().__init__()

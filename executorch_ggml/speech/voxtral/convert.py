@@ -64,7 +64,7 @@ _IGNORED = re.compile(r"(^|\.)(lm_head|output)\.weight$|inv_freq$")
 class VoxtralCheckpoint:
     """A checkpoint whose tensors are read when they are written.
 
-    config: of the model. pieces: the text of its token ids. Raises (on opening) FileError, FormatError, UnsupportedError.
+    config: of the model. pieces: the text of its token ids. Opening raises FileError, FormatError, UnsupportedError.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, delay_tokens: int | None = None) -> None:
@@ -108,7 +108,7 @@ class VoxtralCheckpoint:
 
 
 def open_voxtral(path: str | os.PathLike[str], *, delay_tokens: int | None = None) -> VoxtralCheckpoint:
-    """A checkpoint folder: consolidated.safetensors with params.json, or model.safetensors with config.json; tekken.json.
+    """A checkpoint folder: consolidated.safetensors and params.json, or model.safetensors and config.json; tekken.json.
 
     delay_tokens: the text's delay behind the audio, in steps of 0.08 s; by default what the checkpoint says.
     """

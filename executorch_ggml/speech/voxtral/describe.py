@@ -73,7 +73,7 @@ def config_from_mistral(folder: Path, tekken: Path | None, delay_tokens: int | N
             condition_width=params["ada_rms_norm_t_cond_dim"],
             mels=spectrum.get("num_mel_bins", 128),
             downsample=args["downsample_args"]["downsample_factor"],
-            **_stream(tekken, delay_tokens),
+            **_stream(tekken, delay_tokens),  # type: ignore[arg-type]
         )
     except (KeyError, TypeError) as error:
         raise FormatError(f"{path}: not the configuration of a Voxtral Realtime: {error!r}") from error

@@ -16,8 +16,8 @@ __all__ = ["Encoder", "LogMel"]
 class LogMel(nn.Module):
     """forward(samples float32 [1, hop * T + window - hop]) -> float32 [1, mels, T].
 
-    Frame t is centred on sample t * hop + window / 2 of the input. The floor is relative to a fixed loudness, so a frame
-    depends on nothing but its own samples.
+    Frame t is centred on sample t * hop + window / 2 of the input. The floor is relative to a fixed loudness, so a
+    frame depends on nothing but its own samples.
     """
 
     basis: Tensor

@@ -64,8 +64,8 @@ def methods(model: VoxtralRealtime, *, streaming: bool = False) -> dict[str, Met
     if streaming:
         if model.decoder_rows <= config.decoder.window:
             raise InvalidArgumentError(
-                f"streaming without end takes more than the decoder's window of {config.decoder.window} positions in its "
-                f"caches; decoder_rows is {model.decoder_rows}"
+                f"streaming without end takes more than the decoder's window of {config.decoder.window} positions in "
+                f"its caches; decoder_rows is {model.decoder_rows}"
             )
         found["compact_decoder"] = _compaction("decoder", model.decoder, config.decoder.window)
     return found
@@ -104,8 +104,8 @@ def export_voxtral(
 
 
 def write_weights(sources: Iterable[TensorSource], path: str | os.PathLike[str], dtype: str) -> int:
-    """The weights of an export from the meta device, as a GGUF; returns its size in bytes. Raises what `write_gguf` does.
+    """The weights of an export from the meta device, as a GGUF; returns its size in bytes.
 
-    Under the name of the `.pte` and beside it, it is found without being named.
+    Raises what `write_gguf` does. Under the name of the `.pte` and beside it, it is found without being named.
     """
     return write_gguf(path, sources, dtype, metadata={"general.type": "model", "general.name": "voxtral-realtime"})

@@ -30,8 +30,8 @@ class Norm(nn.Module):
 class Attention(nn.Module):
     """forward(x [T, width], positions int64 [T], rows int64 [T]) -> [T, width].
 
-    Keys and values go to `rows` of the caches [1, cache_rows, kv_heads, head_dim], rotated by `positions`. Both count up
-    by one; rows are set back when the caches are compacted, positions never are.
+    Keys and values go to `rows` of the caches [1, cache_rows, kv_heads, head_dim], rotated by `positions`. Both count
+    up by one; rows are set back when the caches are compacted, positions never are.
     """
 
     k_cache: Tensor
@@ -55,9 +55,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor, rows: Tensor) -> Tensor:
         c = self.config
-        query = self.q(x).unflatten(-1, (c.heads, c.head_dim))[None]
-        key = self.k(x).unflatten(-1, (c.kv_heads, c.head_dim))[None]
-        value = self.v(x).unflatten(-1, (c.kv_heads, c.head_dim))[None]
+        query = self.q(x).reshape(1, x.shape[0], c.heads, c.head_dim)
+        key = self.k(x).reshape(1, x.shape[0], c.kv_heads, c.head_dim)
+        value = self.v(x).reshape(1, x.shape[0], c.kv_heads, c.head_dim)
         self.k_cache.index_copy_(1, rows, self._rope(key, positions))
         self.v_cache.index_copy_(1, rows, value)
         mixed = causal_attention(

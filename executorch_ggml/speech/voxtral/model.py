@@ -1,4 +1,4 @@
-"""The whole Voxtral Realtime as one module. Names of its parameters are the names of the weights in a GGUF or `.pte`."""
+"""The whole Voxtral Realtime as one module. Names of its parameters are those of the weights in a GGUF or `.pte`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["Compaction", "VoxtralRealtime"]
 class VoxtralRealtime(nn.Module):
     """Its children are its methods: log_mel, encoder, decoder.
 
-    max_tokens: the longest piece of audio in one call of the encoder, in tokens. decoder_rows: positions of the decoder's
-    caches. The encoder's hold its window, the longest piece, and as much again, so that compaction is rare.
+    max_tokens: the longest piece of audio in one call of the encoder, in tokens. decoder_rows: positions of the
+    decoder's caches. The encoder's hold its window, the longest piece, and as much again, so that compaction is rare.
     """
 
     def __init__(self, config: VoxtralConfig, max_tokens: int = 64, decoder_rows: int = 4096) -> None:
@@ -79,4 +79,5 @@ class Compaction(nn.Module):
                 last = take_rows(cache, keep)
                 cache.index_copy_(1, start, last)
         assert last is not None
-        return last[:, 0, 0, :1] * 1.0
+        result: Tensor = last[:, 0, 0, :1] * 1.0
+        return result

@@ -55,8 +55,8 @@ class VoxtralTranscriber:
     one call takes, which computes least. The text is the same.
     cache_type: storage of keys and values ("f16", "f32", "q8_0", ...).
 
-    Raises FormatError for a `.pte` of another model, InvalidArgumentError for a step that is too long, and what `Program`
-    raises. One recording at a time.
+    Raises FormatError for a `.pte` of another model, InvalidArgumentError for a step that is too long, and what
+    `Program` raises. One recording at a time.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class VoxtralTranscriber:
         return int(part["window"])
 
     def _log_mel(self, samples: Array) -> Array:
-        mel: Array = self.model.run("log_mel", samples)
-        return mel.transpose(0, 2, 1)
+        mel: Array = self.model.run("log_mel", samples).transpose(0, 2, 1)
+        return mel
 
     def transcribe(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Transcript:
         """The tokens of a recording. audio: as for `stream`. progress: called with the seconds that are done."""
