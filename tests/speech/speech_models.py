@@ -20,9 +20,9 @@ MAX_FRAMES = 512
 PIECES = [f"{' ' if i % 3 == 0 else ''}{chr(97 + i % 26)}".encode() for i in range(32)]
 
 
-def tiny_parakeet(max_frames: int = MAX_FRAMES) -> Parakeet:
+def tiny_parakeet(max_frames: int = MAX_FRAMES, config: ParakeetConfig = TINY_PARAKEET) -> Parakeet:
     """Random weights, spread so that tokens, blanks and durations all occur."""
-    model = Parakeet.random(TINY_PARAKEET, max_frames, seed=1)
+    model = Parakeet.random(config, max_frames, seed=1)
     noise = torch.randn(1, 512, TINY_PARAKEET.mels, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         # As they come, random weights make much the same of any audio: biases outweigh it.

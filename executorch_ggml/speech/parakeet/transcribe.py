@@ -81,7 +81,8 @@ class ParakeetTranscriber:
         if self.chunk < self.subsampling or self.chunk + 2 * self.context > longest:
             chunk, context, most = (n * self.hop / self.sample_rate for n in (self.chunk, self.context, longest))
             raise InvalidArgumentError(
-                f"chunks of {chunk:g} s with {context:g} s on both sides: one call of {self.model.path} takes {most:g} s"
+                f"chunks of {chunk:g} s with {context:g} s on both sides: one call of {self.model.path} takes "
+                f"{most:g} s"
             )
         # What fits into one call is not cut, unless chunks were asked for.
         self.whole = self.max_frames if chunk_seconds is None else self.chunk
