@@ -171,9 +171,8 @@ def eager_voxtral(config: Any, rows: int, device: Any, dtype: Any) -> Any:
 
 
 def report(options: argparse.Namespace, found: dict[str, float], seconds: float, tokens_a_second: float) -> None:
-    print(
-        f"{options.model} {options.dtype}, {options.device}, {options.threads or 'all'} threads, {options.rounds} rounds"
-    )
+    threads = options.threads or "all"
+    print(f"{options.model} {options.dtype}, {options.device}, {threads} threads, {options.rounds} rounds")
     print("| | encoder, s per s of audio | decoder, ms per token | tokens per s | real-time factor |")
     print("|---|---|---|---|---|")
     for name in [n.removeprefix("encoder, ") for n in found if n.startswith("encoder")]:
