@@ -35,9 +35,8 @@ def main() -> None:
         model, pieces = Parakeet.random(ParakeetConfig(), frames), []
     result = export_parakeet(model, options.output, dtype=options.dtype, vocabulary=pieces)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(
-        f"{result.path}: {result.bytes / 1e6:.1f} MB in {time.perf_counter() - start:.0f} s, peak memory {peak:.1f} GB"
-    )
+    seconds = f"{time.perf_counter() - start:.0f} s ({time.process_time():.0f} s of CPU time)"
+    print(f"{result.path}: {result.bytes / 1e6:.1f} MB in {seconds}, peak memory {peak:.1f} GB")
     for name, count in result.nodes.items():
         print(f"  {name}: one delegate of {count} operators; outside: {', '.join(result.outside[name]) or 'nothing'}")
 

@@ -21,6 +21,13 @@ from executorch_ggml.speech.voxtral.export import export_voxtral, write_weights
 from executorch_ggml.speech.voxtral.model import VoxtralRealtime
 
 
+def spent(start: tuple[float, float]) -> str:
+    """Time since then, and the most memory that this process ever had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
+    return f"{wall:.0f} s ({cpu:.0f} s of CPU time), peak memory {peak:.1f} GB"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Voxtral Realtime to a .pte and a .gguf")
     parser.add_argument(
@@ -36,23 +43,21 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("executorch_ggml").setLevel(logging.INFO)
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     checkpoint = open_voxtral(options.model, delay_tokens=options.delay_tokens) if options.model else None
     config = checkpoint.config if checkpoint else VoxtralConfig()
     rows = options.max_seq_len or (config.decoder.window + 1024 if options.streaming else 4096)
     model = VoxtralRealtime.meta(config, options.max_step, rows)
     pieces = checkpoint.pieces if checkpoint else []
     result = export_voxtral(model, options.output, vocabulary=pieces, streaming=options.streaming)
-    seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{result.path}: {result.bytes / 1e6:.2f} MB in {seconds:.0f} s, peak memory {peak:.1f} GB")
+    print(f"{result.path}: {result.bytes / 1e6:.2f} MB in {spent(start)}")
     for name, count in result.nodes.items():
         print(f"  {name}: one delegate of {count} operators; outside: {', '.join(result.outside[name]) or 'nothing'}")
     if not options.graph_only:
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         path = options.output.with_suffix(".gguf")
         size = write_weights(checkpoint.sources(model) if checkpoint else random_sources(model), path, options.dtype)
-        seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"{path}: {size / 1e9:.2f} GB in {seconds:.0f} s, peak memory {peak:.1f} GB")
+        print(f"{path}: {size / 1e9:.2f} GB in {spent(start)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Speech recognition: audio in, text with times out.
 
-`transcribe` is the short way; `Parakeet` and `VoxtralRealtime` are the runners behind it. Running imports no torch; the
-modules that export and convert do.
+`speech.transcribe` is the short way; `ParakeetTranscriber` and `VoxtralTranscriber` are behind it. Running imports no
+torch; the modules that export and convert do.
 """
