@@ -70,9 +70,9 @@ void transcribe(SpeechModel* model, const std::vector<float>& samples) {
     const Tensor mel =
         model->floats_of(model->run("log_mel", {SpeechModel::floats(piece, {1, hop * frames + window - hop})}).at(0));
     encoder_rows.take(each, &positions, &rows);
-    const auto out = model->run(
-        "encoder", {SpeechModel::floats(mel.data.data(), {1, mels, frames}),
-                    SpeechModel::ids(positions.data(), {each}), SpeechModel::ids(rows.data(), {each})});
+    const auto out =
+        model->run("encoder", {SpeechModel::floats(mel.data.data(), {1, mels, frames}),
+                               SpeechModel::ids(positions.data(), {each}), SpeechModel::ids(rows.data(), {each})});
     const Tensor audio = model->floats_of(out.at(0));
     waiting.insert(waiting.end(), audio.data.begin(), audio.data.end());
     const long width = static_cast<long>(audio.shape.back()), count = static_cast<long>(ids.size());

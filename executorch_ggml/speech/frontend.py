@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from executorch_ggml.errors import AudioError
+
 __all__ = ["FeatureStream", "Statistics"]
 
 Array = npt.NDArray[np.float32]
@@ -35,11 +37,17 @@ class FeatureStream:
         self.preemphasis, self.at_once, self.shortest, self.least = preemphasis, at_once, shortest, least
 
     def __call__(self, blocks: Iterable[Array]) -> Iterator[Array]:
-        """Frames [n, mels]."""
+        """Frames [n, mels]. Raises AudioError for blocks that are not mono, or samples that are no finite numbers."""
         held = np.zeros(self.window // 2, np.float32)
         last = np.float32(0.0)
         received = made = 0
-        for block in blocks:
+        for given in blocks:
+            block = np.asarray(given, np.float32)
+            if block.ndim != 1 or not np.isfinite(block).all():
+                what = (
+                    "samples that are not finite numbers" if block.ndim == 1 else f"shape {list(block.shape)}, not [n]"
+                )
+                raise AudioError(f"a block of audio, {received} samples into it, has {what}")
             if not len(block):
                 continue
             before = np.concatenate(([last], block[:-1]))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executorch_ggml.errors import FormatError, InvalidArgumentError
+from executorch_ggml.errors import AudioError, FormatError, InvalidArgumentError
 from executorch_ggml.speech.frontend import FeatureStream, Statistics
 from executorch_ggml.speech.mel import mel_filters
 from executorch_ggml.speech.parakeet.config import ParakeetConfig
@@ -82,6 +82,13 @@ def test_features_of_blocks(length: int, cuts: list[int], at_once: int, least: i
     assert len(whole) == max(length // 10, 3)
     np.testing.assert_array_equal(make(np.split(samples, sorted(min(c, length) for c in cuts))), whole)
     assert all(least <= n <= at_once + least - 1 for n in sizes)
+
+
+@pytest.mark.parametrize(("block", "reason"), [([0.0, float("nan")], "finite"), ([[0.0, 1.0]], r"shape \[1, 2\]")])
+def test_blocks_that_are_no_audio(block: Any, reason: str) -> None:
+    stream = FeatureStream(lambda x: x, hop=10, window=40, preemphasis=0.0, at_once=4, shortest=3)
+    with pytest.raises(AudioError, match=reason):
+        list(stream([np.zeros(7), block]))
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6))

@@ -108,3 +108,17 @@ def test_decoder(length: int, model: Any, program: Run) -> None:
     embedded = inner.language_model.embed_tokens(tokens) + audio
     out = inner.language_model(inputs_embeds=embedded, t_cond=condition, use_cache=False).last_hidden_state
     agree(dtype, found, model.lm_head(out[:, -1:]))
+
+
+def test_states_and_weights_are_shared_by_name(voxtral_files: Callable[[str], tuple[Path, Path]]) -> None:
+    """Every method loaded: each cache is there once, and the weights are those of the file, mapped."""
+    pte, gguf = voxtral_files("F32")
+    methods = ["encoder", "compact_encoder", "decoder", "compact_decoder"]
+    with Program(pte, gguf, threads=1, methods=methods) as runs:
+        info = runs.info()
+    names = [state["name"] for state in info["states"]]
+    caches = [
+        f"{part}.layers.{i}.attn.{kind}_cache" for part in ("encoder", "decoder") for i in (0, 1) for kind in "kv"
+    ]
+    assert sorted(names) == sorted([*caches, "encoder.tail1", "encoder.tail2"])
+    assert info["weights"]["bytes"] < 1.05 * gguf.stat().st_size
