@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from executorch_ggml.errors import (
+    AudioError,
     BindError,
     BusyError,
     CancelledError,
@@ -59,6 +60,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "AudioError",
     "BindError",
     "BusyError",
     "CancelledError",

@@ -144,7 +144,10 @@ def _store_weights(builder: Builder, lowering: PartitionLowering, store: NamedDa
         tensor = None if weight.is_requantized else tensors.get(ref)
         if tensor is None:
             tensor = torch.from_numpy(encode(weight) if weight.is_requantized else weight.load())
-        store.add_named_data(weight.parts[0][0], tensor.detach().cpu().contiguous(), alignment=ALIGNMENT)
+        tensor = tensor.detach().cpu().contiguous()
+        if 0 in tensor.stride():  # of a dimension of one: contiguous to torch, refused by ExecuTorch
+            tensor = tensor.clone(memory_format=torch.contiguous_format)
+        store.add_named_data(weight.parts[0][0], tensor, alignment=ALIGNMENT)
 
 
 def _debug_handles(builder: Builder) -> dict[int, tuple[int, ...]]:

@@ -23,7 +23,7 @@ ROPE_NEOX = 2
 """Rotates the pairs (i, i + n_dims / 2), as Hugging Face's `rotate_half` does."""
 
 
-def _check(condition: object, message: Callable[[], str]) -> None:
+def check(condition: object, message: Callable[[], str]) -> None:
     """RuntimeError with the message unless the condition holds; understands symbolic sizes."""
     torch._check(condition, message)  # type: ignore[no-untyped-call]
 
@@ -31,23 +31,21 @@ def _check(condition: object, message: Callable[[], str]) -> None:
 def _check_rope(
     x: torch.Tensor, positions: torch.Tensor, freq_factors: torch.Tensor | None, n_dims: int, mode: int
 ) -> None:
-    _check(x.dim() >= 3, lambda: f"rope: x must be [..., T, H, D], got rank {x.dim()}")
-    _check(x.is_floating_point(), lambda: f"rope: x must be floating point, got {x.dtype}")
-    _check(positions.dim() == 1, lambda: f"rope: positions must have rank 1, got rank {positions.dim()}")
-    _check(
-        positions.dtype in (torch.int64, torch.int32), lambda: f"rope: positions must be integers: {positions.dtype}"
-    )
-    _check(
+    check(x.dim() >= 3, lambda: f"rope: x must be [..., T, H, D], got rank {x.dim()}")
+    check(x.is_floating_point(), lambda: f"rope: x must be floating point, got {x.dtype}")
+    check(positions.dim() == 1, lambda: f"rope: positions must have rank 1, got rank {positions.dim()}")
+    check(positions.dtype in (torch.int64, torch.int32), lambda: f"rope: positions must be integers: {positions.dtype}")
+    check(
         positions.shape[0] == x.shape[-3],
         lambda: f"rope: {positions.shape[0]} positions for {x.shape[-3]} rows of x {tuple(x.shape)}",
     )
-    _check(mode in (ROPE_NORM, ROPE_NEOX), lambda: f"rope: mode must be 0 (pairs) or 2 (halves), got {mode}")
-    _check(
+    check(mode in (ROPE_NORM, ROPE_NEOX), lambda: f"rope: mode must be 0 (pairs) or 2 (halves), got {mode}")
+    check(
         n_dims > 0 and n_dims % 2 == 0 and n_dims <= x.shape[-1],
         lambda: f"rope: n_dims must be even and at most {x.shape[-1]}, got {n_dims}",
     )
     if freq_factors is not None:
-        _check(
+        check(
             freq_factors.dim() == 1 and freq_factors.shape[0] == n_dims // 2,
             lambda: f"rope: freq_factors must be [{n_dims // 2}], got {tuple(freq_factors.shape)}",
         )
@@ -173,32 +171,32 @@ def _(
 
 
 def _check_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, positions: torch.Tensor, window: int) -> None:
-    _check(
+    check(
         q.dim() == 4 and k.dim() == 4 and v.dim() == 4,
         lambda: f"causal_attention: q, k and v must have rank 4, got {q.dim()}, {k.dim()}, {v.dim()}",
     )
-    _check(positions.dim() == 1, lambda: f"causal_attention: positions must have rank 1, got {positions.dim()}")
-    _check(
+    check(positions.dim() == 1, lambda: f"causal_attention: positions must have rank 1, got {positions.dim()}")
+    check(
         positions.shape[0] == q.shape[1],
         lambda: f"causal_attention: {positions.shape[0]} positions for {q.shape[1]} queries",
     )
-    _check(
+    check(
         q.shape[3] == k.shape[3],
         lambda: f"causal_attention: head size of q ({q.shape[3]}) and k ({k.shape[3]}) differ",
     )
-    _check(
+    check(
         k.shape[0] == q.shape[0] and v.shape[0] == q.shape[0],
         lambda: f"causal_attention: batch sizes differ: q {q.shape[0]}, k {k.shape[0]}, v {v.shape[0]}",
     )
-    _check(
+    check(
         k.shape[1] == v.shape[1] and k.shape[2] == v.shape[2],
         lambda: f"causal_attention: k {tuple(k.shape)} and v {tuple(v.shape)} are not one cache",
     )
-    _check(
+    check(
         q.shape[2] % k.shape[2] == 0,
         lambda: f"causal_attention: {q.shape[2]} query heads cannot share {k.shape[2]} key heads",
     )
-    _check(window >= 0, lambda: f"causal_attention: window must be 0 (none) or positive, got {window}")
+    check(window >= 0, lambda: f"causal_attention: window must be 0 (none) or positive, got {window}")
 
 
 @torch.library.custom_op("executorch_ggml::causal_attention", mutates_args=())
@@ -266,19 +264,19 @@ def _(
 
 
 def _check_mul_mat_id(experts: torch.Tensor, x: torch.Tensor, ids: torch.Tensor) -> None:
-    _check(
+    check(
         experts.dim() == 3 and x.dim() == 3 and ids.dim() == 2,
         lambda: (
             f"mul_mat_id: want experts [E, N, K], x [T, 1 | n, K], ids [T, n]; got ranks {experts.dim()}, "
             f"{x.dim()}, {ids.dim()}"
         ),
     )
-    _check(
+    check(
         experts.shape[2] == x.shape[2],
         lambda: f"mul_mat_id: K of experts ({experts.shape[2]}) and of x ({x.shape[2]}) differ",
     )
-    _check(ids.shape[0] == x.shape[0], lambda: f"mul_mat_id: {ids.shape[0]} rows of ids for {x.shape[0]} rows of x")
-    _check(
+    check(ids.shape[0] == x.shape[0], lambda: f"mul_mat_id: {ids.shape[0]} rows of ids for {x.shape[0]} rows of x")
+    check(
         x.shape[1] == 1 or x.shape[1] == ids.shape[1],
         lambda: f"mul_mat_id: dimension 1 of x must be 1 or {ids.shape[1]}, got {x.shape[1]}",
     )
@@ -317,8 +315,8 @@ def _(experts: torch.Tensor, x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor
 
 
 def _check_moe_topk(scores: torch.Tensor, k: int) -> None:
-    _check(scores.dim() == 2, lambda: f"moe_topk: scores must be [T, E], got rank {scores.dim()}")
-    _check(1 <= k <= scores.shape[1], lambda: f"moe_topk: k must be between 1 and {scores.shape[1]}, got {k}")
+    check(scores.dim() == 2, lambda: f"moe_topk: scores must be [T, E], got rank {scores.dim()}")
+    check(1 <= k <= scores.shape[1], lambda: f"moe_topk: k must be between 1 and {scores.shape[1]}, got {k}")
 
 
 @torch.library.custom_op("executorch_ggml::moe_topk", mutates_args=())
@@ -355,11 +353,11 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def _check_glu(gate: torch.Tensor, up: torch.Tensor, activation: str) -> None:
-    _check(activation in _ACTIVATIONS, lambda: f"glu: activation must be one of {sorted(_ACTIVATIONS)}: {activation!r}")
-    _check(gate.dim() == up.dim(), lambda: f"glu: ranks {gate.dim()} and {up.dim()} differ")
+    check(activation in _ACTIVATIONS, lambda: f"glu: activation must be one of {sorted(_ACTIVATIONS)}: {activation!r}")
+    check(gate.dim() == up.dim(), lambda: f"glu: ranks {gate.dim()} and {up.dim()} differ")
     for dim in range(gate.dim()):
-        _check(gate.shape[dim] == up.shape[dim], lambda: f"glu: {tuple(gate.shape)} and {tuple(up.shape)} differ")
-    _check(gate.dtype == up.dtype, lambda: f"glu: {gate.dtype} and {up.dtype} differ")
+        check(gate.shape[dim] == up.shape[dim], lambda: f"glu: {tuple(gate.shape)} and {tuple(up.shape)} differ")
+    check(gate.dtype == up.dtype, lambda: f"glu: {gate.dtype} and {up.dtype} differ")
 
 
 @torch.library.custom_op("executorch_ggml::glu", mutates_args=())

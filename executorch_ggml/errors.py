@@ -105,6 +105,12 @@ class InternalError(GgmlError, RuntimeError):
     status = 13
 
 
+class AudioError(FormatError):
+    """Audio that cannot be transcribed: a malformed or cut-off file, no samples, samples that are no numbers."""
+
+    status = -1
+
+
 class UndelegatedError(GgmlError, NotImplementedError):
     """Operators that a strict export wanted on ggml stay with ExecuTorch.
 

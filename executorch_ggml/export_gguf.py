@@ -15,10 +15,10 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from executorch_ggml.errors import InvalidArgumentError, UnsupportedError
 from executorch_ggml.models.config import ModelConfig
@@ -84,7 +84,7 @@ def export_gguf_to_pte(
     header = read_header(gguf_path)
     buffer, nodes, model_config = _lower(header, config)
     target = Path(pte_path)
-    _write(target, buffer)
+    write_atomically(target, lambda file: file.write(buffer))
     seconds = time.monotonic() - start
     logger.info("%s: %d bytes, %d nodes, %.1f s", target, len(buffer), nodes, seconds)
     return ExportResult(target, len(buffer), seconds, nodes, model_config)
@@ -114,7 +114,7 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Mo
         weight_alternatives=TIED_HEAD,
         dequantize=not config.enable_quantization,
     )
-    with _quiet(), _undisturbed(), torch.no_grad():
+    with quiet(), undisturbed(), torch.no_grad():
         program = export(model, inputs, dynamic_shapes=shapes, strict=False)
         edge = to_edge_transform_and_lower(
             program,
@@ -170,7 +170,7 @@ def _one_delegate(edge: Any) -> int:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Garbage collection off for the moment: it would walk a growing graph, all of it in use, again and again."""
     enabled = gc.isenabled()
     gc.disable()
@@ -182,7 +182,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps warnings of torch and ExecuTorch that say nothing about the model off the user's screen."""
     noisy = [logging.getLogger(name) for name in ("torch", "executorch", "root")]
     levels = [log.level for log in noisy]
@@ -197,13 +197,13 @@ def _quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
-def _write(target: Path, data: bytes) -> None:
-    """Replaces `target` in one step, so that no reader ever maps half a file."""
+def write_atomically(target: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replaces `target` by what `write` writes, in one step, so that no reader ever maps half a file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            write(file)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, target)
     except BaseException:

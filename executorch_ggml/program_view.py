@@ -34,6 +34,9 @@ _CONVERSIONS = frozenset(
     }
 )
 
+# What reads a KV cache, and as which of its arguments.
+_CACHE_READERS = {"executorch_ggml::causal_attention": slice(1, 3), "executorch_ggml::take_rows": slice(0, 1)}
+
 WEIGHT_MODES = ("auto", "embedded", "external")
 
 
@@ -180,6 +183,8 @@ class ProgramView:
     def state_kind(self, node: Node) -> int:
         """KV_CACHE for a float buffer that only ``index_copy`` writes and only attention reads, else generic.
 
+        ``take_rows`` moves rows within such a cache and counts as its attention: methods must agree on the kind.
+
         The storage type of such a cache is the session's choice, because attention rounds keys and values anyway.
         """
         seen: set[Node] = set()
@@ -193,7 +198,7 @@ class ProgramView:
                     if user not in seen:
                         seen.add(user)
                         todo.append(user)
-                elif name == "executorch_ggml::causal_attention" and current in user.args[1:3]:
+                elif current in user.args[_CACHE_READERS.get(name, slice(0))]:
                     attended = True
                 elif user.op != "output":
                     return g.GENERIC_STATE

@@ -20,6 +20,7 @@ from executorch_ggml.cli.explain import explain
 from executorch_ggml.cli.export import export
 from executorch_ggml.cli.inspect import inspect
 from executorch_ggml.cli.run import run
+from executorch_ggml.cli.transcribe import transcribe
 
 app = typer.Typer(
     name="executorch-ggml",
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, run, bench, check, inspect, explain, diff, devices):
+for command in (export, run, transcribe, bench, check, inspect, explain, diff, devices):
     app.command()(command)
 
 

@@ -346,6 +346,14 @@ class Layout(Leaves):
         strides[axis] = simplify(strides[axis] * step)
         return self._view(v, shape, (strides[0], strides[1], strides[2], strides[3]), offset)
 
+    def skew(self, v: Value) -> Value:
+        """[H, T, 2T - 1] as [H, T, T]: row i from column T - 1 - i on. A view."""
+        v = self.contiguous(self.f32(v))
+        heads, length, _ = v.shape
+        step = simplify(2 * length - 2)
+        plane = product((length, v.shape[2]))
+        return self._view(v, (heads, length, length), (1, step, plane, product((heads, plane))), simplify(length - 1))
+
     def select(self, v: Value, dim: int, index: Dim) -> Value:
         """Entry ``index`` (not negative) along ``dim``, which disappears."""
         dim %= v.rank

@@ -18,6 +18,8 @@ Shape: TypeAlias = tuple[Any, ...]
 
 INT64_MAX = (1 << 63) - 1
 
+_LONGEST_CHAIN = 16
+
 
 def simplify(dim: Dim) -> Dim:
     """The same dimension, as a plain int when it is a number, else expanded."""
@@ -51,7 +53,11 @@ def same(a: Dim, b: Dim) -> bool:
 
 
 def _one_division(dim: Dim) -> Dim:
-    """The dimension with torch's integer division written as sympy's floor, which export uses side by side."""
+    """The dimension with one floor for each chain of integer divisions.
+
+    Export writes torch's integer division and sympy's floor side by side, and a division of a division (three
+    convolutions of stride 2) sometimes as one by the product.
+    """
     if isinstance(dim, int):
         return dim
     import sympy
@@ -59,7 +65,29 @@ def _one_division(dim: Dim) -> Dim:
     def divides(e: Any) -> bool:
         return type(e).__name__ in ("FloorDiv", "CleanDiv")
 
-    return dim.replace(divides, lambda e: sympy.floor(e.args[0] / e.args[1]))
+    dim = dim.replace(divides, lambda e: sympy.floor(e.args[0] / e.args[1]))
+    # Innermost first; each time, what one floor gave up may let the next one go.
+    for _ in range(_LONGEST_CHAIN):
+        simpler = dim.replace(lambda e: isinstance(e, sympy.floor), _unnest)
+        if simpler == dim:
+            break
+        dim = simpler
+    return dim
+
+
+def _unnest(outer: Any) -> Any:
+    """floor((floor(y) + k) / n) as floor((y + k) / n), the same for integers k and n > 0; whole numbers come out."""
+    import sympy
+
+    argument = sympy.expand(outer.args[0])
+    numerator, denominator = sympy.fraction(sympy.together(argument))
+    terms = sympy.Add.make_args(sympy.expand(numerator))
+    inner = [t for t in terms if isinstance(t, sympy.floor)]
+    if denominator.is_Integer and denominator > 0 and len(inner) == 1 and all(t.is_integer for t in terms):
+        rest = sympy.Add(*(t for t in terms if t is not inner[0]))
+        argument = sympy.expand((inner[0].args[0] + rest) / denominator)
+    whole = sympy.floor(argument.as_coeff_Add()[0])
+    return sympy.floor(argument - whole) + whole
 
 
 def same_shape(a: Sequence[Dim], b: Sequence[Dim]) -> bool:

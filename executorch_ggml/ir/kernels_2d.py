@@ -16,7 +16,7 @@ def _windows(
     lead = [(0, 0)] * (x.ndim - 2)
     padded = np.pad(x, [*lead, (p[0], p[0]), (p[1], p[1])], constant_values=fill)
     span = (d[0] * (k[0] - 1) + 1, d[1] * (k[1] - 1) + 1)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, span, axis=(-2, -1))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, span, (-2, -1))  # type: ignore[call-overload, unused-ignore]
     return np.asarray(windows[..., :: s[0], :: s[1], :: d[0], :: d[1]])
 
 

@@ -30,6 +30,7 @@ def test_runtime_names_do_not_import_torch(run_python: Run) -> None:
 import sys
 from executorch_ggml import GGUFFile, GGUFModule, Program, register_weights
 import executorch_ggml.check, executorch_ggml.devices, executorch_ggml.host, executorch_ggml.types
+import executorch_ggml.speech.transcribe, executorch_ggml.cli.main
 maps = open("/proc/self/maps").read() if sys.platform == "linux" else ""
 print("torch" in sys.modules, "libexecutorch" in maps)
 """)

@@ -1,0 +1,1 @@
+"""Parakeet TDT: a FastConformer encoder and a token-and-duration transducer."""

@@ -1,0 +1,50 @@
+"""Transcribing with whichever speech model a `.pte` holds.
+
+from executorch_ggml.speech.transcribe import transcribe
+print(transcribe("parakeet.pte", "speech.wav").text)
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from executorch_ggml.errors import FormatError
+from executorch_ggml.speech.audio import AudioFile
+from executorch_ggml.speech.package import SpeechProgram
+from executorch_ggml.speech.parakeet.transcribe import FAMILY as PARAKEET
+from executorch_ggml.speech.parakeet.transcribe import ParakeetTranscriber
+from executorch_ggml.speech.transcript import Transcript
+from executorch_ggml.speech.voxtral.transcribe import FAMILY as VOXTRAL
+from executorch_ggml.speech.voxtral.transcribe import VoxtralTranscriber
+
+__all__ = ["Transcriber", "open_transcriber", "transcribe"]
+
+Transcriber = ParakeetTranscriber | VoxtralTranscriber
+
+
+def open_transcriber(
+    pte: str | os.PathLike[str], gguf: str | os.PathLike[str] | None = None, **options: Any
+) -> Transcriber:
+    """A `ParakeetTranscriber` or `VoxtralTranscriber`, as the `.pte` says; options are theirs.
+
+    Raises FormatError for a `.pte` of something else, and what they raise.
+    """
+    with SpeechProgram(pte, gguf) as model:
+        family = model.family
+    if family == PARAKEET:
+        return ParakeetTranscriber(pte, gguf, **options)
+    if family == VOXTRAL:
+        return VoxtralTranscriber(pte, gguf, **options)
+    raise FormatError(f"{os.fspath(pte)}: a {family or 'nameless'} model; {PARAKEET} and {VOXTRAL} are implemented")
+
+
+def transcribe(
+    pte: str | os.PathLike[str],
+    audio: str | os.PathLike[str],
+    gguf: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Transcript:
+    """The transcript of an audio file. Raises AudioError, FileError, and what `open_transcriber` raises."""
+    with open_transcriber(pte, gguf, **options) as model:
+        return model.transcribe(AudioFile(audio, model.sample_rate))
