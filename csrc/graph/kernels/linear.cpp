@@ -49,7 +49,7 @@ void set_weights(const PanelFunctions& f, const ggml_tensor* w, int64_t row, int
   }
   const auto widen = w->type == GGML_TYPE_F16 ? f.widen_f16 : f.widen_bf16;
   const size_t bytes = static_cast<size_t>(p.rows * p.k) * sizeof(float);
-  auto* floats = reinterpret_cast<float*>(thread_memory<PackedWidened>(bytes));
+  auto* floats = reinterpret_cast<float*>(thread_memory<WidenedRows>(bytes));
   for (int i = 0; i < p.rows; ++i) {
     widen(reinterpret_cast<const uint16_t*>(data + static_cast<size_t>(i) * w->nb[1]) + from, p.k, floats + i * p.k);
   }
