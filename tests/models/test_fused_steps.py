@@ -1,0 +1,79 @@
+"""Decoding steps fused for a GPU, computed on the CPU by the plain form of every kernel: the same logits and tokens.
+
+What runs here is the part that has no device in it: which groups of nodes become one call, and what the call says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from benchmarks.make_gguf import write_gguf
+from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+from executorch_ggml.program import Program
+from executorch_ggml.text.token_loop import TokenLoop
+from tests.models.tiny import MAX_SEQ_LEN, nmse
+
+ARCHITECTURES = ["qwen3", "llama", "gemma3", "phi3", "qwen2", "smollm3", "qwen3moe"]
+CHUNKS = [1, 1, 5, 8, 9, 1]
+"""Tokens of each call: one, a few, the most that a kernel takes, more than that."""
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
+    folder = tmp_path_factory.mktemp(request.param)
+    gguf, pte = folder / "m.gguf", folder / "m.pte"
+    write_gguf(gguf, arch=request.param, type="f32", layers=2)
+    export_gguf_to_pte(gguf, pte, GGUFExportConfig(max_seq_len=MAX_SEQ_LEN))
+    return request.param, pte, gguf
+
+
+def logits(pte: Path, gguf: Path) -> list[np.ndarray]:
+    results, at = [], 0
+    with Program(pte, gguf, threads=1) as program:
+        for count in CHUNKS:
+            ids = (np.arange(at, at + count, dtype=np.int64)[None] * 37 + 5) % 500
+            results.append(np.array(program.execute("forward", [ids, np.arange(at, at + count, dtype=np.int64)])[0]))
+            at += count
+    return results
+
+
+def test_logits(model: tuple[str, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name, pte, gguf = model
+    plain = logits(pte, gguf)
+    dump = tmp_path / "dump.txt"
+    monkeypatch.setenv("EXECUTORCH_GGML_FORMS", "cuda")
+    monkeypatch.setenv("GGML_DEBUG_DUMP", str(dump))
+    fused = logits(pte, gguf)
+    # The cache is F16: a key that is rounded the other way is the largest difference there is.
+    assert [nmse(a, b) < 1e-5 for a, b in zip(fused, plain, strict=True)] == [True] * len(CHUNKS)
+    made = dump.read_text()
+    wanted = ["CAUSAL_MASK", "HEADS", "DECODE_ATTENTION", " MAT_VEC"]
+    wanted += ["JOINED_MAT_VEC"] if name != "phi3" else []
+    # Not yet: GELU by tanh is several nodes, gates of one tensor are views of it, experts are products of their own.
+    wanted += ["GATED_MAT_VEC"] if name not in ("gemma3", "phi3", "qwen3moe") else []
+    assert [kernel for kernel in wanted if kernel not in made] == []
+
+
+def test_the_greedy_choice_is_made_where_the_logits_are(
+    model: tuple[str, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, pte, gguf = model
+
+    def tokens() -> tuple[list[int], np.ndarray]:
+        with Program(pte, gguf, threads=1, cache_type="f32") as program:
+            loop = TokenLoop(program)
+            loop.feed([1, 2, 3])
+            chosen = [loop.next() for _ in range(6)]
+            # Still there when somebody asks, though the loop itself never looked at them.
+            return chosen, np.array(loop.logits())
+
+    plain, want = tokens()
+    monkeypatch.setenv("EXECUTORCH_GGML_FORMS", "cuda")
+    fused, got = tokens()
+    assert fused == plain
+    assert nmse(got, want) < 1e-9
