@@ -38,6 +38,7 @@ std::string op_detail(const ggml_tensor* t) {
   if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS && t->op != GGML_OP_CUSTOM)
     return "";
   const ggml_tensor* w = t->src[0];
+  if (w == nullptr) return "";
   return format("%s %lldx%lld", ggml_type_name(w->type), static_cast<long long>(w->ne[0]),
                 static_cast<long long>(w->ne[1]));
 }

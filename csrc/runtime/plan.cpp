@@ -91,6 +91,8 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
     }
   }
   if (fusion.groups > 0) {
+    // The host fills every input, also one whose readers are gone.
+    for (const graph::HostInput& input : built_.host_inputs) fusion.extra.push_back(input.tensor);
     ETGGML_ASSIGN_OR_RETURN(own_memory_,
                             place_separately(context_.get(), built_.graph, fusion.extra, engine_.buffer_type()));
     return ok_status();
