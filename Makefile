@@ -61,7 +61,7 @@ test: build
 test-quick: build
 	$(bin)/python -m pytest -m quick $(PYTEST_ARGS)
 
-native_sources = $$(git ls-files -co --exclude-standard 'csrc/*.cpp' 'csrc/*.h' 'tests/cpp/*.cpp' 'tests/cpp/*.c')
+native_sources = $$(git ls-files -co --exclude-standard 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh' 'tests/cpp/*.cpp' 'tests/cpp/*.c')
 
 lint: setup
 	ruff check

@@ -101,8 +101,9 @@ struct Gains {
   }
 };
 
-/// One column by `threads` threads, whole warps; returns this thread's share of the sum of squares. The norm's own scale
-/// is one number for the column: whoever has the products multiplies them by it, so nothing waits for the sum here.
+/// One column by `threads` threads, whole warps; returns this thread's share of the sum of squares. The norm's own
+/// scale is one number for the column: whoever has the products multiplies them by it, so nothing waits for the sum
+/// here.
 template <bool Sums, class Stored>
 __device__ __forceinline__ float load_column(const Columns& c, int column, int rank, int threads, const Gains& gains,
                                              Stored& stored) {
@@ -122,7 +123,8 @@ __device__ __forceinline__ float load_column(const Columns& c, int column, int r
   for (int i = kHeld * threads; first + i < count4; i += threads) {
     float4 v = load4(x, rank + i, c.k);
     total += squares(v);
-    if (c.gain != nullptr && (rank + i) * 4 < c.k) v = times(v, __ldg(reinterpret_cast<const float4*>(c.gain) + rank + i));
+    if (c.gain != nullptr && (rank + i) * 4 < c.k)
+      v = times(v, __ldg(reinterpret_cast<const float4*>(c.gain) + rank + i));
     stored.template store<Sums>(column, rank + i, v);
   }
   return total;

@@ -40,7 +40,8 @@ __device__ Best block_best(Best mine) {
 __global__ void argmax_kernel(const float* x, int64_t n, float* values, int* indices, unsigned* counter, int32_t* out) {
   wait_previous();
   Best best{-INFINITY, INT_MAX};
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBlock + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * kBlock) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBlock + threadIdx.x; i < n;
+       i += static_cast<int64_t>(gridDim.x) * kBlock) {
     const float v = __ldcg(x + i);
     best = better(best, {v, v != v ? -1 : static_cast<int>(i)});
   }
@@ -56,7 +57,8 @@ __global__ void argmax_kernel(const float* x, int64_t n, float* values, int* ind
   if (!last) return;
   __threadfence();
   Best all{-INFINITY, INT_MAX};
-  for (unsigned b = threadIdx.x; b < gridDim.x; b += kBlock) all = better(all, {__ldcg(values + b), __ldcg(indices + b)});
+  for (unsigned b = threadIdx.x; b < gridDim.x; b += kBlock)
+    all = better(all, {__ldcg(values + b), __ldcg(indices + b)});
   all = block_best(all);
   if (threadIdx.x > 0) return;
   *counter = 0;

@@ -10,9 +10,10 @@ namespace {
 
 /// Of a block: what they merge has to fit its shared memory, and what they hold its registers.
 __host__ __device__ constexpr int warps(int head_dim, int group) { return head_dim > 128 || group > 2 ? 8 : 16; }
-constexpr int kLoads = 4;         // 16-byte loads of keys, and of values, in flight for each lane
-constexpr int kLeastKeys = 256;   // of a split: below it, merging with another block costs more than it saves
-constexpr int64_t kMostKeys = 256;  // beyond, ggml's own kernel is ahead (H200: 1.04 times slower here, 1.10 faster at 512)
+constexpr int kLoads = 4;        // 16-byte loads of keys, and of values, in flight for each lane
+constexpr int kLeastKeys = 256;  // of a split: below it, merging with another block costs more than it saves
+// Beyond, a step with ggml's own kernel is faster (H200, 0.6B: by 1.10 at 512 positions; at 256 slower by 1.04).
+constexpr int64_t kMostKeys = 256;
 constexpr float kLog2E = 1.4426950408889634f;  // everything is in powers of two: that is what the hardware has
 
 struct Params {
@@ -245,9 +246,13 @@ int group_of(const AttentionCall& c) {
 
 template <int D>
 bool launch_dim(int device, cudaStream_t stream, const Params& p, dim3 grid, int group) {
-  auto* kernel = group == 4 ? attention_kernel<D, 4, false> : group == 2 ? attention_kernel<D, 2, false> : attention_kernel<D, 1, false>;
+  auto* kernel = group == 4   ? attention_kernel<D, 4, false>
+                 : group == 2 ? attention_kernel<D, 2, false>
+                              : attention_kernel<D, 1, false>;
   if (p.softcap > 0.0f)
-    kernel = group == 4 ? attention_kernel<D, 4, true> : group == 2 ? attention_kernel<D, 2, true> : attention_kernel<D, 1, true>;
+    kernel = group == 4   ? attention_kernel<D, 4, true>
+             : group == 2 ? attention_kernel<D, 2, true>
+                          : attention_kernel<D, 1, true>;
   return launch(device, stream, grid, dim3(warps(D, group) * kWarp), 0, kernel, p);
 }
 
@@ -256,10 +261,10 @@ bool aligned(int64_t elements) { return elements % 8 == 0; }
 }  // namespace
 
 bool supports_attention(int, const AttentionCall& c) {
-  return c.n_kv <= kMostKeys && (c.head_dim == 64 || c.head_dim == 128 || c.head_dim == 256) && c.k_cache->type == GGML_TYPE_F16 &&
-         c.v_cache->type == GGML_TYPE_F16 && c.q_heads % c.kv_heads == 0 && aligned(c.k_offset) &&
-         aligned(c.v_offset) && aligned(c.k_row_stride) && aligned(c.v_row_stride) && aligned(c.k_head_stride) &&
-         aligned(c.v_head_stride);
+  return c.n_kv <= kMostKeys && (c.head_dim == 64 || c.head_dim == 128 || c.head_dim == 256) &&
+         c.k_cache->type == GGML_TYPE_F16 && c.v_cache->type == GGML_TYPE_F16 && c.q_heads % c.kv_heads == 0 &&
+         aligned(c.k_offset) && aligned(c.v_offset) && aligned(c.k_row_stride) && aligned(c.v_row_stride) &&
+         aligned(c.k_head_stride) && aligned(c.v_head_stride);
 }
 
 bool launch_attention(int device, cudaStream_t stream, const AttentionCall& c) {
@@ -278,7 +283,8 @@ bool launch_attention(int device, cudaStream_t stream, const AttentionCall& c) {
   p.mask = c.mask == nullptr ? nullptr : static_cast<const __half*>(c.mask->data);
   p.out = static_cast<float*>(c.out->data);
   p.partial = static_cast<float*>(c.scratch->data);
-  p.counters = reinterpret_cast<unsigned*>(p.partial + static_cast<int64_t>(c.q_heads) * c.tokens * kMaxSplits * (c.head_dim + 2));
+  p.counters = reinterpret_cast<unsigned*>(p.partial +
+                                           static_cast<int64_t>(c.q_heads) * c.tokens * kMaxSplits * (c.head_dim + 2));
   p.k_row = c.k_row_stride;
   p.v_row = c.v_row_stride;
   p.k_head = c.k_head_stride;

@@ -6,10 +6,12 @@
 namespace etggml::cuda {
 namespace {
 
-__global__ void causal_mask_kernel(const int32_t* positions, __half* mask, int64_t n_kv, int64_t window, bool overlaps_next) {
+__global__ void causal_mask_kernel(const int32_t* positions, __half* mask, int64_t n_kv, int64_t window,
+                                   bool overlaps_next) {
   allow_next(overlaps_next);
   wait_previous();
-  const int64_t j = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x, position = __ldcg(positions + blockIdx.y);
+  const int64_t j = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x,
+                position = __ldcg(positions + blockIdx.y);
   if (j >= n_kv) return;
   const bool visible = j <= position && (window == 0 || position - j < window);
   mask[blockIdx.y * n_kv + j] = __ushort_as_half(visible ? 0 : 0xfc00);

@@ -1,4 +1,5 @@
-// Dot products of F32, F16 and BF16 rows with F32 columns, summed in F32. Neighbouring lanes have neighbouring 16 bytes.
+// Dot products of F32, F16 and BF16 rows with F32 columns, summed in F32. Neighbouring lanes have neighbouring 16
+// bytes.
 #pragma once
 
 #include <cuda_bf16.h>

@@ -12,9 +12,7 @@ namespace etggml::cuda {
 
 constexpr int kPiece = 1024;  // elements
 
-__device__ __forceinline__ float half_at(const uint8_t* p) {
-  return __half2float(*reinterpret_cast<const __half*>(p));
-}
+__device__ __forceinline__ float half_at(const uint8_t* p) { return __half2float(*reinterpret_cast<const __half*>(p)); }
 
 /// Word w of the bytes at p, which is only 2-byte aligned: two aligned words, shifted.
 struct Unaligned {
@@ -149,8 +147,8 @@ struct Q5_K : Int8Type<256, 176, true> {
   }
 };
 
-/// ql[128], qh[64], scales[16] (int8, of 16 elements each), d. Quarter k of half h: low bits in ql at 64 h + 32 (k % 2),
-/// nibble k / 2; high bits in qh at 32 h, pair k.
+/// ql[128], qh[64], scales[16] (int8, of 16 elements each), d. Quarter k of half h: low bits in ql at 64 h + 32 (k %
+/// 2), nibble k / 2; high bits in qh at 32 h, pair k.
 struct Q6_K : Int8Type<256, 210, false> {
   template <int N>
   static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {

@@ -32,7 +32,8 @@ struct Params {
 
 /// The angle of pair i: position * scale * base^(-2 i / n_dims) / factor.
 __device__ __forceinline__ void rotate(const Params& p, int position, int i, float a, float b, float* x, float* y) {
-  float theta = static_cast<float>(position) * exp2f(-2.0f * static_cast<float>(i) / static_cast<float>(p.n_dims) * p.log2_base);
+  float theta =
+      static_cast<float>(position) * exp2f(-2.0f * static_cast<float>(i) / static_cast<float>(p.n_dims) * p.log2_base);
   if (p.factors != nullptr) theta /= __ldg(p.factors + i);
   float sine, cosine;
   sincosf(theta * p.freq_scale, &sine, &cosine);

@@ -1,7 +1,6 @@
 // From a call to the parameters of the matrix-vector kernels.
-#include "matvec.cuh"
-
 #include "kernels.cuh"
+#include "matvec.cuh"
 
 namespace etggml::cuda {
 namespace {
@@ -45,7 +44,8 @@ bool supports_matvec(int device, const MatVecCall& c) {
   const MatVecType* kernels = type_of(type);
   if (kernels == nullptr || c.columns < 1 || c.columns > kMaxColumns) return false;
   const int64_t k = c.segment[0].weight->ne[0];
-  if (k % 32 != 0 || k > kPiece * (kBatch / 2) || alignment(c) < kernels->alignment || c.x_offset % 4 != 0) return false;
+  if (k % 32 != 0 || k > kPiece * (kBatch / 2) || alignment(c) < kernels->alignment || c.x_offset % 4 != 0)
+    return false;
   return kernels->shared(static_cast<int>(k), padded_columns(c.columns)) <= shared_memory_limit(device);
 }
 

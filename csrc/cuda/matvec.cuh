@@ -1,7 +1,7 @@
 // Rows of matrices times one to eight columns: norm and quantisation before, bias, gate and residual behind, in one
 // kernel. A piece of a row is one warp's work, which keeps its next pieces on their way into shared memory: what limits
-// these kernels is the length of one warp's instructions, so there are many warps with little each. The first of them are asked for before the kernel waits for the
-// one before it, so the memory stays busy across kernels.
+// these kernels is the length of one warp's instructions, so there are many warps with little each. The first of them
+// are asked for before the kernel waits for the one before it, so the memory stays busy across kernels.
 #pragma once
 
 #include "calls.h"
@@ -141,8 +141,7 @@ __device__ __forceinline__ void finish_rows(const MatVecParams& p, const float* 
     if (mine && bias != nullptr && !p.glu) add += __ldg(bias + place.row);
     float y = 0.0f;
 #pragma unroll 1
-    for (int piece = 0; piece < p.pieces; ++piece)
-      y += partial[(n * kBatch + slot * p.pieces + piece) * kParts + part];
+    for (int piece = 0; piece < p.pieces; ++piece) y += partial[(n * kBatch + slot * p.pieces + piece) * kParts + part];
 #pragma unroll
     for (int offset = kParts / 2; offset > 0; offset /= 2) y += __shfl_xor_sync(0xffffffffu, y, offset);
     y *= scales[n];
@@ -238,7 +237,8 @@ bool launch_matvec(int device, cudaStream_t stream, MatVecParams p) {
                           : matvec_kernel<W, 8, Copy>;
   p.pieces = (p.columns.k + kPiece - 1) / kPiece;
   // A piece a warp at least, two blocks a multiprocessor where there is more; pairs of rows stay together.
-  const int64_t all = static_cast<int64_t>(p.rows) * p.pieces, one = static_cast<int64_t>(multiprocessors(device)) * kWarps;
+  const int64_t all = static_cast<int64_t>(p.rows) * p.pieces,
+                one = static_cast<int64_t>(multiprocessors(device)) * kWarps;
   const int blocks = multiprocessors(device) * (all * 2 > one * 3 ? 2 : 1);
   const int share = (p.rows + blocks - 1) / blocks, least = (kWarps + p.pieces - 1) / p.pieces;
   p.per_block = ((share < least ? least : share) + 1) / 2 * 2;

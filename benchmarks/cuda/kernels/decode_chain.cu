@@ -1,7 +1,8 @@
 // Time of our decode kernels inside a CUDA graph, without a model around them: the layers of a Qwen3-0.6B-sized decoder
 // with random Q8_0 weights, whole and with kernels left out, microseconds a layer.
 //
-//   nvcc -std=c++17 -O3 -arch=sm_90 -I csrc -I <ggml>/include benchmarks/cuda/kernels/decode_chain.cu csrc/cuda/*.cu -o decode_chain
+//   nvcc -std=c++17 -O3 -arch=sm_90 -I csrc -I <ggml>/include benchmarks/cuda/kernels/decode_chain.cu csrc/cuda/*.cu -o
+//   decode_chain
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -19,13 +20,13 @@ using namespace etggml::cuda;
 
 constexpr int kLayers = 28;
 
-#define CHECK(call)                                                                                  \
-  do {                                                                                               \
-    const cudaError_t error = (call);                                                                \
-    if (error != cudaSuccess) {                                                                      \
-      std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, cudaGetErrorString(error));            \
-      std::exit(1);                                                                                  \
-    }                                                                                                \
+#define CHECK(call)                                                                       \
+  do {                                                                                    \
+    const cudaError_t error = (call);                                                     \
+    if (error != cudaSuccess) {                                                           \
+      std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, cudaGetErrorString(error)); \
+      std::exit(1);                                                                       \
+    }                                                                                     \
   } while (0)
 
 struct Shape {
@@ -80,9 +81,10 @@ MatVecCall matvec(const ggml_tensor* x, const ggml_tensor* gain) {
 
 Model make(const Shape& s) {
   Model m;
-  ggml_tensor *x = f32(s.width, true), *q = f32(s.heads * s.dim), *k = f32(s.kv_heads * s.dim), *v = f32(s.kv_heads * s.dim),
-              *rotated = f32(s.heads * s.dim), *mixed = f32(s.heads * s.dim), *h = f32(s.ff), *gain = f32(s.width, true),
-              *head_gain = f32(s.dim, true), *scratch = f32(scratch_elements(s.dim, s.heads, 1));
+  ggml_tensor *x = f32(s.width, true), *q = f32(s.heads * s.dim), *k = f32(s.kv_heads * s.dim),
+              *v = f32(s.kv_heads * s.dim), *rotated = f32(s.heads * s.dim), *mixed = f32(s.heads * s.dim),
+              *h = f32(s.ff), *gain = f32(s.width, true), *head_gain = f32(s.dim, true),
+              *scratch = f32(scratch_elements(s.dim, s.heads, 1));
   ggml_tensor* mask = tensor(GGML_TYPE_F16, 0, s.n_kv, 1, s.n_kv * 2);
   ggml_tensor* position = tensor(GGML_TYPE_I32, 4, 1, 1, 4);
   ggml_tensor* row = tensor(GGML_TYPE_I64, 8, 1, 1, 8);
@@ -209,7 +211,8 @@ int main(int argc, char** argv) {
   if (argc > 1) shape.n_kv = std::atoll(argv[1]);
   shape.position = shape.n_kv - 20;
   const Model m = make(shape);
-  const std::vector<std::string> all = {"q", "h", "a", "o", "g", "d", "qg", "od", "ha", "qhao", "gd", "qogd", "qhaogd", "H", "m", "qhaogdHm"};
+  const std::vector<std::string> all = {"q",  "h",    "a",  "o",    "g",      "d", "qg", "od",
+                                        "ha", "qhao", "gd", "qogd", "qhaogd", "H", "m",  "qhaogdHm"};
   std::printf("n_kv %lld\n", static_cast<long long>(shape.n_kv));
   for (const std::string& parts : all) {
     const double us = microseconds(m, parts);
