@@ -45,9 +45,8 @@ WeightTotals Context::weight_totals() const {
 }
 
 Status Context::finish_outputs() {
-  std::lock_guard<std::mutex> guard(mutex_);
-  for (Executable* executable : executables_) ETGGML_RETURN_IF_ERROR(executable->finish_outputs());
-  return ok_status();
+  Executable* executable = std::exchange(withholding, nullptr);
+  return executable == nullptr ? ok_status() : executable->finish_outputs();
 }
 
 void Context::add(Executable* executable) {
@@ -57,6 +56,7 @@ void Context::add(Executable* executable) {
 
 void Context::remove(Executable* executable) {
   std::lock_guard<std::mutex> guard(mutex_);
+  if (withholding == executable) withholding = nullptr;
   executables_.erase(std::remove(executables_.begin(), executables_.end(), executable), executables_.end());
 }
 

@@ -33,6 +33,8 @@ struct Choice {
 
 struct Context {
   Choice choice;  ///< set between calls only
+  /// Whose outputs are still on the device. Any later call may take their memory, so only the last one can be here.
+  Executable* withholding = nullptr;
   Options options;
   std::shared_ptr<Engine> engine;
   std::shared_ptr<StateStore> states;

@@ -125,6 +125,7 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
 Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, bool choose, bool* hit) {
   uncached_.reset();
   withheld_.clear();
+  context_->withholding = nullptr;
   std::vector<int64_t> key = symbols;
   key.push_back(choose ? 1 : 0);
   if (std::unique_ptr<Plan>* found = plans_.find(key)) {
@@ -277,7 +278,9 @@ Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const
     pinned += (results[i].nbytes + 63) / 64 * 64;
   }
   withheld_ = std::move(results);
-  return plan.chosen() != nullptr ? choose(plan) : finish_outputs();
+  if (plan.chosen() == nullptr) return finish_outputs();
+  context_->withholding = this;
+  return choose(plan);
 }
 
 Status Executable::finish_outputs() {
