@@ -9,12 +9,12 @@
 namespace etggml::cuda {
 
 /// Rises with every change of this file: both sides must agree on it.
-constexpr uint32_t kCallsVersion = 2;
+constexpr uint32_t kCallsVersion = 3;
 
 /// Columns (tokens) that a decode kernel takes at most; longer inputs are ggml's matrix products.
 constexpr int kMaxColumns = 8;
 
-enum class Kind : int32_t { MatVec = 1, Heads = 2, Attention = 3, CausalMask = 4, Argmax = 5 };
+enum class Kind : int32_t { MatVec = 1, Heads = 2, Attention = 3, CausalMask = 4, Argmax = 5, HeadsAttention = 6 };
 
 struct Call {
   Kind kind;
@@ -85,6 +85,12 @@ struct AttentionCall : Call {
   int64_t n_kv;
   int32_t head_dim, q_heads, kv_heads, tokens;
   float scale, softcap;
+};
+
+/// Both: what `heads` makes of the queries is what `attention` reads, and they use the same caches.
+struct HeadsAttentionCall : Call {
+  HeadsCall heads;
+  AttentionCall attention;
 };
 
 /// F16 [n_kv, T]: 0 where key j <= positions[t] and (window == 0 or positions[t] - j < window), else -infinity.

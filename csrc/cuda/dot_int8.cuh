@@ -1,5 +1,5 @@
-// Dot products of quantised rows with 8-bit columns. A row is taken in pieces of 1024 elements; of a piece, lane l has
-// elements 32 l .. 32 l + 31. Layouts of the blocks: ggml-common.h.
+// Dot products of quantised rows with 8-bit columns. A unit is 64 elements, one lane's; units of neighbouring lanes are
+// neighbours. Layouts of the blocks: ggml-common.h.
 #pragma once
 
 #include <cuda_fp16.h>
@@ -10,88 +10,72 @@
 
 namespace etggml::cuda {
 
-constexpr int kPiece = 1024;  // elements
+__device__ __forceinline__ float low_half(uint32_t bits) {
+  return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
+}
+__device__ __forceinline__ float high_half(uint32_t bits) { return low_half(bits >> 16); }
 
-__device__ __forceinline__ float half_at(const uint8_t* p) { return __half2float(*reinterpret_cast<const __half*>(p)); }
-
-/// Word w of the bytes at p, which is only 2-byte aligned: two aligned words, shifted.
-struct Unaligned {
-  const uint32_t* words;
-  uint32_t shift;
-  __device__ explicit Unaligned(const uint8_t* p)
-      : words(reinterpret_cast<const uint32_t*>(reinterpret_cast<uintptr_t>(p) & ~uintptr_t{3})),
-        shift((reinterpret_cast<uintptr_t>(p) & 2) * 8) {}
-  template <int Count>
-  __device__ void load(uint32_t (&out)[Count]) const {
-    uint32_t low = words[0];
+/// Sum of `Count` products of four 8-bit numbers.
+template <int Count>
+__device__ __forceinline__ int dots(const uint32_t* w, const uint32_t* x) {
+  int even = 0, odd = 0;
 #pragma unroll
-    for (int i = 0; i < Count; ++i) {
-      // The word after the last one may lie beyond the piece; it is needed only when shifted.
-      const uint32_t high = (i + 1 < Count || shift != 0) ? words[i + 1] : 0;
-      out[i] = __funnelshift_r(low, high, shift);
-      low = high;
-    }
+  for (int i = 0; i < Count; i += 2) {
+    even = __dp4a(static_cast<int>(w[i]), static_cast<int>(x[i]), even);
+    if (i + 1 < Count) odd = __dp4a(static_cast<int>(w[i + 1]), static_cast<int>(x[i + 1]), odd);
   }
-};
-
-/// Sum over 32 elements: quants of a lane in eight words, in order.
-__device__ __forceinline__ int dot32(const uint32_t (&w)[8], const int4* x) {
-  const int4 a = x[0], b = x[1];
-  int even = __dp4a(static_cast<int>(w[0]), a.x, 0), odd = __dp4a(static_cast<int>(w[1]), a.y, 0);
-  even = __dp4a(static_cast<int>(w[2]), a.z, even);
-  odd = __dp4a(static_cast<int>(w[3]), a.w, odd);
-  even = __dp4a(static_cast<int>(w[4]), b.x, even);
-  odd = __dp4a(static_cast<int>(w[5]), b.y, odd);
-  even = __dp4a(static_cast<int>(w[6]), b.z, even);
-  odd = __dp4a(static_cast<int>(w[7]), b.w, odd);
   return even + odd;
 }
 
-/// Shared by all: what a kernel knows of a type.
-template <int BlockElements, int BlockBytes, bool Sums>
+/// What a kernel knows of a type: how much memory a unit is, what a lane holds of it, and its product with a record.
+template <class Layout, int BlockElements, int BlockBytes, int Alignment>
 struct Int8Type {
-  using Stored = Int8Columns;
-  static constexpr bool kAlignedRows = BlockBytes % 16 == 0;
-  static constexpr int kBlock = BlockElements;
-  static constexpr bool kSums = Sums;  // do products need the sums of the columns' blocks?
-  static constexpr int kPieceBytes = kPiece / BlockElements * BlockBytes;
-  /// Bytes of `elements`, which are whole blocks.
-  __host__ __device__ static constexpr int64_t bytes(int64_t elements) { return elements / BlockElements * BlockBytes; }
-};
-
-struct Q8_0 : Int8Type<32, 34, false> {
-  template <int N>
-  static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
-    const uint8_t* block = piece + lane * 34;
-    uint32_t w[8];
-    Unaligned(block + 2).load(w);
-    const float d = half_at(block);
-    const int element = first + lane * 32;
-#pragma unroll
-    for (int n = 0; n < N; ++n)
-      acc[n] += d * x.scale(n, element / 32) * static_cast<float>(dot32(w, x.quants(n, element)));
+  using Stored = Int8Columns<Layout>;
+  using Record = typename Stored::Record;
+  static constexpr int kUnit = 64;              // elements
+  static constexpr int kAlignment = Alignment;  // of rows, bytes
+  static constexpr bool kHalves = true;         // 16 lanes are enough for a row of 1024
+  static __device__ const uint8_t* block(const uint8_t* row, int unit) {
+    return row + unit * kUnit / BlockElements * BlockBytes;
   }
 };
 
-struct Q4_0 : Int8Type<32, 18, true> {
-  template <int N>
-  static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
-    const uint8_t* block = piece + lane * 18;
-    uint32_t packed[4], w[8];
-    Unaligned(block + 2).load(packed);
+struct Q8_0 : Int8Type<AsQ8_0, 32, 34, 4> {
+  struct Weights {
+    uint32_t w[17];
+    __device__ Weights(const uint8_t* row, int unit) {
+      const uint32_t* from = reinterpret_cast<const uint32_t*>(block(row, unit));
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      w[i] = packed[i] & 0x0f0f0f0f;
-      w[i + 4] = (packed[i] >> 4) & 0x0f0f0f0f;
+      for (int i = 0; i < 17; ++i) w[i] = from[i];
     }
-    const float d = half_at(block);
-    const int element = first + lane * 32;
+    __device__ float dot(const Record& x) const {
+      return low_half(w[0]) * x.d(0) * static_cast<float>(dots<9>(w, x.word)) +
+             high_half(w[8]) * x.d(1) * static_cast<float>(dots<8>(w + 9, x.word + 9));
+    }
+  };
+};
+
+struct Q4_0 : Int8Type<AsQ4_0, 32, 18, 4> {
+  struct Weights {
+    uint32_t w[9];
+    __device__ Weights(const uint8_t* row, int unit) {
+      const uint32_t* from = reinterpret_cast<const uint32_t*>(block(row, unit));
 #pragma unroll
-    for (int n = 0; n < N; ++n) {
-      const float q = x.scale(n, element / 32) * static_cast<float>(dot32(w, x.quants(n, element)));
-      acc[n] += d * (q - 8.0f * x.block_sum(n, element / 32));
+      for (int i = 0; i < 9; ++i) w[i] = from[i];
     }
-  }
+    __device__ float dot(const Record& x) const {
+      uint32_t low[9], high[9];
+#pragma unroll
+      for (int i = 0; i < 9; ++i) {
+        low[i] = w[i] & 0x0f0f0f0f;
+        high[i] = (w[i] >> 4) & 0x0f0f0f0f;
+      }
+      const int a = dots<5>(low, x.word) + dots<5>(high, x.word + 9);
+      const int b = dots<4>(low + 5, x.word + 5) + dots<4>(high + 5, x.word + 14);
+      return low_half(w[0]) * (x.d(0) * static_cast<float>(a) - 8.0f * x.sum(0)) +
+             high_half(w[4]) * (x.d(1) * static_cast<float>(b) - 8.0f * x.sum(1));
+    }
+  };
 };
 
 /// Scale and minimum of sub-block j (of 8) of a K block with 12 bytes of packed 6-bit numbers.
@@ -105,79 +89,121 @@ __device__ __forceinline__ void scale_min(const uint8_t* packed, int j, int* sca
   }
 }
 
-/// Q4_K and Q5_K: d, dmin, scales[12], (Q5_K: qh[32],) qs[128]; sub-blocks 2g and 2g + 1 share 32 bytes of qs.
-template <bool High, int N>
-__device__ __forceinline__ void dot_k45(const uint8_t* block, const Int8Columns& x, int element, int sub,
-                                        float (&acc)[N]) {
-  const half2 dm = *reinterpret_cast<const half2*>(block);
-  int scale, minimum;
-  scale_min(block + 4, sub, &scale, &minimum);
-  const uint4* packed = reinterpret_cast<const uint4*>(block + (High ? 48 : 16) + (sub / 2) * 32);
-  const uint4 p0 = packed[0], p1 = packed[1];
-  uint32_t w[8] = {p0.x, p0.y, p0.z, p0.w, p1.x, p1.y, p1.z, p1.w};
-  const int shift = (sub & 1) * 4;
+/// Scales and minima of the two sub-blocks of a unit.
+struct KScales {
+  float d[2], m[2];
+  __device__ KScales(const uint8_t* block, int quarter) {
+    const uint32_t dm = *reinterpret_cast<const uint32_t*>(block);
 #pragma unroll
-  for (int i = 0; i < 8; ++i) w[i] = (w[i] >> shift) & 0x0f0f0f0f;
-  if constexpr (High) {
-    const uint4* high = reinterpret_cast<const uint4*>(block + 16);
-    const uint4 h0 = high[0], h1 = high[1];
-    const uint32_t h[8] = {h0.x, h0.y, h0.z, h0.w, h1.x, h1.y, h1.z, h1.w};
-#pragma unroll
-    for (int i = 0; i < 8; ++i) w[i] |= ((h[i] >> sub) & 0x01010101) << 4;
+    for (int i = 0; i < 2; ++i) {
+      int scale, minimum;
+      scale_min(block + 4, 2 * quarter + i, &scale, &minimum);
+      d[i] = low_half(dm) * static_cast<float>(scale);
+      m[i] = high_half(dm) * static_cast<float>(minimum);
+    }
   }
-  const float d = __low2float(dm) * static_cast<float>(scale), m = __high2float(dm) * static_cast<float>(minimum);
+  template <class Record>
+  __device__ float dot(const Record& x, int a, int b) const {
+    return d[0] * x.d(0) * static_cast<float>(a) - m[0] * x.sum(0) + d[1] * x.d(1) * static_cast<float>(b) -
+           m[1] * x.sum(1);
+  }
+};
+
+__device__ __forceinline__ void load32(const uint8_t* from, uint32_t (&w)[8]) {
+  const uint4 a = reinterpret_cast<const uint4*>(from)[0], b = reinterpret_cast<const uint4*>(from)[1];
+  w[0] = a.x, w[1] = a.y, w[2] = a.z, w[3] = a.w, w[4] = b.x, w[5] = b.y, w[6] = b.z, w[7] = b.w;
+}
+
+/// d, dmin, scales[12], qs[128]; sub-blocks 2g and 2g + 1 share 32 bytes of qs: a unit.
+struct Q4_K : Int8Type<InOrder, 256, 144, 16> {
+  struct Weights {
+    KScales scales;
+    uint32_t w[8];
+    __device__ Weights(const uint8_t* row, int unit) : scales(block(row, unit), unit % 4) {
+      load32(block(row, unit) + 16 + unit % 4 * 32, w);
+    }
+    __device__ float dot(const Record& x) const {
+      uint32_t low[8], high[8];
 #pragma unroll
-  for (int n = 0; n < N; ++n) {
-    const float q = x.scale(n, element / 32) * static_cast<float>(dot32(w, x.quants(n, element)));
-    acc[n] += d * q - m * x.block_sum(n, element / 32);
+      for (int i = 0; i < 8; ++i) {
+        low[i] = w[i] & 0x0f0f0f0f;
+        high[i] = (w[i] >> 4) & 0x0f0f0f0f;
+      }
+      return scales.dot(x, dots<8>(low, x.word), dots<8>(high, x.word + 8));
+    }
+  };
+  static __device__ const uint8_t* block(const uint8_t* row, int unit) { return row + unit / 4 * 144; }
+};
+
+/// As Q4_K, with qh[32] before qs: bit j of byte i belongs to element i of sub-block j.
+struct Q5_K : Int8Type<InOrder, 256, 176, 16> {
+  struct Weights {
+    KScales scales;
+    uint32_t w[16];
+    __device__ Weights(const uint8_t* row, int unit) : scales(block(row, unit), unit % 4) {
+      uint32_t q[8], h[8];
+      load32(block(row, unit) + 48 + unit % 4 * 32, q);
+      load32(block(row, unit) + 16, h);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const uint32_t bits = h[i] >> (unit % 4 * 2);
+        w[i] = (q[i] & 0x0f0f0f0f) | (bits & 0x01010101) << 4;
+        w[i + 8] = ((q[i] >> 4) & 0x0f0f0f0f) | (bits & 0x02020202) << 3;
+      }
+    }
+    __device__ float dot(const Record& x) const {
+      return scales.dot(x, dots<8>(w, x.word), dots<8>(w + 8, x.word + 8));
+    }
+  };
+  static __device__ const uint8_t* block(const uint8_t* row, int unit) { return row + unit / 4 * 176; }
+};
+
+/// Words of bytes that are only 2-byte aligned: aligned ones, shifted.
+template <int Count>
+__device__ __forceinline__ void load_unaligned(const uint8_t* p, uint32_t (&out)[Count]) {
+  const uint32_t shift = (reinterpret_cast<uintptr_t>(p) & 2) * 8;
+  const uint32_t* words = reinterpret_cast<const uint32_t*>(reinterpret_cast<uintptr_t>(p) & ~uintptr_t{3});
+  uint32_t low = words[0];
+#pragma unroll
+  for (int i = 0; i < Count; ++i) {
+    const uint32_t high = words[i + 1];  // behind the last one still the same block
+    out[i] = __funnelshift_r(low, high, shift);
+    low = high;
   }
 }
 
-struct Q4_K : Int8Type<256, 144, true> {
-  template <int N>
-  static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
-    dot_k45<false>(piece + lane / 8 * 144, x, first + lane * 32, lane % 8, acc);
-  }
-};
-
-struct Q5_K : Int8Type<256, 176, true> {
-  template <int N>
-  static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
-    dot_k45<true>(piece + lane / 8 * 176, x, first + lane * 32, lane % 8, acc);
-  }
-};
-
-/// ql[128], qh[64], scales[16] (int8, of 16 elements each), d. Quarter k of half h: low bits in ql at 64 h + 32 (k %
-/// 2), nibble k / 2; high bits in qh at 32 h, pair k.
-struct Q6_K : Int8Type<256, 210, false> {
-  template <int N>
-  static __device__ void dot(const uint8_t* piece, const Int8Columns& x, int first, int lane, float (&acc)[N]) {
-    const uint8_t* block = piece + lane / 8 * 210;
-    const int h = lane % 8 / 4, k = lane % 4;
-    uint32_t low[8], high[8], w[8];
-    Unaligned(block + 64 * h + 32 * (k & 1)).load(low);
-    Unaligned(block + 128 + 32 * h).load(high);
+/// ql[128], qh[64], scales[16] (int8, of 16 elements each), d. Unit u has half h = u / 2: its low bits are nibble u % 2
+/// of ql at 64 h, its high bits pairs 2 (u % 2) and 2 (u % 2) + 1 of qh at 32 h.
+struct Q6_K : Int8Type<InOrder, 256, 210, 2> {
+  struct Weights {
+    uint32_t w[16];
+    float d[4];  // of 16 elements each
+    __device__ Weights(const uint8_t* row, int unit) {
+      const uint8_t* from = row + unit / 4 * 210;
+      const int h = unit / 2 % 2, nibble = unit % 2;
+      uint32_t low[16], high[8];
+      load_unaligned(from + 64 * h, low);
+      load_unaligned(from + 128 + 32 * h, high);
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const uint32_t q = ((low[i] >> (k / 2 * 4)) & 0x0f0f0f0f) | (((high[i] >> (2 * k)) & 0x03030303) << 4);
-      w[i] = __vsubss4(q, 0x20202020);
-    }
-    const int8_t* scales = reinterpret_cast<const int8_t*>(block + 192) + 8 * h + 2 * k;
-    const float d = half_at(block + 208);
-    const int element = first + lane * 32;
+      for (int i = 0; i < 16; ++i) {
+        const uint32_t q =
+            ((low[i] >> (nibble * 4)) & 0x0f0f0f0f) | (((high[i % 8] >> (nibble * 4 + i / 8 * 2)) & 0x03030303) << 4);
+        w[i] = __vsubss4(q, 0x20202020);
+      }
+      const int8_t* scales = reinterpret_cast<const int8_t*>(from + 192) + 8 * h + 4 * nibble;
+      const float all = __half2float(*reinterpret_cast<const __half*>(from + 208));
 #pragma unroll
-    for (int n = 0; n < N; ++n) {
-      const int4 *q = x.quants(n, element), a = q[0], b = q[1];
-      int s0 = __dp4a(static_cast<int>(w[0]), a.x, 0), s1 = __dp4a(static_cast<int>(w[4]), b.x, 0);
-      s0 = __dp4a(static_cast<int>(w[1]), a.y, s0);
-      s1 = __dp4a(static_cast<int>(w[5]), b.y, s1);
-      s0 = __dp4a(static_cast<int>(w[2]), a.z, s0);
-      s1 = __dp4a(static_cast<int>(w[6]), b.z, s1);
-      s0 = __dp4a(static_cast<int>(w[3]), a.w, s0);
-      s1 = __dp4a(static_cast<int>(w[7]), b.w, s1);
-      acc[n] += d * x.scale(n, element / 32) * static_cast<float>(s0 * scales[0] + s1 * scales[1]);
+      for (int i = 0; i < 4; ++i) d[i] = all * static_cast<float>(scales[i]);
     }
-  }
+    __device__ float dot(const Record& x) const {
+      float sum[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        sum[i] = d[2 * i] * static_cast<float>(dots<4>(w + 8 * i, x.word + 8 * i)) +
+                 d[2 * i + 1] * static_cast<float>(dots<4>(w + 8 * i + 4, x.word + 8 * i + 4));
+      return x.d(0) * sum[0] + x.d(1) * sum[1];
+    }
+  };
 };
 
 }  // namespace etggml::cuda

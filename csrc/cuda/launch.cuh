@@ -26,13 +26,29 @@ __device__ __forceinline__ void wait_previous() {
 #endif
 }
 
+/// Warps that go once through a kernel's code before they wait, for nothing: instructions of a kernel that runs once
+/// are fetched as it runs, which takes longer than running them, and here there is time for it. One for each scheduler.
+#ifdef ETGGML_REHEARSE
+constexpr int kRehearsing = ETGGML_REHEARSE;
+#else
+constexpr int kRehearsing = 4;
+#endif
+__device__ __forceinline__ bool rehearses() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  return threadIdx.x < kRehearsing * kWarp;
+#else
+  return false;
+#endif
+}
+
 int compute_capability(int device);  // 90 for 9.0
 int multiprocessors(int device);
 size_t shared_memory_limit(int device);  // of a block that asks for more than the default
 
+/// `cluster`: blocks (along x) that share their memory, from 9.0 on.
 template <class... Params, class... Args>
-bool launch(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...),
-            Args&&... args) {
+bool launch_clusters(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t shared, unsigned cluster,
+                     void (*kernel)(Params...), Args&&... args) {
   if (shared > 48 * 1024 &&
       cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(shared)) != cudaSuccess) {
@@ -47,14 +63,22 @@ bool launch(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t share
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = stream;
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {cluster, 1, 1};
   if (compute_capability(device) >= 90) {
-    config.attrs = &attribute;
-    config.numAttrs = 1;
+    config.attrs = attributes;
+    config.numAttrs = cluster > 1 ? 2 : 1;
   }
   return cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...) == cudaSuccess;
+}
+
+template <class... Params, class... Args>
+bool launch(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...),
+            Args&&... args) {
+  return launch_clusters(device, stream, grid, block, shared, 1, kernel, std::forward<Args>(args)...);
 }
 
 __device__ __forceinline__ float warp_sum(float v) {

@@ -35,6 +35,8 @@ bool supports(int device, const Call* call) {
       return supports_heads(device, as<HeadsCall>(call));
     case Kind::Attention:
       return supports_attention(device, as<AttentionCall>(call));
+    case Kind::HeadsAttention:
+      return supports_heads_attention(device, as<HeadsAttentionCall>(call));
     case Kind::CausalMask:
     case Kind::Argmax:
       return true;
@@ -51,6 +53,8 @@ bool launch_call(int device, void* stream, const Call* call) {
       return launch_heads(device, s, as<HeadsCall>(call));
     case Kind::Attention:
       return launch_attention(device, s, as<AttentionCall>(call));
+    case Kind::HeadsAttention:
+      return launch_heads_attention(device, s, as<HeadsAttentionCall>(call));
     case Kind::CausalMask:
       return launch_causal_mask(device, s, as<CausalMaskCall>(call));
     case Kind::Argmax:

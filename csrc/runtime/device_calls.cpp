@@ -70,7 +70,7 @@ const graph::CallSupport* calls_of(const Device& device) {
   if (env_string("EXECUTORCH_GGML_KERNELS") == "none" || env_flag("GGML_CUDA_DISABLE_FUSION")) return nullptr;
   if (device.is_cpu()) {
     static const graph::HostCalls host;
-    return env_string("EXECUTORCH_GGML_FORMS") == "cuda" ? &host : nullptr;
+    return env_string("EXECUTORCH_GGML_FORMS").rfind("cuda", 0) == 0 ? &host : nullptr;
   }
   if (device.name.rfind("cuda", 0) != 0) return nullptr;
   static std::once_flag once;

@@ -21,7 +21,7 @@ bool Probe::supports(const ggml_tensor* node) const {
 
 const graph::DeviceProbe* cpu_probe() {
   static const CudaForms cuda;
-  return env_string("EXECUTORCH_GGML_FORMS") == "cuda" ? &cuda : nullptr;
+  return env_string("EXECUTORCH_GGML_FORMS").rfind("cuda", 0) == 0 ? &cuda : nullptr;
 }
 
 }  // namespace etggml::runtime

@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +14,9 @@
 #include <vector>
 
 #include "cuda/kernels.cuh"
+#ifdef ETGGML_TUNE
+#include "cuda/matvec.cuh"
+#endif
 
 namespace {
 
@@ -31,6 +35,7 @@ constexpr int kLayers = 28;
 
 struct Shape {
   int64_t width = 1024, ff = 3072, heads = 16, kv_heads = 8, dim = 128, n_kv = 256, position = 100;
+  int columns = 1;
 };
 
 ggml_tensor* tensor(ggml_type type, size_t row_bytes, int64_t ne0, int64_t ne1, size_t bytes, bool random = false) {
@@ -50,7 +55,13 @@ ggml_tensor* tensor(ggml_type type, size_t row_bytes, int64_t ne0, int64_t ne1, 
   return t;
 }
 
-ggml_tensor* f32(int64_t n, bool random = false) { return tensor(GGML_TYPE_F32, n * 4, n, 1, n * 4, random); }
+ggml_tensor* f32(int64_t n, bool random = false) {
+  ggml_tensor* t = tensor(GGML_TYPE_F32, n * 4, n, 1, n * 4);
+  std::vector<float> noise(n);
+  for (float& v : noise) v = random ? static_cast<float>(std::rand()) / RAND_MAX - 0.5f : 0.0f;
+  CHECK(cudaMemcpy(t->data, noise.data(), noise.size() * 4, cudaMemcpyHostToDevice));
+  return t;
+}
 ggml_tensor* q8_0(int64_t k, int64_t n) {
   const size_t row = static_cast<size_t>(k) / 32 * 34;
   return tensor(GGML_TYPE_Q8_0, row, k, n, row * static_cast<size_t>(n), true);
@@ -60,6 +71,7 @@ struct Layer {
   MatVecCall qkv{}, out{}, gate{}, down{};
   HeadsCall heads{};
   AttentionCall attention{};
+  HeadsAttentionCall both{};
 };
 
 struct Model {
@@ -68,10 +80,11 @@ struct Model {
   ArgmaxCall argmax{};
 };
 
-MatVecCall matvec(const ggml_tensor* x, const ggml_tensor* gain) {
+MatVecCall matvec(const ggml_tensor* x, const ggml_tensor* gain, int columns) {
   MatVecCall c{};
   c.kind = Kind::MatVec;
-  c.columns = 1;
+  c.overlaps_next = true;
+  c.columns = columns;
   c.x = x;
   c.gain = gain;
   c.norm = gain != nullptr;
@@ -81,32 +94,36 @@ MatVecCall matvec(const ggml_tensor* x, const ggml_tensor* gain) {
 
 Model make(const Shape& s) {
   Model m;
-  ggml_tensor *x = f32(s.width, true), *q = f32(s.heads * s.dim), *k = f32(s.kv_heads * s.dim),
-              *v = f32(s.kv_heads * s.dim), *rotated = f32(s.heads * s.dim), *mixed = f32(s.heads * s.dim),
-              *h = f32(s.ff), *gain = f32(s.width, true), *head_gain = f32(s.dim, true),
-              *scratch = f32(scratch_elements(s.dim, s.heads, 1));
-  ggml_tensor* mask = tensor(GGML_TYPE_F16, 0, s.n_kv, 1, s.n_kv * 2);
-  ggml_tensor* position = tensor(GGML_TYPE_I32, 4, 1, 1, 4);
-  ggml_tensor* row = tensor(GGML_TYPE_I64, 8, 1, 1, 8);
-  const int32_t p32 = static_cast<int32_t>(s.position);
-  CHECK(cudaMemcpy(position->data, &p32, 4, cudaMemcpyHostToDevice));
-  CHECK(cudaMemcpy(row->data, &s.position, 8, cudaMemcpyHostToDevice));
+  const int64_t n = s.columns;
+  ggml_tensor *x = f32(s.width * n, true), *q = f32(s.heads * s.dim * n, true), *k = f32(s.kv_heads * s.dim * n, true),
+              *v = f32(s.kv_heads * s.dim * n, true), *rotated = f32(s.heads * s.dim * n),
+              *mixed = f32(s.heads * s.dim * n), *h = f32(s.ff * n), *gain = f32(s.width, true),
+              *head_gain = f32(s.dim, true), *scratch = f32(scratch_elements(s.dim, s.heads, s.columns));
+  ggml_tensor* mask = tensor(GGML_TYPE_F16, 0, s.n_kv, n, s.n_kv * 2 * n);
+  ggml_tensor* position = tensor(GGML_TYPE_I32, 4, n, 1, 4 * n);
+  ggml_tensor* row = tensor(GGML_TYPE_I64, 8, n, 1, 8 * n);
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t p32 = static_cast<int32_t>(s.position + i);
+    const int64_t p64 = s.position + i;
+    CHECK(cudaMemcpy(static_cast<int32_t*>(position->data) + i, &p32, 4, cudaMemcpyHostToDevice));
+    CHECK(cudaMemcpy(static_cast<int64_t*>(row->data) + i, &p64, 8, cudaMemcpyHostToDevice));
+  }
   for (int i = 0; i < kLayers; ++i) {
     Layer l;
-    l.qkv = matvec(x, gain);
+    l.qkv = matvec(x, gain, s.columns);
     l.qkv.segments = 3;
     l.qkv.segment[0] = {q8_0(s.width, s.heads * s.dim), nullptr, nullptr, q, s.heads * s.dim};
     l.qkv.segment[1] = {q8_0(s.width, s.kv_heads * s.dim), nullptr, nullptr, k, s.kv_heads * s.dim};
     l.qkv.segment[2] = {q8_0(s.width, s.kv_heads * s.dim), nullptr, nullptr, v, s.kv_heads * s.dim};
-    l.out = matvec(mixed, nullptr);
+    l.out = matvec(mixed, nullptr, s.columns);
     l.out.segments = 1;
     l.out.segment[0] = {q8_0(s.heads * s.dim, s.width), nullptr, x, x, s.width};
-    l.gate = matvec(x, gain);
+    l.gate = matvec(x, gain, s.columns);
     l.gate.segments = 2;
     l.gate.glu = MatVecCall::Swiglu;
     l.gate.segment[0] = {q8_0(s.width, s.ff), nullptr, nullptr, h, s.ff};
     l.gate.segment[1] = {q8_0(s.width, s.ff), nullptr, nullptr, nullptr, s.ff};
-    l.down = matvec(h, nullptr);
+    l.down = matvec(h, nullptr, s.columns);
     l.down.segments = 1;
     l.down.segment[0] = {q8_0(s.ff, s.width), nullptr, x, x, s.width};
     const size_t cache = static_cast<size_t>(s.kv_heads * s.dim * s.n_kv) * 2;
@@ -114,6 +131,7 @@ Model make(const Shape& s) {
     ggml_tensor* v_cache = tensor(GGML_TYPE_F16, 0, s.kv_heads * s.dim, s.n_kv, cache, true);
     HeadsCall& c = l.heads;
     c.kind = Kind::Heads;
+    c.overlaps_next = true;
     c.q = {q, 0, s.heads * s.dim, head_gain, 1e-6f, true, true};
     c.k = {k, 0, s.kv_heads * s.dim, head_gain, 1e-6f, true, true};
     c.v = {v, 0, s.kv_heads * s.dim, nullptr, 0, false, false};
@@ -125,12 +143,13 @@ Model make(const Shape& s) {
     c.head_dim = c.n_dims = static_cast<int32_t>(s.dim);
     c.q_heads = static_cast<int32_t>(s.heads);
     c.kv_heads = static_cast<int32_t>(s.kv_heads);
-    c.tokens = c.q_tokens = 1;
+    c.tokens = c.q_tokens = s.columns;
     c.neox = true;
     c.freq_base = 1e6f;
     c.freq_scale = c.attn_factor = 1.0f;
     AttentionCall& a = l.attention;
     a.kind = Kind::Attention;
+    a.overlaps_next = true;
     a.q = rotated;
     a.k_cache = k_cache;
     a.v_cache = v_cache;
@@ -143,22 +162,102 @@ Model make(const Shape& s) {
     a.head_dim = static_cast<int32_t>(s.dim);
     a.q_heads = static_cast<int32_t>(s.heads);
     a.kv_heads = static_cast<int32_t>(s.kv_heads);
-    a.tokens = 1;
+    a.tokens = s.columns;
     a.scale = 0.088f;
+    l.both.kind = Kind::HeadsAttention;
+    l.both.overlaps_next = true;
+    l.both.heads = c;
+    l.both.attention = a;
     m.layers.push_back(l);
   }
   ggml_tensor* logits = f32(151936);
-  m.head = matvec(x, gain);
+  m.head = matvec(x, gain, 1);
   m.head.segments = 1;
   m.head.segment[0] = {q8_0(s.width, 151936), nullptr, nullptr, logits, 151936};
   m.argmax.kind = Kind::Argmax;
+  m.argmax.overlaps_next = true;
   m.argmax.x = logits;
   m.argmax.out = tensor(GGML_TYPE_I32, 4, 1, 1, 4);
   m.argmax.scratch = f32(kArgmaxScratch);
   return m;
 }
 
-/// `parts`: letters of q (QKV), h (heads), a (attention), o, g (gate and up), d (down), and once H (head), m (argmax).
+/// Largest difference of a product with Q8_0 weights from a plain one in double precision, relative to its largest
+/// element. What 8-bit columns make of it is about 0.005.
+double error_of(const MatVecCall& c) {
+  if (!launch_matvec(0, nullptr, c)) return 1e9;
+  auto floats = [](const ggml_tensor* t, int64_t n) {
+    std::vector<float> v(n);
+    CHECK(cudaMemcpy(v.data(), t->data, v.size() * 4, cudaMemcpyDeviceToHost));
+    return v;
+  };
+  const int64_t k = c.segment[0].weight->ne[0];
+  MatVecCall copy = c;
+  std::vector<float> x = floats(c.x, k * c.columns), gain(k, 1.0f);
+  if (c.gain != nullptr) gain = floats(c.gain, k);
+  std::vector<std::vector<float>> residual(c.segments);
+  double worst = 0, largest = 0;
+  std::vector<std::vector<double>> sums(c.segments);
+  for (int i = 0; i < c.segments; ++i)
+    if (c.segment[i].residual != nullptr) residual[i] = floats(c.segment[i].residual, c.segment[i].rows * c.columns);
+  CHECK(cudaDeviceSynchronize());
+  if (!launch_matvec(0, nullptr, copy)) return 1e9;
+  for (int i = 0; i < c.segments; ++i) {
+    const MatVecCall::Segment& s = c.segment[i];
+    const size_t row = s.weight->nb[1];
+    std::vector<uint8_t> w(row * s.rows);
+    CHECK(cudaMemcpy(w.data(), s.weight->data, w.size(), cudaMemcpyDeviceToHost));
+    for (int64_t n = 0; n < c.columns; ++n) {
+      double squares = 0;
+      for (int64_t j = 0; j < k; ++j) squares += double(x[n * k + j]) * x[n * k + j];
+      const double scale = c.norm ? 1 / std::sqrt(squares / k + c.eps) : 1;
+      for (int64_t r = 0; r < s.rows; ++r) {
+        double y = 0;
+        for (int64_t b = 0; b < k / 32; ++b) {
+          const uint8_t* block = &w[r * row + b * 34];
+          uint16_t bits;
+          std::memcpy(&bits, block, 2);
+          const double d =
+              std::ldexp(bits >> 10 ? 1024 + (bits & 1023) : bits & 1023, (bits >> 10 ? bits >> 10 : 1) - 25);
+          for (int64_t j = 0; j < 32; ++j)
+            y += d * int8_t(block[2 + j]) * x[n * k + b * 32 + j] * gain[b * 32 + j] * scale;
+        }
+        sums[i].push_back(y);
+      }
+    }
+  }
+  for (int i = 0; i < (c.glu != 0 ? 1 : c.segments); ++i) {
+    const std::vector<float> out = floats(c.segment[i].out, c.segment[i].rows * c.columns);
+    for (size_t j = 0; j < out.size(); ++j) {
+      double y = sums[i][j];
+      if (c.glu != 0) y = y / (1 + std::exp(-y)) * sums[1][j];
+      if (!residual[i].empty()) y += residual[i][j];
+      worst = std::max(worst, std::abs(y - out[j]));
+      largest = std::max(largest, std::abs(y));
+    }
+  }
+  return worst / largest;
+}
+
+/// Between what two kernels and what one makes of heads and attention: outputs, relative to the largest.
+double difference(const Layer& l) {
+  const size_t n = static_cast<size_t>(l.attention.head_dim) * l.attention.q_heads * l.attention.tokens;
+  std::vector<float> a(n), b(n);
+  bool ok = launch_heads(0, nullptr, l.heads) && launch_attention(0, nullptr, l.attention);
+  CHECK(cudaMemcpy(a.data(), l.attention.out->data, n * 4, cudaMemcpyDeviceToHost));
+  CHECK(cudaMemset(l.attention.out->data, 0, n * 4));
+  ok = ok && launch_heads_attention(0, nullptr, l.both);
+  CHECK(cudaMemcpy(b.data(), l.attention.out->data, n * 4, cudaMemcpyDeviceToHost));
+  double worst = 0, largest = 0;
+  for (size_t i = 0; i < n; ++i) {
+    worst = std::max(worst, std::abs(static_cast<double>(a[i]) - b[i]));
+    largest = std::max(largest, std::abs(static_cast<double>(a[i])));
+  }
+  return ok && largest > 0 ? worst / largest : 1e9;
+}
+
+/// `parts`: letters of q (QKV), h (heads), a (attention), x (both), o, g (gate and up), d (down), and once H (head), m
+/// (argmax).
 double microseconds(const Model& m, const std::string& parts) {
   cudaStream_t stream;
   CHECK(cudaStreamCreate(&stream));
@@ -171,6 +270,7 @@ double microseconds(const Model& m, const std::string& parts) {
       if (part == 'q') ok = ok && launch_matvec(0, stream, l.qkv);
       if (part == 'h') ok = ok && launch_heads(0, stream, l.heads);
       if (part == 'a') ok = ok && launch_attention(0, stream, l.attention);
+      if (part == 'x') ok = ok && launch_heads_attention(0, stream, l.both);
       if (part == 'o') ok = ok && launch_matvec(0, stream, l.out);
       if (part == 'g') ok = ok && launch_matvec(0, stream, l.gate);
       if (part == 'd') ok = ok && launch_matvec(0, stream, l.down);
@@ -208,12 +308,24 @@ double microseconds(const Model& m, const std::string& parts) {
 
 int main(int argc, char** argv) {
   Shape shape;
+#ifdef ETGGML_TUNE
+  if (const char* t = std::getenv("WHOLE")) kWholeBytes = std::atoi(t) * 1024;
+  if (const char* t = std::getenv("STAGE")) kStageBytes = std::atoi(t) * 1024;
+#endif
   if (argc > 1) shape.n_kv = std::atoll(argv[1]);
+  if (argc > 2) shape.columns = std::atoi(argv[2]);
   shape.position = shape.n_kv - 20;
   const Model m = make(shape);
-  const std::vector<std::string> all = {"q",  "h",    "a",  "o",    "g",      "d", "qg", "od",
-                                        "ha", "qhao", "gd", "qogd", "qhaogd", "H", "m",  "qhaogdHm"};
-  std::printf("n_kv %lld\n", static_cast<long long>(shape.n_kv));
+  const bool both = supports_heads_attention(0, m.layers[0].both);
+  std::vector<std::string> all = {"q",  "h",    "a",  "o",    "g",      "d", "qg", "od",
+                                  "ha", "qhao", "gd", "qogd", "qhaogd", "H", "m",  "qhaogdHm"};
+  if (both)
+    for (const char* parts : {"x", "qx", "xo", "qxo", "qxogd", "qxogdHm"}) all.push_back(parts);
+  std::printf("n_kv %lld, columns %d\n", static_cast<long long>(shape.n_kv), shape.columns);
+  if (both) std::printf("heads and attention in one or two kernels: difference %.2g\n", difference(m.layers[0]));
+  for (const Layer* l : {&m.layers[0]})
+    for (const MatVecCall* c : {&l->qkv, &l->out, &l->gate, &l->down}) std::printf("error %.2g\n", error_of(*c));
+  std::printf("error %.2g\n", error_of(m.head));
   for (const std::string& parts : all) {
     const double us = microseconds(m, parts);
     std::printf("%-10s %9.1f us  %7.2f a layer\n", parts.c_str(), us, us / kLayers);

@@ -43,6 +43,19 @@ class Rewriter {
   }
 
   void attention(const Attention& a) {
+    if (a.together) {
+      const cuda::HeadsAttentionCall* call = store_.keep(a.both);
+      const cuda::HeadsCall& heads = call->heads;
+      for (ggml_tensor* written : {a.rotated, a.key_write, a.value_write}) {
+        becomes_leaf(written, fusion_);
+        gone_.insert(written);
+      }
+      make_call(a.node, support_, "HEADS_ATTENTION", call,
+                {heads.q.tensor, heads.k.tensor, heads.v.tensor, heads.rows, heads.positions, heads.q_positions,
+                 call->attention.mask});
+      ++fusion_->groups;
+      return;
+    }
     if (a.prepared) {
       cuda::HeadsCall* heads = store_.keep(a.heads);
       if (a.rotated != nullptr) {
@@ -68,7 +81,8 @@ class Rewriter {
   void make_scratch(const std::vector<Attention>& all) {
     int64_t elements = 0;
     for (const Attention& a : all)
-      if (a.ours) elements = std::max(elements, cuda::scratch_elements(a.call.head_dim, a.call.q_heads, a.call.tokens));
+      if (a.ours && !a.together)
+        elements = std::max(elements, cuda::scratch_elements(a.call.head_dim, a.call.q_heads, a.call.tokens));
     if (elements == 0) return;
     scratch_ = ggml_new_tensor_1d(ctx_, GGML_TYPE_F32, elements);
     ggml_set_name(scratch_, "attention_scratch");

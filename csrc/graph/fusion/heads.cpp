@@ -208,6 +208,13 @@ std::vector<Attention> find_attention(const std::vector<ggml_tensor*>& nodes, co
     if (!attention(node, &a)) continue;
     a.ours = support.supports(a.call);
     a.prepared = prepare(node, nodes, readers, &a) && support.supports(a.heads);
+    if (a.prepared && a.rotated != nullptr) {
+      a.both = {};
+      a.both.kind = cuda::Kind::HeadsAttention;
+      a.both.heads = a.heads;
+      a.both.attention = a.call;
+      a.together = support.supports(a.both);
+    }
     if (!a.prepared) a.rotated = a.key_write = a.value_write = nullptr;
     if (a.ours || a.prepared) found.push_back(a);
   }

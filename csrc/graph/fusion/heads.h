@@ -12,6 +12,8 @@ struct Attention {
   ggml_tensor* node = nullptr;  // FLASH_ATTN_EXT
   bool ours = false;            // `call` runs; otherwise the node stays ggml's and only its preparation is ours
   cuda::AttentionCall call;
+  bool together = false;  // `both` runs in place of `call` and `heads`
+  cuda::HeadsAttentionCall both;
   bool prepared = false;  // the three below and `heads`
   cuda::HeadsCall heads;
   ggml_tensor* rotated = nullptr;      // the queries as attention reads them; nullptr when they come from elsewhere

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "graph/cpu_types.h"
+#include "util/env.h"
 
 namespace etggml::graph {
 namespace {
@@ -159,6 +160,11 @@ void run(const AttentionCall& c) {
   }
 }
 
+void run(const HeadsAttentionCall& c) {
+  run(c.heads);
+  run(c.attention);
+}
+
 void run(const CausalMaskCall& c) {
   for (int t = 0; t < c.tokens; ++t) {
     const int64_t position = static_cast<const int32_t*>(c.positions->data)[t];
@@ -194,12 +200,21 @@ void compute(ggml_tensor* node, int thread, int, void*) {
       return run(*static_cast<const HeadsCall*>(call));
     case Kind::Attention:
       return run(*static_cast<const AttentionCall*>(call));
+    case Kind::HeadsAttention:
+      return run(*static_cast<const HeadsAttentionCall*>(call));
     case Kind::CausalMask:
       return run(*static_cast<const CausalMaskCall*>(call));
     case Kind::Argmax:
       return run(*static_cast<const ArgmaxCall*>(call));
   }
 }
+
+}  // namespace
+
+namespace {
+
+/// EXECUTORCH_GGML_FORMS=cuda80: as on a device whose blocks do not form clusters.
+bool together() { return env_string("EXECUTORCH_GGML_FORMS") != "cuda80"; }
 
 }  // namespace
 
@@ -217,6 +232,10 @@ bool HostCalls::supports(const Call& call) const {
     case Kind::Attention: {
       const auto& c = static_cast<const AttentionCall&>(call);
       return c.k_cache->type == GGML_TYPE_F16 && c.v_cache->type == GGML_TYPE_F16 && c.q_heads % c.kv_heads == 0;
+    }
+    case Kind::HeadsAttention: {
+      const auto& c = static_cast<const HeadsAttentionCall&>(call);
+      return together() && supports(c.heads) && supports(c.attention);
     }
     case Kind::CausalMask:
     case Kind::Argmax:
