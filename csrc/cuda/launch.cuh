@@ -36,6 +36,7 @@ bool launch(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t share
   if (shared > 48 * 1024 &&
       cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(shared)) != cudaSuccess) {
+    cudaGetLastError();
     return false;
   }
   // One division of L1 and shared memory for all our kernels: where neighbours differ, the next one cannot begin before
@@ -54,7 +55,9 @@ bool launch(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t share
     config.attrs = &attribute;
     config.numAttrs = 1;
   }
-  return cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...) == cudaSuccess;
+  if (cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...) == cudaSuccess) return true;
+  cudaGetLastError();  // the caller reports it; ggml, which looks at the last error too, would end the process
+  return false;
 }
 
 __device__ __forceinline__ float warp_sum(float v) {
