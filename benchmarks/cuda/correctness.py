@@ -35,8 +35,9 @@ from benchmarks.cuda.models import MODELS, Model
 
 PROMPTS = (1, 5, 17, 64, 200)
 STEPS = 64
-# NMSE of quantised products is that of quantising the activations; an F16 cache or F16 weights round to 11 bits.
-BOUNDS = {"f32": 1e-9, "f16": 1e-5, "q8_0": 1e-3, "q4_k_m": 1e-3}
+# NMSE of quantised products is that of quantising the activations (for K types some kernels in blocks of 256); an F16
+# cache or F16 weights round to 11 bits.
+BOUNDS = {"f32": 1e-9, "f16": 1e-5, "q8_0": 1e-3, "q4_k_m": 2e-3}
 F16_CACHE = 1e-5
 MUST_AGREE = ("f32", "f16")
 """Types of weights whose greedy tokens have to be the CPU's."""
