@@ -114,8 +114,11 @@ def report(families: list[Family], device: str) -> str:
         cells = [f.name, f.cases, f.passed, len(f.skipped), f"{f.worst:.1e}", most, f"{f.seconds:.0f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     for f in families:
+        alike: dict[str, list[str]] = {}  # one reason may fail them all
         for title, text in f.problems.items():
-            lines += ["", f"FAILED {f.name}: {title}", *("    " + line for line in text.splitlines())]
+            alike.setdefault(text, []).append(title)
+        for text, titles in alike.items():
+            lines += ["", f"FAILED {f.name}: {', '.join(titles)}", *("    " + line for line in text.splitlines())]
         lines += [f"\nskipped {f.name}: {title}: {text}" for title, text in f.skipped.items()]
     return "\n".join(lines)
 
