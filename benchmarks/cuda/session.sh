@@ -74,11 +74,11 @@ step_build() {
     cat "$payload"/peer/bin.tar.xz.* | tar --extract --xz --directory "$work/peer/bin" || return 1
     # A ggml-cuda of its own in the package is newer than that.
     [ ! -e "$payload/package/lib/libggml-cuda.so" ] || place "$payload/package/lib/libggml-cuda.so" "$work/peer/bin" || return 1
-  else
+  elif [ ! -e "$payload/package/lib/libggml-cuda.so" ]; then
     tar --extract --xz --file "$payload/trees.tar.xz" --directory "$work/trees" && build_peer || return 1
   fi
   # One ggml for both sides: the very libraries that llama-bench runs on.
-  place "$work"/peer/bin/lib*ggml*.so "$work/package/lib" || return 1
+  ! compgen -G "$work/peer/bin/lib*ggml*.so" >/dev/null || place "$work"/peer/bin/lib*ggml*.so "$work/package/lib" || return 1
   build_kernels
 }
 
