@@ -23,24 +23,46 @@ class Difference:
 
 
 def compare(got: Array, want: Array, bound: Bound, device: str) -> Difference:
-    """NaN and infinities must agree."""
+    """NaN and infinities must agree. What is wrong is said with the first element that is."""
     if got.shape != want.shape or got.dtype != want.dtype:
         return Difference(np.inf, f"{got.dtype} {got.shape} instead of {want.dtype} {want.shape}")
     if not np.issubdtype(want.dtype, np.floating):
-        wrong = int((got != want).sum())
-        return Difference(float(wrong), f"{wrong} of {want.size} elements differ" if wrong else "")
-    a, b = got.astype(np.float64).ravel(), want.astype(np.float64).ravel()
-    finite = np.isfinite(b)
-    if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(a[finite]).all():
-        return Difference(np.inf, "NaN or infinity where it should not be, or none where it should")
-    a, b = a[finite], b[finite]
-    if not b.size:
+        wrong = got != want
+        text = f"{int(wrong.sum())} of {want.size} elements differ{example(got, want, wrong)}" if wrong.any() else ""
+        return Difference(float(wrong.sum()), text)
+    a, b = got.astype(np.float64), want.astype(np.float64)
+    special = ~np.isfinite(a) | ~np.isfinite(b)
+    wrong = special & (a != b) & ~(np.isnan(a) & np.isnan(b))
+    if wrong.any():
+        return Difference(np.inf, f"{specials(a, b, wrong)}{example(got, want, wrong)}")
+    both = ~special
+    if not both.any():
         return Difference(0.0)
-    square = float(((a - b) ** 2).mean())
-    power = float((b**2).mean())
+    distance = np.where(both, np.abs(np.where(both, a, 0) - np.where(both, b, 0)), 0)
+    square, power = float((distance[both] ** 2).mean()), float((b[both] ** 2).mean())
     nmse = square / power if power > 0 else square
-    error = nmse if bound.kind == "nmse" else float(np.abs(a - b).max())
+    error = nmse if bound.kind == "nmse" else float(distance.max())
     allowed = 0.0 if bound.kind == "equal" else bound.value * FACTOR.get(device.split(":")[0], 1.0)
     if error <= allowed:
         return Difference(nmse, share=error / allowed if allowed > 0 else 0.0)
-    return Difference(nmse, f"{bound.kind} {error:.3g}, allowed {allowed:.3g}", np.inf)
+    worst = distance == distance.max()
+    return Difference(nmse, f"{bound.kind} {error:.3g}, allowed {allowed:.3g}{example(got, want, worst)}", np.inf)
+
+
+def specials(got: Array, want: Array, wrong: Array) -> str:
+    """How many elements are NaN or infinite on one side alone, or differ in which."""
+    counts = {
+        "NaN too many": np.isnan(got) & ~np.isnan(want),
+        "NaN missing": np.isnan(want) & ~np.isnan(got),
+        "infinite too many": np.isinf(got) & np.isfinite(want),
+        "infinite missing": np.isinf(want) & np.isfinite(got),
+        "infinite with the other sign": np.isinf(want) & np.isinf(got) & wrong,
+    }
+    found = ", ".join(f"{int(mask.sum())} {name}" for name, mask in counts.items() if mask.any())
+    return f"{found} (of {want.size})"
+
+
+def example(got: Array, want: Array, which: Array) -> str:
+    """The first of the elements that are wrong."""
+    index = tuple(int(i) for i in np.argwhere(which)[0])
+    return f"; at {list(index)} {got[index]} instead of {want[index]}"

@@ -40,12 +40,13 @@ class Run:
 
 @dataclass
 class Case:
-    """A program and its calls, in order. ``cache_type``: of KV caches."""
+    """A program and its calls, in order. ``cache_type``: of KV caches. ``labels``: what each output is, if known."""
 
     name: str
     program: bytes
     runs: list[Run]
     cache_type: str | None = None
+    labels: list[str] = field(default_factory=list)
 
 
 class Writer:
@@ -64,7 +65,8 @@ class Writer:
             arrays |= {f"{r}.input.{i}": a for i, a in enumerate(run.inputs)}
             arrays |= {f"{r}.want.{i}": a for i, a in enumerate(run.want)}
             runs.append({"inputs": len(run.inputs), "bounds": [asdict(b) for b in run.bounds], "halves": run.halves})
-        self._index.append({"name": case.name, "cache_type": case.cache_type, "runs": runs})
+        entry = {"name": case.name, "cache_type": case.cache_type, "runs": runs, "labels": case.labels}
+        self._index.append(entry)
         self._zip.writestr(f"{number}.pte", case.program)
         memory = io.BytesIO()
         np.savez(memory, **arrays)  # type: ignore[arg-type]
@@ -100,4 +102,5 @@ def read(path: Path, first: int = 0) -> Iterator[Case]:
                 inputs = [arrays[f"{r}.input.{i}"] for i in range(run["inputs"])]
                 want = [arrays[f"{r}.want.{i}"] for i in range(len(run["bounds"]))]
                 runs.append(Run(inputs, want, [Bound(**b) for b in run["bounds"]], run["halves"]))
-            yield Case(entry["name"], archive.read(f"{number}.pte"), runs, entry["cache_type"])
+            program = archive.read(f"{number}.pte")
+            yield Case(entry["name"], program, runs, entry["cache_type"], entry.get("labels", []))

@@ -18,6 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.cuda.case_compare import compare
 from benchmarks.cuda.case_file import Array, Case, Run, read
 
+MOST = 24
+"""Problems of a case that are told one by one."""
+
 
 def arguments(run: Run) -> list[Array]:
     """The inputs of a call. Raises ModuleNotFoundError where bfloat16 needs ml_dtypes."""
@@ -47,8 +50,11 @@ def outcome(case: Case, device: str, folder: Path) -> dict[str, Any]:
                 worst = max(worst, found.nmse if bound.kind == "nmse" else 0.0)
                 share = max(share, found.share)
                 if found.problem:
-                    problems.append(f"call {r}, output {o}: {found.problem}")
-    return {"nmse": worst, "share": share, "problem": "; ".join(problems[:5])}
+                    label = f" ({case.labels[o]})" if o < len(case.labels) else ""
+                    problems.append(f"call {r}, output {o}{label}: {found.problem}")
+    if len(problems) > MOST:
+        problems[MOST:] = [f"and {len(problems) - MOST} more"]
+    return {"nmse": worst, "share": share, "problem": "\n".join(problems)}
 
 
 def main() -> None:

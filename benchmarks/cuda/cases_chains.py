@@ -65,7 +65,7 @@ def exported(name: str, chains: list[Chain]) -> Case:
         want = flatten_results(module(*args))
         precise = flatten_results(exact(*[a.double() if a.dtype is torch.float32 else a for a in args]))
         runs.append(call(args, want, [bound(w, p) for w, p in zip(want, precise, strict=True)]))
-    return Case(name, edge.to_executorch().buffer, runs)
+    return Case(name, edge.to_executorch().buffer, runs, labels=["; ".join(c.lines) for c in chains])
 
 
 def bound(want: torch.Tensor, precise: torch.Tensor) -> Bound:

@@ -41,4 +41,5 @@ def exported(name: str, group: list[Registered]) -> Case:
             for t in part
         ]
         runs.append(call(given, [t for part in parts for t in part], bounds))
-    return Case(name, lowered.buffer, runs, cache_type="f32")
+    labels = [c.name or "plain" for c, part in zip(group, parts, strict=True) for _ in part]
+    return Case(name, lowered.buffer, runs, cache_type="f32", labels=labels)

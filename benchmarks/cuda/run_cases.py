@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -61,9 +62,16 @@ def run_family(archive: Path, device: str, timeout: float) -> Family:
                     code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, timeout=timeout).returncode
                 except subprocess.TimeoutExpired:
                     code = -1
-            first = take(family, record, titles, first, f"the process ended with {code}: {log.read_text()[-600:]}")
+            first = take(family, record, titles, first, f"the process ended with {code}: {last_words(log.read_text())}")
     family.seconds = time.perf_counter() - began
     return family
+
+
+def last_words(log: str) -> str:
+    """What a process said that matters, and its last lines."""
+    lines = log.splitlines()
+    reasons = [line for line in lines[:-6] if re.search(r"ASSERT|CUDA error|what\(\)|[Ff]atal|Error:", line)]
+    return "\n".join(line[:300] for line in [*reasons[-6:], *lines[-6:]])
 
 
 def take(family: Family, record: Path, titles: list[str], first: int, death: str) -> int:
@@ -106,7 +114,11 @@ def report(families: list[Family], device: str) -> str:
         cells = [f.name, f.cases, f.passed, len(f.skipped), f"{f.worst:.1e}", most, f"{f.seconds:.0f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     for f in families:
-        lines += [f"\nFAILED {f.name}: {title}\n    {text}" for title, text in f.problems.items()]
+        alike: dict[str, list[str]] = {}  # one reason may fail them all
+        for title, text in f.problems.items():
+            alike.setdefault(text, []).append(title)
+        for text, titles in alike.items():
+            lines += ["", f"FAILED {f.name}: {', '.join(titles)}", *("    " + line for line in text.splitlines())]
         lines += [f"\nskipped {f.name}: {title}: {text}" for title, text in f.skipped.items()]
     return "\n".join(lines)
 

@@ -5,7 +5,8 @@
 #
 #   install      executorch's libraries and gguf, beside the system's Python
 #   build        ggml-cuda and llama.cpp's llama-bench on the same ggml (minutes on 16 cores), our library beside them
-#   models       the GGUF files (in the background of a build: `build models`)
+#   package      our library and what lies beside it in FOLDER alone: `build` without a compiler
+#   models       the GGUF files (in the background of a build: `build models`); MAKE: make_models.py's other options
 #   cases        operators, chains, conformance, zoo, MobileNetV2, MiniLM against eager torch
 #   correctness  logits and greedy tokens of Qwen3-0.6B
 #   decode       speed beside llama.cpp: DECODE="--models ... --types ... --tests ..." chooses
@@ -47,17 +48,37 @@ step_install() {
   mkdir -p "$work/site" && tar --extract --xz --file "$payload/site.tar.xz" --directory "$work/site"
 }
 
+# Copies files (and what is in folders) so that each appears whole, under a new inode: a process that has the old one
+# mapped keeps it, where writing into it would end that process.
+place() {
+  local to=${!#} from file
+  for from in "${@:1:$#-1}"; do
+    if [ -d "$from" ]; then
+      mkdir -p "$to/$(basename "$from")"
+      place "$from"/* "$to/$(basename "$from")" || return 1
+    else
+      file=$to/$(basename "$from")
+      cp "$from" "$file.new" && mv -f "$file.new" "$file" || return 1
+    fi
+  done
+}
+
+step_package() {
+  place "$payload"/package/* "$work/package"
+}
+
 step_build() {
-  cp -r "$payload"/package/. "$work/package" && cp "$payload"/models/*.pte "$work/models" || return 1
+  step_package && place "$payload"/models/*.pte "$work/models" || return 1
   mkdir -p "$work"/{trees,peer/bin}
-  tar --extract --xz --file "$payload/trees.tar.xz" --directory "$work/trees" || return 1
   if compgen -G "$payload/peer/bin.tar.xz.*" >/dev/null; then
     cat "$payload"/peer/bin.tar.xz.* | tar --extract --xz --directory "$work/peer/bin" || return 1
-  else
-    build_peer || return 1
+    # A ggml-cuda of its own in the package is newer than that.
+    [ ! -e "$payload/package/lib/libggml-cuda.so" ] || place "$payload/package/lib/libggml-cuda.so" "$work/peer/bin" || return 1
+  elif [ ! -e "$payload/package/lib/libggml-cuda.so" ]; then
+    tar --extract --xz --file "$payload/trees.tar.xz" --directory "$work/trees" && build_peer || return 1
   fi
   # One ggml for both sides: the very libraries that llama-bench runs on.
-  cp "$work"/peer/bin/lib*ggml*.so "$work/package/lib" || return 1
+  ! compgen -G "$work/peer/bin/lib*ggml*.so" >/dev/null || place "$work"/peer/bin/lib*ggml*.so "$work/package/lib" || return 1
   build_kernels
 }
 
@@ -88,7 +109,7 @@ build_kernels() {
 
 step_models() {
   # shellcheck disable=SC2086
-  python3 "$here/make_models.py" "$work/models" --models $models --jobs "${JOBS:-8}"
+  python3 "$here/make_models.py" "$work/models" --models $models --jobs "${JOBS:-8}" ${MAKE:-}
 }
 
 step_cases() {
@@ -133,10 +154,10 @@ run() {
 # The files are written while the compiler runs; both use all cores, neither waits for the other.
 if [[ " $* " == *" build "* && " $* " == *" models "* ]]; then
   [[ " $* " != *" install "* ]] || run install || exit "$status"
-  cp -r "$payload"/package/. "$work/package"   # K quantisations are our library's
+  step_package || exit 1   # K quantisations are our library's
   run models >"$work/models.log" 2>&1 &
   writer=$!
-  run build || { kill "$writer"; exit "$status"; }
+  run build || { kill "$writer"; cat "$work/models.log"; exit "$status"; }
   wait "$writer" || status=$?
   cat "$work/models.log"
   set -- $(printf '%s\n' "$@" | grep -vxE 'install|build|models')

@@ -52,6 +52,7 @@ bool launch_clusters(int device, cudaStream_t stream, dim3 grid, dim3 block, siz
   if (shared > 48 * 1024 &&
       cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(shared)) != cudaSuccess) {
+    cudaGetLastError();
     return false;
   }
   // One division of L1 and shared memory for all our kernels: where neighbours differ, the next one cannot begin before
@@ -72,7 +73,9 @@ bool launch_clusters(int device, cudaStream_t stream, dim3 grid, dim3 block, siz
     config.attrs = attributes;
     config.numAttrs = cluster > 1 ? 2 : 1;
   }
-  return cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...) == cudaSuccess;
+  if (cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...) == cudaSuccess) return true;
+  cudaGetLastError();  // the caller reports it; ggml, which looks at the last error too, would end the process
+  return false;
 }
 
 template <class... Params, class... Args>

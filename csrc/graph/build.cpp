@@ -6,6 +6,7 @@
 #include "graph/composed_attention.h"
 #include "graph/follow.h"
 #include "graph/node_builder.h"
+#include "graph/product.h"
 
 namespace etggml::graph {
 namespace {
@@ -40,6 +41,7 @@ struct Size {
 /// What other forms of a node add on a device that is asked.
 size_t adapted_tensors(const fb::Node& node) {
   if (node.op_type() == fb::Op_FlashAttn) return kAttentionTensors;
+  if (node.op_type() == fb::Op_MulMatId) return kExpertsApart * kApartTensors + 1;
   return kRowTensors + adapt_tensors(ir::Program::count(node.src()));
 }
 

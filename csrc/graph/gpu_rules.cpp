@@ -26,6 +26,37 @@ bool multiplies(const ggml_tensor* w, const ggml_tensor* x) {
   return f32(x) || (is(x, GGML_TYPE_F16) && is(w, GGML_TYPE_F16));
 }
 
+/// Whether no column of `ids` names an expert twice, as far as the graph shows: whole rows, or parts of rows, of a
+/// sort.
+bool named_once(const ggml_tensor* ids) {
+  if (ids->ne[0] == 1) return true;
+  switch (ids->op) {
+    case GGML_OP_ARGSORT:
+    case GGML_OP_TOP_K:
+      return true;
+    case GGML_OP_CONT:
+    case GGML_OP_DUP:
+    case GGML_OP_RESHAPE:
+      return ids->src[0]->ne[0] == ids->ne[0] && named_once(ids->src[0]);
+    case GGML_OP_VIEW: {
+      const ggml_tensor* from = ids->src[0];
+      const size_t row = ids->nb[0] * static_cast<size_t>(from->ne[0]);
+      if (from->type != ids->type || from->nb[0] != ids->nb[0] || from->nb[1] < row) return false;
+      if (ids->ne[1] > 1 && ids->nb[1] % from->nb[1] != 0) return false;
+      const size_t offset = (ids->view_offs - from->view_offs) % from->nb[1];
+      return offset + ids->nb[0] * static_cast<size_t>(ids->ne[0]) <= row && named_once(from);
+    }
+    default:
+      return false;
+  }
+}
+
+/// Rows of x are found by their number, as if they were packed, and an expert takes one column of a token at most: the
+/// process ends on a second one, or the second one's result is not written.
+bool multiplies_chosen(const ggml_tensor* x, const ggml_tensor* ids) {
+  return f32(x) && ggml_is_contiguous(x) && ids->nb[0] == ggml_type_size(ids->type) && named_once(ids);
+}
+
 /// Kernels with one block per element of these dimensions.
 bool fits_grid(const ggml_tensor* t) { return t->ne[2] <= kMaxGrid && t->ne[3] <= kMaxGrid; }
 
@@ -73,7 +104,7 @@ bool gpu_kernel_takes(const ggml_tensor* node) {
     case GGML_OP_MUL_MAT:
       return multiplies(x, node->src[1]);
     case GGML_OP_MUL_MAT_ID:
-      return f32(node->src[1]);
+      return multiplies_chosen(node->src[1], node->src[2]);
     case GGML_OP_GET_ROWS:
       return node->src[1]->nb[0] == ggml_type_size(node->src[1]->type);
     case GGML_OP_CPY:

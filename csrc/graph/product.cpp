@@ -26,8 +26,24 @@ ggml_tensor* product(NodeBuilder& b, ggml_tensor* w, ggml_tensor* x) {
 }
 
 ggml_tensor* expert_product(NodeBuilder& b, ggml_tensor* experts, ggml_tensor* x, ggml_tensor* ids) {
-  return precise(b, experts, x,
-                 [=](ggml_context* ctx, const Sources& s) { return ggml_mul_mat_id(ctx, experts, s[0], ids); });
+  ggml_context* ctx = b.ctx();
+  if (b.options().device && !ggml_is_contiguous(x)) x = ggml_cont(ctx, x);
+  const Make whole = [=](ggml_context* c, const Sources& s) { return ggml_mul_mat_id(c, experts, s[0], ids); };
+  if (device_runs(b, {x}, whole) || ids->ne[0] > kExpertsApart) return precise(b, experts, x, whole);
+  // GPU kernels want the experts of a token to be different ones. Apart they are, whatever the ids.
+  ggml_tensor* y = nullptr;
+  for (int64_t i = 0; i < ids->ne[0]; ++i) {
+    ggml_tensor* id = ggml_view_2d(ctx, ids, 1, ids->ne[1], ids->nb[1], static_cast<size_t>(i) * ids->nb[0]);
+    ggml_tensor* row = x;
+    if (x->ne[1] > 1) {
+      const size_t at = static_cast<size_t>(i % x->ne[1]) * x->nb[1];
+      row = ggml_cont(ctx, ggml_view_3d(ctx, x, x->ne[0], 1, x->ne[2], x->nb[1], x->nb[2], at));
+    }
+    ggml_tensor* one = precise(
+        b, experts, row, [=](ggml_context* c, const Sources& s) { return ggml_mul_mat_id(c, experts, s[0], id); });
+    y = y ? ggml_concat(ctx, y, one, 1) : one;
+  }
+  return y;
 }
 
 }  // namespace etggml::graph

@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "ggml_ext/etggml_cuda_hook.h"
 #include "graph/fusion/host_calls.h"
+#include "graph/kernels/custom_op.h"
 #include "util/env.h"
 #include "util/log.h"
 #include "util/paths.h"
@@ -19,10 +21,14 @@ namespace {
 constexpr const char* kModule = "libetggml-cuda.so";
 
 const cuda::Module* module = nullptr;
+/// ggml-cuda launches on the thread that asks it to compute.
+thread_local std::string failed_call;
 
 bool hook_supports(int device, const ggml_tensor* node) { return module->supports(device, graph::call_of(node)); }
+/// ggml asserts that a node could be computed, which ends the process: so it is told that it was, and the step fails.
 bool hook_compute(int device, void* stream, ggml_tensor* node) {
-  return module->launch(device, stream, graph::call_of(node));
+  if (!module->launch(device, stream, graph::call_of(node))) note_failed_call(graph::op_name(node), node->name);
+  return true;
 }
 
 /// Loads the module that lies beside ggml-cuda and tells ggml-cuda of it. Without one ggml's kernels do everything.
@@ -65,6 +71,12 @@ int number_of(const char* name) {
 }
 
 }  // namespace
+
+void note_failed_call(const char* kernel, const char* node) {
+  if (failed_call.empty()) failed_call = std::string(kernel) + " (" + node + ")";
+}
+
+std::string take_failed_call() { return std::exchange(failed_call, std::string()); }
 
 const graph::CallSupport* calls_of(const Device& device) {
   if (env_string("EXECUTORCH_GGML_KERNELS") == "none" || env_flag("GGML_CUDA_DISABLE_FUSION")) return nullptr;

@@ -1,6 +1,8 @@
 // Kernels of ours for a device that ggml drives: a module beside ggml's own (libetggml-cuda), found and checked once.
 #pragma once
 
+#include <string>
+
 #include "graph/fusion/fuse.h"
 #include "runtime/devices.h"
 
@@ -10,5 +12,10 @@ namespace etggml::runtime {
 /// EXECUTORCH_GGML_FORMS=cuda the CPU runs them too, slowly (read at each call). EXECUTORCH_GGML_KERNELS=none and
 /// GGML_CUDA_DISABLE_FUSION=1 switch them off.
 const graph::CallSupport* calls_of(const Device& device);
+
+/// Kernels of ours that could not be launched since the last question, on this thread: the first one, or "".
+std::string take_failed_call();
+/// Called by the hook: `kernel` for a node of this name was not launched.
+void note_failed_call(const char* kernel, const char* node);
 
 }  // namespace etggml::runtime

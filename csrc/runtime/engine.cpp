@@ -3,6 +3,7 @@
 #include <map>
 #include <utility>
 
+#include "runtime/device_calls.h"
 #include "runtime/threads.h"
 #include "util/log.h"
 
@@ -118,8 +119,15 @@ Status Engine::compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
 }
 
 Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
+  // Once more, and ggml would record a CUDA graph of what it believes to work.
+  if (!failed_call_.empty()) return broken();
   const ggml_status status = plan != nullptr ? ggml_backend_graph_plan_compute(backend_, plan)
                                              : ggml_backend_graph_compute_async(backend_, graph);
+  failed_call_ = take_failed_call();
+  if (!failed_call_.empty()) {
+    wait();  // what came before it still reads the caller's memory
+    return broken();
+  }
   if (status == GGML_STATUS_SUCCESS) return ok_status();
   if (status == GGML_STATUS_ABORTED) return error(ETGGML_CANCELLED, "the call was cancelled");
   if (status == GGML_STATUS_ALLOC_FAILED) {
@@ -127,6 +135,10 @@ Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
   }
   return error(ETGGML_DEVICE, "device '%s' failed while computing (ggml status %d)", device_.name.c_str(),
                static_cast<int>(status));
+}
+
+Status Engine::broken() const {
+  return error(ETGGML_DEVICE, "device '%s' could not launch the kernel %s", device_.name.c_str(), failed_call_.c_str());
 }
 
 ggml_backend_graph_plan_t Engine::make_plan(ggml_cgraph* graph) {

@@ -61,7 +61,7 @@ class Engine {
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 
   /// Runs a graph whose tensors all have memory. `plan`: a ggml graph plan, or nullptr. ETGGML_CANCELLED,
-  /// ETGGML_OUT_OF_MEMORY, ETGGML_DEVICE.
+  /// ETGGML_OUT_OF_MEMORY, ETGGML_DEVICE (and ever after, once a kernel of ours could not be launched).
   Status compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan);
   /// The same, but on a device it may only have begun: results are there after wait(). Copies of the backend that are
   /// asked for in between (ggml_backend_tensor_*_async) take place in order.
@@ -74,6 +74,7 @@ class Engine {
  private:
   Engine() = default;
   Status init(const std::string& device, int threads);
+  Status broken() const;
 
   Device device_;
   int threads_ = 1;
@@ -81,6 +82,7 @@ class Engine {
   ggml_threadpool_t pool_ = nullptr;
   void (*free_pool_)(ggml_threadpool_t) = nullptr;
   std::unique_ptr<Arena> arena_;
+  std::string failed_call_;  // a kernel of ours that could not be launched, and its node
   std::atomic<bool> cancelled_{false};
   std::mutex mutex_;
 };

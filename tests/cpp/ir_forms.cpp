@@ -309,6 +309,35 @@ void writes() {
   same("a state of q8_0", c, c.cast(y, GGML_TYPE_F32, ne), ne, 0);
 }
 
+/// Experts [32, 7, 4] of which each of five tokens takes three, from `row` rows of its own. `sorted`: a sort chose
+/// them, so they differ; else one token takes one expert three times.
+void experts(const char* name, ggml_type type, int64_t row, bool sorted, double bound, bool changes) {
+  constexpr int64_t K = 32, N = 7, E = 4, T = 5, U = 3;
+  Case c;
+  const uint32_t w = c.weight("w", type, {K, N, E, 1});
+  const uint32_t x = c.input({K, row, T, 1}, 1);
+  const uint32_t shape = c.m.shape({U, T, 1, 1});
+  uint32_t ids;
+  if (sorted) {
+    const uint32_t scores = c.input({E, T, 1, 1}, 2);
+    const uint32_t order = c.m.n(fb::CreateArgsort(c.m.b, true), {scores}, GGML_TYPE_I32, c.m.shape({E, T, 1, 1}));
+    ids = c.m.view(order, GGML_TYPE_I32, shape, {1, E, E * T, E * T}, 1);
+  } else {
+    const std::vector<int32_t> chosen{2, 2, 2, 0, 1, 3, 3, 0, 3, 1, 2, 0, 0, 0, 1};
+    ids = c.m.const_leaf(c.m.constant(shape, GGML_TYPE_I32, chosen), GGML_TYPE_I32, shape);
+  }
+  const std::vector<int64_t> ne{N, U, T, 1};
+  same(name, c, c.m.n(fb::CreateMulMatId(c.m.b), {w, x, ids}, GGML_TYPE_F32, c.m.shape(ne)), ne, bound, changes);
+}
+
+void mixtures() {
+  experts("experts, sorted", GGML_TYPE_F32, 1, true, 0, false);
+  experts("experts, sorted, own rows", GGML_TYPE_F32, 3, true, 0, false);
+  experts("experts, any", GGML_TYPE_F32, 1, false, 1e-12, true);
+  experts("experts, any, own rows", GGML_TYPE_F32, 3, false, 1e-12, true);
+  experts("experts, any, q8_0", GGML_TYPE_Q8_0, 3, false, 1e-12, true);
+}
+
 /// Products of F32 say that nothing may be rounded; others leave it to the kernel.
 void precision() {
   current = "precision";
@@ -358,6 +387,7 @@ int main() {
   rows();
   types();
   writes();
+  mixtures();
   precision();
   refused();
   std::printf("%d failures\n", failures);

@@ -11,7 +11,7 @@ from shared_models import child
 
 from benchmarks.cuda.case_compare import compare
 from benchmarks.cuda.case_file import Bound, Case, Run, Writer, names, read
-from benchmarks.cuda.run_cases import Family, report, run_family, take
+from benchmarks.cuda.run_cases import Family, last_words, report, run_family, take
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,14 @@ X = np.array([[1, -2, 3], [-4, 5, -6]], np.float32)
 def test_archives_keep_everything(tmp_path: Path) -> None:
     half = Run([np.arange(3, dtype=np.uint16)], [np.array(2.5, np.float32)], [Bound("absolute", 0.5)], [0])
     with Writer(tmp_path / "a.zip") as writer:
-        writer.add(Case("one", b"abc", [call(X), call(2 * X)], "f32"))
+        writer.add(Case("one", b"abc", [call(X), call(2 * X)], "f32", ["sum", "sign"]))
         writer.add(Case("two", b"", [half]))
     assert names(tmp_path / "a.zip") == ["one", "two"]
     one, two = read(tmp_path / "a.zip")
     assert (one.program, one.cache_type, len(one.runs)) == (b"abc", "f32", 2)
     assert np.array_equal(one.runs[1].inputs[0], 2 * X)
     assert one.runs[1].want[1].dtype == bool
+    assert (one.labels, two.labels) == (["sum", "sign"], [])
     assert two.runs[0].bounds == half.bounds
     assert two.runs[0].halves == [0]
     assert two.runs[0].want[0].shape == ()
@@ -57,13 +58,14 @@ def test_a_family_is_run_and_failures_are_named(program: bytes, tmp_path: Path) 
     archive = tmp_path / "small.zip"
     with Writer(archive) as writer:
         writer.add(Case("right", program, [call(X), call(-X)]))
-        writer.add(Case("wrong", program, [call(X, offset=0.01)]))
+        writer.add(Case("wrong", program, [call(X, offset=0.01)], labels=["a sum", "a sign"]))
         writer.add(Case("broken", b"not a program", [call(X)]))
         writer.add(Case("again", program, [call(X)]))
     family = run_family(archive, "cpu", timeout=120)
     assert (family.cases, family.passed) == (4, 2)
     assert set(family.problems) == {"wrong", "broken"}
-    assert "nmse" in family.problems["wrong"]
+    assert "call 0, output 0 (a sum): nmse" in family.problems["wrong"]
+    assert "; at [" in family.problems["wrong"]
     assert "Error" in family.problems["broken"]
     page = report([family], "cpu")
     assert "| small | 4 | 2 | 0 |" in page
@@ -97,6 +99,21 @@ def test_comparison() -> None:
         other = want.copy()
         other[i] = value
         assert compare(other, want, bound, "cpu").problem
+    assert compare(np.array([np.nan, -1.0, -np.inf, 7.0], np.float32), want, bound, "cpu").problem == (
+        "1 NaN too many, 1 NaN missing, 1 infinite with the other sign (of 4); at [0] nan instead of 100.0"
+    )
+    assert compare(far, want, bound, "cpu").problem == "absolute 1, allowed 0.01; at [0] 101.0 instead of 100.0"
     assert compare(close.astype(np.float64), want, bound, "cpu").problem
-    assert compare(np.array([1, 2]), np.array([1, 3]), Bound("equal"), "cpu").problem
+    wrong = compare(np.array([1, 2]), np.array([1, 3]), Bound("equal"), "cpu").problem
+    assert wrong == "1 of 2 elements differ; at [1] 2 instead of 3"
+    assert not compare(np.float32(np.nan).reshape(()), np.float32(np.nan).reshape(()), bound, "cpu").problem
+    assert compare(np.array(1.0, np.float32), np.array(2.0, np.float32), bound, "cpu").problem
     assert not compare(np.zeros(0, np.float32), np.zeros(0, np.float32), bound, "cpu").problem
+
+
+def test_the_last_words_of_a_process_name_the_assertion() -> None:
+    log = "loading\nggml-cuda.cu:2003: GGML_ASSERT(x == y) failed\n" + "\n".join(f"frame {i}" for i in range(30))
+    words = last_words(log).splitlines()
+    assert "GGML_ASSERT(x == y)" in words[0]
+    assert words[-1] == "frame 29"
+    assert len(words) == 7
