@@ -207,7 +207,7 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.weights or options.folder).mkdir(parents=True, exist_ok=True)
-    measure({"parakeet": Parakeet, "voxtral": Voxtral}[options.model](options), options)
+    measure(Parakeet(options) if options.model == "parakeet" else Voxtral(options), options)
 
 
 if __name__ == "__main__":

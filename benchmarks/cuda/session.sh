@@ -121,7 +121,7 @@ step_speech() {
   speech() { python3 "$root/benchmarks/speech.py" "$1" --dtypes BF16 Q8_0 --folder "$folder" --weights "$weights" "${@:2}"; }
   (speech parakeet --export-only && speech voxtral --export-only) >"$work/weights.log" 2>&1 &
   local writer=$!
-  python3 "$here/run_cases.py" "$folder" --device "$device" --output "$results/speech-cases.md" || code=1
+  python3 "$here/run_cases.py" "$folder" --device "$device" --each || code=1
   wait "$writer" || { cat "$work/weights.log"; return 1; }
   cat "$work/weights.log"
   for model in parakeet voxtral; do
