@@ -12,7 +12,8 @@
 #   sessions     generate() beside C++, GPU memory, eight sessions
 #   speech       Parakeet 0.6B and Voxtral 4B: methods of tiny ones against eager torch, speed of the real ones beside it
 #
-# Environment: WORK (/tmp/etggml), OUT (WORK/out), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES, SPEECH (options).
+# Environment: WORK (/tmp/etggml), OUT (WORK/out), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES, SPEECH (options),
+# SPEECH_TYPES.
 # Every step's text is kept as STEP.md in OUT/results.tar.gz; the exit code is that of the first step that failed, and
 # the steps behind it run all the same, but for those that need it.
 set -uo pipefail
@@ -118,7 +119,8 @@ step_speech() {
   local folder=$payload/speech room weights=$work/weights code=0
   room=$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)
   [ "${room:-0}" -lt 24 ] || weights=/dev/shm/etggml-weights
-  speech() { python3 "$root/benchmarks/speech.py" "$1" --dtypes BF16 Q8_0 --folder "$folder" --weights "$weights" "${@:2}"; }
+  # shellcheck disable=SC2086
+  speech() { python3 "$root/benchmarks/speech.py" "$1" --dtypes ${SPEECH_TYPES:-BF16 Q8_0} --folder "$folder" --weights "$weights" "${@:2}"; }
   (speech parakeet --export-only && speech voxtral --export-only) >"$work/weights.log" 2>&1 &
   local writer=$!
   python3 "$here/run_cases.py" "$folder" --device "$device" --each || code=1
