@@ -5,6 +5,7 @@ One zip archive per family: `index.json`, and for each case a program (`N.pte`) 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -30,12 +31,14 @@ class Bound:
 
 @dataclass
 class Run:
-    """One call. Inputs of bfloat16, which numpy lacks, are uint16 and named in ``halves``; such outputs float32."""
+    """One call of a method. Inputs of bfloat16, which numpy lacks, are uint16 and named in ``halves``; such outputs
+    float32."""
 
     inputs: list[Array]
     want: list[Array]
     bounds: list[Bound]
     halves: list[int] = field(default_factory=list)
+    method: str = "forward"
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Writer:
         self.path = path
         self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA)
         self._index: list[dict[str, Any]] = []
+        self._programs: dict[bytes, int] = {}
 
     def add(self, case: Case) -> None:
         number = len(self._index)
@@ -64,10 +68,14 @@ class Writer:
         for r, run in enumerate(case.runs):
             arrays |= {f"{r}.input.{i}": a for i, a in enumerate(run.inputs)}
             arrays |= {f"{r}.want.{i}": a for i, a in enumerate(run.want)}
-            runs.append({"inputs": len(run.inputs), "bounds": [asdict(b) for b in run.bounds], "halves": run.halves})
-        entry = {"name": case.name, "cache_type": case.cache_type, "runs": runs, "labels": case.labels}
-        self._index.append(entry)
-        self._zip.writestr(f"{number}.pte", case.program)
+            bounds = [asdict(b) for b in run.bounds]
+            runs.append({"inputs": len(run.inputs), "bounds": bounds, "halves": run.halves, "method": run.method})
+        # Cases of one program (methods of a model) share it.
+        program = self._programs.setdefault(hashlib.sha256(case.program).digest(), number)
+        if program == number:
+            self._zip.writestr(f"{number}.pte", case.program)
+        entry = {"name": case.name, "program": program, "cache_type": case.cache_type, "runs": runs}
+        self._index.append(entry | {"labels": case.labels})
         memory = io.BytesIO()
         np.savez(memory, **arrays)  # type: ignore[arg-type]
         self._zip.writestr(f"{number}.npz", memory.getvalue())
@@ -101,6 +109,7 @@ def read(path: Path, first: int = 0) -> Iterator[Case]:
             for r, run in enumerate(entry["runs"]):
                 inputs = [arrays[f"{r}.input.{i}"] for i in range(run["inputs"])]
                 want = [arrays[f"{r}.want.{i}"] for i in range(len(run["bounds"]))]
-                runs.append(Run(inputs, want, [Bound(**b) for b in run["bounds"]], run["halves"]))
-            program = archive.read(f"{number}.pte")
+                bounds = [Bound(**b) for b in run["bounds"]]
+                runs.append(Run(inputs, want, bounds, run["halves"], run.get("method", "forward")))
+            program = archive.read(f"{entry.get('program', number)}.pte")
             yield Case(entry["name"], program, runs, entry["cache_type"], entry.get("labels", []))

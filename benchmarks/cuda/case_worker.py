@@ -41,7 +41,7 @@ def outcome(case: Case, device: str, folder: Path) -> dict[str, Any]:
     worst, share, problems = 0.0, 0.0, []
     with Program(path, device=device, threads=1, cache_type=case.cache_type) as program:
         for r, run in enumerate(case.runs):
-            results = program.execute("forward", arguments(run))
+            results = program.execute(run.method, arguments(run))
             if len(results) != len(run.want):
                 problems.append(f"{len(results)} outputs instead of {len(run.want)}")
                 continue

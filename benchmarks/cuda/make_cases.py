@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Exports cases for `run_cases.py`, which runs them where there is a GPU and no exporter.
 
-    python benchmarks/cuda/make_cases.py DIR [--families ops chains conformance zoo mobilenet minilm]
+    python benchmarks/cuda/make_cases.py DIR [--families ops chains conformance zoo mobilenet minilm speech]
 
 ops: the operator registry; chains: random chains of operators; conformance: the tests of ExecuTorch's operator suite
-that have one program per operator; zoo: the tiny models; mobilenet, minilm: at their real size. With each program go
-its arguments and what eager torch gives for them.
+that have one program per operator; zoo: the tiny models; mobilenet, minilm: at their real size; speech: every method of
+tiny speech models. With each program go its arguments and what eager torch gives for them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / name) for name in ("ops", "property", "conformance"))]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / name) for name in ("ops", "property", "conformance", "speech"))]
 
 from benchmarks.cuda.case_file import Case, Writer, names  # noqa: E402
 
@@ -48,12 +48,19 @@ def _zoo(name: str) -> Callable[[], Iterator[Case]]:
     return make
 
 
+def _speech() -> Iterator[Case]:
+    from benchmarks.cuda import cases_speech
+
+    return cases_speech.cases()
+
+
 FAMILIES: dict[str, Callable[[], Iterator[Case]]] = {
     "ops": _ops,
     "chains": _chains,
     "zoo": _zoo("tiny"),
     "mobilenet": _zoo("mobilenet"),
     "minilm": _zoo("minilm"),
+    "speech": _speech,
 }
 
 

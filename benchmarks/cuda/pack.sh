@@ -9,6 +9,7 @@
 #   trees.tar.xz  ggml as we patch it, and llama.cpp without its own ggml
 #   models/   the .pte files of the models that are measured
 #   cases/    make_cases.py's archives (kept when they are there: they take a while)
+#   speech/   the graphs of both speech models at their real size, and the archive of tiny ones (kept likewise)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$(realpath -m "${1:?which folder?}")
@@ -40,6 +41,12 @@ tar --create --xz --directory build/third-party --exclude 'llama.cpp-peer/ggml' 
 $python benchmarks/cuda/export_models.py "$out/models"
 for family in ops chains zoo mobilenet minilm conformance; do
   [ -s "$out/cases/$family.zip" ] || $python benchmarks/cuda/make_cases.py "$out/cases" --families "$family"
+done
+mkdir -p "$out/speech"
+[ -s "$out/speech/speech.zip" ] || $python benchmarks/cuda/make_cases.py "$out/speech" --families speech
+for model in parakeet voxtral; do
+  [ -s "$out/speech/$model.pte" ] ||
+    $python -c "from pathlib import Path; from benchmarks.speech_files import export; export('$model', Path('$out/speech/$model.pte'))"
 done
 du -sh "$out"/*
 du -sh "$out"

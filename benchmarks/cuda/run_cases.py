@@ -29,7 +29,8 @@ from benchmarks.cuda import case_file  # noqa: E402
 class Family:
     """Results of one archive. ``problems`` and ``skipped`` by name of the case.
 
-    ``worst``: NMSE of the cases that passed and are held to one; ``share``: of their bound that any of them used up.
+    ``worst``: NMSE of the cases that passed and are held to one, ``each`` of them; ``share``: of their bound that any
+    of them used up.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Family:
     problems: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    each: dict[str, float] = field(default_factory=dict)
 
     @property
     def passed(self) -> int:
@@ -91,6 +93,7 @@ def take(family: Family, record: Path, titles: list[str], first: int, death: str
         if entry["problem"]:
             family.problems[title] = entry["problem"]
             continue
+        family.each[title] = entry["nmse"]
         family.worst = max(family.worst, entry["nmse"])
         if entry["share"] >= family.share:
             family.share, family.worst_case = entry["share"], title
@@ -101,8 +104,8 @@ def take(family: Family, record: Path, titles: list[str], first: int, death: str
     return culprit + 1
 
 
-def report(families: list[Family], device: str) -> str:
-    """Markdown."""
+def report(families: list[Family], device: str, each: bool = False) -> str:
+    """Markdown. each: the error of every case, too."""
     lines = [
         f"Device `{device}`, against eager torch on the CPU (F32), bounds in the archives.",
         "",
@@ -120,6 +123,9 @@ def report(families: list[Family], device: str) -> str:
         for text, titles in alike.items():
             lines += ["", f"FAILED {f.name}: {', '.join(titles)}", *("    " + line for line in text.splitlines())]
         lines += [f"\nskipped {f.name}: {title}: {text}" for title, text in f.skipped.items()]
+    if each:
+        lines += ["", "| case | NMSE |", "|---|---|"]
+        lines += [f"| {title} | {error:.1e} |" for f in families for title, error in f.each.items()]
     return "\n".join(lines)
 
 
@@ -129,6 +135,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--families", nargs="*", help="names of archives; all by default")
     parser.add_argument("--timeout", type=float, default=400, help="seconds for the process of a family")
+    parser.add_argument("--each", action="store_true", help="the error of every case")
     parser.add_argument("--output", type=Path, help="the report, besides on the terminal")
     options = parser.parse_args()
     archives = sorted(options.directory.glob("*.zip"))
@@ -140,7 +147,7 @@ def main() -> int:
     for archive in archives:
         families.append(run_family(archive, options.device, options.timeout))
         print(f"{families[-1].name}: {families[-1].passed} of {families[-1].cases}", flush=True)
-    text = report(families, options.device)
+    text = report(families, options.device, options.each)
     print(text)
     if options.output:
         options.output.write_text(text + "\n")

@@ -11,8 +11,10 @@
 #   correctness  logits and greedy tokens of Qwen3-0.6B
 #   decode       speed beside llama.cpp: DECODE="--models ... --types ... --tests ..." chooses
 #   sessions     generate() beside C++, GPU memory, eight sessions
+#   speech       Parakeet 0.6B and Voxtral 4B: methods of tiny ones against eager torch, speed of the real ones beside it
 #
-# Environment: WORK (/tmp/etggml), OUT (WORK/out), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES.
+# Environment: WORK (/tmp/etggml), OUT (WORK/out), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES, SPEECH (options),
+# SPEECH_TYPES.
 # Every step's text is kept as STEP.md in OUT/results.tar.gz; the exit code is that of the first step that failed, and
 # the steps behind it run all the same, but for those that need it.
 set -uo pipefail
@@ -131,6 +133,25 @@ step_decode() {
 step_sessions() {
   # shellcheck disable=SC2086
   python3 "$here/sessions.py" "$work/models" --bench "$bench" --device "$device" ${SESSIONS:-}
+}
+
+# 16 GB of weights are written while the cases run, which are not timed.
+step_speech() {
+  local folder=$payload/speech room weights=$work/weights code=0
+  room=$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)
+  [ "${room:-0}" -lt 24 ] || weights=/dev/shm/etggml-weights
+  # shellcheck disable=SC2086
+  speech() { python3 "$root/benchmarks/speech.py" "$1" --dtypes ${SPEECH_TYPES:-BF16 Q8_0} --folder "$folder" --weights "$weights" "${@:2}"; }
+  (speech parakeet --export-only && speech voxtral --export-only) >"$work/weights.log" 2>&1 &
+  local writer=$!
+  python3 "$here/run_cases.py" "$folder" --device "$device" --each || code=1
+  wait "$writer" || { cat "$work/weights.log"; return 1; }
+  cat "$work/weights.log"
+  for model in parakeet voxtral; do
+    # shellcheck disable=SC2086
+    speech "$model" --device "$device" --repeat 20 --loop 20 --eager-dtype bfloat16 --no-keep ${SPEECH:-} || code=1
+  done
+  return "$code"
 }
 
 run() {

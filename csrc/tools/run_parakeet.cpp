@@ -49,8 +49,7 @@ class Parakeet {
       const long last = std::min(to + context, total);
       const auto out =
           model_.run("encoder", {SpeechModel::floats(features.data() + first * mels_, {1, last - first, mels_})});
-      const Tensor encoded = model_.floats_of(out.at(0));
-      decode(encoded, (from - first) / step_, (to - first + step_ - 1) / step_, from / step_);
+      decode(model_.floats_of(out.at(0)), (from - first) / step_, (to - first + step_ - 1) / step_, from / step_);
     }
     std::printf("\n");
   }
@@ -98,15 +97,17 @@ class Parakeet {
   }
 
   /// Greedy search over frames begin..end of a chunk; `first` is the recording's frame that `begin` is.
-  void decode(const Tensor& encoded, long begin, long end, long first) {
+  void decode(Tensor encoded, long begin, long end, long first) {
     const long width = static_cast<long>(encoded.shape.back());
+    // Always as many frames at once, with silence behind the last: one graph, which a GPU replays.
+    encoded.data.resize(encoded.data.size() + static_cast<size_t>((lookahead_ - 1) * width));
     const long stop = first + end - begin;
     std::vector<int64_t> tokens, lengths;
     long base = -1;
     while (time_ < stop) {
       if (base < 0 || time_ - base >= static_cast<long>(tokens.size())) {
         base = time_;
-        const long at = begin + base - first, count = std::min(lookahead_, end - at);
+        const long at = begin + base - first, count = lookahead_;
         const auto out = model_.run("joint", {SpeechModel::floats(encoded.data.data() + at * width, {1, count, width}),
                                               SpeechModel::floats(prediction_.data.data(), prediction_.shape)});
         const int64_t* ids = static_cast<const int64_t*>(out.at(0).data);

@@ -23,7 +23,7 @@ from executorch_ggml.export_gguf import write_atomically
 from executorch_ggml.ir.types import GgmlType
 from executorch_ggml.quantization import BLOCKS, QUANT_TYPES
 
-__all__ = ["TensorSource", "storage_type", "write_gguf"]
+__all__ = ["Layout", "TensorSource", "encode", "layout_of", "storage_type", "write_gguf"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,15 @@ class TensorSource:
     name: str
     shape: tuple[int, ...]
     read: Callable[[int, int], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A file to be: what goes before the data, and for each tensor its type, its place and its size in bytes."""
+
+    header: bytes
+    tensors: Sequence[tuple[TensorSource, GgmlType, int, int]]
+    size: int
 
 
 def storage_type(tensor: TensorSource, dtype: str, exact: Sequence[str] = ()) -> GgmlType:
@@ -78,15 +87,11 @@ def write_gguf(
     Raises InvalidArgumentError (an unknown dtype, a name that is too long), ShapeError (a source that gives something
     else than it announced), FileError, and LibraryError when a block type is wanted and the native library is missing.
     """
-    planned = [(tensor, storage_type(tensor, dtype, exact)) for tensor in tensors]
-    for tensor, _ in planned:
-        if len(tensor.name.encode()) > 63:
-            raise InvalidArgumentError(f"tensor name {tensor.name!r} is longer than the 63 bytes that ggml allows")
-    header, total = _header(planned, metadata or {})
+    layout = layout_of(tensors, dtype, exact, metadata or {})
 
     def write(file: BinaryIO) -> None:
-        file.write(header)
-        for tensor, kind in planned:
+        file.write(layout.header)
+        for tensor, kind, _, _ in layout.tensors:
             logger.debug("%s %s %s", tensor.name, list(tensor.shape), kind.name)
             written = 0
             for block in _blocks(tensor, kind):
@@ -94,11 +99,14 @@ def write_gguf(
             file.write(bytes(-written % _ALIGNMENT))
 
     write_atomically(Path(path), write)
-    return total
+    return layout.size
 
 
-def _header(planned: Sequence[tuple[TensorSource, GgmlType]], metadata: Mapping[str, str | int]) -> tuple[bytes, int]:
-    """Everything before the data, padded, and the size of the whole file."""
+def layout_of(
+    tensors: Iterable[TensorSource], dtype: str, exact: Sequence[str], metadata: Mapping[str, str | int]
+) -> Layout:
+    """Raises InvalidArgumentError as `write_gguf` does."""
+    planned = [(tensor, storage_type(tensor, dtype, exact)) for tensor in tensors]
     values: dict[str, str | int] = {
         "general.architecture": "executorch-ggml",
         "general.alignment": _ALIGNMENT,
@@ -111,17 +119,21 @@ def _header(planned: Sequence[tuple[TensorSource, GgmlType]], metadata: Mapping[
             out.append(struct.pack("<I", _STRING) + _string(value))
         else:
             out.append(struct.pack("<II", _U32, value))
-    offset = 0
+    places, end = [], 0
     for tensor, kind in planned:
+        if len(tensor.name.encode()) > 63:
+            raise InvalidArgumentError(f"tensor name {tensor.name!r} is longer than the 63 bytes that ggml allows")
         dims = tuple(reversed(tensor.shape))
         out.append(_string(tensor.name))
-        out.append(struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, int(kind), offset))
+        out.append(struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, int(kind), end))
         block, size = BLOCKS[kind]
-        bytes_ = prod(tensor.shape) // block * size
-        offset += bytes_ + -bytes_ % _ALIGNMENT
+        nbytes = prod(tensor.shape) // block * size
+        places.append((tensor, kind, end, nbytes))
+        end += nbytes + -nbytes % _ALIGNMENT
     header = b"".join(out)
     header += bytes(-len(header) % _ALIGNMENT)
-    return header, len(header) + offset
+    first = len(header)
+    return Layout(header, [(t, kind, first + offset, size) for t, kind, offset, size in places], first + end)
 
 
 def _string(text: str) -> bytes:
@@ -139,10 +151,11 @@ def _blocks(tensor: TensorSource, kind: GgmlType) -> Iterator[Any]:
             raise ShapeError(
                 f"{tensor.name}: rows {first} to {last} came as {list(data.shape)} of {list(tensor.shape)}"
             )
-        yield _encode(np.ascontiguousarray(data, dtype=np.float32), kind).data.cast("B")
+        yield encode(np.ascontiguousarray(data, dtype=np.float32), kind).data.cast("B")
 
 
-def _encode(data: npt.NDArray[np.float32], kind: GgmlType) -> npt.NDArray[Any]:
+def encode(data: npt.NDArray[np.float32], kind: GgmlType) -> npt.NDArray[Any]:
+    """The elements as a file has them. Raises LibraryError as `write_gguf` does."""
     if kind is GgmlType.F32:
         return data
     if kind is GgmlType.F16:

@@ -14,13 +14,12 @@ from executorch_ggml.speech.audio import AudioFile
 from executorch_ggml.speech.package import SpeechProgram
 from executorch_ggml.speech.parakeet.transcribe import FAMILY as PARAKEET
 from executorch_ggml.speech.parakeet.transcribe import ParakeetTranscriber
+from executorch_ggml.speech.transcriber import Transcriber
 from executorch_ggml.speech.transcript import Transcript
 from executorch_ggml.speech.voxtral.transcribe import FAMILY as VOXTRAL
 from executorch_ggml.speech.voxtral.transcribe import VoxtralTranscriber
 
 __all__ = ["Transcriber", "open_transcriber", "transcribe"]
-
-Transcriber = ParakeetTranscriber | VoxtralTranscriber
 
 
 def open_transcriber(

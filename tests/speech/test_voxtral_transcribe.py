@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, voxtral_files: Files, parake
     del weights["layers.1.ada_rms_norm_t_cond.2.weight"]
     save_file(weights, folder / "consolidated.safetensors")
     checkpoint = open_voxtral(folder)
-    with pytest.raises(BindError, match=r"layers\.1\.ada_rms_norm_t_cond\.0\.weight has no second"):
+    with pytest.raises(BindError, match=r"decoder\.layers\.1 lacks a matrix"):
         list(checkpoint.sources(VoxtralRealtime.meta(checkpoint.config, 16, 64)))
     (folder / "params.json").write_text("{}")
     with pytest.raises(FormatError, match="not the configuration of a Voxtral"):

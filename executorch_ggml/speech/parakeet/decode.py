@@ -27,9 +27,10 @@ class GreedyDecoder:
     """Takes the likeliest token and the likeliest duration at every step.
 
     predict: token -> prediction [1, 1, J]; it advances the prediction network's state, which must be fresh.
-    join: (frames [1, n, J], prediction) -> tokens [n], durations [n] (indices into `durations`), n up to `lookahead`.
+    join: (frames [1, n, J], prediction) -> tokens [n], durations [n] (indices into `durations`), n = `lookahead`.
 
-    While the blank is likeliest the prediction stays, so several frames are joined at once and walked through.
+    While the blank is likeliest the prediction stays, so several frames are joined at once and walked through. They are
+    always as many, with silence behind the last: one graph, which a GPU replays.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class GreedyDecoder:
         """Decodes frames [1, n, J], of which the first is frame `first` of the recording. A step may lead beyond them:
         then the next piece begins there."""
         end = first + frames.shape[1]
+        padded = np.concatenate((frames, np.zeros((1, self.lookahead - 1, frames.shape[2]), np.float32)), axis=1)
         if self._prediction is None:
             self._prediction = self._predict(self.blank)
         base = -1
@@ -62,7 +64,7 @@ class GreedyDecoder:
         while self.time < end:
             if not 0 <= self.time - base < len(tokens) or base < 0:
                 base = self.time
-                ahead = frames[:, base - first : base - first + self.lookahead]
+                ahead = padded[:, base - first : base - first + self.lookahead]
                 tokens, lengths = self._join(np.ascontiguousarray(ahead), self._prediction)
             at = self.time - base
             token, duration = int(tokens[at]), self.durations[int(lengths[at])]

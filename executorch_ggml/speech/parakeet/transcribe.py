@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,7 +13,8 @@ from executorch_ggml.errors import FormatError, InvalidArgumentError
 from executorch_ggml.speech.frontend import FeatureStream, Statistics
 from executorch_ggml.speech.package import SpeechProgram, check_seconds
 from executorch_ggml.speech.parakeet.decode import GreedyDecoder
-from executorch_ggml.speech.transcript import Token, Transcript
+from executorch_ggml.speech.transcriber import Transcriber
+from executorch_ggml.speech.transcript import Token
 
 __all__ = ["FAMILY", "ParakeetTranscriber"]
 
@@ -24,7 +24,7 @@ _BLOCK = 1024
 _CONTEXT_SECONDS = 4.0
 
 
-class ParakeetTranscriber:
+class ParakeetTranscriber(Transcriber):
     """A Parakeet that is ready to listen.
 
     pte: what runner/export_parakeet.py writes. gguf: its weights, when they are not inside.
@@ -87,14 +87,6 @@ class ParakeetTranscriber:
         # What fits into one call is not cut, unless chunks were asked for.
         self.whole = self.max_frames if chunk_seconds is None else self.chunk
 
-    def transcribe(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Transcript:
-        """The tokens of a recording. audio: as for `stream`. progress: called with the seconds that are done."""
-        start = time.perf_counter()
-        result = Transcript()
-        result.tokens = list(self.stream(audio, progress))
-        result.audio_seconds, result.seconds = self.audio_seconds, time.perf_counter() - start
-        return result
-
     def stream(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Iterator[Token]:
         """Tokens as they are decoded.
 
@@ -155,12 +147,3 @@ class ParakeetTranscriber:
             begin = max(0, keep_from - self.context)
             held, first = held[begin - first :], begin
             yield held[: need - first], first, keep_from, keep_to
-
-    def close(self) -> None:
-        self.model.close()
-
-    def __enter__(self) -> ParakeetTranscriber:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

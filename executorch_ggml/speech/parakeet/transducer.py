@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from executorch_ggml.custom_ops_audio import likeliest
 from executorch_ggml.speech.parakeet.config import ParakeetConfig
 
 __all__ = ["Joint", "Predictor"]
@@ -64,4 +65,4 @@ class Joint(nn.Module):
 
     def forward(self, frames: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.head(F.relu(frames + predicted))[0]
-        return logits[:, : self.vocab].argmax(dim=-1), logits[:, self.vocab :].argmax(dim=-1)
+        return likeliest(logits[:, : self.vocab]), likeliest(logits[:, self.vocab :])

@@ -57,6 +57,9 @@ _HF = (
     (r"\.ada_rms_norm\.linear2\.", ".condition.wide."),
 )
 
+# What the delay is turned into a scale with (`delay_scale`).
+_CONDITION = re.compile(r"\.condition\.(narrow|wide)\.weight$")
+
 # A tied head that was stored all the same, and tables.
 _IGNORED = re.compile(r"(^|\.)(lm_head|output)\.weight$|inv_freq$")
 
@@ -80,21 +83,26 @@ class VoxtralCheckpoint:
         self.names = {_renamed(name, table): name for name in self.tensors if not _IGNORED.search(name)}
 
     def weights(self) -> dict[str, Callable[[], Tensor]]:
-        """A reader for each of our weights. Raises BindError when a layer has half of its conditioning network."""
+        """A reader for each of our weights. Raises BindError when a layer's conditioning network is not whole."""
         found: dict[str, Callable[[], Tensor]] = {}
         for name, source in self.names.items():
-            if name.endswith(".condition.narrow.weight"):
-                layer = name.removesuffix(".condition.narrow.weight")
-                wide = self.names.get(f"{layer}.condition.wide.weight")
-                if wide is None:
-                    raise BindError(f"{self.path}: {source} has no second matrix beside it")
-                found[f"{layer}.delay_scale"] = partial(self._delay_scale, source, wide)
-            elif not name.endswith(".condition.wide.weight"):
-                found[name] = partial(self.tensors.__getitem__, source)
+            if _CONDITION.search(name):
+                continue
+            found[name] = partial(self.tensors.__getitem__, source)
+            if name.startswith("decoder.layers.") and name.endswith(".ffn_norm.weight"):
+                found[name] = partial(self._scaled, source, *self._condition(name.removesuffix(".ffn_norm.weight")))
         return found
 
-    def _delay_scale(self, narrow: str, wide: str) -> Tensor:
-        return delay_scale(self.config.delay_tokens, self.tensors[narrow], self.tensors[wide])
+    def _condition(self, layer: str) -> tuple[str, str]:
+        """Names of the two matrices."""
+        narrow, wide = (self.names.get(f"{layer}.condition.{part}.weight") for part in ("narrow", "wide"))
+        if narrow is None or wide is None:
+            raise BindError(f"{self.path}: {layer} lacks a matrix of the network that tells it the delay")
+        return narrow, wide
+
+    def _scaled(self, gain: str, narrow: str, wide: str) -> Tensor:
+        scale = delay_scale(self.config.delay_tokens, self.tensors[narrow], self.tensors[wide])
+        return self.tensors[gain].float() * scale
 
     def sources(self, model: VoxtralRealtime) -> Iterator[TensorSource]:
         """For `write_gguf`. Raises BindError when tensors are missing, unknown or mis-shaped."""

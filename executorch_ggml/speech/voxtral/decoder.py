@@ -25,24 +25,25 @@ def delay_scale(delay_tokens: float, narrow: Tensor, wide: Tensor) -> Tensor:
     """What a layer's feed-forward input is multiplied by: float32 [width].
 
     narrow [condition_width, width] and wide [width, condition_width] are the layer's conditioning network. The delay is
-    fixed for a stream, so this is computed when weights are converted and not at every step.
+    fixed for a stream, so the scale goes into the weights of the norm before it when they are converted.
     """
     condition = F.linear(delay_embedding(delay_tokens, narrow.shape[1]), narrow.float())
     return 1.0 + F.linear(F.gelu(condition), wide.float())
 
 
 class _Layer(nn.Module):
+    """`ffn_norm` has the delay in its weights (`delay_scale`)."""
+
     def __init__(self, config: VoxtralConfig, cache_rows: int) -> None:
         super().__init__()
         c = config.decoder
         self.attn_norm, self.ffn_norm = Norm(c.width, c.eps), Norm(c.width, c.eps)
         self.attn = Attention(c, cache_rows, bias=False, halves=config.rope_halves)
         self.ffn = FeedForward(c, bias=False)
-        self.delay_scale = nn.Parameter(torch.ones(c.width))
 
     def forward(self, x: Tensor, positions: Tensor, rows: Tensor) -> Tensor:
         x = x + self.attn(self.attn_norm(x), positions, rows)
-        result: Tensor = x + self.ffn(self.ffn_norm(x) * self.delay_scale)
+        result: Tensor = x + self.ffn(self.ffn_norm(x))
         return result
 
 

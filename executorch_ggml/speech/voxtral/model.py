@@ -15,6 +15,10 @@ from executorch_ggml.speech.voxtral.layers import Attention
 __all__ = ["Compaction", "VoxtralRealtime"]
 
 
+_ROWS = 256
+"""GPUs have faster kernels for caches of a multiple of it."""
+
+
 class VoxtralRealtime(nn.Module):
     """Its children are its methods: log_mel, encoder, decoder.
 
@@ -30,7 +34,8 @@ class VoxtralRealtime(nn.Module):
                 f"{max_tokens} tokens a call and {decoder_rows} positions are too few; a prompt has {prompt}"
             )
         self.config, self.max_tokens, self.decoder_rows = config, max_tokens, decoder_rows
-        self.encoder_rows = config.encoder.window + 2 * max_tokens * config.downsample
+        used = config.encoder.window + 2 * max_tokens * config.downsample
+        self.encoder_rows = -(-used // _ROWS) * _ROWS
         self.log_mel = LogMel(config)
         self.encoder = Encoder(config, self.encoder_rows)
         self.decoder = Decoder(config, decoder_rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy.typing as npt
 from executorch_ggml.errors import FormatError, InvalidArgumentError, ValueRangeError
 from executorch_ggml.speech.frontend import FeatureStream
 from executorch_ggml.speech.package import SpeechProgram
-from executorch_ggml.speech.transcript import Token, Transcript
+from executorch_ggml.speech.transcriber import Transcriber
+from executorch_ggml.speech.transcript import Token
 
 __all__ = ["FAMILY", "VoxtralTranscriber"]
 
@@ -47,7 +47,7 @@ class _Rows:
         return positions, rows
 
 
-class VoxtralTranscriber:
+class VoxtralTranscriber(Transcriber):
     """A Voxtral that is ready to listen.
 
     pte: what runner/export_voxtral_rt.py writes. gguf: its weights; by default the GGUF of the same name beside it.
@@ -104,14 +104,6 @@ class VoxtralTranscriber:
         mel: Array = self.model.run("log_mel", samples).transpose(0, 2, 1)
         return mel
 
-    def transcribe(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Transcript:
-        """The tokens of a recording. audio: as for `stream`. progress: called with the seconds that are done."""
-        start = time.perf_counter()
-        result = Transcript()
-        result.tokens = list(self.stream(audio, progress))
-        result.audio_seconds, result.seconds = self.audio_seconds, time.perf_counter() - start
-        return result
-
     def stream(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Iterator[Token]:
         """Tokens of text as they are decoded; the model's silences are left out.
 
@@ -154,7 +146,9 @@ class VoxtralTranscriber:
 
     def _decode(self, audio: Array, tokens: list[int], rows: _Rows) -> int:
         positions, places = rows.take(len(tokens))
-        logits = self.model.run("decoder", np.ascontiguousarray(audio), np.array([tokens], np.int64), positions, places)
+        inputs = (np.ascontiguousarray(audio), np.array([tokens], np.int64), positions, places)
+        # Logits are looked at and dropped: no copy of them.
+        (logits,) = self.model.program.execute("decoder", inputs, copy=False)
         return int(logits[0, -1].argmax())
 
     def _embeddings(self, audio: Iterable[Array]) -> Iterator[Array]:
@@ -175,12 +169,3 @@ class VoxtralTranscriber:
             self.audio_seconds = count / self.sample_rate
             yield block
         yield np.zeros(-count % token + self.right * token, np.float32)
-
-    def close(self) -> None:
-        self.model.close()
-
-    def __enter__(self) -> VoxtralTranscriber:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
