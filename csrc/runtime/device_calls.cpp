@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "ggml_ext/etggml_cuda_hook.h"
 #include "graph/fusion/host_calls.h"
@@ -19,9 +20,11 @@ namespace {
 constexpr const char* kModule = "libetggml-cuda.so";
 
 const cuda::Module* module = nullptr;
+thread_local bool launched = false;
 
 bool hook_supports(int device, const ggml_tensor* node) { return module->supports(device, graph::call_of(node)); }
 bool hook_compute(int device, void* stream, ggml_tensor* node) {
+  launched = true;
   return module->launch(device, stream, graph::call_of(node));
 }
 
@@ -65,6 +68,8 @@ int number_of(const char* name) {
 }
 
 }  // namespace
+
+bool take_launched() { return std::exchange(launched, false); }
 
 const graph::CallSupport* calls_of(const Device& device) {
   if (env_string("EXECUTORCH_GGML_KERNELS") == "none" || env_flag("GGML_CUDA_DISABLE_FUSION")) return nullptr;

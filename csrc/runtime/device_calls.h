@@ -11,4 +11,8 @@ namespace etggml::runtime {
 /// GGML_CUDA_DISABLE_FUSION=1 switch them off.
 const graph::CallSupport* calls_of(const Device& device);
 
+/// Whether a GPU's calls were launched one by one in this thread since it was last asked. A graph that holds calls and
+/// ran without that was replayed as a whole (a CUDA graph).
+bool take_launched();
+
 }  // namespace etggml::runtime

@@ -92,7 +92,9 @@ class Executable {
   Status announce(const Plan& plan, OutputSink& sink, std::vector<void*>* destinations);
   Status deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
   Status deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
-  Status choose(const Plan& plan);
+  /// The choice is copied behind the graph; after Engine::wait() it can be taken.
+  Status ask_choice(const Plan& plan);
+  void take_choice();
 
   std::shared_ptr<Context> context_;
   std::shared_ptr<const ir::Program> program_;

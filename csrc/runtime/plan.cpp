@@ -34,6 +34,19 @@ constexpr size_t kMostSeparateBytes = size_t{64} << 20;
 
 }  // namespace
 
+bool computes(const ggml_tensor* node) {
+  switch (node->op) {
+    case GGML_OP_NONE:
+    case GGML_OP_VIEW:
+    case GGML_OP_RESHAPE:
+    case GGML_OP_PERMUTE:
+    case GGML_OP_TRANSPOSE:
+      return false;
+    default:
+      return ggml_nelements(node) > 0;
+  }
+}
+
 Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Program& program,
                                            const std::vector<int64_t>& symbols, graph::Leaves& leaves, bool choose) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
@@ -62,6 +75,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
   ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choose));
   plan->map_nodes();
+  plan->count_nodes();
   // A number of its own lets ggml-cuda recognise the graph without comparing every node.
   plan->built_.graph->uid = ggml_graph_next_uid();
   plan->schedule_ = engine.make_plan(plan->built_.graph);
@@ -81,7 +95,6 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
     fusion = graph::fuse(context_.get(), built_, *calls, calls_);
-  fused_groups_ = fusion.groups;
   if (choose && calls != nullptr && !built_.outputs.empty()) {
     const graph::Argmax argmax = graph::argmax_call(context_.get(), built_.outputs[0], *calls, calls_);
     if (argmax.node != nullptr) {
@@ -120,6 +133,15 @@ Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& 
                  ggml_op_desc(node));
   }
   return ok_status();
+}
+
+void Plan::count_nodes() {
+  for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
+    const ggml_tensor* node = ggml_graph_node(built_.graph, i);
+    if (!computes(node)) continue;
+    ++running_nodes_;
+    if (node->op == GGML_OP_CUSTOM && calls_.size() > 0) ++call_nodes_;
+  }
 }
 
 void Plan::map_nodes() {

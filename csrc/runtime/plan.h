@@ -11,6 +11,9 @@
 
 namespace etggml::runtime {
 
+/// Whether a node runs, and is no view.
+bool computes(const ggml_tensor* node);
+
 class Plan {
  public:
   /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held. `choose`: also
@@ -30,8 +33,10 @@ class Plan {
   const std::vector<int64_t>& symbols() const { return symbols_; }
   /// The greedy choice of output 0's last row as the device computes it (I32 [1], cuda::ArgmaxCall); nullptr without.
   ggml_tensor* chosen() const { return chosen_; }
-  /// Groups of nodes that run as one kernel of ours.
-  size_t fused_groups() const { return fused_groups_; }
+  /// Nodes that run, and those of them that are calls of ours (graph/fusion). All are the engine's: a graph is never
+  /// split over devices.
+  size_t running_nodes() const { return running_nodes_; }
+  size_t call_nodes() const { return call_nodes_; }
   /// Descriptors and memory of its own, not counting the shared arena.
   size_t bytes() const;
 
@@ -43,6 +48,7 @@ class Plan {
   Status place(const ir::Program& program, const graph::CallSupport* calls, bool choose);
   Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
   void map_nodes();
+  void count_nodes();
 
   Engine& engine_;
   Arena& arena_;
@@ -51,7 +57,7 @@ class Plan {
   BufferPtr choice_memory_;  // of what chooses
   graph::CallStore calls_;
   ggml_tensor* chosen_ = nullptr;
-  size_t fused_groups_ = 0;
+  size_t running_nodes_ = 0, call_nodes_ = 0;
   ContextPtr context_;
   graph::Built built_;
   ggml_backend_graph_plan_t schedule_ = nullptr;

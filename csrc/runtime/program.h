@@ -71,8 +71,9 @@ class Program {
   const std::vector<etggml_tensor>& outputs(const Guard&) const { return outputs_; }
 
   /// From the next execute() on, the greedy choice of a method's one output is made on the device where that is
-  /// possible, and the output stays there until finish_outputs(): its memory holds nothing until then.
-  void want_choice(const Guard&, bool wanted);
+  /// possible, and the output stays there until finish_outputs(): its memory holds nothing until then. `outputs`: it is
+  /// wanted as well, so its copy is queued right behind the choice and finish_outputs() has nothing to wait for.
+  void want_choice(const Guard&, bool wanted, bool outputs = false);
   /// Of the last execute(): true when a choice was made, `*token` as in cuda::ArgmaxCall.
   bool choice(const Guard&, int32_t* token) const;
   Status finish_outputs(const Guard&);

@@ -148,6 +148,7 @@ Status Generator::logits(const float** data, size_t* n_vocab) {
   }
   ETGGML_ASSIGN_OR_RETURN(*data, current_logits(guard));
   *n_vocab = n_vocab_;
+  logits_read_ = true;
   return ok_status();
 }
 
@@ -183,7 +184,10 @@ Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t
   have_logits_ = false;
   // A penalty changes the logits first, and only the last token's are looked at.
   const bool last = first + count == sequence_.size();
-  program_.want_choice(guard, last && sampler_.options().greedy() && !sampler_.options().penalizes());
+  // Whoever looked at the last step's logits will look at this one's: they come along with the token then, for a second
+  // wait would cost more than their copy.
+  program_.want_choice(guard, last && sampler_.options().greedy() && !sampler_.options().penalizes(), logits_read_);
+  logits_read_ = false;
   const Status status = program_.execute(guard, method_.c_str(), in, 2);
   chosen_ = status.ok() && program_.choice(guard, &choice_);
   program_.want_choice(guard, false);

@@ -59,6 +59,10 @@ def test_json(program: Path, tiny_llm: TinyLlm, logits: str) -> None:
     for name in ("prompt_tok_s", "decode_tok_s", "step_ms"):
         assert 0 < values[name]["min"] <= values[name]["median"] <= values[name]["max"]
     assert (values["logits"], values["depth"], values["cache_type"], values["threads"]) == (logits, 7, "f32", 1)
+    # No GPU: nothing is replayed, and everything is one graph.
+    graph = values["graph"]
+    assert graph["nodes"] > 10
+    assert (graph["calls"], graph["splits"], graph["device_runs"], graph["replayed"]) == (0, 1, 0, 0)
     assert values["stats"]["calls"] >= 2 * (1 + 1 + 4)
 
 

@@ -5,6 +5,7 @@ What runs here is the part that has no device in it: which groups of nodes becom
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +70,17 @@ def test_the_greedy_choice_is_made_where_the_logits_are(
             loop = TokenLoop(program)
             loop.feed([1, 2, 3])
             chosen = [loop.next() for _ in range(6)]
+            graph = program.stats()["graph"]
+            assert graph["splits"] == 1
+            assert (graph["calls"] > 0) == ("EXECUTORCH_GGML_FORMS" in os.environ)
             # Still there when somebody asks, though the loop itself never looked at them.
-            return chosen, np.array(loop.logits())
+            first = loop.logits()
+            # Having looked, it gets those of the next token with it.
+            chosen.append(loop.next())
+            view = loop.logits(copy=False)
+            assert not view.flags.writeable
+            assert not np.array_equal(view, first)
+            return chosen, np.concatenate([first, view])
 
     plain, want = tokens()
     monkeypatch.setenv("EXECUTORCH_GGML_FORMS", "cuda")
