@@ -26,10 +26,10 @@ struct WeightTotals {
 
 /// The greedy choice of the next token, made where the logits are, so that they need not leave the device.
 struct Choice {
-  bool wanted = false;  ///< of the calls to come
-  bool outputs = false; ///< of those: the outputs are wanted as well, so they come along instead of staying behind
-  bool made = false;    ///< by the last call
-  int32_t token = 0;    ///< cuda::ArgmaxCall says what negative values mean
+  bool wanted = false;   ///< of the calls to come
+  bool outputs = false;  ///< of those: the outputs are wanted as well, so they come along instead of staying behind
+  bool made = false;     ///< by the last call
+  int32_t token = 0;     ///< cuda::ArgmaxCall says what negative values mean
 };
 
 struct Context {

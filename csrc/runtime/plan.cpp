@@ -124,15 +124,17 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
 // The builder knows what ggml-cpu can do; other devices are asked about every node that it made, before they would
 // abort.
 Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& probe) const {
+  std::string refused;
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
     const ggml_tensor* node = ggml_graph_node(built_.graph, i);
     if (node->op == GGML_OP_NONE || probe.supports(node)) continue;
-    return error(ETGGML_UNSUPPORTED,
-                 "%s: device '%s' cannot run node %lld (%s); use device \"cpu\" or export without that operator",
-                 program.origin().c_str(), engine_.device().name.c_str(), static_cast<long long>(ir_node(i)),
-                 ggml_op_desc(node));
+    refused +=
+        format("%snode %lld (%s)", refused.empty() ? "" : ", ", static_cast<long long>(ir_node(i)), ggml_op_desc(node));
   }
-  return ok_status();
+  if (refused.empty()) return ok_status();
+  return error(ETGGML_UNSUPPORTED,
+               "%s: device '%s' cannot run %s; use device \"cpu\" or export without these operators",
+               program.origin().c_str(), engine_.device().name.c_str(), refused.c_str());
 }
 
 void Plan::count_nodes() {

@@ -64,7 +64,7 @@ Json Profile::json() const {
                       {"splits", graph_nodes_ > 0 ? 1 : 0},
                       {"device_runs", device_runs_},
                       {"replayed", replayed_}};
-  return {{"calls", calls_},   {"plan_hits", hits_}, {"plan_misses", calls_ - hits_},
+  return {{"calls", calls_},  {"plan_hits", hits_}, {"plan_misses", calls_ - hits_},
           {"phases", phases}, {"ops", ops},         {"graph", graph}};
 }
 

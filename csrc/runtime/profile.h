@@ -52,8 +52,8 @@ class Profile {
   void set_graph(size_t nodes, size_t calls);
   void add_op(const char* op, const std::string& detail, int64_t ns, int64_t bytes);
   /// {"calls", "plan_hits", "plan_misses", "phases": {"bind": {"ns", "ns_last"}, ...}, "ops": [{"op", "detail",
-  /// "count", "ns", "bytes"}, ...], "graph": {"nodes", "calls", "splits", "device_runs", "replayed"}}, ops by descending
-  /// time.
+  /// "count", "ns", "bytes"}, ...], "graph": {"nodes", "calls", "splits", "device_runs", "replayed"}}, ops by
+  /// descending time.
   Json json() const;
 
  private:

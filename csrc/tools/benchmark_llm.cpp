@@ -38,7 +38,8 @@ constexpr const char* kUsage =
     "  --warmup N         repetitions before them (1)\n"
     "  --cache-type TYPE  of the KV cache: f16, f32, q8_0, ... (f16)\n"
     "  --device NAME      cpu, or a device that is installed (cpu)\n"
-    "  --logits POLICY    argmax: the token alone leaves the library; full: all logits are copied to the host too (argmax)\n"
+    "  --logits POLICY    argmax: the token alone leaves the library; full: all logits are copied to the host too "
+    "(argmax)\n"
     "  --json             one JSON object instead of text\n"
     "environment: GGML_PERF_LOG=1 times by phase, GGML_PROFILE=1 times by operation\n";
 
@@ -302,8 +303,8 @@ int main(int argc, char** argv) {
         quoted(options.pte).c_str(), quoted(options.gguf).c_str(), quoted(etggml_version()).c_str(), threads,
         quoted(options.cache_type).c_str(), quoted(options.logits).c_str(), options.prompt_len, options.depth,
         options.n_decode, options.repeat, bench.load_seconds, rate_json(prompt, &bench.prompt_rate).c_str(),
-        rate_json(decode, &bench.decode_rate).c_str(), rate_json(step).c_str(), graph_json(bench).c_str(), stats ? ", \"stats\": " : "",
-        stats ? bench.json(etggml_program_stats).c_str() : "");
+        rate_json(decode, &bench.decode_rate).c_str(), rate_json(step).c_str(), graph_json(bench).c_str(),
+        stats ? ", \"stats\": " : "", stats ? bench.json(etggml_program_stats).c_str() : "");
     return 0;
   }
   std::printf("loaded in %.2f s; cache %s, depth %ld, logits: %s; median of %ld (least .. most)\n", bench.load_seconds,
