@@ -10,6 +10,7 @@
 #   correctness  logits and greedy tokens of Qwen3-0.6B
 #   decode       speed beside llama.cpp: DECODE="--models ... --types ... --tests ..." chooses
 #   sessions     generate() beside C++, GPU memory, eight sessions
+#   account      one decode step, kernel by kernel, beside llama.cpp's: ACCOUNT="--types q8_0 f16" chooses
 #
 # Environment: WORK (/tmp/etggml), OUT (WORK/out), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES.
 # Every step's text is kept as STEP.md in OUT/results.tar.gz; the exit code is that of the first step that failed, and
@@ -110,6 +111,13 @@ step_decode() {
 step_sessions() {
   # shellcheck disable=SC2086
   python3 "$here/sessions.py" "$work/models" --bench "$bench" --device "$device" ${SESSIONS:-}
+}
+
+step_account() {
+  "$here/profile/build.sh" "$work/trace" || return 1
+  # shellcheck disable=SC2086
+  python3 "$here/profile/account.py" "$work/models" --bench "$bench" --peer "$peer" --device "$device" \
+    --trace "$work/trace/libkernel_trace.so" ${ACCOUNT:-}
 }
 
 run() {
