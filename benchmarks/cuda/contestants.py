@@ -13,6 +13,8 @@ from typing import Any
 
 # Reads the strongest llama.cpp: streams for q, k and v.
 STRONG = {"GGML_CUDA_GRAPH_OPT": "1"}
+# What makers of models recommend, more or less.
+SAMPLING = json.dumps({"temperature": 0.7, "top_k": 40, "top_p": 0.95, "seed": 1})
 # What a developer's shell may have set must not decide anything.
 _FOREIGN = ("GGML_CUDA_GRAPH_OPT", "GGML_CUDA_DISABLE_GRAPHS", "GGML_CUDA_DISABLE_FUSION", "NVIDIA_TF32_OVERRIDE")
 
@@ -82,8 +84,8 @@ class Graph:
 
 @dataclass
 class Ours(Contestant):
-    """``logits``: "argmax" (four bytes leave the library for a token) or "full" (all logits are copied to the host, as
-    llama-bench does). ``graphs``: what the program says of the graphs that it timed, by test."""
+    """``logits``: "argmax" (four bytes leave the library for a token), "sampled" (likewise, but drawn) or "full" (all
+    logits are copied to the host, as llama-bench does). ``graphs``: what the program says of the graphs that it timed, by test."""
 
     program: Path = Path()
     pte: Path = Path()
@@ -100,7 +102,11 @@ class Ours(Contestant):
         prompt, decode = (test.count, 0) if test.kind == "pp" else (1, test.count)
         command = [self.program, self.pte, "--gguf", self.gguf, "--device", self.device, "--threads", self.threads]
         command += ["--prompt-len", prompt, "--n-decode", decode, "--depth", test.depth]
-        command += ["--repeat", repeat, "--warmup", 1, "--logits", self.logits, "--json"]
+        command += ["--repeat", repeat, "--warmup", 1, "--json"]
+        if self.logits == "sampled":
+            command += ["--sampling", SAMPLING]
+        else:
+            command += ["--logits", self.logits]
         row = json.loads(output(command, {}))
         if (row["prompt_len"], row["n_decode"], row["depth"]) != (prompt, decode, test.depth):
             raise ContestantError(f"benchmark_llm measured something else: {row}")

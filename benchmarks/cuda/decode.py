@@ -30,7 +30,7 @@ TESTS = ("tg128", "tg128@4096", "tg128@16384", "pp5", "pp512", "pp4096")
 def contestants(model: Model, kind: str, options: argparse.Namespace) -> list[Contestant]:
     folder, layers = options.directory, 0 if options.device == "cpu" else 99
     found: list[Contestant] = []
-    for logits in ("argmax", "full"):
+    for logits in ("argmax", "full", *(["sampled"] if options.sampled else [])):
         found.append(
             Ours(
                 f"ours, {logits}",
@@ -135,6 +135,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of a process")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sampled", action="store_true", help="ours with tokens drawn, too")
     parser.add_argument("--raw", type=Path, help="every rate, as JSON")
     options = parser.parse_args()
     tests = [Workload.parse(t) for t in options.tests]

@@ -10,6 +10,7 @@
 #   correctness  logits and greedy tokens of Qwen3-0.6B
 #   decode       speed beside llama.cpp: DECODE="--models ... --types ... --tests ..." chooses
 #   sessions     generate() beside C++, GPU memory, eight sessions
+#   draws        draws on the GPU against their plain form, and their time
 #   account      one decode step, kernel by kernel, beside llama.cpp's: ACCOUNT="--types q8_0 f16" chooses
 #
 # Environment: WORK (/tmp/etggml), OUT (WORK/out), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES.
@@ -113,10 +114,19 @@ step_sessions() {
   python3 "$here/sessions.py" "$work/models" --bench "$bench" --device "$device" ${SESSIONS:-}
 }
 
+step_draws() {
+  local arch=${CUDA_ARCH:-90-real} objects=("$work"/kernels/*.o)
+  [ -e "${objects[0]}" ] || objects=("$root"/csrc/cuda/*.cu)
+  nvcc -std=c++17 -O3 -arch="sm_${arch%-real}" -I"$root/csrc" -I"$root/csrc/ggml_ext" \
+    -I"$work/trees/llama.cpp/ggml/include" -o "$work/draws" "$here/kernels/draws.cu" \
+    "$root/csrc/graph/fusion/host_sample.cpp" "${objects[@]}" -L"$work/package/lib" -letggml-base || return 1
+  "$work/draws"
+}
+
 step_account() {
-  "$here/profile/build.sh" "$work/trace" || return 1
+  "$here/account/build.sh" "$work/trace" || return 1
   # shellcheck disable=SC2086
-  python3 "$here/profile/account.py" "$work/models" --bench "$bench" --peer "$peer" --device "$device" \
+  python3 "$here/account/account.py" "$work/models" --bench "$bench" --peer "$peer" --device "$device" \
     --trace "$work/trace/libkernel_trace.so" ${ACCOUNT:-}
 }
 

@@ -14,5 +14,6 @@ bool supports_attention(int device, const AttentionCall& call);
 bool launch_attention(int device, cudaStream_t stream, const AttentionCall& call);
 bool launch_causal_mask(int device, cudaStream_t stream, const CausalMaskCall& call);
 bool launch_argmax(int device, cudaStream_t stream, const ArgmaxCall& call);
+bool launch_sample(int device, cudaStream_t stream, const SampleCall& call);
 
 }  // namespace etggml::cuda

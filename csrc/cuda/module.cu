@@ -37,6 +37,7 @@ bool supports(int device, const Call* call) {
       return supports_attention(device, as<AttentionCall>(call));
     case Kind::CausalMask:
     case Kind::Argmax:
+    case Kind::Sample:
       return true;
   }
   return false;
@@ -55,6 +56,8 @@ bool launch_call(int device, void* stream, const Call* call) {
       return launch_causal_mask(device, s, as<CausalMaskCall>(call));
     case Kind::Argmax:
       return launch_argmax(device, s, as<ArgmaxCall>(call));
+    case Kind::Sample:
+      return launch_sample(device, s, as<SampleCall>(call));
   }
   return false;
 }

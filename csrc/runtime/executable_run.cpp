@@ -82,8 +82,8 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   Plan* plan = nullptr;
   {
     Stopwatch watch(&times[Phase::Plan]);
-    const bool choose = context_->choice.wanted && program_->output_count() == 1 && observer == nullptr;
-    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose, &hit));
+    const bool choose = program_->output_count() == 1 && observer == nullptr;
+    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose ? context_->choice.wanted.how : Choosing::None, &hit));
   }
   std::vector<void*> destinations;
   {
@@ -111,12 +111,12 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   return ok_status();
 }
 
-Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, bool choose, bool* hit) {
+Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing choosing, bool* hit) {
   uncached_.reset();
   withheld_.clear();
   context_->withholding = nullptr;
   std::vector<int64_t> key = symbols;
-  key.push_back(choose ? 1 : 0);
+  key.push_back(static_cast<int64_t>(choosing));
   if (std::unique_ptr<Plan>* found = plans_.find(key)) {
     if ((*found)->placed()) {
       *hit = true;
@@ -127,7 +127,8 @@ Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, bool cho
   Engine& engine = *context_->engine;
   Arena& arena = own_arena_ != nullptr ? *own_arena_ : engine.arena();
   SlotLeaves leaves(*this);
-  ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan, Plan::create(engine, arena, *program_, symbols, leaves, choose));
+  ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan,
+                          Plan::create(engine, arena, *program_, symbols, leaves, choosing));
   dump_plan(*plan, *program_);
   Plan* raw = plan.get();
   if (plans_.capacity() == 0) {
@@ -161,11 +162,13 @@ Status Executable::announce(const Plan& plan, OutputSink& sink, std::vector<void
 
 Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n) {
   // Inputs of a device lie side by side in pinned memory; the last call has ended, so nothing reads it any more.
-  size_t staged = 0;
+  size_t staged = sizeof(cuda::SampleParams);
   for (const graph::HostInput& input : plan.built().host_inputs) staged += ggml_nbytes(input.tensor);
   if (!context_->engine->is_cpu())
     ETGGML_RETURN_IF_ERROR(staging_.reserve(context_->engine->device(), staged).status());
   char* at = staging_.data();
+  fill_choice(plan, at);
+  at += sizeof(cuda::SampleParams);
   for (const graph::HostInput& input : plan.built().host_inputs) {
     ggml_tensor* tensor = input.tensor;
     if (tensor->data == nullptr || tensor->buffer == nullptr) {
@@ -181,6 +184,18 @@ Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n)
     }
   }
   return ok_status();
+}
+
+void Executable::fill_choice(const Plan& plan, char* staging) {
+  ggml_tensor* to = plan.choice_params();
+  if (to == nullptr) return;
+  const cuda::SampleParams& params = context_->choice.wanted.params;
+  if (ggml_backend_buffer_is_host(to->buffer)) {
+    std::memcpy(to->data, &params, sizeof(params));
+  } else {
+    std::memcpy(staging, &params, sizeof(params));
+    ggml_backend_tensor_set_async(context_->engine->backend(), to, staging, 0, sizeof(params));
+  }
 }
 
 Status Executable::compute(const Plan& plan, NodeObserver* observer) {
@@ -275,7 +290,7 @@ Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const
   withheld_ = std::move(results);
   if (plan.chosen() == nullptr) return finish_outputs();
   ETGGML_RETURN_IF_ERROR(ask_choice(plan));
-  if (context_->choice.outputs) {
+  if (context_->choice.wanted.outputs) {
     ETGGML_RETURN_IF_ERROR(finish_outputs());
   } else {
     context_->withholding = this;

@@ -48,7 +48,8 @@ bool computes(const ggml_tensor* node) {
 }
 
 Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Program& program,
-                                           const std::vector<int64_t>& symbols, graph::Leaves& leaves, bool choose) {
+                                           const std::vector<int64_t>& symbols, graph::Leaves& leaves,
+                                           Choosing choosing) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
   plan->symbols_ = symbols;
   const Probe probe(engine.device().handle);
@@ -73,7 +74,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
   plan->map_nodes();
   if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
-  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choose));
+  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choosing));
   plan->map_nodes();
   plan->count_nodes();
   // A number of its own lets ggml-cuda recognise the graph without comparing every node.
@@ -91,16 +92,18 @@ size_t Plan::bytes() const {
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
 // for every value. So does one small enough to be fused.
-Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, bool choose) {
+Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing) {
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
     fusion = graph::fuse(context_.get(), built_, *calls, calls_);
-  if (choose && calls != nullptr && !built_.outputs.empty()) {
-    const graph::Argmax argmax = graph::argmax_call(context_.get(), built_.outputs[0], *calls, calls_);
-    if (argmax.node != nullptr) {
-      ETGGML_ASSIGN_OR_RETURN(choice_memory_, place_tensors({argmax.node, argmax.scratch}, engine_.buffer_type()));
-      ggml_build_forward_expand(built_.graph, argmax.node);
-      chosen_ = argmax.node;
+  if (choosing != Choosing::None && calls != nullptr && !built_.outputs.empty()) {
+    const auto make = choosing == Choosing::Greedy ? graph::argmax_call : graph::sample_call;
+    choice_ = make(context_.get(), built_.outputs[0], *calls, calls_);
+    if (choice_.node != nullptr) {
+      std::vector<ggml_tensor*> tensors = {choice_.node, choice_.scratch};
+      if (choice_.params != nullptr) tensors.push_back(choice_.params);
+      ETGGML_ASSIGN_OR_RETURN(choice_memory_, place_tensors(tensors, engine_.buffer_type()));
+      ggml_build_forward_expand(built_.graph, choice_.node);
     }
   }
   if (fusion.groups > 0) {

@@ -22,7 +22,7 @@
 namespace {
 
 struct Options {
-  std::string pte, gguf, cache_type = "f16", device, logits = "argmax";
+  std::string pte, gguf, cache_type = "f16", device, logits = "argmax", sampling;
   long n_decode = 128, prompt_len = 5, threads = 0, repeat = 3, warmup = 1, depth = 0;
   bool json = false;
 };
@@ -40,6 +40,8 @@ constexpr const char* kUsage =
     "  --device NAME      cpu, or a device that is installed (cpu)\n"
     "  --logits POLICY    argmax: the token alone leaves the library; full: all logits are copied to the host too "
     "(argmax)\n"
+    "  --sampling JSON    how tokens are chosen, as etggml_generator_create has it: {\"temperature\": 1, \"top_k\": "
+    "40}\n"
     "  --json             one JSON object instead of text\n"
     "environment: GGML_PERF_LOG=1 times by phase, GGML_PROFILE=1 times by operation\n";
 
@@ -102,6 +104,8 @@ Options parse(int argc, char** argv) {
         options.device = value;
       else if (name == "--logits")
         options.logits = value;
+      else if (name == "--sampling")
+        options.sampling = value;
       else
         usage_error("unknown option " + name);
     }
@@ -152,7 +156,7 @@ class Bench {
     const double start = now();
     check(etggml_program_load(options.pte.c_str(), gguf_, json.c_str(), nullptr, nullptr, &program_), "loading");
     load_seconds = now() - start;
-    check(etggml_generator_create(program_, nullptr, &generator_), "making the token loop");
+    check(etggml_generator_create(program_, options.sampling.c_str(), &generator_), "making the token loop");
   }
   ~Bench() {
     etggml_generator_free(generator_);

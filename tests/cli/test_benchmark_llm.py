@@ -50,6 +50,12 @@ def test_times(program: Path, tiny_llm: TinyLlm) -> None:
     assert re.search(r"^(MUL_MAT|LINEAR) .* [\d.]+$", by_op, re.MULTILINE)
 
 
+def test_sampling(program: Path, tiny_llm: TinyLlm) -> None:
+    arguments = (program, tiny_llm.pte, "--gguf", tiny_llm.gguf, *SMALL, "--sampling")
+    assert run(*arguments, '{"temperature": 0.8, "top_k": 5}').returncode == 0
+    assert "top_q" in run(*arguments, '{"top_q": 5}').stderr
+
+
 @pytest.mark.parametrize("logits", ["argmax", "full"])
 def test_json(program: Path, tiny_llm: TinyLlm, logits: str) -> None:
     options = ("--depth", 7, "--cache-type", "f32", "--device", "cpu", "--logits", logits, "--json")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cuda.profile.account import kernel_table, short, side_by_side
-from benchmarks.cuda.profile.steps import TraceError, decode_steps, read
-from benchmarks.cuda.profile.traffic import Traffic
+from benchmarks.cuda.account.account import kernel_table, short, side_by_side
+from benchmarks.cuda.account.steps import TraceError, decode_steps, read
+from benchmarks.cuda.account.traffic import Traffic
 
 LAYERS = 2
 TRAFFIC = Traffic(

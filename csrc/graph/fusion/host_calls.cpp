@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "graph/cpu_types.h"
+#include "graph/fusion/host_sample.h"
 
 namespace etggml::graph {
 namespace {
@@ -198,6 +199,8 @@ void compute(ggml_tensor* node, int thread, int, void*) {
       return run(*static_cast<const CausalMaskCall*>(call));
     case Kind::Argmax:
       return run(*static_cast<const ArgmaxCall*>(call));
+    case Kind::Sample:
+      return sample_on_host(*static_cast<const SampleCall*>(call));
   }
 }
 
@@ -220,6 +223,7 @@ bool HostCalls::supports(const Call& call) const {
     }
     case Kind::CausalMask:
     case Kind::Argmax:
+    case Kind::Sample:
       return true;
   }
   return false;

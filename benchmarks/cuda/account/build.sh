@@ -1,7 +1,7 @@
 #!/bin/bash
 # libkernel_trace.so, with CUPTI from the toolkit or from NVIDIA's wheel, wherever its header and library are:
 #
-#   benchmarks/cuda/profile/build.sh FOLDER
+#   benchmarks/cuda/account/build.sh FOLDER
 set -euo pipefail
 out=$(realpath -m "${1:?which folder?}")
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """One decode step, kernel by kernel, ours beside llama.cpp's: count, bytes, microseconds, share of the bandwidth.
 
-    benchmarks/cuda/profile/build.sh DIR
-    python3 benchmarks/cuda/profile/account.py DIR --bench BENCHMARK_LLM --peer LLAMA_BENCH --trace libkernel_trace.so
+    benchmarks/cuda/account/build.sh DIR
+    python3 benchmarks/cuda/account/account.py DIR --bench BENCHMARK_LLM --peer LLAMA_BENCH --trace libkernel_trace.so
 
 Both programs decode under the same tracer (trace.cpp) and are not changed. Tracing costs time: a step's interval here
 is longer than decode.py's. "us": until a kernel ended, counted from the end of what ended before it; this is what adds
@@ -24,11 +24,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from benchmarks.cuda.account.steps import Step, TraceError, decode_steps, read
+from benchmarks.cuda.account.traffic import Traffic
 from benchmarks.cuda.contestants import ContestantError, Workload
 from benchmarks.cuda.decode import contestants
 from benchmarks.cuda.models import MODELS
-from benchmarks.cuda.profile.steps import Step, TraceError, decode_steps, read
-from benchmarks.cuda.profile.traffic import Traffic
 
 TOKENS = 64
 MEASURED_BANDWIDTH = 4.4e12
@@ -143,7 +143,7 @@ def main() -> int:
     parser.add_argument("--contestants", nargs="+", default=["ours, argmax", "llama.cpp", "llama.cpp, GRAPH_OPT"])
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
-    options.threads = 1
+    options.threads, options.sampled = 1, True
     test = Workload("tg", TOKENS, options.depth)
     failed = 0
     for kind in options.types:
