@@ -85,7 +85,8 @@ class Graph:
 @dataclass
 class Ours(Contestant):
     """``logits``: "argmax" (four bytes leave the library for a token), "sampled" (likewise, but drawn) or "full" (all
-    logits are copied to the host, as llama-bench does). ``graphs``: what the program says of the graphs that it timed, by test."""
+    logits are copied to the host, as llama-bench does). ``graphs``: what the program says of the graphs that it timed,
+    by test."""
 
     program: Path = Path()
     pte: Path = Path()
