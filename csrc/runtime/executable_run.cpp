@@ -168,7 +168,7 @@ Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n)
     ETGGML_RETURN_IF_ERROR(staging_.reserve(context_->engine->device(), staged).status());
   char* at = staging_.data();
   fill_choice(plan, at);
-  at += sizeof(cuda::SampleParams);
+  if (at != nullptr) at += sizeof(cuda::SampleParams);
   for (const graph::HostInput& input : plan.built().host_inputs) {
     ggml_tensor* tensor = input.tensor;
     if (tensor->data == nullptr || tensor->buffer == nullptr) {
