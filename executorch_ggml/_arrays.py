@@ -103,6 +103,13 @@ class _Memory:
         self.__array_interface__ = {"version": 3, "data": (address, True), "shape": shape, "typestr": dtype}
 
 
+def view(pointer: Any, count: int, *, owner: object, copy: bool) -> npt.NDArray[np.float32]:
+    """``count`` floats of the library's behind a ctypes pointer; read-only unless copied."""
+    address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
+    data: npt.NDArray[np.float32] = np.asarray(_Memory(owner, address, (count,), np.dtype(np.float32).str))
+    return data.copy() if copy else data
+
+
 def output(raw: _abi.Tensor, owner: object, *, as_torch: bool, copy: bool) -> Any:
     """One result. BF16, which numpy lacks, becomes float32 (exactly); with as_torch it stays bfloat16."""
     if raw.ndim == _INT:

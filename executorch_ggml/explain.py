@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from . import flops, staging
 from .boundary import FEWER_BYTES
 from .errors import UndelegatedError
 from .lowering import source_line
+from .on_device import DeviceReport, example_inputs, try_on_device
 
 HOT_SHARE = 0.01
 """An undelegated operator with this part of all FLOPs is hot, wherever it stands."""
@@ -70,6 +71,8 @@ class Explanation:
     nodes: tuple[NodeReport, ...]
     partitions: tuple[PartitionReport, ...]
     host_states: tuple[str, ...]
+    on_device: DeviceReport | None = None
+    """of the device that was asked for"""
 
     @property
     def delegated(self) -> int:
@@ -120,6 +123,7 @@ class Explanation:
             "bytes_crossing": self.bytes_crossing,
             "hot": [n.name for n in self.hot],
             "host_states": list(self.host_states),
+            "on_device": asdict(self.on_device) if self.on_device else None,
             "partitions": [asdict(p) for p in self.partitions],
             "nodes": [asdict(n) for n in self.nodes],
         }
@@ -154,6 +158,8 @@ class Explanation:
             lines.extend(f"      {place}{f' ({count} times)' if count > 1 else ''}" for place, count in places.items())
         if self.host_states:
             lines.append("mutable buffers left to ExecuTorch: " + ", ".join(self.host_states))
+        if self.on_device:
+            lines.append(str(self.on_device))
         return "\n".join(lines)
 
 
@@ -165,16 +171,19 @@ def explain(
     dynamic_shapes: Any = None,
     partitioner: Any = None,
     strict: bool = False,
+    device: str | None = None,
 ) -> Explanation:
-    """Lowers a model (nothing is written) and reports what happened to each operator.
+    """Lowers a model (nothing is kept) and reports what happened to each operator.
 
     Args:
         model: an exported ATen program, or a module together with example ``args`` (and ``kwargs``).
         dynamic_shapes: for a module, as in ``torch.export.export``.
         partitioner: a ``GgmlPartitioner`` with the options of the real export.
         strict: refuse a model of which something hot is not delegated.
+        device: run it once there, on its example inputs, and report what that device cannot run.
 
     Raises:
+        DeviceError: there is no such device.
         TypeError: a module without example inputs.
         UndelegatedError: ``strict``, and there are hot nodes; it names them.
     """
@@ -190,8 +199,12 @@ def explain(
             model.eval(), tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes, strict=False
         )
     recorder = recording(partitioner or GgmlPartitioner())
-    to_edge_rewrite_and_lower(program, partitioner=recorder)
+    inputs = example_inputs(program) if device else None  # lowering may change the program
+    edge = to_edge_rewrite_and_lower(program, partitioner=recorder)
     explanation: Explanation = recorder.explanation
+    if device and inputs:
+        report = try_on_device(edge, program, *inputs, device)
+        explanation = replace(explanation, on_device=report)
     if strict:
         explanation.require_delegated()
     return explanation

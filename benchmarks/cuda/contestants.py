@@ -13,6 +13,8 @@ from typing import Any
 
 # Reads the strongest llama.cpp: streams for q, k and v.
 STRONG = {"GGML_CUDA_GRAPH_OPT": "1"}
+# What makers of models recommend, more or less.
+SAMPLING = json.dumps({"temperature": 0.7, "top_k": 40, "top_p": 0.95, "seed": 1})
 # What a developer's shell may have set must not decide anything.
 _FOREIGN = ("GGML_CUDA_GRAPH_OPT", "GGML_CUDA_DISABLE_GRAPHS", "GGML_CUDA_DISABLE_FUSION", "NVIDIA_TF32_OVERRIDE")
 
@@ -57,9 +59,34 @@ class Contestant:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Graph:
+    """Nodes of a step's graph, kernels of ours among them, pieces it was split into; timed runs of it on a GPU, and how
+    many of those replayed a CUDA graph."""
+
+    nodes: int = 0
+    calls: int = 0
+    splits: int = 0
+    device_runs: int = 0
+    replayed: int = 0
+
+    def __add__(self, other: Graph) -> Graph:
+        runs, replayed = self.device_runs + other.device_runs, self.replayed + other.replayed
+        return Graph(other.nodes, other.calls, other.splits, runs, replayed)
+
+    def __str__(self) -> str:
+        text = f"{self.nodes} nodes, {self.calls} of them kernels of ours, in {self.splits} split"
+        text += "" if self.splits == 1 else "s"
+        if self.device_runs:
+            text += f"; {self.replayed / self.device_runs:.2%} of {self.device_runs:,} calls replayed a CUDA graph"
+        return text
+
+
 @dataclass
 class Ours(Contestant):
-    """``logits``: "argmax" (four bytes leave the library for a token) or "full" (all logits are copied)."""
+    """``logits``: "argmax" (four bytes leave the library for a token), "sampled" (likewise, but drawn) or "full" (all
+    logits are copied to the host, as llama-bench does). ``graphs``: what the program says of the graphs that it timed,
+    by test."""
 
     program: Path = Path()
     pte: Path = Path()
@@ -67,6 +94,7 @@ class Ours(Contestant):
     device: str = "cuda"
     logits: str = "argmax"
     threads: int = 1
+    graphs: dict[Workload, Graph] = field(default_factory=dict)
 
     def takes(self, test: Workload) -> bool:
         return self.logits == "argmax" or test.kind == "tg"  # a prompt's logits leave once either way
@@ -75,10 +103,15 @@ class Ours(Contestant):
         prompt, decode = (test.count, 0) if test.kind == "pp" else (1, test.count)
         command = [self.program, self.pte, "--gguf", self.gguf, "--device", self.device, "--threads", self.threads]
         command += ["--prompt-len", prompt, "--n-decode", decode, "--depth", test.depth]
-        command += ["--repeat", repeat, "--warmup", 1, "--logits", self.logits, "--json"]
+        command += ["--repeat", repeat, "--warmup", 1, "--json"]
+        if self.logits == "sampled":
+            command += ["--sampling", SAMPLING]
+        else:
+            command += ["--logits", self.logits]
         row = json.loads(output(command, {}))
         if (row["prompt_len"], row["n_decode"], row["depth"]) != (prompt, decode, test.depth):
             raise ContestantError(f"benchmark_llm measured something else: {row}")
+        self.graphs[test] = self.graphs.get(test, Graph()) + Graph(**row["graph"])
         return samples(row["prompt_tok_s" if test.kind == "pp" else "decode_tok_s"])
 
 

@@ -30,7 +30,7 @@ TESTS = ("tg128", "tg128@4096", "tg128@16384", "pp5", "pp512", "pp4096")
 def contestants(model: Model, kind: str, options: argparse.Namespace) -> list[Contestant]:
     folder, layers = options.directory, 0 if options.device == "cpu" else 99
     found: list[Contestant] = []
-    for logits in ("argmax", "full"):
+    for logits in ("argmax", "full", *(["sampled"] if options.sampled else [])):
         found.append(
             Ours(
                 f"ours, {logits}",
@@ -114,6 +114,15 @@ def first_token(sides: list[Contestant]) -> str:
     return f"A prompt of 5 tokens takes: {', '.join(texts)}." if texts else ""
 
 
+def graphs(sides: list[Contestant], tests: list[Workload]) -> str:
+    """Of decoding: how large our graph is, and how often it was replayed."""
+    lines = []
+    for side in sides:
+        if isinstance(side, Ours):
+            lines += [f"{side.name}, {t}: {side.graphs[t]}." for t in tests if t.kind == "tg" and t in side.graphs]
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
@@ -126,6 +135,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of a process")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sampled", action="store_true", help="ours with tokens drawn, too")
     parser.add_argument("--raw", type=Path, help="every rate, as JSON")
     options = parser.parse_args()
     tests = [Workload.parse(t) for t in options.tests]
@@ -138,6 +148,7 @@ def main() -> int:
             sides = contestants(model, kind, options)
             problems += [f"{name} {kind}: {p}" for p in run(sides, tests, options.rounds, options.repeat)]
             print(f"### {name} {kind}\n\n{table(sides, tests)}\n\n{first_token(sides)}\n", flush=True)
+            print(f"{graphs(sides, tests)}\n", flush=True)
             raw[f"{name} {kind}"] = {s.name: {str(t): r for t, r in s.rates.items()} for s in sides}
             if options.raw:
                 options.raw.write_text(json.dumps(raw))

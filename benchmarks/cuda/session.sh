@@ -12,6 +12,8 @@
 #   decode       speed beside llama.cpp: DECODE="--models ... --types ... --tests ..." chooses
 #   sessions     generate() beside C++, GPU memory, eight sessions
 #   speech       Parakeet 0.6B and Voxtral 4B: methods of tiny ones against eager torch, speed of the real ones beside it
+#   draws        draws on the GPU against their plain form, and their time
+#   account      one decode step, kernel by kernel, beside llama.cpp's: ACCOUNT="--types q8_0 f16" chooses
 #
 # Environment: WORK (/tmp/etggml), OUT (WORK/out), DEVICE (cuda), CUDA_ARCH (90-real), MODELS, CASES, SPEECH (options),
 # SPEECH_TYPES.
@@ -152,6 +154,22 @@ step_speech() {
     speech "$model" --device "$device" --repeat 20 --loop 20 --eager-dtype bfloat16 --no-keep ${SPEECH:-} || code=1
   done
   return "$code"
+}
+
+step_draws() {
+  local arch=${CUDA_ARCH:-90-real} objects=("$work"/kernels/*.o)
+  [ -e "${objects[0]}" ] || objects=("$root"/csrc/cuda/*.cu)
+  nvcc -std=c++17 -O3 -arch="sm_${arch%-real}" -I"$root/csrc" -I"$root/csrc/ggml_ext" \
+    -I"$work/trees/llama.cpp/ggml/include" -o "$work/draws" "$here/kernels/draws.cu" \
+    "$root/csrc/graph/fusion/host_sample.cpp" "${objects[@]}" -L"$work/package/lib" -letggml-base || return 1
+  "$work/draws"
+}
+
+step_account() {
+  "$here/account/build.sh" "$work/trace" || return 1
+  # shellcheck disable=SC2086
+  python3 "$here/account/account.py" "$work/models" --bench "$bench" --peer "$peer" --device "$device" \
+    --trace "$work/trace/libkernel_trace.so" ${ACCOUNT:-}
 }
 
 run() {

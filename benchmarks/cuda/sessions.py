@@ -4,8 +4,9 @@
     python3 benchmarks/cuda/sessions.py DIR --bench BENCHMARK_LLM [--model qwen3-0.6b] [--type q8_0] [--device cuda]
 
 Memory is what the driver says is used beyond what was used before (`nvidia-smi`; on another device that part is left
-out). Exits 1 when Python is more than 3% behind C++ or when sessions
-disagree.
+out), beside what the program says of itself: weights, caches, plans. What remains of the first session is the CUDA
+context, of the others a stream and cuBLAS. Exits 1 when Python is more than 3% behind C++, when sessions disagree, or
+when they take as much as if each had weights of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +43,8 @@ def difference(after: int | None, before: int | None) -> int | None:
     return None if after is None or before is None else after - before
 
 
-def show(size: int | None) -> str:
-    return "-" if size is None else f"{size / (1 << 20):,.0f} MiB"
+def show(size: int) -> str:
+    return f"{size / (1 << 20):,.0f} MiB"
 
 
 def decode_rate(program: Any, count: int) -> tuple[float, list[int]]:
@@ -59,8 +61,56 @@ def decode_rate(program: Any, count: int) -> tuple[float, list[int]]:
     return (len(times) - 1) / (times[-1] - times[0]), running.tokens
 
 
-def eight(pte: Path, gguf: Path, device: str) -> tuple[float, int | None, int | None, bool]:
-    """Rate of all together, memory of the first and of the others, whether they chose the same tokens."""
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a program says it holds."""
+
+    weights: int
+    caches: int
+    plans: int
+
+    @classmethod
+    def of(cls, program: Any) -> Memory:
+        info = program.info()
+        caches = sum(state["bytes"] for state in info["states"])
+        return cls(info["weights"]["bytes"], caches, info["plans"]["bytes"] + info["arena_bytes"])
+
+    @property
+    def own(self) -> int:
+        """What sessions do not share."""
+        return self.caches + self.plans
+
+
+@dataclass(frozen=True)
+class Eight:
+    """Rate of all together, what each says it holds, what the driver says of the first and of the others, whether they
+    chose the same tokens."""
+
+    rate: float
+    memory: Memory
+    first: int | None
+    others: int | None
+    same: bool
+
+    def lines(self) -> list[str]:
+        m, more = self.memory, SESSIONS - 1
+        found = [f"a session: weights {show(m.weights)}, caches {show(m.caches)}, plans {show(m.plans)}"]
+        if self.first is not None and self.others is not None:
+            beside = show(self.first - m.weights - m.own)
+            found.append(f"the driver: {show(self.first)} for the first, {beside} of it beside those")
+            beside = show(self.others // more - m.own)
+            found.append(f"the driver: {show(self.others)} for {more} more, {beside} each beside caches and plans")
+        tokens = "the same" if self.same else "DIFFER"
+        return [*found, f"{SESSIONS} sessions at once: {self.rate:,.1f} tok/s together, tokens {tokens}"]
+
+    def problems(self) -> list[str]:
+        found = [] if self.same else ["sessions disagree"]
+        if self.others is not None and self.others / (SESSIONS - 1) >= self.memory.own + self.memory.weights:
+            found.append("sessions take as much as if each had weights of its own")
+        return found
+
+
+def eight(pte: Path, gguf: Path, device: str) -> Eight:
     from executorch_ggml.gguf import GGUFFile
     from executorch_ggml.program import Program
 
@@ -85,7 +135,8 @@ def eight(pte: Path, gguf: Path, device: str) -> tuple[float, int | None, int | 
     for thread in threads:
         thread.join()
     rate = SESSIONS * TOKENS / (time.perf_counter() - began)
-    return rate, difference(first, before), difference(last, first), all(t == tokens[0] for t in tokens)
+    same = all(t == tokens[0] for t in tokens)
+    return Eight(rate, Memory.of(programs[0]), difference(first, before), difference(last, first), same)
 
 
 def main() -> int:
@@ -115,12 +166,9 @@ def main() -> int:
     if share < 1 - PYTHON_BEHIND:
         problems.append("Python is more than 3% behind")
 
-    rate, first, others, same = eight(pte, gguf, options.device)
-    weights = gguf.stat().st_size
-    print(f"weights {show(weights)}; the first session takes {show(first)}, {SESSIONS - 1} more {show(others)}")
-    print(f"{SESSIONS} sessions at once: {rate:,.1f} tok/s together, tokens {'the same' if same else 'DIFFER'}")
-    if not same:
-        problems.append("sessions disagree")
+    together = eight(pte, gguf, options.device)
+    print("\n".join(together.lines()))
+    problems += together.problems()
     for problem in problems:
         print(f"FAILED {problem}")
     return int(bool(problems))

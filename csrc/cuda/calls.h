@@ -14,7 +14,15 @@ constexpr uint32_t kCallsVersion = 3;
 /// Columns (tokens) that a decode kernel takes at most; longer inputs are ggml's matrix products.
 constexpr int kMaxColumns = 8;
 
-enum class Kind : int32_t { MatVec = 1, Heads = 2, Attention = 3, CausalMask = 4, Argmax = 5, HeadsAttention = 6 };
+enum class Kind : int32_t {
+  MatVec = 1,
+  Heads = 2,
+  Attention = 3,
+  CausalMask = 4,
+  Argmax = 5,
+  HeadsAttention = 6,
+  Sample = 7
+};
 
 struct Call {
   Kind kind;
@@ -109,6 +117,29 @@ struct ArgmaxCall : Call {
   const ggml_tensor* scratch;  // F32, zeroed when made; kArgmaxScratch elements
 };
 constexpr int64_t kArgmaxScratch = 4096;
+
+/// What a draw depends on besides the logits: memory and no part of the call, so that a captured graph serves any.
+struct SampleParams {
+  double uniform;   // [0, 1)
+  double scale;     // 1 / temperature
+  double top_p;     // (0, 1]
+  float log_min_p;  // natural logarithm; -infinity: off
+  int32_t top_k;    // 1 to kMaxTopK
+};
+constexpr int kMaxTopK = 1024;
+
+/// out I32 [1]: a draw from the last row of x as text/sampler.h has it (3 to 6 there, no repetition penalty); negative
+/// as for ArgmaxCall.
+struct SampleCall : Call {
+  const ggml_tensor* x;       // F32 [V, T]
+  const ggml_tensor* params;  // F32 [kSampleParams]: the bytes of SampleParams
+  const ggml_tensor* out;
+  const ggml_tensor* scratch;  // F32, zeroed when made; sample_scratch_elements() of them
+};
+constexpr int64_t kSampleParams = sizeof(SampleParams) / sizeof(float);
+constexpr int kSampleBins = 4096;  // of the upper 12 bits of a logit
+/// Counts of bins, counters, the candidates that are chosen for sure, and those among which the rest is chosen.
+inline int64_t sample_scratch_elements(int64_t vocabulary) { return kSampleBins + 16 + 2 * (kMaxTopK + vocabulary); }
 
 /// Elements of AttentionCall::scratch: partial sums of every split, and counters that the kernel leaves at zero.
 constexpr int kMaxSplits = 64;

@@ -16,5 +16,6 @@ bool supports_heads_attention(int device, const HeadsAttentionCall& call);
 bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentionCall& call);
 bool launch_causal_mask(int device, cudaStream_t stream, const CausalMaskCall& call);
 bool launch_argmax(int device, cudaStream_t stream, const ArgmaxCall& call);
+bool launch_sample(int device, cudaStream_t stream, const SampleCall& call);
 
 }  // namespace etggml::cuda

@@ -39,6 +39,7 @@ bool supports(int device, const Call* call) {
       return supports_heads_attention(device, as<HeadsAttentionCall>(call));
     case Kind::CausalMask:
     case Kind::Argmax:
+    case Kind::Sample:
       return true;
   }
   return false;
@@ -59,6 +60,8 @@ bool launch_call(int device, void* stream, const Call* call) {
       return launch_causal_mask(device, s, as<CausalMaskCall>(call));
     case Kind::Argmax:
       return launch_argmax(device, s, as<ArgmaxCall>(call));
+    case Kind::Sample:
+      return launch_sample(device, s, as<SampleCall>(call));
   }
   return false;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gguf/file_set.h"
+#include "runtime/choice.h"
 #include "runtime/engine.h"
 #include "runtime/options.h"
 #include "runtime/profile.h"
@@ -22,13 +23,6 @@ struct WeightTotals {
   size_t count = 0;
   uint64_t bytes = 0;
   uint64_t bytes_private = 0;  ///< in copies of ours; the rest is mapped
-};
-
-/// The greedy choice of the next token, made where the logits are, so that they need not leave the device.
-struct Choice {
-  bool wanted = false;  ///< of the calls to come
-  bool made = false;    ///< by the last call
-  int32_t token = 0;    ///< cuda::ArgmaxCall says what negative values mean
 };
 
 struct Context {

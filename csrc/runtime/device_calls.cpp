@@ -23,10 +23,12 @@ constexpr const char* kModule = "libetggml-cuda.so";
 const cuda::Module* module = nullptr;
 /// ggml-cuda launches on the thread that asks it to compute.
 thread_local std::string failed_call;
+thread_local bool launched = false;
 
 bool hook_supports(int device, const ggml_tensor* node) { return module->supports(device, graph::call_of(node)); }
 /// ggml asserts that a node could be computed, which ends the process: so it is told that it was, and the step fails.
 bool hook_compute(int device, void* stream, ggml_tensor* node) {
+  launched = true;
   if (!module->launch(device, stream, graph::call_of(node))) note_failed_call(graph::op_name(node), node->name);
   return true;
 }
@@ -77,6 +79,8 @@ void note_failed_call(const char* kernel, const char* node) {
 }
 
 std::string take_failed_call() { return std::exchange(failed_call, std::string()); }
+
+bool take_launched() { return std::exchange(launched, false); }
 
 const graph::CallSupport* calls_of(const Device& device) {
   if (env_string("EXECUTORCH_GGML_KERNELS") == "none" || env_flag("GGML_CUDA_DISABLE_FUSION")) return nullptr;

@@ -17,5 +17,8 @@ const graph::CallSupport* calls_of(const Device& device);
 std::string take_failed_call();
 /// Called by the hook: `kernel` for a node of this name was not launched.
 void note_failed_call(const char* kernel, const char* node);
+/// Whether a GPU's calls were launched one by one in this thread since it was last asked. A graph that holds calls and
+/// ran without that was replayed as a whole (a CUDA graph).
+bool take_launched();
 
 }  // namespace etggml::runtime

@@ -83,8 +83,9 @@ class Executable {
   Status load_states(const NamedData* named);
   Status load_constants();
   Status check_files() const;
-  Result<Plan*> plan_for(const std::vector<int64_t>& symbols, bool choose, bool* hit);
+  Result<Plan*> plan_for(const std::vector<int64_t>& symbols, Choosing choosing, bool* hit);
   Status fill(const Plan& plan, const ir::InputView* inputs, size_t n);
+  void fill_choice(const Plan& plan, char* staging);
   Status compute(const Plan& plan, NodeObserver* observer);
   Status compute_nodes(const Plan& plan, NodeObserver* observer);
   static void show_call(const Plan& plan, const ir::InputView* inputs, size_t n, NodeObserver& observer);
@@ -92,7 +93,9 @@ class Executable {
   Status announce(const Plan& plan, OutputSink& sink, std::vector<void*>* destinations);
   Status deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
   Status deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
-  Status choose(const Plan& plan);
+  /// The choice is copied behind the graph; after Engine::wait() it can be taken.
+  Status ask_choice(const Plan& plan);
+  void take_choice();
 
   std::shared_ptr<Context> context_;
   std::shared_ptr<const ir::Program> program_;

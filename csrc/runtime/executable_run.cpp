@@ -5,6 +5,7 @@
 
 #include "graph/host_fill.h"
 #include "graph/kernels/custom_op.h"
+#include "runtime/device_calls.h"
 #include "runtime/dump.h"
 #include "runtime/executable.h"
 #include "runtime/output.h"
@@ -19,19 +20,6 @@ namespace {
 // it is small there; on GPUs the fast attention kernels want multiples of 256 and rebuilding is dearer.
 constexpr int64_t kRoundCpu = 32;
 constexpr int64_t kRoundGpu = 256;
-
-bool computes(const ggml_tensor* t) {
-  switch (t->op) {
-    case GGML_OP_NONE:
-    case GGML_OP_VIEW:
-    case GGML_OP_RESHAPE:
-    case GGML_OP_PERMUTE:
-    case GGML_OP_TRANSPOSE:
-      return false;
-    default:
-      return ggml_nelements(t) > 0;
-  }
-}
 
 // What distinguishes the ops that matter: type and shape of the first source (the matrix).
 std::string op_detail(const ggml_tensor* t) {
@@ -94,8 +82,8 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   Plan* plan = nullptr;
   {
     Stopwatch watch(&times[Phase::Plan]);
-    const bool choose = context_->choice.wanted && program_->output_count() == 1 && observer == nullptr;
-    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose, &hit));
+    const bool choose = program_->output_count() == 1 && observer == nullptr;
+    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose ? context_->choice.wanted.how : Choosing::None, &hit));
   }
   std::vector<void*> destinations;
   {
@@ -113,6 +101,7 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
     ETGGML_RETURN_IF_ERROR(deliver(*plan, sink, destinations));
   }
   context_->profile.add_call(times, hit);
+  context_->profile.set_graph(plan->running_nodes(), plan->call_nodes());
   static const bool perf_log = env_flag("GGML_PERF_LOG");
   if (perf_log) {
     log(ETGGML_LOG_INFO, "perf %s: bind %.3f plan %.3f%s fill %.3f compute %.3f output %.3f total %.3f ms",
@@ -122,12 +111,12 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   return ok_status();
 }
 
-Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, bool choose, bool* hit) {
+Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing choosing, bool* hit) {
   uncached_.reset();
   withheld_.clear();
   context_->withholding = nullptr;
   std::vector<int64_t> key = symbols;
-  key.push_back(choose ? 1 : 0);
+  key.push_back(static_cast<int64_t>(choosing));
   if (std::unique_ptr<Plan>* found = plans_.find(key)) {
     if ((*found)->placed()) {
       *hit = true;
@@ -138,7 +127,8 @@ Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, bool cho
   Engine& engine = *context_->engine;
   Arena& arena = own_arena_ != nullptr ? *own_arena_ : engine.arena();
   SlotLeaves leaves(*this);
-  ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan, Plan::create(engine, arena, *program_, symbols, leaves, choose));
+  ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan,
+                          Plan::create(engine, arena, *program_, symbols, leaves, choosing));
   dump_plan(*plan, *program_);
   Plan* raw = plan.get();
   if (plans_.capacity() == 0) {
@@ -172,11 +162,13 @@ Status Executable::announce(const Plan& plan, OutputSink& sink, std::vector<void
 
 Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n) {
   // Inputs of a device lie side by side in pinned memory; the last call has ended, so nothing reads it any more.
-  size_t staged = 0;
+  size_t staged = sizeof(cuda::SampleParams);
   for (const graph::HostInput& input : plan.built().host_inputs) staged += ggml_nbytes(input.tensor);
   if (!context_->engine->is_cpu())
     ETGGML_RETURN_IF_ERROR(staging_.reserve(context_->engine->device(), staged).status());
   char* at = staging_.data();
+  fill_choice(plan, at);
+  if (at != nullptr) at += sizeof(cuda::SampleParams);
   for (const graph::HostInput& input : plan.built().host_inputs) {
     ggml_tensor* tensor = input.tensor;
     if (tensor->data == nullptr || tensor->buffer == nullptr) {
@@ -194,10 +186,26 @@ Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n)
   return ok_status();
 }
 
+void Executable::fill_choice(const Plan& plan, char* staging) {
+  ggml_tensor* to = plan.choice_params();
+  if (to == nullptr) return;
+  const cuda::SampleParams& params = context_->choice.wanted.params;
+  if (ggml_backend_buffer_is_host(to->buffer)) {
+    std::memcpy(to->data, &params, sizeof(params));
+  } else {
+    std::memcpy(staging, &params, sizeof(params));
+    ggml_backend_tensor_set_async(context_->engine->backend(), to, staging, 0, sizeof(params));
+  }
+}
+
 Status Executable::compute(const Plan& plan, NodeObserver* observer) {
   if (observer != nullptr || context_->options.profile) return compute_nodes(plan, observer);
   if (ggml_graph_n_nodes(plan.graph()) == 0) return ok_status();
-  return context_->engine->start(plan.graph(), plan.schedule());
+  (void)take_launched();
+  ETGGML_RETURN_IF_ERROR(context_->engine->start(plan.graph(), plan.schedule()));
+  const bool launched = take_launched();
+  if (plan.call_nodes() > 0 && !context_->engine->is_cpu()) context_->profile.add_device_run(!launched);
+  return ok_status();
 }
 
 // One node at a time: exact times, at the price of a thread synchronisation per node and of ggml's fusions.
@@ -245,18 +253,20 @@ Status Executable::show_node(uint32_t ir_node, const ggml_tensor* tensor, NodeOb
   return ok_status();
 }
 
-Status Executable::choose(const Plan& plan) {
+Status Executable::ask_choice(const Plan& plan) {
   Engine& engine = *context_->engine;
   ETGGML_ASSIGN_OR_RETURN(char* to, chosen_.reserve(engine.device(), sizeof(int32_t)));
   ggml_backend_tensor_get_async(engine.backend(), plan.chosen(), to, 0, sizeof(int32_t));
-  engine.wait();
-  context_->choice.made = true;
-  std::memcpy(&context_->choice.token, to, sizeof(int32_t));
   return ok_status();
 }
 
+void Executable::take_choice() {
+  context_->choice.made = true;
+  std::memcpy(&context_->choice.token, chosen_.data(), sizeof(int32_t));
+}
+
 // By way of pinned memory, which the sink may take as it is; one wait for all. With a choice the bytes stay behind
-// until somebody asks for them.
+// until somebody asks for them, unless it is known already that somebody will.
 Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
   Engine& engine = *context_->engine;
   const auto* outputs = program_->graph().outputs();
@@ -279,8 +289,15 @@ Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const
   }
   withheld_ = std::move(results);
   if (plan.chosen() == nullptr) return finish_outputs();
-  context_->withholding = this;
-  return choose(plan);
+  ETGGML_RETURN_IF_ERROR(ask_choice(plan));
+  if (context_->choice.wanted.outputs) {
+    ETGGML_RETURN_IF_ERROR(finish_outputs());
+  } else {
+    context_->withholding = this;
+    engine.wait();
+  }
+  take_choice();
+  return ok_status();
 }
 
 Status Executable::finish_outputs() {
@@ -308,7 +325,11 @@ Status Executable::finish_outputs() {
 Status Executable::deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
   context_->choice.made = false;
   if (!context_->engine->is_cpu()) return deliver_from_device(plan, sink, destinations);
-  if (plan.chosen() != nullptr) ETGGML_RETURN_IF_ERROR(choose(plan));
+  if (plan.chosen() != nullptr) {
+    ETGGML_RETURN_IF_ERROR(ask_choice(plan));
+    context_->engine->wait();
+    take_choice();
+  }
   const auto* outputs = program_->graph().outputs();
   for (size_t i = 0; i < destinations.size(); ++i) {
     const ggml_tensor* tensor = plan.built().outputs[i];

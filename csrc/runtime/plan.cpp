@@ -34,8 +34,22 @@ constexpr size_t kMostSeparateBytes = size_t{64} << 20;
 
 }  // namespace
 
+bool computes(const ggml_tensor* node) {
+  switch (node->op) {
+    case GGML_OP_NONE:
+    case GGML_OP_VIEW:
+    case GGML_OP_RESHAPE:
+    case GGML_OP_PERMUTE:
+    case GGML_OP_TRANSPOSE:
+      return false;
+    default:
+      return ggml_nelements(node) > 0;
+  }
+}
+
 Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Program& program,
-                                           const std::vector<int64_t>& symbols, graph::Leaves& leaves, bool choose) {
+                                           const std::vector<int64_t>& symbols, graph::Leaves& leaves,
+                                           Choosing choosing) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
   plan->symbols_ = symbols;
   const Probe probe(engine.device().handle);
@@ -60,8 +74,9 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
   plan->map_nodes();
   if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
-  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choose));
+  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choosing));
   plan->map_nodes();
+  plan->count_nodes();
   // A number of its own lets ggml-cuda recognise the graph without comparing every node.
   plan->built_.graph->uid = ggml_graph_next_uid();
   plan->schedule_ = engine.make_plan(plan->built_.graph);
@@ -77,17 +92,18 @@ size_t Plan::bytes() const {
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
 // for every value. So does one small enough to be fused.
-Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, bool choose) {
+Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing) {
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
     fusion = graph::fuse(context_.get(), built_, *calls, calls_);
-  fused_groups_ = fusion.groups;
-  if (choose && calls != nullptr && !built_.outputs.empty()) {
-    const graph::Argmax argmax = graph::argmax_call(context_.get(), built_.outputs[0], *calls, calls_);
-    if (argmax.node != nullptr) {
-      ETGGML_ASSIGN_OR_RETURN(choice_memory_, place_tensors({argmax.node, argmax.scratch}, engine_.buffer_type()));
-      ggml_build_forward_expand(built_.graph, argmax.node);
-      chosen_ = argmax.node;
+  if (choosing != Choosing::None && calls != nullptr && !built_.outputs.empty()) {
+    const auto make = choosing == Choosing::Greedy ? graph::argmax_call : graph::sample_call;
+    choice_ = make(context_.get(), built_.outputs[0], *calls, calls_);
+    if (choice_.node != nullptr) {
+      std::vector<ggml_tensor*> tensors = {choice_.node, choice_.scratch};
+      if (choice_.params != nullptr) tensors.push_back(choice_.params);
+      ETGGML_ASSIGN_OR_RETURN(choice_memory_, place_tensors(tensors, engine_.buffer_type()));
+      ggml_build_forward_expand(built_.graph, choice_.node);
     }
   }
   if (fusion.groups > 0) {
@@ -111,15 +127,26 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
 // The builder knows what ggml-cpu can do; other devices are asked about every node that it made, before they would
 // abort.
 Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& probe) const {
+  std::string refused;
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
     const ggml_tensor* node = ggml_graph_node(built_.graph, i);
     if (node->op == GGML_OP_NONE || probe.supports(node)) continue;
-    return error(ETGGML_UNSUPPORTED,
-                 "%s: device '%s' cannot run node %lld (%s); use device \"cpu\" or export without that operator",
-                 program.origin().c_str(), engine_.device().name.c_str(), static_cast<long long>(ir_node(i)),
-                 ggml_op_desc(node));
+    refused +=
+        format("%snode %lld (%s)", refused.empty() ? "" : ", ", static_cast<long long>(ir_node(i)), ggml_op_desc(node));
   }
-  return ok_status();
+  if (refused.empty()) return ok_status();
+  return error(ETGGML_UNSUPPORTED,
+               "%s: device '%s' cannot run %s; use device \"cpu\" or export without these operators",
+               program.origin().c_str(), engine_.device().name.c_str(), refused.c_str());
+}
+
+void Plan::count_nodes() {
+  for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
+    const ggml_tensor* node = ggml_graph_node(built_.graph, i);
+    if (!computes(node)) continue;
+    ++running_nodes_;
+    if (node->op == GGML_OP_CUSTOM && calls_.size() > 0) ++call_nodes_;
+  }
 }
 
 void Plan::map_nodes() {

@@ -5,18 +5,24 @@
 #include <vector>
 
 #include "graph/build.h"
+#include "graph/fusion/device_kernels.h"
 #include "graph/fusion/fuse.h"
+#include "runtime/choice.h"
 #include "runtime/engine.h"
 #include "runtime/memory.h"
 
 namespace etggml::runtime {
 
+/// Whether a node runs, and is no view.
+bool computes(const ggml_tensor* node);
+
 class Plan {
  public:
-  /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held. `choose`: also
+  /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held. `choosing`: also
   /// compute chosen(), where the device can.
   static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Program& program,
-                                              const std::vector<int64_t>& symbols, graph::Leaves& leaves, bool choose);
+                                              const std::vector<int64_t>& symbols, graph::Leaves& leaves,
+                                              Choosing choosing);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -28,10 +34,14 @@ class Plan {
   ggml_cgraph* graph() const { return built_.graph; }
   ggml_backend_graph_plan_t schedule() const { return schedule_; }
   const std::vector<int64_t>& symbols() const { return symbols_; }
-  /// The greedy choice of output 0's last row as the device computes it (I32 [1], cuda::ArgmaxCall); nullptr without.
-  ggml_tensor* chosen() const { return chosen_; }
-  /// Groups of nodes that run as one kernel of ours.
-  size_t fused_groups() const { return fused_groups_; }
+  /// The choice from output 0's last row as the device makes it (I32 [1], cuda::ArgmaxCall); nullptr without.
+  ggml_tensor* chosen() const { return choice_.node; }
+  /// What it depends on, to be filled before every run; nullptr for a greedy one.
+  ggml_tensor* choice_params() const { return choice_.params; }
+  /// Nodes that run, and those of them that are calls of ours (graph/fusion). All are the engine's: a graph is never
+  /// split over devices.
+  size_t running_nodes() const { return running_nodes_; }
+  size_t call_nodes() const { return call_nodes_; }
   /// Descriptors and memory of its own, not counting the shared arena.
   size_t bytes() const;
 
@@ -40,9 +50,10 @@ class Plan {
 
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
-  Status place(const ir::Program& program, const graph::CallSupport* calls, bool choose);
+  Status place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing);
   Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
   void map_nodes();
+  void count_nodes();
 
   Engine& engine_;
   Arena& arena_;
@@ -50,8 +61,8 @@ class Plan {
   BufferPtr own_memory_;     // of a graph too wide for the arena's allocator, or one that was fused
   BufferPtr choice_memory_;  // of what chooses
   graph::CallStore calls_;
-  ggml_tensor* chosen_ = nullptr;
-  size_t fused_groups_ = 0;
+  graph::ChoiceNodes choice_;
+  size_t running_nodes_ = 0, call_nodes_ = 0;
   ContextPtr context_;
   graph::Built built_;
   ggml_backend_graph_plan_t schedule_ = nullptr;

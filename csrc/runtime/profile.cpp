@@ -22,6 +22,18 @@ void Profile::add_call(const CallTimes& times, bool plan_hit) {
   last_ = times;
 }
 
+void Profile::add_device_run(bool replayed) {
+  std::lock_guard<std::mutex> guard(mutex_);
+  ++device_runs_;
+  replayed_ += replayed ? 1 : 0;
+}
+
+void Profile::set_graph(size_t nodes, size_t calls) {
+  std::lock_guard<std::mutex> guard(mutex_);
+  graph_nodes_ = nodes;
+  graph_calls_ = calls;
+}
+
 void Profile::add_op(const char* op, const std::string& detail, int64_t ns, int64_t bytes) {
   std::lock_guard<std::mutex> guard(mutex_);
   OpSum& sum = ops_[{op, detail}];
@@ -46,7 +58,14 @@ Json Profile::json() const {
                    {"ns", op.second.ns},
                    {"bytes", op.second.bytes}});
   }
-  return {{"calls", calls_}, {"plan_hits", hits_}, {"plan_misses", calls_ - hits_}, {"phases", phases}, {"ops", ops}};
+  // One backend computes a delegate's graph, from its first node to its last: there is nothing to split.
+  const Json graph = {{"nodes", graph_nodes_},
+                      {"calls", graph_calls_},
+                      {"splits", graph_nodes_ > 0 ? 1 : 0},
+                      {"device_runs", device_runs_},
+                      {"replayed", replayed_}};
+  return {{"calls", calls_},  {"plan_hits", hits_}, {"plan_misses", calls_ - hits_},
+          {"phases", phases}, {"ops", ops},         {"graph", graph}};
 }
 
 }  // namespace etggml::runtime

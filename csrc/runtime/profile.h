@@ -46,9 +46,14 @@ class Stopwatch {
 class Profile {
  public:
   void add_call(const CallTimes& times, bool plan_hit);
+  /// A graph with calls of ours ran on a GPU: replayed as a whole, or launched node by node.
+  void add_device_run(bool replayed);
+  /// Of the last call: nodes that ran, and how many were calls of ours.
+  void set_graph(size_t nodes, size_t calls);
   void add_op(const char* op, const std::string& detail, int64_t ns, int64_t bytes);
   /// {"calls", "plan_hits", "plan_misses", "phases": {"bind": {"ns", "ns_last"}, ...}, "ops": [{"op", "detail",
-  /// "count", "ns", "bytes"}, ...]}, ops by descending time.
+  /// "count", "ns", "bytes"}, ...], "graph": {"nodes", "calls", "splits", "device_runs", "replayed"}}, ops by
+  /// descending time.
   Json json() const;
 
  private:
@@ -56,7 +61,8 @@ class Profile {
     int64_t count = 0, ns = 0, bytes = 0;
   };
   mutable std::mutex mutex_;
-  int64_t calls_ = 0, hits_ = 0;
+  int64_t calls_ = 0, hits_ = 0, device_runs_ = 0, replayed_ = 0;
+  size_t graph_nodes_ = 0, graph_calls_ = 0;
   CallTimes sum_, last_;
   std::map<std::pair<std::string, std::string>, OpSum> ops_;
 };

@@ -101,9 +101,9 @@ Status Program::execute(const Guard&, const char* method, const etggml_tensor* i
   return it->second->execute(in, n_in, &outputs_);
 }
 
-void Program::want_choice(const Guard&, bool wanted) {
+void Program::want_choice(const Guard&, const ChoiceRequest& request) {
   std::lock_guard<std::mutex> engine(context_->engine->mutex());
-  context_->choice = {wanted, false, 0};
+  context_->choice = {request, false, 0};
 }
 
 bool Program::choice(const Guard&, int32_t* token) const {

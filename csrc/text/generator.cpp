@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "ggml.h"
 #include "host/value_info.h"
@@ -121,7 +122,14 @@ Result<int32_t> Generator::next() {
 }
 
 Result<int32_t> Generator::choose(const runtime::Program::Guard& guard) {
-  if (chosen_ && choice_ >= 0) return choice_;
+  if (chosen_ && choice_ >= 0) {
+    if (!sampler_.options().greedy()) {
+      // A draw is good for one token; should this one be taken back, the host draws the next from the same logits.
+      chosen_ = false;
+      sampler_.took();
+    }
+    return choice_;
+  }
   // Also where the device could not choose: the host's pass over the logits says why.
   ETGGML_ASSIGN_OR_RETURN(const float* logits, current_logits(guard));
   return sampler_.sample(logits, n_vocab_, sequence_.data(), sequence_.size());
@@ -148,6 +156,7 @@ Status Generator::logits(const float** data, size_t* n_vocab) {
   }
   ETGGML_ASSIGN_OR_RETURN(*data, current_logits(guard));
   *n_vocab = n_vocab_;
+  logits_read_ = true;
   return ok_status();
 }
 
@@ -181,12 +190,11 @@ Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t
   std::iota(positions_.begin(), positions_.end(), static_cast<int64_t>(first));
   const etggml_tensor in[2] = {int64_tensor(ids_, true), int64_tensor(positions_, false)};
   have_logits_ = false;
-  // A penalty changes the logits first, and only the last token's are looked at.
-  const bool last = first + count == sequence_.size();
-  program_.want_choice(guard, last && sampler_.options().greedy() && !sampler_.options().penalizes());
+  // Only the last token's logits are looked at.
+  if (first + count == sequence_.size()) program_.want_choice(guard, choice_request());
   const Status status = program_.execute(guard, method_.c_str(), in, 2);
   chosen_ = status.ok() && program_.choice(guard, &choice_);
-  program_.want_choice(guard, false);
+  program_.want_choice(guard, runtime::ChoiceRequest());
   serial_ = program_.serial();
   ETGGML_RETURN_IF_ERROR(status);
   // Kept, because a method without inputs (get_vocab_size, ...) may run before they are read: it replaces the program's
@@ -195,6 +203,20 @@ Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t
   output_ = program_.outputs(guard)[0];
   have_logits_ = true;
   return ok_status();
+}
+
+runtime::ChoiceRequest Generator::choice_request() {
+  runtime::ChoiceRequest request;
+  if (sampler_.options().greedy()) {
+    // A penalty changes the logits first.
+    if (!sampler_.options().penalizes()) request.how = runtime::Choosing::Greedy;
+  } else if (sampler_.device_draw(&request.params)) {
+    request.how = runtime::Choosing::Sample;
+  }
+  // Whoever looked at the last step's logits will look at this one's: they come along with the token then, for a second
+  // wait would cost more than their copy.
+  request.outputs = std::exchange(logits_read_, false);
+  return request;
 }
 
 bool Generator::only_kv_caches(const runtime::Program::Guard& guard) const {

@@ -41,6 +41,7 @@ class Generator {
   Status catch_up(const runtime::Program::Guard& guard, const runtime::ProgressFn& progress);
   Status run(const runtime::Program::Guard& guard, size_t first, size_t count);
   Result<const float*> current_logits(const runtime::Program::Guard& guard);
+  runtime::ChoiceRequest choice_request();
   Result<int32_t> choose(const runtime::Program::Guard& guard);
   bool only_kv_caches(const runtime::Program::Guard& guard) const;
   /// The states hold the first n tokens at most; there are no logits.
@@ -56,7 +57,8 @@ class Generator {
   size_t cached_ = 0;
   bool have_logits_ = false;              ///< output_ holds those of sequence_[cached_ - 1]
   bool chosen_ = false;                   ///< the program has chosen already, and output_ is still on the device
-  int32_t choice_ = 0;                    ///< cuda::ArgmaxCall
+  bool logits_read_ = false;              ///< by logits(), since the last run
+  int32_t choice_ = 0;                    ///< cuda::ArgmaxCall, cuda::SampleCall
   etggml_tensor output_ = {};             ///< in the program's memory
   uint64_t serial_ = 0;                   ///< Program::serial() after our last call
   std::vector<int64_t> ids_, positions_;  // scratch

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace etggml::text {
 namespace {
@@ -65,6 +66,23 @@ Result<int32_t> Sampler::sample(const float* logits, size_t n, const int32_t* hi
   if (!std::is_sorted(candidates_.begin(), candidates_.end(), before))
     std::sort(candidates_.begin(), candidates_.end(), before);
   return draw(nullptr, 0);
+}
+
+double Sampler::uniform() {
+  if (next_ >= 0) return std::exchange(next_, -1);
+  return static_cast<double>(random_() >> 11) * 0x1p-53;
+}
+
+bool Sampler::device_draw(cuda::SampleParams* params) {
+  if (options_.greedy() || options_.penalizes() || options_.top_k < 1 || options_.top_k > cuda::kMaxTopK) return false;
+  next_ = uniform();
+  params->uniform = next_;
+  params->scale = 1.0 / options_.temperature;
+  params->top_p = options_.top_p;
+  params->log_min_p =
+      options_.min_p > 0 ? static_cast<float>(std::log(options_.min_p)) : -std::numeric_limits<float>::infinity();
+  params->top_k = static_cast<int32_t>(options_.top_k);
+  return true;
 }
 
 const float* Sampler::penalized(const float* logits, size_t n, const int32_t* history, size_t n_history) {

@@ -19,6 +19,7 @@
 #include <random>
 #include <vector>
 
+#include "cuda/calls.h"
 #include "util/json.h"
 #include "util/status.h"
 
@@ -60,15 +61,22 @@ class Sampler {
   /// not advanced then.
   Result<int32_t> sample(const float* logits, size_t n, const int32_t* history, size_t n_history);
 
+  /// The next draw as something that a device can make. False when it cannot: a penalty needs the history, and without
+  /// top_k (or with a large one) all logits would have to be sorted. The draw's number stays the next one until took().
+  bool device_draw(cuda::SampleParams* params);
+  /// The draw was made with that number.
+  void took() { next_ = -1; }
+
  private:
   const float* penalized(const float* logits, size_t n, const int32_t* history, size_t n_history);
   void keep_top_k(size_t k);
   void keep_top_p();
   int32_t draw(const float* logits, size_t n);
-  double uniform() { return static_cast<double>(random_() >> 11) * 0x1p-53; }
+  double uniform();
 
   SamplerOptions options_;
   std::mt19937_64 random_;
+  double next_ = -1;                   // the next number, if it is known already
   std::vector<float> penalized_;       // scratch
   std::vector<int32_t> seen_;          // scratch
   std::vector<Candidate> candidates_;  // scratch

@@ -20,6 +20,9 @@ def explain(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail when an operator that costs time is not delegated.")
     ] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Run it once there and name what that device cannot run.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Lower a model and report what is delegated, why not the rest, and what crosses the boundary.
@@ -27,7 +30,7 @@ def explain(
     Exit code 0; 1 with --strict when something hot is not delegated; 2: a file or model that cannot be used.
     """
     with unusable_is_usage():
-        explanation = _explanation(path)
+        explanation = _explanation(path, device)
     if as_json:
         print_json(explanation.as_dict())
     else:
@@ -44,7 +47,7 @@ def explain(
             raise typer.Exit(FAILED) from None
 
 
-def _explanation(path: Path) -> Explanation:
+def _explanation(path: Path, device: str | None) -> Explanation:
     try:
         import torch  # noqa: F401 - here for the message
     except ImportError:
@@ -53,4 +56,4 @@ def _explanation(path: Path) -> Explanation:
     from executorch_ggml.model_file import load_model_file
 
     model = load_model_file(path)
-    return run(model.program, partitioner=model.partitioner)
+    return run(model.program, partitioner=model.partitioner, device=device)

@@ -70,11 +70,12 @@ def diff_model(
         exported = torch.export.export(
             model.eval(), tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes, strict=False
         )
-    flat = _flatten(exported, args, kwargs)
+    flat = flat_inputs(exported, args, kwargs)
     return _Diff(exported, flat, partitioner, threads).run(nmse, peak, subject or "the program")
 
 
-def _flatten(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> list[Any]:
+def flat_inputs(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> list[Any]:
+    """Inputs in the order in which the `.pte` takes them."""
     from torch.export._tree_utils import reorder_kwargs
     from torch.utils import _pytree as pytree
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from executorch_ggml import _load
+from executorch_ggml import _arrays, _load
 from executorch_ggml._callback import Progress, ProgressCallback
 from executorch_ggml.errors import GgmlError
 from executorch_ggml.text.sampling import Sampling
@@ -77,12 +77,16 @@ class TokenLoop:
         _load.check(self._library.etggml_generator_rewind(self._handle, n))
         del self.tokens[n:]
 
-    def logits(self) -> npt.NDArray[np.float32]:
-        """A copy of the current logits [vocab]: those after the last token that was run."""
+    def logits(self, *, copy: bool = True) -> npt.NDArray[np.float32]:
+        """The current logits [vocab]: those after the last token that was run.
+
+        copy=False: a read-only view of where they are, valid until the loop or its program is used again. A loop that
+        looks at them for every token gets them with the token from its second step on.
+        """
         pointer, count = ctypes.POINTER(ctypes.c_float)(), ctypes.c_size_t()
         status = self._library.etggml_generator_logits(self._handle, ctypes.byref(pointer), ctypes.byref(count))
         _load.check(status)
-        return np.array(np.ctypeslib.as_array(pointer, (count.value,)), dtype=np.float32)
+        return _arrays.view(pointer, count.value, owner=self, copy=copy)
 
     @property
     def position(self) -> int:

@@ -50,6 +50,12 @@ def test_times(program: Path, tiny_llm: TinyLlm) -> None:
     assert re.search(r"^(MUL_MAT|LINEAR) .* [\d.]+$", by_op, re.MULTILINE)
 
 
+def test_sampling(program: Path, tiny_llm: TinyLlm) -> None:
+    arguments = (program, tiny_llm.pte, "--gguf", tiny_llm.gguf, *SMALL, "--sampling")
+    assert run(*arguments, '{"temperature": 0.8, "top_k": 5}').returncode == 0
+    assert "top_q" in run(*arguments, '{"top_q": 5}').stderr
+
+
 @pytest.mark.parametrize("logits", ["argmax", "full"])
 def test_json(program: Path, tiny_llm: TinyLlm, logits: str) -> None:
     options = ("--depth", 7, "--cache-type", "f32", "--device", "cpu", "--logits", logits, "--json")
@@ -59,6 +65,10 @@ def test_json(program: Path, tiny_llm: TinyLlm, logits: str) -> None:
     for name in ("prompt_tok_s", "decode_tok_s", "step_ms"):
         assert 0 < values[name]["min"] <= values[name]["median"] <= values[name]["max"]
     assert (values["logits"], values["depth"], values["cache_type"], values["threads"]) == (logits, 7, "f32", 1)
+    # No GPU: nothing is replayed, and everything is one graph.
+    graph = values["graph"]
+    assert graph["nodes"] > 10
+    assert (graph["calls"], graph["splits"], graph["device_runs"], graph["replayed"]) == (0, 1, 0, 0)
     assert values["stats"]["calls"] >= 2 * (1 + 1 + 4)
 
 

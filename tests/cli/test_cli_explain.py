@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from test_cli import cli, failure
 
+from executorch_ggml.errors import UnsupportedError
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 MODEL = """
@@ -58,3 +60,20 @@ def test_unusable(tmp_path: Path) -> None:
     assert "missing.py" in failure(cli("explain", tmp_path / "missing.py"), 2)
     (tmp_path / "broken.pt2").write_bytes(b"nothing")
     assert "broken.pt2" in failure(cli("explain", tmp_path / "broken.pt2"), 2)
+
+
+def test_a_device_runs_all_or_its_refusals_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "relu")
+    report = json.loads(cli("explain", path, "--device", "cpu", "--json").stdout)["on_device"]
+    assert report["refused"] == []
+    assert report["splits"] == 1
+    assert report["nodes"] > 0
+    assert "on cpu: all of every delegate runs there" in cli("explain", path, "--device", "cpu").stdout
+    assert "cud" in failure(cli("explain", path, "--device", "cuda:77"), 2)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UnsupportedError("m.pte, method 'forward': device 'cuda' cannot run node 2 (POOL_1D), node 5 (ROLL); use")
+
+    monkeypatch.setattr("executorch_ggml.program.Program.execute", refuse)
+    lines = cli("explain", path, "--device", "cpu").stdout.splitlines()
+    assert lines[-3:] == ["on cpu: it cannot run", "  node 2 (POOL_1D)", "  node 5 (ROLL)"]

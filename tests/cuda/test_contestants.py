@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cuda.contestants import STRONG, ContestantError, Llama, Workload, samples
-from benchmarks.cuda.decode import first_token, ratios, run, table
+from benchmarks.cuda.contestants import STRONG, ContestantError, Graph, Llama, Ours, Workload, samples
+from benchmarks.cuda.decode import first_token, graphs, ratios, run, table
 
 FAKE = """#!{python}
 import json, os, sys
@@ -78,6 +78,18 @@ def test_ratios_are_to_the_default_and_to_the_strongest() -> None:
     assert "**2.50**" in page
     assert "300 (300 .. 2,700)" in page
     assert "ours, argmax 16.67 ms" in first_token(sides)
+
+
+@pytest.mark.quick
+def test_graphs_are_counted_over_rounds() -> None:
+    test = Workload("tg", 128)
+    ours = Ours("ours, argmax")
+    ours.graphs[test] = Graph(171, 169, 1, 128, 126) + Graph(171, 169, 1, 128, 128)
+    assert graphs([ours], [test, Workload("pp", 5)]) == (
+        "ours, argmax, tg128: 171 nodes, 169 of them kernels of ours, in 1 split; "
+        "99.22% of 256 calls replayed a CUDA graph."
+    )
+    assert "CUDA" not in str(Graph(171, 0, 1))
 
 
 @pytest.mark.quick

@@ -5,6 +5,7 @@ What runs here is the part that has no device in it: which groups of nodes becom
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ pytest.importorskip("torch")
 from benchmarks.make_gguf import write_gguf
 from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.program import Program
+from executorch_ggml.text.sampling import Sampling
 from executorch_ggml.text.token_loop import TokenLoop
 from tests.models.tiny import MAX_SEQ_LEN, nmse
 
@@ -78,11 +80,52 @@ def test_the_greedy_choice_is_made_where_the_logits_are(
             loop = TokenLoop(program)
             loop.feed([1, 2, 3])
             chosen = [loop.next() for _ in range(6)]
+            graph = program.stats()["graph"]
+            assert graph["splits"] == 1
+            assert (graph["calls"] > 0) == ("EXECUTORCH_GGML_FORMS" in os.environ)
             # Still there when somebody asks, though the loop itself never looked at them.
-            return chosen, np.array(loop.logits())
+            first = loop.logits()
+            # Having looked, it gets those of the next token with it.
+            chosen.append(loop.next())
+            view = loop.logits(copy=False)
+            assert not view.flags.writeable
+            assert not np.array_equal(view, first)
+            return chosen, np.concatenate([first, view])
 
     plain, want = tokens()
     monkeypatch.setenv("EXECUTORCH_GGML_FORMS", "cuda")
     fused, got = tokens()
     assert fused == plain
     assert nmse(got, want) < 1e-9
+
+
+def test_draws_are_made_where_the_logits_are(
+    model: tuple[str, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, pte, gguf = model
+
+    def tokens(sampling: Sampling) -> list[int]:
+        with Program(pte, gguf, threads=1, cache_type="f32") as program:
+            loop = TokenLoop(program, sampling)
+            loop.feed([1, 2, 3])
+            chosen = [loop.next() for _ in range(6)]
+            # A token that is taken back: the next number decides, on the same logits.
+            loop.rewind(loop.position - 1)
+            chosen += [loop.next(), loop.next()]
+            loop.logits()
+            return [*chosen, loop.next()]
+
+    kinds = [
+        Sampling(temperature=1.3, top_k=40, top_p=0.9, seed=3),
+        Sampling(temperature=0.7, top_k=1000, min_p=0.05, seed=4),
+        Sampling(temperature=1.0, top_k=0, top_p=0.8, seed=5),  # the host's
+    ]
+    plain = [tokens(kind) for kind in kinds]
+    dump = tmp_path / "dump.txt"
+    monkeypatch.setenv("EXECUTORCH_GGML_FORMS", "cuda")
+    monkeypatch.setenv("GGML_DEBUG_DUMP", str(dump))
+    assert [tokens(kind) for kind in kinds[:2]] == plain[:2]
+    assert "SAMPLE" in dump.read_text()
+    dump.unlink()
+    assert tokens(kinds[2]) == plain[2]
+    assert "SAMPLE" not in dump.read_text()

@@ -15,12 +15,15 @@ class DeviceKernels final : public Kernels {
   CallStore& store_;
 };
 
-/// The greedy choice of the last row of `logits` (F32, contiguous): a node I32 [1], see ArgmaxCall for its values, and
-/// scratch memory that it needs. nullptr when the device has no kernel.
-struct Argmax {
+/// A choice from the last row of `logits` (F32, contiguous): a node I32 [1], see ArgmaxCall for its values, scratch
+/// memory that it needs, and what SampleCall::params says, for the host to fill. node is nullptr when the device has no
+/// kernel.
+struct ChoiceNodes {
   ggml_tensor* node = nullptr;
   ggml_tensor* scratch = nullptr;
+  ggml_tensor* params = nullptr;
 };
-Argmax argmax_call(ggml_context* ctx, ggml_tensor* logits, const CallSupport& support, CallStore& store);
+ChoiceNodes argmax_call(ggml_context* ctx, ggml_tensor* logits, const CallSupport& support, CallStore& store);
+ChoiceNodes sample_call(ggml_context* ctx, ggml_tensor* logits, const CallSupport& support, CallStore& store);
 
 }  // namespace etggml::graph

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "graph/cpu_types.h"
+#include "graph/fusion/host_sample.h"
 #include "util/env.h"
 
 namespace etggml::graph {
@@ -206,6 +207,8 @@ void compute(ggml_tensor* node, int thread, int, void*) {
       return run(*static_cast<const CausalMaskCall*>(call));
     case Kind::Argmax:
       return run(*static_cast<const ArgmaxCall*>(call));
+    case Kind::Sample:
+      return sample_on_host(*static_cast<const SampleCall*>(call));
   }
 }
 
@@ -239,6 +242,7 @@ bool HostCalls::supports(const Call& call) const {
     }
     case Kind::CausalMask:
     case Kind::Argmax:
+    case Kind::Sample:
       return true;
   }
   return false;
