@@ -1,80 +1,86 @@
 #!/usr/bin/env python3
 """How large the CUDA wheel for every architecture would be, from a sample of ggml-cuda's files.
 
-    python3 benchmarks/cuda/wheel_size.py ONE ALL --library libggml-cuda.so
+    python3 benchmarks/cuda/wheel_size.py ALL --library libggml-cuda.so
 
-ONE and ALL are build folders for one architecture and for all; ALL needs some of the objects only. Files are put into
-kinds by name; a kind's machine code grows in ALL as that of its sample does. The library of ONE says how much machine
-code there is altogether, which the linker does not change, and what the rest takes. A kind without a sample grows as
-all samples together do. Exits 1 beyond 100 MB.
+ALL: a build folder for all architectures that has some of the objects. Library: complete, of one architecture that is
+among them. The sample says how large each architecture's machine code (and PTX) is beside that of the library's, for
+each kind of file; the library, how much it has altogether. nvcc has compressed both; a wheel makes the rest smaller.
+Exits 1 beyond 100 MB.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import struct
 import subprocess
 import sys
+import tempfile
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 LIMIT = 100e6
-_KIND = re.compile(r"^(fattn-mma|fattn-tile|fattn-vec|mmq-instance|mmf-instance|mmv[qf]|binbcast)")
+_KIND = re.compile(r"^(fattn-mma|fattn-tile|fattn-vec|mmq-instance|mmf-instance)")
+_MAGIC = struct.pack("<I", 0xBA55ED50)
+_PTX = 1
 
 
-def kind_of(name: str) -> str:
-    match = _KIND.match(name)
-    return match[1] if match else "other"
+def code(path: Path) -> Counter[str]:
+    """Bytes by architecture, of the fat binaries in an object or library: "sm_90", "PTX 100"."""
+    data, found, at = path.read_bytes(), Counter[str](), 0
+    while (at := data.find(_MAGIC, at)) >= 0:
+        header, size = struct.unpack_from("<HQ", data, at + 6)
+        at, end = at + header, at + header + size
+        while at < end:
+            kind, _, header, size = struct.unpack_from("<HHIQ", data, at)
+            (architecture,) = struct.unpack_from("<I", data, at + 28)
+            found[f"PTX {architecture}" if kind == _PTX else f"sm_{architecture}"] += header + size
+            at += header + size
+    return found
 
 
-def machine_code(path: Path) -> int:
-    """Bytes of the section `.nv_fatbin`, as compressed by nvcc."""
-    text = subprocess.run(["size", "-A", path], check=True, capture_output=True, text=True).stdout
-    match = re.search(r"^\.nv_fatbin\s+(\d+)", text, re.MULTILINE)
-    return int(match[1]) if match else 0
-
-
-def objects(folder: Path) -> dict[str, int]:
-    return {path.name: machine_code(path) for path in folder.rglob("*.cu.o")}
+def packed_rest(library: Path) -> int:
+    """What the wheel holds of the library besides machine code."""
+    with tempfile.TemporaryDirectory() as folder:
+        stripped = Path(folder) / "library.so"
+        subprocess.run(["strip", "--strip-unneeded", "-o", stripped, library], check=True)
+        without = Path(folder) / "rest.so"
+        subprocess.run(["objcopy", "--remove-section", ".nv_fatbin", stripped, without], check=True)
+        return len(zlib.compress(without.read_bytes(), 6))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("one", type=Path)
     parser.add_argument("all", type=Path)
-    parser.add_argument("--library", type=Path, required=True, help="libggml-cuda.so of one architecture, complete")
+    parser.add_argument("--library", type=Path, required=True)
     options = parser.parse_args()
-    one, every = objects(options.one), objects(options.all)
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])  # files, bytes; sampled in one, in all
-    for name, size in one.items():
-        entry = sums[kind_of(name)]
-        entry[0] += 1
-        entry[1] += size
-        if name in every:
-            entry[2] += size
-            entry[3] += every[name]
-    sampled = [sum(entry[i] for entry in sums.values()) for i in (2, 3)]
-    if not sampled[0]:
-        parser.error("no file was compiled for both")
-    print("| kind | files | MB for one | sampled, MB | for all, MB | factor |\n|---|---|---|---|---|---|")
-    grown = 0.0
-    for kind, (count, size, part, larger) in sorted(sums.items(), key=lambda item: -item[1][1]):
-        factor = larger / part if part else sampled[1] / sampled[0]
-        grown += size * factor
-        print(f"| {kind} | {count} | {size / 1e6:.2f} | {part / 1e6:.2f} | {larger / 1e6:.2f} | {factor:.2f} |")
-    known = sum(one.values())
-    library = options.library.read_bytes()
-    fatbin = machine_code(options.library)
-    packed = len(zlib.compress(library, 6))
-    code = fatbin * grown / known
-    estimate = packed - fatbin + code  # machine code does not shrink any further; the rest is as it is
-    print(f"\nlibrary for one: {len(library) / 1e6:.1f} MB, code {fatbin / 1e6:.1f}; in a wheel {packed / 1e6:.1f}")
-    print(
-        f"machine code of the objects seen {known / 1e6:.1f} MB; of all files for all architectures {code / 1e6:.1f} MB"
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
+    files: Counter[str] = Counter()
+    for path in options.all.rglob("*.cu.o"):
+        match = _KIND.match(path.name)
+        kind = match[1] if match else "other"
+        kinds[kind] += code(path)
+        files[kind] += 1
+    ((one, size),) = code(options.library).items()
+    names = sorted(
+        {name for sizes in kinds.values() for name in sizes}, key=lambda n: int(n.split("_")[-1].split()[-1])
     )
-    print(f"wheel for all: about {estimate / 1e6:.0f} MB (limit {LIMIT / 1e6:.0f})")
-    return int(estimate > LIMIT)
+    print(f"| beside {one} | files | " + " | ".join(names) + " | all |\n" + "|---" * (len(names) + 3) + "|")
+    for kind, sizes in sorted(kinds.items()):
+        cells = [f"{sizes[name] / sizes[one]:.2f}" for name in names]
+        print(f"| {kind} | {files[kind]} | {' | '.join(cells)} | {sum(sizes.values()) / sizes[one]:.2f} |")
+    # Kinds alike: their factors differ by less than the sample would tell.
+    share = {name: sum(s[name] / s[one] for s in kinds.values()) / len(kinds) for name in names}
+    rest = packed_rest(options.library)
+    print(f"\n{one} of the library: {size / 1e6:.1f} MB; everything else of it in a wheel: {rest / 1e6:.1f} MB\n")
+    total = 0.0
+    for left_out in ((), ("sm_86", "sm_89"), ("sm_86", "sm_89", "sm_100"), ("sm_86", "sm_89", "sm_120")):
+        estimate = rest + size * sum(share[name] for name in names if name not in left_out)
+        total = total or estimate
+        print(f"* {'without ' + ', '.join(left_out) if left_out else 'all'}: about {estimate / 1e6:.0f} MB")
+    return int(total > LIMIT)
 
 
 if __name__ == "__main__":
