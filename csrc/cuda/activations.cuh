@@ -150,14 +150,18 @@ __device__ __forceinline__ float4 times(float4 a, float4 b) {
   return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
 
-constexpr int kHeld = 2;  // groups of four elements that a thread asks for at once
+/// Groups of four elements that a thread asks for at once: a trip to memory takes as long as all the rest. With one
+/// column there are many threads for it, and few registers.
+template <int Columns>
+constexpr int kHeld = Columns == 1 ? 2 : 8;
 
 /// The gains of a thread's first elements: weights, so they are read before the kernel waits for the one before it.
+template <int Held>
 struct Gains {
-  float4 held[kHeld];
+  float4 held[Held];
   __device__ Gains(const Columns& c, int rank, int threads) {
 #pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
+    for (int i = 0; i < Held; ++i) {
       const int index4 = rank + i * threads;
       held[i] = make_float4(1, 1, 1, 1);
       if (c.gain != nullptr && index4 * 4 < c.k) held[i] = __ldg(reinterpret_cast<const float4*>(c.gain) + index4);
@@ -168,28 +172,24 @@ struct Gains {
 /// One column by `threads` threads, whole warps; returns this thread's share of the sum of squares. The norm's own
 /// scale is one number for the column: whoever has the products multiplies them by it, so nothing waits for the sum
 /// here.
-template <class Stored>
-__device__ __forceinline__ float load_column(const Columns& c, int column, int rank, int threads, const Gains& gains,
+template <int Held, class Stored>
+__device__ __forceinline__ float load_column(const Columns& c, int column, int rank, int threads, Gains<Held>& gains,
                                              const Stored& stored) {
   const float* x = c.x + static_cast<size_t>(column) * c.k;
   const int count4 = c.k / 4, first = rank / kWarp * kWarp;
-  float4 held[kHeld];
-#pragma unroll
-  for (int i = 0; i < kHeld; ++i) held[i] = load4(x, rank + i * threads, c.k);
   float total = 0.0f;
-#pragma unroll
-  for (int i = 0; i < kHeld; ++i) {
-    if (first + i * threads >= count4) break;
-    total += squares(held[i]);
-    stored.store(column, rank + i * threads, c.k, times(held[i], gains.held[i]));
-  }
 #pragma unroll 1
-  for (int i = kHeld * threads; first + i < count4; i += threads) {
-    float4 v = load4(x, rank + i, c.k);
-    total += squares(v);
-    if (c.gain != nullptr && (rank + i) * 4 < c.k)
-      v = times(v, __ldg(reinterpret_cast<const float4*>(c.gain) + rank + i));
-    stored.store(column, rank + i, c.k, v);
+  for (int at = 0; first + at < count4; at += Held * threads) {
+    float4 held[Held];
+#pragma unroll
+    for (int i = 0; i < Held; ++i) held[i] = load4(x, rank + at + i * threads, c.k);
+    if (at > 0) gains = Gains<Held>(c, rank + at, threads);
+#pragma unroll
+    for (int i = 0; i < Held; ++i) {
+      if (first + at + i * threads >= count4) break;
+      total += squares(held[i]);
+      stored.store(column, rank + at + i * threads, c.k, times(held[i], gains.held[i]));
+    }
   }
   return total;
 }

@@ -109,158 +109,155 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
     }
     commit_copies();
   }
-#pragma unroll 1
-  for (bool live = !rehearses();; live = true) {
-    if (live) wait_previous();
+  wait_previous();
 
-    // Asked for first, used last: every trip to memory costs as much as a phase.
-    const long long own_row = lane >= p.tokens ? -1
-                              : p.wide_rows    ? __ldcg(static_cast<const long long*>(p.rows) + lane)
-                                               : __ldcg(static_cast<const int32_t*>(p.rows) + lane);
-    auto mask_at = [&](int i) {
-      const int token = i / p.keys, key = i - token * p.keys;
-      if (key >= here) return -INFINITY;
-      return p.mask == nullptr ? 0.0f : __half2float(__ldcg(p.mask + token * p.n_kv + begin + key));
-    };
-    const int masks = p.tokens * p.keys;
-    const float own_mask = static_cast<int>(threadIdx.x) < masks ? mask_at(threadIdx.x) : 0.0f;
-    // Queries are everybody's; keys and values of this step as well, but only the block that has their row uses them.
-    const int jobs = p.queries + 2 * p.tokens;
-    for (int job = warp; job < jobs; job += kBlockWarps) {
-      const bool query = job < p.queries, value = !query && (job - p.queries) % 2 != 0;
-      const HeadInput& in = query ? p.q : value ? p.v : p.k;
-      const int token = query ? (base + job) / p.group : (job - p.queries) / 2;
-      HeadJob head;
-      head.template load<D / kWarp>(in, p.rotation, token, query ? kv_head * p.group + (base + job) % p.group : kv_head,
-                                    D, query ? p.q_positions : p.positions, lane);
-      head.template store<D / kWarp>(in, p.rotation, D, lane, query ? m.q + job * D : m.fresh + (job - p.queries) * D);
+  // Asked for first, used last: every trip to memory costs as much as a phase.
+  const long long own_row = lane >= p.tokens ? -1
+                            : p.wide_rows    ? __ldcg(static_cast<const long long*>(p.rows) + lane)
+                                             : __ldcg(static_cast<const int32_t*>(p.rows) + lane);
+  auto mask_at = [&](int i) {
+    const int token = i / p.keys, key = i - token * p.keys;
+    if (key >= here) return -INFINITY;
+    return p.mask == nullptr ? 0.0f : __half2float(__ldcg(p.mask + token * p.n_kv + begin + key));
+  };
+  const int masks = p.tokens * p.keys;
+  const float own_mask = static_cast<int>(threadIdx.x) < masks ? mask_at(threadIdx.x) : 0.0f;
+  const auto has_rows = [&] { return __any_sync(0xffffffffu, own_row >= begin && own_row < begin + p.keys); };
+  // Queries are everybody's. Keys and values of this step are of use to the block that has their row alone, but where
+  // there are warps enough nobody waits to know.
+  const bool few = p.queries + 2 * p.tokens <= kBlockWarps;
+  const int jobs = p.queries + (few || has_rows() ? 2 * p.tokens : 0);
+  for (int job = warp; job < jobs; job += kBlockWarps) {
+    const bool query = job < p.queries, value = !query && (job - p.queries) % 2 != 0;
+    const HeadInput& in = query ? p.q : value ? p.v : p.k;
+    const int token = query ? (base + job) / p.group : (job - p.queries) / 2;
+    HeadJob head;
+    head.template load<D / kWarp>(in, p.rotation, token, query ? kv_head * p.group + (base + job) % p.group : kv_head,
+                                  D, query ? p.q_positions : p.positions, lane);
+    head.template store<D / kWarp>(in, p.rotation, D, lane, query ? m.q + job * D : m.fresh + (job - p.queries) * D);
+  }
+  for (int i = threadIdx.x; i < masks; i += kBlock)
+    m.mask[i] = i == static_cast<int>(threadIdx.x) ? own_mask : mask_at(i);
+  const bool mine = has_rows();
+  wait_copies<0>();
+  __syncthreads();
+  if (mine) {
+    for (int i = threadIdx.x; i < 2 * p.tokens * D; i += kBlock) {
+      const bool value = i / D % 2 != 0;
+      const long long row = __shfl_sync(0xffffffffu, own_row, i / (2 * D));
+      if (row < begin || row >= begin + p.keys) continue;
+      const __half h = __float2half(m.fresh[i]);
+      (value ? m.v : m.k)[(row - begin) * D + i % D] = h;
+      if (base == 0) (value ? p.v_cache : p.k_cache)[row * row_elements + kv_head * D + i % D] = h;
     }
-    for (int i = threadIdx.x; i < masks; i += kBlock)
-      m.mask[i] = i == static_cast<int>(threadIdx.x) ? own_mask : mask_at(i);
-    const bool mine = live && __any_sync(0xffffffffu, own_row >= begin && own_row < begin + p.keys);
-    wait_copies<0>();
-    if (live) __syncthreads();
-    if (mine) {
-      for (int i = threadIdx.x; i < 2 * p.tokens * D; i += kBlock) {
-        const bool value = i / D % 2 != 0;
-        const long long row = __shfl_sync(0xffffffffu, own_row, i / (2 * D));
-        if (row < begin || row >= begin + p.keys) continue;
-        const __half h = __float2half(m.fresh[i]);
-        (value ? m.v : m.k)[(row - begin) * D + i % D] = h;
-        if (base == 0) (value ? p.v_cache : p.k_cache)[row * row_elements + kv_head * D + i % D] = h;
-      }
-      __syncthreads();
-    }
+    __syncthreads();
+  }
 
-    // Scores: kLanes lanes have a key, each of them every kLanes-th piece of 16 bytes.
-    constexpr int kLanes = D / 16, kKeysAtOnce = kBlock / kLanes;
-    const int part = threadIdx.x % kLanes;
-    for (int at = threadIdx.x / kLanes; at - static_cast<int>(threadIdx.x) / kLanes < here; at += kKeysAtOnce) {
-      const int key = min(at, p.keys - 1);
-      float k[2][8];
+  // Scores: kLanes lanes have a key, each of them every kLanes-th piece of 16 bytes.
+  constexpr int kLanes = D / 16, kKeysAtOnce = kBlock / kLanes;
+  const int part = threadIdx.x % kLanes;
+  for (int at = threadIdx.x / kLanes; at - static_cast<int>(threadIdx.x) / kLanes < here; at += kKeysAtOnce) {
+    const int key = min(at, p.keys - 1);
+    float k[2][8];
 #pragma unroll
-      for (int i = 0; i < 2; ++i) unpack(reinterpret_cast<const uint4*>(m.k + key * D)[part + i * kLanes], k[i]);
+    for (int i = 0; i < 2; ++i) unpack(reinterpret_cast<const uint4*>(m.k + key * D)[part + i * kLanes], k[i]);
 #pragma unroll 2
-      for (int query = 0; query < p.queries; ++query) {
-        float dot = 0.0f;
+    for (int query = 0; query < p.queries; ++query) {
+      float dot = 0.0f;
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const float4* q = reinterpret_cast<const float4*>(m.q + query * D + (part + i * kLanes) * 8);
-          const float4 a = q[0], b = q[1];
-          dot = fmaf(a.x, k[i][0], fmaf(a.y, k[i][1], fmaf(a.z, k[i][2], fmaf(a.w, k[i][3], dot))));
-          dot = fmaf(b.x, k[i][4], fmaf(b.y, k[i][5], fmaf(b.z, k[i][6], fmaf(b.w, k[i][7], dot))));
-        }
+      for (int i = 0; i < 2; ++i) {
+        const float4* q = reinterpret_cast<const float4*>(m.q + query * D + (part + i * kLanes) * 8);
+        const float4 a = q[0], b = q[1];
+        dot = fmaf(a.x, k[i][0], fmaf(a.y, k[i][1], fmaf(a.z, k[i][2], fmaf(a.w, k[i][3], dot))));
+        dot = fmaf(b.x, k[i][4], fmaf(b.y, k[i][5], fmaf(b.z, k[i][6], fmaf(b.w, k[i][7], dot))));
+      }
 #pragma unroll
-        for (int offset = kLanes / 2; offset > 0; offset /= 2) dot += __shfl_xor_sync(0xffffffffu, dot, offset);
-        if (part != 0 || at >= here) continue;
-        const float bias = m.mask[(base + query) / p.group * p.keys + key];
-        float s = dot * p.scale;
-        if (p.softcap > 0.0f) s = p.softcap * tanhf(s / p.softcap);
-        // What nobody has written yet may be anything.
-        m.weights[key * padded + query] = bias == -INFINITY ? -INFINITY : (s + bias) * kLog2E;
-      }
+      for (int offset = kLanes / 2; offset > 0; offset /= 2) dot += __shfl_xor_sync(0xffffffffu, dot, offset);
+      if (part != 0 || at >= here) continue;
+      const float bias = m.mask[(base + query) / p.group * p.keys + key];
+      float s = dot * p.scale;
+      if (p.softcap > 0.0f) s = p.softcap * tanhf(s / p.softcap);
+      // What nobody has written yet may be anything.
+      m.weights[key * padded + query] = bias == -INFINITY ? -INFINITY : (s + bias) * kLog2E;
     }
-    if (live) __syncthreads();
-    for (int query = warp; query < padded; query += kBlockWarps) {
-      float largest = -INFINITY;
-      for (int key = lane; key < here && query < p.queries; key += kWarp)
-        largest = fmaxf(largest, m.weights[key * padded + query]);
+  }
+  __syncthreads();
+  for (int query = warp; query < padded; query += kBlockWarps) {
+    float largest = -INFINITY;
+    for (int key = lane; key < here && query < p.queries; key += kWarp)
+      largest = fmaxf(largest, m.weights[key * padded + query]);
 #pragma unroll
-      for (int offset = 16; offset > 0; offset /= 2)
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
-      float total = 0.0f;
-      for (int key = lane; key < here; key += kWarp) {
-        const float w = query < p.queries ? relative(m.weights[key * padded + query], largest) : 0.0f;
-        m.weights[key * padded + query] = w;
-        total += w;
-      }
-      total = warp_sum(total);
-      if (lane == 0 && query < p.queries) {
-        m.sums[query] = largest;
-        m.sums[p.queries + query] = total;
-      }
+    for (int offset = 16; offset > 0; offset /= 2)
+      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
+    float total = 0.0f;
+    for (int key = lane; key < here; key += kWarp) {
+      const float w = query < p.queries ? relative(m.weights[key * padded + query], largest) : 0.0f;
+      m.weights[key * padded + query] = w;
+      total += w;
     }
-    if (live) {
-      __syncthreads();
-      cluster.barrier_wait();
+    total = warp_sum(total);
+    if (lane == 0 && query < p.queries) {
+      m.sums[query] = largest;
+      m.sums[p.queries + query] = total;
     }
-    // Everybody's largest scores and sums.
-    for (int i = threadIdx.x; i < kClusterSize * 2 * p.queries; i += kBlock) {
-      const int to = i / (2 * p.queries), at = i % (2 * p.queries);
-      if (live) cluster.map_shared_rank(m.their_sums, to)[rank * 2 * p.queries + at] = m.sums[at];
-    }
+  }
+  __syncthreads();
+  cluster.barrier_wait();
+  // Everybody's largest scores and sums.
+  for (int i = threadIdx.x; i < kClusterSize * 2 * p.queries; i += kBlock) {
+    const int to = i / (2 * p.queries), at = i % (2 * p.queries);
+    cluster.map_shared_rank(m.their_sums, to)[rank * 2 * p.queries + at] = m.sums[at];
+  }
 
-    // Weighted values: a thread has two neighbouring elements of kAtOnce queries and every kParts-th key.
-    constexpr int kColumns = D / 2, kParts = kBlock / kColumns;
-    const int column = threadIdx.x % kColumns, key_part = threadIdx.x / kColumns;
-    const int share = p.queries * D / kClusterSize;  // elements that a block finishes
-    for (int first = 0; first < p.queries; first += kAtOnce) {
-      float acc[kAtOnce][2] = {};
+  // Weighted values: a thread has two neighbouring elements of kAtOnce queries and every kParts-th key.
+  constexpr int kColumns = D / 2, kParts = kBlock / kColumns;
+  const int column = threadIdx.x % kColumns, key_part = threadIdx.x / kColumns;
+  const int share = p.queries * D / kClusterSize;  // elements that a block finishes
+  for (int first = 0; first < p.queries; first += kAtOnce) {
+    float acc[kAtOnce][2] = {};
 #pragma unroll 4
-      for (int key = key_part; key < here; key += kParts) {
-        const float4 w = *reinterpret_cast<const float4*>(m.weights + key * padded + first);
-        if (w.x == 0.0f && w.y == 0.0f && w.z == 0.0f && w.w == 0.0f) continue;  // zero times anything
-        const float2 v = __half22float2(reinterpret_cast<const half2*>(m.v + key * D)[column]);
-        const float of[kAtOnce] = {w.x, w.y, w.z, w.w};
+    for (int key = key_part; key < here; key += kParts) {
+      const float4 w = *reinterpret_cast<const float4*>(m.weights + key * padded + first);
+      if (w.x == 0.0f && w.y == 0.0f && w.z == 0.0f && w.w == 0.0f) continue;  // zero times anything
+      const float2 v = __half22float2(reinterpret_cast<const half2*>(m.v + key * D)[column]);
+      const float of[kAtOnce] = {w.x, w.y, w.z, w.w};
 #pragma unroll
-        for (int g = 0; g < kAtOnce; ++g) {
-          acc[g][0] = fmaf(of[g], v.x, acc[g][0]);
-          acc[g][1] = fmaf(of[g], v.y, acc[g][1]);
-        }
-      }
-      if (live && first > 0) __syncthreads();
-#pragma unroll
-      for (int g = 0; g < kAtOnce; ++g)
-        reinterpret_cast<float2*>(m.part)[(key_part * kAtOnce + g) * kColumns + column] =
-            make_float2(acc[g][0], acc[g][1]);
-      if (live) __syncthreads();
-      for (int i = threadIdx.x; i < kAtOnce * D; i += kBlock) {
-        const int query = first + i / D;
-        if (query >= p.queries) break;
-        float sum = 0.0f;
-#pragma unroll
-        for (int part = 0; part < kParts; ++part) sum += m.part[part * kAtOnce * D + i];
-        const int element = query * D + i % D;
-        if (live) cluster.map_shared_rank(m.of_others, element / share)[rank * share + element % share] = sum;
+      for (int g = 0; g < kAtOnce; ++g) {
+        acc[g][0] = fmaf(of[g], v.x, acc[g][0]);
+        acc[g][1] = fmaf(of[g], v.y, acc[g][1]);
       }
     }
-    if (live) cluster.sync();
-    for (int i = threadIdx.x; i < share; i += kBlock) {
-      const int element = rank * share + i, query = element / D;
-      float largest = -INFINITY;
+    if (first > 0) __syncthreads();
 #pragma unroll
-      for (int r = 0; r < kClusterSize; ++r) largest = fmaxf(largest, m.their_sums[r * 2 * p.queries + query]);
-      float total = 0.0f, sum = 0.0f;
+    for (int g = 0; g < kAtOnce; ++g)
+      reinterpret_cast<float2*>(m.part)[(key_part * kAtOnce + g) * kColumns + column] =
+          make_float2(acc[g][0], acc[g][1]);
+    __syncthreads();
+    for (int i = threadIdx.x; i < kAtOnce * D; i += kBlock) {
+      const int query = first + i / D;
+      if (query >= p.queries) break;
+      float sum = 0.0f;
 #pragma unroll
-      for (int r = 0; r < kClusterSize; ++r) {
-        const float weight = relative(m.their_sums[r * 2 * p.queries + query], largest);
-        total += weight * m.their_sums[(r * 2 + 1) * p.queries + query];
-        sum += weight * m.of_others[r * share + i];
-      }
-      const int token = (base + query) / p.group, head = kv_head * p.group + (base + query) % p.group;
-      if (live) p.out[(static_cast<int64_t>(token) * p.heads + head) * D + element % D] = sum / total;
+      for (int part = 0; part < kParts; ++part) sum += m.part[part * kAtOnce * D + i];
+      const int element = query * D + i % D;
+      cluster.map_shared_rank(m.of_others, element / share)[rank * share + element % share] = sum;
     }
-    if (live) return;
+  }
+  cluster.sync();
+  for (int i = threadIdx.x; i < share; i += kBlock) {
+    const int element = rank * share + i, query = element / D;
+    float largest = -INFINITY;
+#pragma unroll
+    for (int r = 0; r < kClusterSize; ++r) largest = fmaxf(largest, m.their_sums[r * 2 * p.queries + query]);
+    float total = 0.0f, sum = 0.0f;
+#pragma unroll
+    for (int r = 0; r < kClusterSize; ++r) {
+      const float weight = relative(m.their_sums[r * 2 * p.queries + query], largest);
+      total += weight * m.their_sums[(r * 2 + 1) * p.queries + query];
+      sum += weight * m.of_others[r * share + i];
+    }
+    const int token = (base + query) / p.group, head = kv_head * p.group + (base + query) % p.group;
+    p.out[(static_cast<int64_t>(token) * p.heads + head) * D + element % D] = sum / total;
   }
 #endif
 }

@@ -26,21 +26,6 @@ __device__ __forceinline__ void wait_previous() {
 #endif
 }
 
-/// Warps that go once through a kernel's code before they wait, for nothing: instructions of a kernel that runs once
-/// are fetched as it runs, which takes longer than running them, and here there is time for it. One for each scheduler.
-#ifdef ETGGML_REHEARSE
-constexpr int kRehearsing = ETGGML_REHEARSE;
-#else
-constexpr int kRehearsing = 4;
-#endif
-__device__ __forceinline__ bool rehearses() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  return threadIdx.x < kRehearsing * kWarp;
-#else
-  return false;
-#endif
-}
-
 int compute_capability(int device);  // 90 for 9.0
 int multiprocessors(int device);
 size_t shared_memory_limit(int device);  // of a block that asks for more than the default

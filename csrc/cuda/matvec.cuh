@@ -27,7 +27,7 @@ struct MatVecParams {
   int64_t row_bytes;
   int rows;       // of all segments; with a gate, as many of each
   int per_block;  // rows of the largest block
-  int workers;    // warps that have rows
+  int workers;    // warps
   float each;     // 1 / columns.k
   int stages, stage_rows, stage_bytes;
   bool overlaps_next;
@@ -233,64 +233,58 @@ __global__ void __launch_bounds__(kThreads, N == 1 ? 2 : 1) matvec_kernel(const 
   Stage stage = requests.stage(0);
   int apart = stage.apart<Sets>(p), at = warp * Work::kGroups;
   Work job(p, stage, shared, at + own, lane);
-  const Gains gains(p.columns, rank, kColumnThreads);
+  Gains<kHeld<N>> gains(p.columns, rank, kColumnThreads);
+  wait_previous();
+  float add = job.residual == nullptr ? 0.0f : __ldcg(job.residual);
+  if (column < p.columns.count) {
+    const float total = warp_sum(load_column(p.columns, column, rank, kColumnThreads, gains, x));
+    if (lane == 0) squares_of[column][warp % kColumnWarps] = total;
+  }
+  __syncthreads();
+  if (Ring::kByOneWarp && warp >= p.workers) return;
+
+  const typename W::Record held = x.record(0, min(part, units - 1));
+  float scale = 1.0f;
+  if (p.columns.norm)
+    scale = rsqrtf(sum_of<kColumnWarps>(squares_of[part / Work::kLanesEach % N]) * p.each + p.columns.eps);
+  int slot = 0, round = 0, first = 0;
 #pragma unroll 1
-  for (bool live = !rehearses();; live = true) {
-    if (live) wait_previous();
-    float add = job.residual == nullptr ? 0.0f : __ldcg(job.residual);
-    if (column < p.columns.count) {
-      const float total = warp_sum(load_column(p.columns, column, rank, kColumnThreads, gains, x));
-      if (lane == 0) squares_of[column][warp % kColumnWarps] = total;
-    }
-    if (live) {
-      __syncthreads();
-      if (Ring::kByOneWarp && warp >= p.workers) return;
-    }
-    const typename W::Record held = x.record(0, min(part, units - 1));
-    float scale = 1.0f;
-    if (p.columns.norm)
-      scale = rsqrtf(sum_of<kColumnWarps>(squares_of[part / Work::kLanesEach % N]) * p.each + p.columns.eps);
-    int slot = 0, round = 0, first = 0;
+  while (true) {
+    ring.wait(slot, round, p.stages);
 #pragma unroll 1
-    while (true) {
-      if (live) ring.wait(slot, round, p.stages);
-#pragma unroll 1
-      while (at < apart) {
-        float acc[Sets][N] = {}, sums[Work::kSums] = {};
-        if constexpr (Sets == 2) {
-          dot_rows<W, N, Sets, Lanes>({job.a, job.b}, units, x, held, part, acc);
-        } else {
-          dot_rows<W, N, Sets, Lanes>({job.a}, units, x, held, part, acc);
-        }
+    while (at < apart) {
+      float acc[Sets][N] = {}, sums[Work::kSums] = {};
+      if constexpr (Sets == 2) {
+        dot_rows<W, N, Sets, Lanes>({job.a, job.b}, units, x, held, part, acc);
+      } else {
+        dot_rows<W, N, Sets, Lanes>({job.a}, units, x, held, part, acc);
+      }
 #pragma unroll
-        for (int i = 0; i < Sets * N; ++i) sums[i] = acc[i / N][i % N];
-        float y = sums_of<Work::kSums, Lanes>(sums, lane) * scale + job.bias;
-        if (Sets == 2 && p.glu) {
-          const float up = __shfl_sync(0xffffffffu, y, (part / Work::kLanesEach + N) * Work::kLanesEach % Lanes, Lanes);
-          y = gate_of(y, p.glu) * up;
-        }
-        if (!live) break;
-        if (job.out != nullptr) *job.out = y + add;
-        at += p.workers * Work::kGroups;
-        if (at >= apart) break;
-        job = Work(p, stage, shared + slot * p.stage_bytes, at + own, lane);
-        add = job.residual == nullptr ? 0.0f : __ldcg(job.residual);
+      for (int i = 0; i < Sets * N; ++i) sums[i] = acc[i / N][i % N];
+      float y = sums_of<Work::kSums, Lanes>(sums, lane) * scale + job.bias;
+      if (Sets == 2 && p.glu) {
+        const float up = __shfl_sync(0xffffffffu, y, (part / Work::kLanesEach + N) * Work::kLanesEach % Lanes, Lanes);
+        y = gate_of(y, p.glu) * up;
       }
-      first += p.stage_rows;
-      if (!live || first >= rows) break;
-      const int next = first + (p.stages - 1) * p.stage_rows;
-      if ((!Ring::kByOneWarp || next < rows) && ring.release(slot, p.workers)) requests.ask(next, slot);
-      if (++slot == p.stages) {
-        slot = 0;
-        ++round;
-      }
-      stage = requests.stage(first);
-      apart = stage.apart<Sets>(p);
-      at = warp * Work::kGroups;
+      if (job.out != nullptr) *job.out = y + add;
+      at += p.workers * Work::kGroups;
+      if (at >= apart) break;
       job = Work(p, stage, shared + slot * p.stage_bytes, at + own, lane);
       add = job.residual == nullptr ? 0.0f : __ldcg(job.residual);
     }
-    if (live) return;
+    first += p.stage_rows;
+    if (first >= rows) break;
+    const int next = first + (p.stages - 1) * p.stage_rows;
+    if ((!Ring::kByOneWarp || next < rows) && ring.release(slot, p.workers)) requests.ask(next, slot);
+    if (++slot == p.stages) {
+      slot = 0;
+      ++round;
+    }
+    stage = requests.stage(first);
+    apart = stage.apart<Sets>(p);
+    at = warp * Work::kGroups;
+    job = Work(p, stage, shared + slot * p.stage_bytes, at + own, lane);
+    add = job.residual == nullptr ? 0.0f : __ldcg(job.residual);
   }
 }
 
