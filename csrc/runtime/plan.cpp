@@ -7,6 +7,7 @@
 
 #include "graph/fusion/device_kernels.h"
 #include "graph/ggml_internals.h"
+#include "graph/kernels/conv_add.h"
 #include "graph/kernels/cpu_kernels.h"
 #include "runtime/device_calls.h"
 #include "runtime/probe.h"
@@ -72,6 +73,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   std::optional<graph::DeviceKernels> device_kernels;
   if (calls != nullptr) options.kernels = &device_kernels.emplace(*calls, plan->calls_);
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
+  if (options.device == nullptr) graph::fold_additions(plan->built_);
   plan->map_nodes();
   if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
   ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choosing));

@@ -34,6 +34,19 @@ def suite() -> Path:
     return Path(spec.origin).parent
 
 
+def tree() -> str:
+    """The commit that the results are of, and whether they are of it alone."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("log", "-1", "--date=short", "--format=%h of %ad")
+    if not commit:
+        return "a tree without history"
+    return f"{commit}, with changes not committed" if git("status", "--porcelain") else commit
+
+
 def run(flow: str, record: Path, *arguments: str, log: Path | None = None) -> list[conformance_results.Result]:
     """All results of one flow; what ``record`` has already is not run again.
 
@@ -74,6 +87,7 @@ def main() -> int:
     parser.add_argument("-k", dest="only", default="", help="pytest's expression; the table is not written then")
     options = parser.parse_args()
     extra = ["-k", options.only] if options.only else []
+    measured = tree()  # now: the half hour that follows may see commits
     with tempfile.TemporaryDirectory() as folder:
         record = (options.record or Path(folder) / "results.jsonl").resolve()
         results = []
@@ -85,7 +99,7 @@ def main() -> int:
         if result.flow == "ggml" and result.outcome == conformance_results.FAILED:
             print(result.id, result.detail)
     if not options.only:
-        options.table.write_text(conformance_table.render(results))
+        options.table.write_text(conformance_table.render(results, measured))
         print(f"{options.table} written")
     return any(r.flow == "ggml" and r.outcome == conformance_results.FAILED for r in results)
 

@@ -70,9 +70,10 @@ def test_a_test_that_kills_its_process_has_failed(tmp_path: Path) -> None:
     assert (two.outcome, two.flow, two.key) == (FAILED, "ggml", "test_add::test_two")
     with pytest.raises(AssertionError, match="test_two"):
         check([one, two])
-    page = render([one, two])
+    page = render([one, two], "abc of today")
     assert "| ggml | 2 | 1 | 0 | 0 | 0 | 0 | 1 |" in page
     assert "the process died" in page
+    assert "at abc of today;" in page
 
 
 def test_undelegated_needs_a_reason() -> None:

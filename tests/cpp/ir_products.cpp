@@ -270,6 +270,34 @@ void not_finite() {
   }
 }
 
+/// What a residual block adds to a convolution: in every tile and in the tail, the bits of an addition afterwards.
+void additions() {
+  const int64_t k = 150, stride = 60;
+  for (size_t s = 1; s < sets().size(); ++s) {
+    const etggml::graph::PanelFunctions& f = sets()[s].kernels->linear.functions;
+    const int width = etggml::graph::kPanelVectors * f.lanes;
+    const auto weights = noise(size_t(f.lanes * k), 1), packed = noise(size_t(width * k), 2), bias = noise(16, 3);
+    const auto tail = noise(size_t(etggml::graph::kPanelTail * k), 4), add = noise(size_t(f.lanes * stride), 5);
+    for (int rows : {1, f.lanes / 2, f.lanes})
+      for (int columns : {1, f.lanes, f.lanes + 3, width - 1, width})
+        for (int tails : {0, 1, 4, 5}) {
+          if (tails > 0 && columns < width) continue;
+          std::vector<float> y(size_t(f.lanes * stride)), want = y;
+          etggml::graph::PanelProduct p;
+          p.weights = weights.data(), p.weight_stride = p.k = p.tail_stride = k, p.rows = rows;
+          p.panel = packed.data(), p.columns = columns, p.tail = tail.data(), p.tail_columns = tails;
+          p.bias = bias.data(), p.y = want.data(), p.y_stride = stride;
+          f.multiply(p);
+          for (int r = 0; r < rows; ++r)
+            for (int64_t i = r * stride; i < r * stride + columns + tails; ++i)
+              want[size_t(i)] = std::max(0.0f, want[size_t(i)] + add[size_t(i)]);
+          p.y = y.data(), p.add = add.data(), p.epilogue.min = 0.0f;
+          f.multiply(p);
+          CHECK(y == want);
+        }
+  }
+}
+
 void pools() {
   for (bool max : {true, false})
     for (int stride : {1, 2, 3})
@@ -361,6 +389,7 @@ int main() {
     pools();
   }
   not_finite();
+  additions();
   std::printf("%zu sets, %d failures\n", sets().size(), failures);
   return failures != 0;
 }

@@ -1,4 +1,5 @@
-// Numbers for whole rows, and means of rows: our kernels, on one thread and on several, and ggml's nodes.
+// Numbers for whole rows, means of rows, joined tensors, short rows by number, products of many matrices: our kernels,
+// on one thread and on several, and ggml's nodes.
 #include "graph/kernels/cpu_kernels.h"
 #include "ir_maker.h"
 #include "ir_run.h"
@@ -23,7 +24,7 @@ void set_threads(int threads) {
 
 /// With ggml's kernels and with ours, on 1 to 3 threads.
 void check(const Program& program, const std::vector<Arg>& args, const std::vector<float>& want, double bound) {
-  const CpuKernelSet set(nullptr, 1, "rows");
+  const CpuKernelSet set(nullptr, 1, "rows,linear");
   for (int threads : {0, 1, 2, 3}) {
     set_threads(std::max(threads, 1));
     CpuKernels kernels(set);
@@ -79,6 +80,76 @@ void means(const Dims& xs) {
   check(**program, {Arg::floats(torch_dims(xs), a)}, want, 1e-12);
 }
 
+void concat(int dim, Dims xs, Dims ys) {
+  Maker m;
+  Dims ne = xs;
+  ne[size_t(dim)] += ys[size_t(dim)];
+  const uint32_t x = m.input_leaf(m.input("x", F32, torch_dims(xs)), GGML_TYPE_F32, shape(m, xs));
+  const uint32_t y = m.input_leaf(m.input("y", F32, torch_dims(ys)), GGML_TYPE_F32, shape(m, ys));
+  m.output(m.n(fb::CreateConcat(m.b, dim), {x, y}, GGML_TYPE_F32, shape(m, ne)), torch_dims(ne));
+  auto program = parse(m.finish());
+  CHECK_OK(program.status());
+  if (!program.ok()) return;
+  const auto a = noise(count(xs), 1), b = noise(count(ys), 2);
+  std::vector<float> want;
+  size_t run_a = 1, run_b = 1;
+  for (size_t d = 0; d <= size_t(dim); ++d) run_a *= size_t(xs[d]), run_b *= size_t(ys[d]);
+  for (size_t at_a = 0, at_b = 0; at_a < a.size(); at_a += run_a, at_b += run_b) {
+    want.insert(want.end(), a.begin() + ptrdiff_t(at_a), a.begin() + ptrdiff_t(at_a + run_a));
+    want.insert(want.end(), b.begin() + ptrdiff_t(at_b), b.begin() + ptrdiff_t(at_b + run_b));
+  }
+  check(**program, {Arg::floats(torch_dims(xs), a), Arg::floats(torch_dims(ys), b)}, want, 0.0);
+}
+
+void rows_by_number(const Dims& xs, int64_t picked) {
+  Maker m;
+  const Dims ids{picked, xs[2], xs[3], 1}, ne{xs[0], picked, xs[2], xs[3]};
+  const uint32_t x = m.input_leaf(m.input("x", F32, torch_dims(xs)), GGML_TYPE_F32, shape(m, xs));
+  const uint32_t i = m.input_leaf(m.input("i", I64, torch_dims(ids)), GGML_TYPE_I32, shape(m, ids));
+  m.output(m.n(fb::CreateGetRows(m.b), {x, i}, GGML_TYPE_F32, shape(m, ne)), torch_dims(ne));
+  auto program = parse(m.finish());
+  CHECK_OK(program.status());
+  if (!program.ok()) return;
+  const auto a = noise(count(xs), 1);
+  std::vector<int64_t> numbers;
+  std::vector<float> want;
+  for (size_t n = 0; n < count(ids); ++n) {
+    numbers.push_back(int64_t(n * 7 + n / 3) % xs[1]);
+    const size_t row = n / size_t(picked) * size_t(xs[1]) + size_t(numbers.back());
+    for (size_t e = 0; e < size_t(xs[0]); ++e) want.push_back(a[row * size_t(xs[0]) + e]);
+  }
+  check(**program, {Arg::floats(torch_dims(xs), a), Arg::longs(torch_dims(ids), numbers)}, want, 0.0);
+}
+
+/// `swapped`: the first operand is a view with its dimensions 1 and 2 exchanged, as heads of tokens are.
+void products(int64_t k, int64_t n, int64_t columns, const Dims& batches, bool swapped) {
+  Maker m;
+  const Dims ws{k, n, batches[0], batches[1]}, xs{k, columns, batches[2], batches[3]};
+  const Dims ne{n, columns, batches[2], batches[3]}, stored{k, batches[0], n, batches[1]};
+  const Dims& in = swapped ? stored : ws;
+  uint32_t w = m.input_leaf(m.input("w", F32, torch_dims(in)), GGML_TYPE_F32, shape(m, in));
+  if (swapped) w = m.permute(w, GGML_TYPE_F32, shape(m, ws), {0, 2, 1, 3});
+  const uint32_t x = m.input_leaf(m.input("x", F32, torch_dims(xs)), GGML_TYPE_F32, shape(m, xs));
+  m.output(m.n(fb::CreateMulMat(m.b), {w, x}, GGML_TYPE_F32, shape(m, ne)), torch_dims(ne));
+  auto program = parse(m.finish());
+  CHECK_OK(program.status());
+  if (!program.ok()) return;
+  const auto a = noise(count(ws), 1), b = noise(count(xs), 2);
+  std::vector<float> want;
+  for (int64_t i3 = 0; i3 < xs[3]; ++i3)
+    for (int64_t i2 = 0; i2 < xs[2]; ++i2)
+      for (int64_t c = 0; c < columns; ++c)
+        for (int64_t row = 0; row < n; ++row) {
+          const int64_t b2 = i2 / (xs[2] / ws[2]), b3 = i3 / (xs[3] / ws[3]);
+          const int64_t at = swapped ? (b3 * n + row) * ws[2] + b2 : (b3 * ws[2] + b2) * n + row;
+          double sum = 0;
+          for (int64_t e = 0; e < k; ++e)
+            sum += double(a[size_t(at * k + e)]) * b[size_t(((i3 * xs[2] + i2) * columns + c) * k + e)];
+          want.push_back(static_cast<float>(sum));
+        }
+  check(**program, {Arg::floats(torch_dims(in), a), Arg::floats(torch_dims(xs), b)}, want, 1e-12);
+}
+
 }  // namespace
 
 int main() {
@@ -94,6 +165,22 @@ int main() {
     binary(kind, {20000, 3, 1, 1}, {1, 1, 1, 1});
   }
   for (int64_t row : {8, 9, 49, 1000, 20000}) means({row, 3, 2, 2});
+  concat(0, {3, 5, 2, 2}, {4, 5, 2, 2});
+  concat(1, {7, 5, 2, 3}, {7, 1, 2, 3});
+  concat(2, {70, 50, 3, 2}, {70, 50, 9, 2});  // pieces that begin and end within a run
+  concat(3, {70, 50, 3, 2}, {70, 50, 3, 1});
+  for (int64_t row : {1, 2, 8, 9}) {  // the last is not ours
+    rows_by_number({row, 14, 5, 3}, 33);
+    rows_by_number({row, 64, 40, 20}, 128);
+  }
+  for (bool swapped : {false, true}) {
+    products(32, 49, 49, {3, 16, 3, 16}, swapped);
+    products(49, 32, 49, {3, 4, 3, 4}, swapped);
+    products(33, 17, 5, {2, 1, 4, 3}, swapped);     // each matrix for several
+    products(200, 70, 100, {1, 2, 1, 2}, swapped);  // few and large
+    products(31, 40, 3, {2, 2, 2, 2}, swapped);     // too few rows
+    products(31, 5, 40, {2, 2, 2, 2}, swapped);
+  }
   std::printf("%d failures\n", failures);
   return failures != 0;
 }

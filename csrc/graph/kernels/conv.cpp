@@ -1,6 +1,8 @@
 #include "graph/kernels/conv.h"
 
 #include <algorithm>
+#include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "graph/kernels/custom_op.h"
@@ -100,6 +102,7 @@ struct Product {
   /// Kernels of blocks [first_block, last_block) on what pack_panel() has packed.
   void multiply(int64_t image, int64_t panel, int64_t first_block, int64_t last_block, const float* packed) const {
     const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
+    const auto* residual = y->src[3] ? static_cast<const float*>(y->src[3]->data) : nullptr;
     PanelProduct p;
     p.columns = static_cast<int>(std::min(width, pixels - tail - panel * width));
     p.panel = packed;
@@ -114,7 +117,9 @@ struct Product {
       const char* data = static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[3];
       p.weights = float_rows<WidenedKernels>(f, w->type, data, p.rows * k);
       p.bias = bias ? bias + row : nullptr;
-      p.y = static_cast<float*>(y->data) + (image * rows + row) * pixels + panel * width;
+      const int64_t at = (image * rows + row) * pixels + panel * width;
+      p.y = static_cast<float*>(y->data) + at;
+      p.add = residual ? residual + at : nullptr;
       f.multiply(p);
     }
   }
@@ -238,6 +243,23 @@ ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& 
                      depthwise ? compute_depthwise : compute_dense, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
   set_custom_op(y, depthwise ? "CONV_2D_DEPTHWISE" : "CONV_2D", params);
   return y;
+}
+
+bool can_add(const ggml_tensor* node) {
+  if (node->op != GGML_OP_CUSTOM || node->src[3] != nullptr) return false;
+  ggml_custom_op_t function;
+  std::memcpy(&function, node->op_params, sizeof(function));  // the first of ggml's own fields
+  return function == compute_dense && custom_op_params<Params>(node).epilogue.is_nothing();
+}
+
+void add_to_conv(const ggml_tensor* conv, ggml_tensor* residual, const Epilogue& epilogue, ggml_tensor* result) {
+  auto params = custom_op_params<Params>(conv);
+  params.epilogue = epilogue;
+  result->op = GGML_OP_CUSTOM;
+  std::memcpy(result->op_params, conv->op_params, sizeof(result->op_params));
+  set_custom_op(result, "CONV_2D", params);
+  std::copy(std::begin(conv->src), std::end(conv->src), std::begin(result->src));
+  result->src[3] = residual;
 }
 
 ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& kernel) {

@@ -21,6 +21,13 @@ struct ConvKernel {
 /// nullptr for everything else.
 ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& kernel);
 
+/// Whether `node` is a dense convolution by conv_2d() to which nothing but a bias has been added.
+bool can_add(const ggml_tensor* node);
+
+/// Makes `result` what `conv`, of which can_add() holds, would give plus `residual`, then `epilogue`: dense F32 tensors
+/// of one shape. `conv` is not needed any more.
+void add_to_conv(const ggml_tensor* conv, ggml_tensor* residual, const Epilogue& epilogue, ggml_tensor* result);
+
 /// Takes a contiguous F32 image; nullptr for everything else.
 ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& kernel);
 

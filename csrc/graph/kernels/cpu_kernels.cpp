@@ -55,6 +55,7 @@ ggml_tensor* CpuKernels::mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor*
   }
   if (set_.use_linear) {
     if (ggml_tensor* y = graph::linear(ctx, w, x, Fused(), set_.linear, panels_)) return y;
+    if (ggml_tensor* y = batched(ctx, w, x, set_.linear)) return y;
   }
   return set_.use_gemv ? gemv_prefetch(ctx, w, x, set_.gemv) : nullptr;
 }
@@ -80,6 +81,14 @@ ggml_tensor* CpuKernels::per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, gg
 
 ggml_tensor* CpuKernels::row_means(ggml_context* ctx, ggml_tensor* x) {
   return set_.use_rows ? graph::row_means(ctx, x) : nullptr;
+}
+
+ggml_tensor* CpuKernels::concat(ggml_context* ctx, ggml_tensor* x, ggml_tensor* y, int dim) {
+  return set_.use_rows ? graph::concat(ctx, x, y, dim) : nullptr;
+}
+
+ggml_tensor* CpuKernels::get_rows(ggml_context* ctx, ggml_tensor* table, ggml_tensor* ids) {
+  return set_.use_rows ? gather(ctx, table, ids) : nullptr;
 }
 
 ggml_tensor* CpuKernels::attention(ggml_context* ctx, const AttentionArgs& args) {

@@ -4,11 +4,13 @@
 #include <string>
 
 #include "graph/kernels/attention.h"
+#include "graph/kernels/batched.h"
 #include "graph/kernels/conv.h"
 #include "graph/kernels/gemm.h"
 #include "graph/kernels/gemv_prefetch.h"
 #include "graph/kernels/kernels.h"
 #include "graph/kernels/linear.h"
+#include "graph/kernels/movement.h"
 #include "graph/kernels/rows.h"
 #include "util/status.h"
 
@@ -46,6 +48,8 @@ class CpuKernels final : public Kernels {
   ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args) override;
   ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) override;
   ggml_tensor* row_means(ggml_context* ctx, ggml_tensor* x) override;
+  ggml_tensor* concat(ggml_context* ctx, ggml_tensor* x, ggml_tensor* y, int dim) override;
+  ggml_tensor* get_rows(ggml_context* ctx, ggml_tensor* table, ggml_tensor* ids) override;
   ggml_tensor* attention(ggml_context* ctx, const AttentionArgs& args) override;
 
  private:

@@ -67,6 +67,10 @@ class Kernels {
   virtual ggml_tensor* per_row(ggml_context*, RowOp, ggml_tensor* /*x*/, ggml_tensor* /*y*/) { return nullptr; }
   /// F32 [1, x->ne[1], x->ne[2], x->ne[3]].
   virtual ggml_tensor* row_means(ggml_context*, ggml_tensor* /*x*/) { return nullptr; }
+  /// ggml_concat of two tensors of one type.
+  virtual ggml_tensor* concat(ggml_context*, ggml_tensor* /*x*/, ggml_tensor* /*y*/, int /*dim*/) { return nullptr; }
+  /// ggml_get_rows; ids I32.
+  virtual ggml_tensor* get_rows(ggml_context*, ggml_tensor* /*table*/, ggml_tensor* /*ids*/) { return nullptr; }
   /// F32 [Dv, H, T, B].
   virtual ggml_tensor* attention(ggml_context*, const AttentionArgs&) { return nullptr; }
 };

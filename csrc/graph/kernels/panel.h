@@ -38,9 +38,10 @@ struct PanelProduct {
   const float* bias = nullptr;  // one per row, or nullptr
   Epilogue epilogue;
   float* y = nullptr;
-  int64_t y_stride = 0;     // between rows; between columns where transposed
-  bool transposed = false;  // y[column * y_stride + row]
-  bool adds = false;        // to what y holds, before the epilogue; only where transposed
+  int64_t y_stride = 0;        // between rows; between columns where transposed
+  bool transposed = false;     // y[column * y_stride + row]
+  const float* add = nullptr;  // laid out as y, added before the epilogue, or nullptr; only where not transposed
+  bool adds = false;           // to what y holds, before the epilogue; only where transposed
 };
 
 /// Where the pixels of a panel of a convolution come from: runs of pixels of one row of the result.

@@ -64,6 +64,12 @@ __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
     float* y = p.y + (first + r) * p.y_stride;
+    if (r < rows && p.add) {
+      const float* add = p.add + (first + r) * p.y_stride;
+#pragma GCC unroll 3
+      for (int v = 0; v < V - 1; ++v) acc[r][v] = Simd::add(acc[r][v], Simd::load(add + v * kW));
+      acc[r][V - 1] = Simd::add(acc[r][V - 1], Simd::load(add + (V - 1) * kW, last));
+    }
     if (r < rows) {
 #pragma GCC unroll 3
       for (int v = 0; v < V - 1; ++v) Simd::store(y + v * kW, clamp(p.epilogue, acc[r][v]));
@@ -108,7 +114,12 @@ __attribute__((noinline)) void tail_tile(const PanelProduct& p, int first) {
 #pragma GCC unroll 8
       for (int i = 0; i < n; ++i) acc[i] = Simd::add(acc[i], acc[i + n]);
     }
-    Simd::store(sums, clamp(p.epilogue, Simd::add(acc[0], Simd::load(bias))));
+    alignas(64) float add[kW] = {};
+    for (int r = 0; p.add && r < rows; ++r) {
+      for (int j = 0; j < count; ++j) add[j * R + r] = p.add[(first + r) * p.y_stride + p.columns + c + j];
+    }
+    const Reg sum = Simd::add(acc[0], Simd::load(bias));
+    Simd::store(sums, clamp(p.epilogue, Simd::add(sum, Simd::load(add))));
     for (int r = 0; r < rows; ++r) {
       float* y = p.y + (first + r) * p.y_stride + p.columns + c;
       for (int j = 0; j < count; ++j) y[j] = sums[j * R + r];

@@ -14,6 +14,9 @@ Result<ggml_tensor*> build_get_rows(NodeBuilder& b) {
                   shape_text(shape_of(table)).c_str());
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({table->ne[0], ids->ne[0], ids->ne[1], ids->ne[2]}));
+  if (Kernels* kernels = b.options().kernels) {
+    if (ggml_tensor* ours = kernels->get_rows(b.ctx(), table, ids)) return ours;
+  }
   // Numbers of rows are I32 and stay so: only packing them is another form.
   const Make read = [=](ggml_context* ctx, const Sources& s) { return ggml_get_rows(ctx, table, s[0]); };
   if (!device_runs(b, {ids}, read) && !ggml_is_contiguous(ids)) ids = ggml_cont(b.ctx(), ids);
