@@ -290,8 +290,8 @@ __global__ void __launch_bounds__(kThreads, N == 1 ? 2 : 1) matvec_kernel(const 
 
 constexpr size_t kStageRest = kStageExtra + 16;  // of a stage, beside its rows
 
-/// What a block has of shared memory: less than half, so that the next kernel's block fits beside it, where two stages
-/// fit into that.
+/// What a block has of shared memory: less than half (on 9.0), so that the next kernel's block fits beside it, where
+/// two stages fit into that.
 constexpr size_t kShareBytes = 110 * 1024;
 #ifdef ETGGML_TUNE
 inline size_t kWholeBytes = 60 * 1024, kStageBytes = 36 * 1024;
@@ -306,7 +306,7 @@ size_t plan_matvec(MatVecParams& p, int n, size_t limit) {
   const size_t columns = W::Stored::bytes(p.columns.k, n), row = static_cast<size_t>(p.row_bytes);
   const size_t unit = p.glu ? 2 : 1;  // rows that stay together
   const size_t rest = columns + kMostStages * kStageRest, two_stages = rest + unit * 2 * row,
-               budget = two_stages <= kShareBytes ? kShareBytes : limit;
+               budget = two_stages <= kShareBytes ? std::min(kShareBytes, limit) : limit;
   if (two_stages > budget) return 0;
   const size_t ring = budget - rest;
   size_t rows = static_cast<size_t>(p.per_block), stages = 1;
