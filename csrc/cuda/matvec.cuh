@@ -293,7 +293,7 @@ constexpr size_t kStageRest = kStageExtra + 16;  // of a stage, beside its rows
 /// What a block has of shared memory: less than half (on 9.0), so that the next kernel's block fits beside it, where
 /// two stages fit into that.
 constexpr size_t kShareBytes = 110 * 1024;
-#ifdef ETGGML_TUNE
+#ifdef ETGGML_TUNE  // benchmarks/cuda/kernels/decode_chain.cu tries others
 inline size_t kWholeBytes = 60 * 1024, kStageBytes = 36 * 1024;
 #else
 constexpr size_t kWholeBytes = 60 * 1024;  // of a block's rows: up to it they are one stage
