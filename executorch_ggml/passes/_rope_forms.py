@@ -129,7 +129,7 @@ def _joined(node: object) -> tuple[object, object, int] | None:
             return parts[0], parts[1], ROPE_NEOX
     if is_call(node, aten.reshape.default, aten.view.default):
         stacked = args_of(node)[0]
-        if isinstance(stacked, Node) and is_tensor(stacked) and len(shape(stacked)) == len(shape(node)) + 1:
+        if isinstance(stacked, Node) and is_tensor(stacked) and len(shape(stacked)) == len(shape(node)) + 1 > 1:
             pair = _stacked(stacked)
             width = shape(node)[-1]
             if (

@@ -94,7 +94,7 @@ def fuse_rms_norm(ep: ExportedProgram) -> bool:
         if found is None:
             continue
         x, eps = found
-        size = shape(x)[-1]
+        size = shape(x)[-1] if shape(x) else None
         if not isinstance(size, int):
             continue
         target, weight = node, None

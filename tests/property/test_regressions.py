@@ -60,3 +60,12 @@ def test_a_reshape_of_spread_rows() -> None:
     w = Fresh("w", (1, 1, 1, 1), torch.float32, 0, 0, False)
     lines = ["v0 = x[:, :, :, i]", "v1 = F.conv_transpose2d(v0, w, None, 1, 0, 0)"]
     assert not problems([Chain(False, [x, i, w], lines, "v1")])
+
+
+@pytest.mark.parametrize("line", ["v0.reshape([])", "v0.view(())"])
+def test_one_element_becomes_a_scalar(line: str) -> None:
+    """The search for rotations asked a scalar for its last dimension, and the export ended with an IndexError."""
+    x = Fresh("x", ("n", 1), torch.float32, 1, 18, True)
+    chain = Chain(True, [x], ["v0 = torch.sum(x, dim=[-2], keepdim=False)", f"v1 = {line}"], "v1")
+    assert export([chain]) is not None
+    assert not problems([chain])
