@@ -3,6 +3,7 @@
 // keeps its own running maximum and sum; they are merged in the block, and over blocks by the one that ends last.
 #include <cuda_fp16.h>
 
+#include "attention_math.cuh"
 #include "kernels.cuh"
 
 namespace etggml::cuda {
@@ -14,7 +15,6 @@ constexpr int kLoads = 4;        // 16-byte loads of keys, and of values, in fli
 constexpr int kLeastKeys = 256;  // of a split: below it, merging with another block costs more than it saves
 // Beyond, a step with ggml's own kernel is faster (H200, 0.6B: by 1.10 at 512 positions; at 256 slower by 1.04).
 constexpr int64_t kMostKeys = 256;
-constexpr float kLog2E = 1.4426950408889634f;  // everything is in powers of two: that is what the hardware has
 
 struct Params {
   const float* q;
@@ -26,19 +26,6 @@ struct Params {
   float scale, softcap;
   bool overlaps_next;
 };
-
-__device__ __forceinline__ void unpack(uint4 v, float (&out)[8]) {
-  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 pair = __half22float2(*reinterpret_cast<const half2*>(&words[i]));
-    out[2 * i] = pair.x;
-    out[2 * i + 1] = pair.y;
-  }
-}
-
-/// 2^(a - b) for a <= b, 0 when both are -infinity.
-__device__ __forceinline__ float relative(float a, float b) { return a == -INFINITY ? 0.0f : exp2f(a - b); }
 
 template <int D, int G>
 struct Running {

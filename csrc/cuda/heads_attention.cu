@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "attention_math.cuh"
 #include "copy.cuh"
 #include "head_jobs.cuh"
 #include "kernels.cuh"
@@ -19,7 +20,6 @@ constexpr int kClusterSize = 8, kBlockWarps = 8, kBlock = kBlockWarps * kWarp;
 constexpr int kMostQueries = 32;  // of a cluster: query heads of a key head, times tokens
 constexpr int kAtOnce = 4;        // queries that a thread has in its registers
 constexpr int64_t kMostKeys = 512;
-constexpr float kLog2E = 1.4426950408889634f;
 
 struct Params {
   HeadInput q, k, v;
@@ -70,18 +70,6 @@ struct Memory {
     bytes = at;
   }
 };
-
-__device__ __forceinline__ float relative(float a, float b) { return a == -INFINITY ? 0.0f : exp2f(a - b); }
-
-__device__ __forceinline__ void unpack(uint4 v, float (&out)[8]) {
-  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 pair = __half22float2(*reinterpret_cast<const half2*>(&words[i]));
-    out[2 * i] = pair.x;
-    out[2 * i + 1] = pair.y;
-  }
-}
 
 template <int D>
 __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_constant__ Params p) {

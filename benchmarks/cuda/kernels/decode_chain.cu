@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "check.cuh"
 #include "cuda/kernels.cuh"
 #ifdef ETGGML_TUNE
 #include "cuda/matvec.cuh"
@@ -23,15 +24,6 @@ namespace {
 using namespace etggml::cuda;
 
 constexpr int kLayers = 28;
-
-#define CHECK(call)                                                                       \
-  do {                                                                                    \
-    const cudaError_t error = (call);                                                     \
-    if (error != cudaSuccess) {                                                           \
-      std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, cudaGetErrorString(error)); \
-      std::exit(1);                                                                       \
-    }                                                                                     \
-  } while (0)
 
 struct Shape {
   int64_t width = 1024, ff = 3072, heads = 16, kv_heads = 8, dim = 128, n_kv = 256, position = 100;

@@ -11,21 +11,13 @@
 #include <random>
 #include <vector>
 
+#include "check.cuh"
 #include "cuda/kernels.cuh"
 #include "graph/fusion/host_sample.h"
 
 namespace {
 
 using namespace etggml::cuda;
-
-#define CHECK(call)                                                                       \
-  do {                                                                                    \
-    const cudaError_t error = (call);                                                     \
-    if (error != cudaSuccess) {                                                           \
-      std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, cudaGetErrorString(error)); \
-      std::exit(1);                                                                       \
-    }                                                                                     \
-  } while (0)
 
 std::mt19937_64 rng(5);
 double uniform(double from, double to) { return std::uniform_real_distribution<double>(from, to)(rng); }

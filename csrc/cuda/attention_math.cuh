@@ -1,0 +1,26 @@
+// What both attention kernels compute with: halves in pieces of 16 bytes, and softmax in powers of two, which is what
+// the hardware has.
+#pragma once
+
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace etggml::cuda {
+
+constexpr float kLog2E = 1.4426950408889634f;
+
+__device__ __forceinline__ void unpack(uint4 v, float (&out)[8]) {
+  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 pair = __half22float2(*reinterpret_cast<const half2*>(&words[i]));
+    out[2 * i] = pair.x;
+    out[2 * i + 1] = pair.y;
+  }
+}
+
+/// 2^(a - b) for a <= b, 0 when both are -infinity.
+__device__ __forceinline__ float relative(float a, float b) { return a == -INFINITY ? 0.0f : exp2f(a - b); }
+
+}  // namespace etggml::cuda
