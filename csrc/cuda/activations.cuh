@@ -10,9 +10,6 @@
 
 namespace etggml::cuda {
 
-constexpr int kWarps = 16;
-constexpr int kThreads = kWarps * kWarp;
-
 /// What a kernel reads its columns from.
 struct Columns {
   const float* x;     // column c at x + c * k
@@ -41,7 +38,9 @@ struct Int8Columns {
   int units;
 
   __device__ Int8Columns(uint8_t* memory_, int k) : memory(memory_), units(k / 64) {}
-  static size_t bytes(int k, int count) { return static_cast<size_t>(count) * static_cast<size_t>(k / 64) * kBytes; }
+  static __host__ __device__ size_t bytes(int k, int count) {
+    return static_cast<size_t>(count) * static_cast<size_t>(k / 64) * kBytes;
+  }
   __device__ Record record(int column, int unit) const {
     const uint4* from = reinterpret_cast<const uint4*>(memory + (column * units + unit) * kBytes);
     Record r;
@@ -49,26 +48,46 @@ struct Int8Columns {
     for (int i = 0; i < Layout::kPieces; ++i) r.piece[i] = from[i];
     return r;
   }
-  /// Four neighbouring elements; eight neighbouring lanes hold a block.
-  __device__ void store(int column, int index4, int k, float4 v) const {
-    float largest = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
-    float total = v.x + v.y + v.z + v.w;
+  /// What no lane writes. `threads`: of the block.
+  __device__ void clear(int count, int threads) const {
+    for (int i = threadIdx.x; i < count * units; i += threads) Layout::clear(memory + i * kBytes);
+  }
+  /// Four elements a lane of pieces of 128, `Apart` pieces apart, of N columns; `any`: a lane has some. Eight
+  /// neighbouring lanes hold a block. Step by step for all: steps wait for each other, and the compiler leaves shuffles
+  /// in order.
+  template <int N>
+  __device__ __forceinline__ void store(int piece, bool any, const float4 (&v)[N], int lane) const {
+    float largest[N], total[N];
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+      largest[n] = fmaxf(fmaxf(fabsf(v[n].x), fabsf(v[n].y)), fmaxf(fabsf(v[n].z), fabsf(v[n].w)));
+      total[n] = (v[n].x + v[n].y) + (v[n].z + v[n].w);
+    }
 #pragma unroll
     for (int offset = 4; offset > 0; offset /= 2) {
-      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
-      if constexpr (Layout::kSums) total += __shfl_xor_sync(0xffffffffu, total, offset);
+#pragma unroll
+      for (int n = 0; n < N; ++n) {
+        largest[n] = fmaxf(largest[n], __shfl_xor_sync(0xffffffffu, largest[n], offset));
+        if constexpr (Layout::kSums) total[n] += __shfl_xor_sync(0xffffffffu, total[n], offset);
+      }
     }
-    const float inverse = largest > 0.0f ? __fdividef(127.0f, largest) : 0.0f;
-    if (index4 * 4 >= k) return;
-    const char4 quants = make_char4(__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse),
-                                    __float2int_rn(v.z * inverse), __float2int_rn(v.w * inverse));
-    uint8_t* record = memory + (column * units + index4 / 16) * kBytes;
-    const int block = index4 / 8 % 2, first = index4 % 8 * 4;
-    Layout::store(record, block, first, quants);
-    if (first == 0) {
-      float* numbers = reinterpret_cast<float*>(record) + Layout::kNumbers;
-      numbers[block] = largest * (1.0f / 127.0f);
-      if constexpr (Layout::kSums) numbers[2 + block] = total;
+    const int block = lane / 8 % 2, element = lane % 8 * 4;
+    uint8_t* const records = memory + (piece * 2 + lane / 16) * kBytes;
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+      const float inverse = largest[n] > 0.0f ? __fdividef(127.0f, largest[n]) : 0.0f;
+      // Added to this, a number's nearest integer is the low bits of the sum.
+      constexpr float kRound = 12582912.0f;
+      auto rounded = [&](float y) { return __float_as_uint(fmaf(y, inverse, kRound)); };
+      const uint32_t low = __byte_perm(rounded(v[n].x), rounded(v[n].y), 0x0040),
+                     high = __byte_perm(rounded(v[n].z), rounded(v[n].w), 0x0040);
+      uint8_t* const record = records + n * units * kBytes;
+      if (any) Layout::store(record + Layout::offset(block, element), low, high);
+      if (any && element == 0) {
+        float* to = reinterpret_cast<float*>(record) + Layout::kNumbers + block;
+        to[0] = largest[n] * (1.0f / 127.0f);
+        if constexpr (Layout::kSums) to[2] = total[n];
+      }
     }
   }
 };
@@ -77,25 +96,25 @@ struct Int8Columns {
 struct InOrder {
   static constexpr int kPieces = 5, kNumbers = 16;
   static constexpr bool kSums = true;
-  static __device__ void store(uint8_t* record, int block, int first, char4 quants) {
-    *reinterpret_cast<char4*>(record + block * 32 + first) = quants;
+  static __device__ int offset(int block, int element) { return block * 32 + element; }
+  static __device__ void clear(uint8_t*) {}
+  static __device__ void store(uint8_t* to, uint32_t low, uint32_t high) {
+    *reinterpret_cast<uint32_t*>(to) = __byte_perm(low, high, 0x5410);
   }
 };
-
-__device__ __forceinline__ void store_halves(uint8_t* to, char4 quants) {
-  const uint32_t bits = *reinterpret_cast<const uint32_t*>(&quants);
-  reinterpret_cast<uint16_t*>(to)[0] = static_cast<uint16_t>(bits);
-  reinterpret_cast<uint16_t*>(to)[1] = static_cast<uint16_t>(bits >> 16);
-}
 
 /// As two blocks of Q8_0 lie in memory, zeros where they have their scales: whole words of weights are multiplied, and
 /// what they have of a scale counts for nothing.
 struct AsQ8_0 {
   static constexpr int kPieces = 5, kNumbers = 17;
   static constexpr bool kSums = false;
-  static __device__ void store(uint8_t* record, int block, int first, char4 quants) {
-    store_halves(record + block * 34 + 2 + first, quants);
-    if (first == 0) *reinterpret_cast<uint16_t*>(record + block * 34) = 0;
+  static __device__ int offset(int block, int element) { return block * 34 + 2 + element; }
+  static __device__ void clear(uint8_t* record) {
+    *reinterpret_cast<uint16_t*>(record) = *reinterpret_cast<uint16_t*>(record + 34) = 0;
+  }
+  static __device__ void store(uint8_t* to, uint32_t low, uint32_t high) {
+    reinterpret_cast<uint16_t*>(to)[0] = static_cast<uint16_t>(low);
+    reinterpret_cast<uint16_t*>(to)[1] = static_cast<uint16_t>(high);
   }
 };
 
@@ -103,11 +122,12 @@ struct AsQ8_0 {
 struct AsQ4_0 {
   static constexpr int kPieces = 7, kNumbers = 18;
   static constexpr bool kSums = true;
-  static __device__ void store(uint8_t* record, int block, int first, char4 quants) {
-    uint8_t* half = record + first / 16 * 36;
-    store_halves(half + block * 18 + 2 + first % 16, quants);
-    if (first % 16 == 0) *reinterpret_cast<uint16_t*>(half + block * 18) = 0;
+  static __device__ int offset(int block, int element) { return element / 16 * 36 + block * 18 + 2 + element % 16; }
+  static __device__ void clear(uint8_t* record) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) *reinterpret_cast<uint16_t*>(record + i * 18) = 0;
   }
+  static __device__ void store(uint8_t* to, uint32_t low, uint32_t high) { AsQ8_0::store(to, low, high); }
 };
 
 /// `Each` elements of a lane at a time, F32; groups of four of 32 lanes lie side by side.
@@ -120,8 +140,10 @@ struct FloatColumns {
   float4* memory;
   int k;
   __device__ FloatColumns(uint8_t* memory_, int k_) : memory(reinterpret_cast<float4*>(memory_)), k(k_) {}
-  static constexpr int padded(int k) { return (k + kWarp * Each - 1) / (kWarp * Each) * (kWarp * Each); }
-  static size_t bytes(int k, int count) {
+  static __host__ __device__ constexpr int padded(int k) {
+    return (k + kWarp * Each - 1) / (kWarp * Each) * (kWarp * Each);
+  }
+  static __host__ __device__ size_t bytes(int k, int count) {
     return static_cast<size_t>(count) * static_cast<size_t>(padded(k)) * sizeof(float);
   }
   __device__ int column(int c) const { return c * ((k + kWarp * Each - 1) / (kWarp * Each) * (kWarp * kGroups)); }
@@ -132,17 +154,16 @@ struct FloatColumns {
     for (int i = 0; i < kGroups; ++i) r.group[i] = from[i * kWarp];
     return r;
   }
-  __device__ void store(int c, int index4, int, float4 v) const {
-    if (index4 * 4 >= k) return;
-    const int unit = index4 / kGroups;
-    memory[column(c) + unit / kWarp * (kWarp * kGroups) + index4 % kGroups * kWarp + unit % kWarp] = v;
+  __device__ void clear(int, int) const {}
+  template <int N>
+  __device__ __forceinline__ void store(int piece, bool any, const float4 (&v)[N], int lane) const {
+    const int index4 = piece * kWarp + lane, unit = index4 / kGroups;
+    float4* const to = memory + unit / kWarp * (kWarp * kGroups) + index4 % kGroups * kWarp + unit % kWarp;
+#pragma unroll
+    for (int n = 0; n < N; ++n)
+      if (any) to[column(n)] = v[n];
   }
 };
-
-__device__ __forceinline__ float4 load4(const float* x, int index4, int k) {
-  // Past the L1 cache: with dependent launches it may hold what an earlier kernel left at this address.
-  return index4 * 4 < k ? __ldcg(reinterpret_cast<const float4*>(x) + index4) : make_float4(0, 0, 0, 0);
-}
 
 __device__ __forceinline__ float squares(float4 v) { return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w; }
 
@@ -150,48 +171,80 @@ __device__ __forceinline__ float4 times(float4 a, float4 b) {
   return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
 
-/// Groups of four elements that a thread asks for at once: a trip to memory takes as long as all the rest. With one
-/// column there are many threads for it, and few registers.
-template <int Columns>
-constexpr int kHeld = Columns == 1 ? 2 : 8;
-
-/// The gains of a thread's first elements: weights, so they are read before the kernel waits for the one before it.
-template <int Held>
-struct Gains {
-  float4 held[Held];
-  __device__ Gains(const Columns& c, int rank, int threads) {
+/// Columns are read in pieces of 128 elements, the same piece of all of them by the same warp. What is read is asked
+/// for at once: a trip to memory takes as long as all the rest.
+template <int N, int Warps>
+struct Pieces {
+  static constexpr int kElements = kWarp * 4, kHeld = N == 1 ? 2 : 1;
+  const Columns& c;
+  int first, lane, end;
+  float4 gain[kHeld];  // of the first ones: weights, so they are read before the kernel waits for the one before it
+  __device__ Pieces(const Columns& c_, int warp, int lane_)
+      : c(c_), first(warp), lane(lane_), end((c_.k + kElements - 1) / kElements) {
+    load_gains(first);
+  }
+  __device__ bool any(int piece) const { return piece < end && (piece * kWarp + lane) * 4 < c.k; }
+  __device__ void load_gains(int from) {
+    if (c.gain == nullptr) return;
 #pragma unroll
-    for (int i = 0; i < Held; ++i) {
-      const int index4 = rank + i * threads;
-      held[i] = make_float4(1, 1, 1, 1);
-      if (c.gain != nullptr && index4 * 4 < c.k) held[i] = __ldg(reinterpret_cast<const float4*>(c.gain) + index4);
+    for (int i = 0; i < kHeld; ++i) {
+      const int piece = from + i * Warps;
+      if (any(piece)) gain[i] = __ldg(reinterpret_cast<const float4*>(c.gain) + piece * kWarp + lane);
     }
+  }
+  __device__ __forceinline__ void load(int from, float4 (&to)[kHeld][N]) const {
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      const int piece = from + i * Warps;
+      const float4* x = reinterpret_cast<const float4*>(c.x) + piece * kWarp + lane;
+#pragma unroll
+      for (int n = 0; n < N; ++n) {
+        // Past the L1 cache: with dependent launches it may hold what an earlier kernel left at this address.
+        to[i][n] = any(piece) && n < c.count ? __ldcg(x + n * (c.k / 4)) : make_float4(0, 0, 0, 0);
+      }
+    }
+  }
+  /// Stores them, and adds this lane's shares of the columns' sums of squares. The norm's own scale is one number for a
+  /// column: whoever has the products multiplies them by it, so nothing waits for the sum here.
+  template <class Stored, int Count>
+  __device__ __forceinline__ void store(const Stored& stored, float (&squares_of)[Count]) {
+    float4 held[kHeld][N];
+    load(first, held);
+    auto keep = [&](int from) {
+#pragma unroll
+      for (int i = 0; i < kHeld; ++i) {
+        const int piece = from + i * Warps;
+        if (piece >= end) break;
+#pragma unroll
+        for (int n = 0; n < N; ++n) {
+          squares_of[n] += squares(held[i][n]);
+          if (c.gain != nullptr) held[i][n] = times(held[i][n], gain[i]);
+        }
+        stored.store(piece, any(piece), held[i], lane);
+      }
+    };
+    constexpr int kTrip = kHeld * Warps;
+    int from = first;
+    if constexpr (N >= 4) {  // columns enough to have the next ones come meanwhile
+#pragma unroll 1
+      for (; from + kTrip < end; from += kTrip) {
+        float4 coming[kHeld][N];
+        load(from + kTrip, coming);
+        keep(from);
+        load_gains(from + kTrip);
+#pragma unroll
+        for (int n = 0; n < N; ++n) held[0][n] = coming[0][n];
+      }
+    } else {
+#pragma unroll 1
+      for (; from + kTrip < end; from += kTrip) {
+        keep(from);
+        load(from + kTrip, held);
+        load_gains(from + kTrip);
+      }
+    }
+    if (from < end) keep(from);
   }
 };
-
-/// One column by `threads` threads, whole warps; returns this thread's share of the sum of squares. The norm's own
-/// scale is one number for the column: whoever has the products multiplies them by it, so nothing waits for the sum
-/// here.
-template <int Held, class Stored>
-__device__ __forceinline__ float load_column(const Columns& c, int column, int rank, int threads, Gains<Held>& gains,
-                                             const Stored& stored) {
-  const float* x = c.x + static_cast<size_t>(column) * c.k;
-  const int count4 = c.k / 4, first = rank / kWarp * kWarp;
-  float total = 0.0f;
-#pragma unroll 1
-  for (int at = 0; first + at < count4; at += Held * threads) {
-    float4 held[Held];
-#pragma unroll
-    for (int i = 0; i < Held; ++i) held[i] = load4(x, rank + at + i * threads, c.k);
-    if (at > 0) gains = Gains<Held>(c, rank + at, threads);
-#pragma unroll
-    for (int i = 0; i < Held; ++i) {
-      if (first + at + i * threads >= count4) break;
-      total += squares(held[i]);
-      stored.store(column, rank + at + i * threads, c.k, times(held[i], gains.held[i]));
-    }
-  }
-  return total;
-}
 
 }  // namespace etggml::cuda

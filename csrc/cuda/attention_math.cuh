@@ -20,6 +20,14 @@ __device__ __forceinline__ void unpack(uint4 v, float (&out)[8]) {
   }
 }
 
+/// Eight numbers, aligned to 16 bytes, as halves.
+__device__ __forceinline__ uint4 pack(const float* from) {
+  const float4 a = reinterpret_cast<const float4*>(from)[0], b = reinterpret_cast<const float4*>(from)[1];
+  alignas(16) const half2 pairs[4] = {__floats2half2_rn(a.x, a.y), __floats2half2_rn(a.z, a.w),
+                                      __floats2half2_rn(b.x, b.y), __floats2half2_rn(b.z, b.w)};
+  return *reinterpret_cast<const uint4*>(pairs);
+}
+
 /// 2^(a - b) for a <= b, 0 when both are -infinity.
 __device__ __forceinline__ float relative(float a, float b) { return a == -INFINITY ? 0.0f : exp2f(a - b); }
 

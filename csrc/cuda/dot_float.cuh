@@ -14,7 +14,10 @@ struct FloatType {
   using Record = typename Stored::Record;
   static constexpr int kUnit = Each;
   static constexpr int kAlignment = 16;
-  static constexpr bool kHalves = false;
+  static constexpr int kEach = 4;
+  static constexpr bool kHolds = true;
+  static constexpr int kShareUnits = kWarp;
+  static __host__ __device__ constexpr int bytes(int units) { return units * 16; }
 };
 
 __device__ __forceinline__ float dot4(float4 a, float4 b) {
@@ -35,6 +38,7 @@ template <class T>
 struct Narrow : FloatType<8> {
   struct Weights {
     uint4 w;
+    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) : w(reinterpret_cast<const uint4*>(row)[unit]) {}
     __device__ float dot(const Record& x) const {
       return dot4(widen(w.x, w.y, T()), x.group[0]) + dot4(widen(w.z, w.w, T()), x.group[1]);
@@ -48,6 +52,7 @@ struct BF16 : Narrow<__nv_bfloat16> {};
 struct F32 : FloatType<4> {
   struct Weights {
     float4 w;
+    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) : w(reinterpret_cast<const float4*>(row)[unit]) {}
     __device__ float dot(const Record& x) const { return dot4(w, x.group[0]); }
   };

@@ -15,16 +15,18 @@ __device__ __forceinline__ float low_half(uint32_t bits) {
 }
 __device__ __forceinline__ float high_half(uint32_t bits) { return low_half(bits >> 16); }
 
-/// Sum of `Count` products of four 8-bit numbers.
+/// Sum of `Count` products of four 8-bit numbers, as a float. Sums begin at the bits of 1.5 * 2^23, whose low bits are
+/// a float's integers: converting them would take as long as four products.
 template <int Count>
-__device__ __forceinline__ int dots(const uint32_t* w, const uint32_t* x) {
-  int even = 0, odd = 0;
+__device__ __forceinline__ float dots(const uint32_t* w, const uint32_t* x) {
+  constexpr int kBits = 0x4b400000;
+  int even = kBits, odd = 0;
 #pragma unroll
   for (int i = 0; i < Count; i += 2) {
     even = __dp4a(static_cast<int>(w[i]), static_cast<int>(x[i]), even);
     if (i + 1 < Count) odd = __dp4a(static_cast<int>(w[i + 1]), static_cast<int>(x[i + 1]), odd);
   }
-  return even + odd;
+  return __int_as_float(even + odd) - 12582912.0f;
 }
 
 /// What a kernel knows of a type: how much memory a unit is, what a lane holds of it, and its product with a record.
@@ -34,23 +36,27 @@ struct Int8Type {
   using Record = typename Stored::Record;
   static constexpr int kUnit = 64;              // elements
   static constexpr int kAlignment = Alignment;  // of rows, bytes
-  static constexpr bool kHalves = true;         // 16 lanes are enough for a row of 1024
+  static constexpr int kEach = 1;               // units of a lane in a piece
+  static constexpr bool kHolds = false;         // are there registers for a column's first record beside weights?
+  static constexpr int kShareUnits = 4;         // parts of rows are of whole blocks, and of whole pieces of 16 bytes
+  static __host__ __device__ constexpr int bytes(int units) { return units * kUnit / BlockElements * BlockBytes; }
   static __device__ const uint8_t* block(const uint8_t* row, int unit) {
     return row + unit * kUnit / BlockElements * BlockBytes;
   }
 };
 
 struct Q8_0 : Int8Type<AsQ8_0, 32, 34, 4> {
+  static constexpr bool kHolds = true;
   struct Weights {
     uint32_t w[17];
+    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) {
       const uint32_t* from = reinterpret_cast<const uint32_t*>(block(row, unit));
 #pragma unroll
       for (int i = 0; i < 17; ++i) w[i] = from[i];
     }
     __device__ float dot(const Record& x) const {
-      return low_half(w[0]) * x.d(0) * static_cast<float>(dots<9>(w, x.word)) +
-             high_half(w[8]) * x.d(1) * static_cast<float>(dots<8>(w + 9, x.word + 9));
+      return low_half(w[0]) * x.d(0) * dots<9>(w, x.word) + high_half(w[8]) * x.d(1) * dots<8>(w + 9, x.word + 9);
     }
   };
 };
@@ -58,6 +64,7 @@ struct Q8_0 : Int8Type<AsQ8_0, 32, 34, 4> {
 struct Q4_0 : Int8Type<AsQ4_0, 32, 18, 4> {
   struct Weights {
     uint32_t w[9];
+    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) {
       const uint32_t* from = reinterpret_cast<const uint32_t*>(block(row, unit));
 #pragma unroll
@@ -70,10 +77,9 @@ struct Q4_0 : Int8Type<AsQ4_0, 32, 18, 4> {
         low[i] = w[i] & 0x0f0f0f0f;
         high[i] = (w[i] >> 4) & 0x0f0f0f0f;
       }
-      const int a = dots<5>(low, x.word) + dots<5>(high, x.word + 9);
-      const int b = dots<4>(low + 5, x.word + 5) + dots<4>(high + 5, x.word + 14);
-      return low_half(w[0]) * (x.d(0) * static_cast<float>(a) - 8.0f * x.sum(0)) +
-             high_half(w[4]) * (x.d(1) * static_cast<float>(b) - 8.0f * x.sum(1));
+      const float a = dots<5>(low, x.word) + dots<5>(high, x.word + 9);
+      const float b = dots<4>(low + 5, x.word + 5) + dots<4>(high + 5, x.word + 14);
+      return low_half(w[0]) * (x.d(0) * a - 8.0f * x.sum(0)) + high_half(w[4]) * (x.d(1) * b - 8.0f * x.sum(1));
     }
   };
 };
@@ -92,6 +98,7 @@ __device__ __forceinline__ void scale_min(const uint8_t* packed, int j, int* sca
 /// Scales and minima of the two sub-blocks of a unit.
 struct KScales {
   float d[2], m[2];
+  __device__ KScales() {}
   __device__ KScales(const uint8_t* block, int quarter) {
     const uint32_t dm = *reinterpret_cast<const uint32_t*>(block);
 #pragma unroll
@@ -103,9 +110,8 @@ struct KScales {
     }
   }
   template <class Record>
-  __device__ float dot(const Record& x, int a, int b) const {
-    return d[0] * x.d(0) * static_cast<float>(a) - m[0] * x.sum(0) + d[1] * x.d(1) * static_cast<float>(b) -
-           m[1] * x.sum(1);
+  __device__ float dot(const Record& x, float a, float b) const {
+    return d[0] * x.d(0) * a - m[0] * x.sum(0) + d[1] * x.d(1) * b - m[1] * x.sum(1);
   }
 };
 
@@ -119,6 +125,7 @@ struct Q4_K : Int8Type<InOrder, 256, 144, 16> {
   struct Weights {
     KScales scales;
     uint32_t w[8];
+    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) : scales(block(row, unit), unit % 4) {
       load32(block(row, unit) + 16 + unit % 4 * 32, w);
     }
@@ -140,6 +147,7 @@ struct Q5_K : Int8Type<InOrder, 256, 176, 16> {
   struct Weights {
     KScales scales;
     uint32_t w[16];
+    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) : scales(block(row, unit), unit % 4) {
       uint32_t q[8], h[8];
       load32(block(row, unit) + 48 + unit % 4 * 32, q);
@@ -178,6 +186,7 @@ struct Q6_K : Int8Type<InOrder, 256, 210, 2> {
   struct Weights {
     uint32_t w[16];
     float d[4];  // of 16 elements each
+    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) {
       const uint8_t* from = row + unit / 4 * 210;
       const int h = unit / 2 % 2, nibble = unit % 2;
@@ -199,8 +208,8 @@ struct Q6_K : Int8Type<InOrder, 256, 210, 2> {
       float sum[2];
 #pragma unroll
       for (int i = 0; i < 2; ++i)
-        sum[i] = d[2 * i] * static_cast<float>(dots<4>(w + 8 * i, x.word + 8 * i)) +
-                 d[2 * i + 1] * static_cast<float>(dots<4>(w + 8 * i + 4, x.word + 8 * i + 4));
+        sum[i] =
+            d[2 * i] * dots<4>(w + 8 * i, x.word + 8 * i) + d[2 * i + 1] * dots<4>(w + 8 * i + 4, x.word + 8 * i + 4);
       return x.d(0) * sum[0] + x.d(1) * sum[1];
     }
   };

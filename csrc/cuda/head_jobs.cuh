@@ -41,22 +41,30 @@ inline Rotation rotation(const HeadsCall& c) {
 
 constexpr int kMostHeadDim = 256;
 
-/// A head of a token: values and gains are asked for at once, then angles are computed while they come. Element i of a
-/// lane is lane + 32 i.
+/// A head of a token: values are asked for, then angles are computed while they come. Element i of a lane is
+/// lane + 32 i.
 struct HeadJob {
   static constexpr int kEach = kMostHeadDim / kWarp;
   float x[kEach], gain[kEach], cosine[kEach / 2], sine[kEach / 2];
 
-  /// `Each`: elements of a lane, rounded up.
+  /// What projections made; `Each`: elements of a lane, rounded up.
   template <int Each>
-  __device__ __forceinline__ void load(const HeadInput& in, const Rotation& r, int token, int h, int d,
-                                       const int32_t* positions, int lane) {
+  __device__ __forceinline__ void ask(const HeadInput& in, int token, int h, int d, int lane) {
     const float* from = in.x + token * in.token_stride + static_cast<int64_t>(h) * d;
-    const int position = in.rotate ? __ldcg(positions + token) : 0;
 #pragma unroll
     for (int i = 0; i < Each; ++i) {
       const int at = lane + i * kWarp;
       x[i] = at < d ? __ldcg(from + at) : 0.0f;
+    }
+  }
+  /// Everything else: gains and angles.
+  template <int Each>
+  __device__ __forceinline__ void prepare(const HeadInput& in, const Rotation& r, int token, int d,
+                                          const int32_t* positions, int lane) {
+    const int position = in.rotate ? __ldcg(positions + token) : 0;
+#pragma unroll
+    for (int i = 0; i < Each; ++i) {
+      const int at = lane + i * kWarp;
       gain[i] = in.norm && in.gain != nullptr && at < d ? __ldg(in.gain + at) : 1.0f;
     }
     if (!in.rotate) return;

@@ -38,7 +38,8 @@ __global__ void heads_kernel(const Params p) {
   const HeadInput& in = role == 0 ? p.q : role == 1 ? p.k : p.v;
   // Asked for together: one trip to memory and not four.
   HeadJob job_of;
-  job_of.load<HeadJob::kEach>(in, p.rotation, token, h, d, role == 0 ? p.q_positions : p.positions, lane);
+  job_of.ask<HeadJob::kEach>(in, token, h, d, lane);
+  job_of.prepare<HeadJob::kEach>(in, p.rotation, token, d, role == 0 ? p.q_positions : p.positions, lane);
   int64_t cache_row = 0;
   if (role > 0)
     cache_row = p.wide_rows ? __ldcg(static_cast<const long long*>(p.rows) + token)

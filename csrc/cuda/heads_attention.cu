@@ -3,86 +3,28 @@
 // steps are asked for before the kernel waits for the projections; the rows of this step are put among them by the
 // block that has their place, which also writes them to the caches. Blocks send each other their sums and each finishes
 // a part.
-#include <cooperative_groups.h>
-#include <cuda_fp16.h>
-
 #include <algorithm>
 
-#include "attention_math.cuh"
+#include "cluster_attention.cuh"
 #include "copy.cuh"
-#include "head_jobs.cuh"
 #include "kernels.cuh"
 
 namespace etggml::cuda {
 namespace {
 
-constexpr int kClusterSize = 8, kBlockWarps = 8, kBlock = kBlockWarps * kWarp;
-constexpr int kMostQueries = 32;  // of a cluster: query heads of a key head, times tokens
-constexpr int kAtOnce = 4;        // queries that a thread has in its registers
-constexpr int64_t kMostKeys = 512;
-
-struct Params {
-  HeadInput q, k, v;
-  Rotation rotation;
-  const void* rows;
-  const int32_t *positions, *q_positions;
-  __half *k_cache, *v_cache;
-  const __half* mask;
-  float* out;
-  int64_t n_kv;
-  int heads, kv_heads, group, tokens;
-  int parts, queries, keys;  // clusters of a key head; of a cluster; of a block
-  float scale, softcap;
-  bool wide_rows, overlaps_next;
-};
-
-/// Shared memory of a block, in floats and halves.
-template <int D>
-struct Memory {
-  __half *k, *v;      // [keys][D]
-  float* q;           // [queries][D]
-  float* fresh;       // [2 tokens][D]: this step's keys and values
-  float* weights;     // [keys][queries, padded]: scores, then weights
-  float* mask;        // [tokens][keys]
-  float* sums;        // [2][queries]: largest score and sum of weights
-  float* part;        // [kBlockWarps][...]: partial outputs of warps
-  float* of_others;   // [kClusterSize][share]: what the cluster sends for this block's part
-  float* their_sums;  // [kClusterSize][2][queries]
-  size_t bytes;
-  __host__ __device__ Memory(uint8_t* base, int keys, int queries, int tokens) {
-    size_t at = 0;
-    auto take = [&](size_t count) {
-      const size_t from = at;
-      at += (count + 15) / 16 * 16;
-      return base + from;
-    };
-    const int padded = (queries + kAtOnce - 1) / kAtOnce * kAtOnce;
-    k = reinterpret_cast<__half*>(take(static_cast<size_t>(keys) * D * 2));
-    v = reinterpret_cast<__half*>(take(static_cast<size_t>(keys) * D * 2));
-    q = reinterpret_cast<float*>(take(static_cast<size_t>(padded) * D * 4));
-    fresh = reinterpret_cast<float*>(take(static_cast<size_t>(tokens) * 2 * D * 4));
-    weights = reinterpret_cast<float*>(take(static_cast<size_t>(keys) * padded * 4));
-    mask = reinterpret_cast<float*>(take(static_cast<size_t>(tokens) * keys * 4));
-    sums = reinterpret_cast<float*>(take(static_cast<size_t>(queries) * 8));
-    part = reinterpret_cast<float*>(take(static_cast<size_t>(kBlock) * 2 * kAtOnce * 4));
-    of_others = reinterpret_cast<float*>(take(static_cast<size_t>(queries) * D * 4));
-    their_sums = reinterpret_cast<float*>(take(static_cast<size_t>(queries) * 8 * kClusterSize));
-    bytes = at;
-  }
-};
+constexpr int64_t kMostKeys = kMostKeysOfBlock * kClusterSize;
 
 template <int D>
-__global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_constant__ ClusterParams p) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  namespace cg = cooperative_groups;
   extern __shared__ __align__(128) uint8_t shared[];
-  const Memory<D> m(shared, p.keys, p.queries, p.tokens);
-  cg::cluster_group cluster = cg::this_cluster();
+  const ClusterMemory<D> m(shared, p.keys, p.queries, p.tokens);
+  cooperative_groups::cluster_group cluster = cooperative_groups::this_cluster();
   const int rank = static_cast<int>(blockIdx.x), kv_head = static_cast<int>(blockIdx.y) / p.parts;
-  const int base = (static_cast<int>(blockIdx.y) - kv_head * p.parts) * p.queries;  // the cluster's first query
+  const int base = (static_cast<int>(blockIdx.y) - kv_head * p.parts) * p.queries;
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int begin = rank * p.keys, here = max(0, min(p.keys, static_cast<int>(p.n_kv) - begin));
-  const int padded = (p.queries + kAtOnce - 1) / kAtOnce * kAtOnce;
+  const ClusterBlock<D> block{p, m, rank, kv_head, base, here, ClusterMemory<D>::padded(p.keys)};
   const int64_t row_elements = static_cast<int64_t>(p.kv_heads) * D;
   allow_next(p.overlaps_next);
   cluster.barrier_arrive();  // waited for before others' memory is written: they have begun by then
@@ -97,156 +39,107 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
     }
     commit_copies();
   }
-  wait_previous();
+  for (int i = threadIdx.x; i < p.queries; i += kBlock) m.tokens[i] = (base + i) / p.group;
 
-  // Asked for first, used last: every trip to memory costs as much as a phase.
-  const long long own_row = lane >= p.tokens ? -1
-                            : p.wide_rows    ? __ldcg(static_cast<const long long*>(p.rows) + lane)
-                                             : __ldcg(static_cast<const int32_t*>(p.rows) + lane);
-  auto mask_at = [&](int i) {
-    const int token = i / p.keys, key = i - token * p.keys;
+  // A warp's jobs: queries are everybody's. Keys and values of this step are of use to the block that has their row
+  // alone, but where there are warps enough nobody waits to know.
+  struct Job {
+    const HeadInput* in;
+    const int32_t* positions;
+    float* to;
+    int token, head;
+  };
+  auto job_of = [&](int job) -> Job {
+    if (job < p.queries) {
+      const int token = (base + job) / p.group;
+      return {&p.q, p.q_positions, m.q + job * D, token, kv_head * p.group + base + job - token * p.group};
+    }
+    const int i = min(job - p.queries, 2 * p.tokens - 1);
+    return {i % 2 != 0 ? &p.v : &p.k, p.positions, m.fresh + i * D, i / 2, kv_head};
+  };
+  Job job = job_of(warp);
+  HeadJob head;
+  if (p.known_inputs) head.template prepare<D / kWarp>(*job.in, p.rotation, job.token, D, job.positions, lane);
+  auto row_of = [&] {
+    return lane >= p.tokens ? -1
+           : p.wide_rows    ? __ldcg(static_cast<const long long*>(p.rows) + lane)
+                            : __ldcg(static_cast<const int32_t*>(p.rows) + lane);
+  };
+  long long own_row = p.known_inputs ? row_of() : -1;
+  auto mask_at = [&](int token, int key) {
     if (key >= here) return -INFINITY;
     return p.mask == nullptr ? 0.0f : __half2float(__ldcg(p.mask + token * p.n_kv + begin + key));
   };
-  const int masks = p.tokens * p.keys;
-  const float own_mask = static_cast<int>(threadIdx.x) < masks ? mask_at(threadIdx.x) : 0.0f;
+  const int masks = p.tokens * p.keys, own_token = static_cast<int>(threadIdx.x) / p.keys,
+            own_key = static_cast<int>(threadIdx.x) - own_token * p.keys;
+  wait_previous();
+
+  // Asked for first, used last: every trip to memory costs as much as a phase.
+  if (!p.known_inputs) own_row = row_of();
+  const float own_mask = static_cast<int>(threadIdx.x) < masks ? mask_at(own_token, own_key) : 0.0f;
   const auto has_rows = [&] { return __any_sync(0xffffffffu, own_row >= begin && own_row < begin + p.keys); };
-  // Queries are everybody's. Keys and values of this step are of use to the block that has their row alone, but where
-  // there are warps enough nobody waits to know.
   const bool few = p.queries + 2 * p.tokens <= kBlockWarps;
   const int jobs = p.queries + (few || has_rows() ? 2 * p.tokens : 0);
-  for (int job = warp; job < jobs; job += kBlockWarps) {
-    const bool query = job < p.queries, value = !query && (job - p.queries) % 2 != 0;
-    const HeadInput& in = query ? p.q : value ? p.v : p.k;
-    const int token = query ? (base + job) / p.group : (job - p.queries) / 2;
-    HeadJob head;
-    head.template load<D / kWarp>(in, p.rotation, token, query ? kv_head * p.group + (base + job) % p.group : kv_head,
-                                  D, query ? p.q_positions : p.positions, lane);
-    head.template store<D / kWarp>(in, p.rotation, D, lane, query ? m.q + job * D : m.fresh + (job - p.queries) * D);
+  for (int i = warp; i < jobs; i += kBlockWarps) {
+    if (i != warp) job = job_of(i);
+    head.template ask<D / kWarp>(*job.in, job.token, job.head, D, lane);
+    if (i != warp || !p.known_inputs)
+      head.template prepare<D / kWarp>(*job.in, p.rotation, job.token, D, job.positions, lane);
+    head.template store<D / kWarp>(*job.in, p.rotation, D, lane, job.to);
   }
-  for (int i = threadIdx.x; i < masks; i += kBlock)
-    m.mask[i] = i == static_cast<int>(threadIdx.x) ? own_mask : mask_at(i);
+  if (static_cast<int>(threadIdx.x) < masks) m.mask[threadIdx.x] = own_mask;
+  for (int i = threadIdx.x + kBlock; i < masks; i += kBlock) m.mask[i] = mask_at(i / p.keys, i % p.keys);
   const bool mine = has_rows();
   wait_copies<0>();
   __syncthreads();
   if (mine) {
-    for (int i = threadIdx.x; i < 2 * p.tokens * D; i += kBlock) {
-      const bool value = i / D % 2 != 0;
-      const long long row = __shfl_sync(0xffffffffu, own_row, i / (2 * D));
-      if (row < begin || row >= begin + p.keys) continue;
-      const __half h = __float2half(m.fresh[i]);
-      (value ? m.v : m.k)[(row - begin) * D + i % D] = h;
-      if (base == 0) (value ? p.v_cache : p.k_cache)[row * row_elements + kv_head * D + i % D] = h;
+    constexpr int kPieces = D / 8;  // of 16 bytes
+    for (int i = threadIdx.x; i - lane < 2 * p.tokens * kPieces; i += kBlock) {
+      const int source = min(i / kPieces, 2 * p.tokens - 1), piece = i % kPieces;
+      const bool value = source % 2 != 0;
+      const long long row = __shfl_sync(0xffffffffu, own_row, source / 2);
+      if (i >= 2 * p.tokens * kPieces || row < begin || row >= begin + p.keys) continue;
+      const uint4 halves = pack(m.fresh + source * D + piece * 8);
+      reinterpret_cast<uint4*>((value ? m.v : m.k) + (row - begin) * D)[piece] = halves;
+      if (base == 0)
+        reinterpret_cast<uint4*>((value ? p.v_cache : p.k_cache) + row * row_elements + kv_head * D)[piece] = halves;
     }
     __syncthreads();
   }
 
-  // Scores: kLanes lanes have a key, each of them every kLanes-th piece of 16 bytes.
-  constexpr int kLanes = D / 16, kKeysAtOnce = kBlock / kLanes;
-  const int part = threadIdx.x % kLanes;
-  for (int at = threadIdx.x / kLanes; at - static_cast<int>(threadIdx.x) / kLanes < here; at += kKeysAtOnce) {
-    const int key = min(at, p.keys - 1);
-    float k[2][8];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) unpack(reinterpret_cast<const uint4*>(m.k + key * D)[part + i * kLanes], k[i]);
-#pragma unroll 2
-    for (int query = 0; query < p.queries; ++query) {
-      float dot = 0.0f;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const float4* q = reinterpret_cast<const float4*>(m.q + query * D + (part + i * kLanes) * 8);
-        const float4 a = q[0], b = q[1];
-        dot = fmaf(a.x, k[i][0], fmaf(a.y, k[i][1], fmaf(a.z, k[i][2], fmaf(a.w, k[i][3], dot))));
-        dot = fmaf(b.x, k[i][4], fmaf(b.y, k[i][5], fmaf(b.z, k[i][6], fmaf(b.w, k[i][7], dot))));
-      }
-#pragma unroll
-      for (int offset = kLanes / 2; offset > 0; offset /= 2) dot += __shfl_xor_sync(0xffffffffu, dot, offset);
-      if (part != 0 || at >= here) continue;
-      const float bias = m.mask[(base + query) / p.group * p.keys + key];
-      float s = dot * p.scale;
-      if (p.softcap > 0.0f) s = p.softcap * tanhf(s / p.softcap);
-      // What nobody has written yet may be anything.
-      m.weights[key * padded + query] = bias == -INFINITY ? -INFINITY : (s + bias) * kLog2E;
-    }
-  }
-  __syncthreads();
-  for (int query = warp; query < padded; query += kBlockWarps) {
-    float largest = -INFINITY;
-    for (int key = lane; key < here && query < p.queries; key += kWarp)
-      largest = fmaxf(largest, m.weights[key * padded + query]);
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2)
-      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
-    float total = 0.0f;
-    for (int key = lane; key < here; key += kWarp) {
-      const float w = query < p.queries ? relative(m.weights[key * padded + query], largest) : 0.0f;
-      m.weights[key * padded + query] = w;
-      total += w;
-    }
-    total = warp_sum(total);
-    if (lane == 0 && query < p.queries) {
-      m.sums[query] = largest;
-      m.sums[p.queries + query] = total;
-    }
-  }
-  __syncthreads();
-  cluster.barrier_wait();
-  // Everybody's largest scores and sums.
-  for (int i = threadIdx.x; i < kClusterSize * 2 * p.queries; i += kBlock) {
-    const int to = i / (2 * p.queries), at = i % (2 * p.queries);
-    cluster.map_shared_rank(m.their_sums, to)[rank * 2 * p.queries + at] = m.sums[at];
-  }
-
-  // Weighted values: a thread has two neighbouring elements of kAtOnce queries and every kParts-th key.
-  constexpr int kColumns = D / 2, kParts = kBlock / kColumns;
-  const int column = threadIdx.x % kColumns, key_part = threadIdx.x / kColumns;
-  const int share = p.queries * D / kClusterSize;  // elements that a block finishes
+  // As many queries at once as there are, up to kAtOnce: their steps, which wait for each other, lie side by side.
+  auto count = [&](int first) { return min(kAtOnce, p.queries - first); };
   for (int first = 0; first < p.queries; first += kAtOnce) {
-    float acc[kAtOnce][2] = {};
-#pragma unroll 4
-    for (int key = key_part; key < here; key += kParts) {
-      const float4 w = *reinterpret_cast<const float4*>(m.weights + key * padded + first);
-      if (w.x == 0.0f && w.y == 0.0f && w.z == 0.0f && w.w == 0.0f) continue;  // zero times anything
-      const float2 v = __half22float2(reinterpret_cast<const half2*>(m.v + key * D)[column]);
-      const float of[kAtOnce] = {w.x, w.y, w.z, w.w};
-#pragma unroll
-      for (int g = 0; g < kAtOnce; ++g) {
-        acc[g][0] = fmaf(of[g], v.x, acc[g][0]);
-        acc[g][1] = fmaf(of[g], v.y, acc[g][1]);
-      }
+    if (count(first) == 1) {
+      block.template scores<1>(first);
+    } else if (count(first) == 2) {
+      block.template scores<2>(first);
+    } else {
+      block.template scores<4>(first);
     }
-    if (first > 0) __syncthreads();
-#pragma unroll
-    for (int g = 0; g < kAtOnce; ++g)
-      reinterpret_cast<float2*>(m.part)[(key_part * kAtOnce + g) * kColumns + column] =
-          make_float2(acc[g][0], acc[g][1]);
+  }
+  __syncthreads();
+  if (p.queries == 1) {
+    cluster.barrier_wait();
+    block.template values<1, false>(0, cluster);
+  } else if (p.queries == 2) {
+    cluster.barrier_wait();
+    block.template values<2, false>(0, cluster);
+  } else {
+    block.weigh();
     __syncthreads();
-    for (int i = threadIdx.x; i < kAtOnce * D; i += kBlock) {
-      const int query = first + i / D;
-      if (query >= p.queries) break;
-      float sum = 0.0f;
-#pragma unroll
-      for (int part = 0; part < kParts; ++part) sum += m.part[part * kAtOnce * D + i];
-      const int element = query * D + i % D;
-      cluster.map_shared_rank(m.of_others, element / share)[rank * share + element % share] = sum;
+    cluster.barrier_wait();
+    block.send_sums(cluster);
+    for (int first = 0; first < p.queries; first += kAtOnce) {
+      if (count(first) <= 2) {
+        block.template values<2, true>(first, cluster);
+      } else {
+        block.template values<4, true>(first, cluster);
+      }
     }
   }
   cluster.sync();
-  for (int i = threadIdx.x; i < share; i += kBlock) {
-    const int element = rank * share + i, query = element / D;
-    float largest = -INFINITY;
-#pragma unroll
-    for (int r = 0; r < kClusterSize; ++r) largest = fmaxf(largest, m.their_sums[r * 2 * p.queries + query]);
-    float total = 0.0f, sum = 0.0f;
-#pragma unroll
-    for (int r = 0; r < kClusterSize; ++r) {
-      const float weight = relative(m.their_sums[r * 2 * p.queries + query], largest);
-      total += weight * m.their_sums[(r * 2 + 1) * p.queries + query];
-      sum += weight * m.of_others[r * share + i];
-    }
-    const int token = (base + query) / p.group, head = kv_head * p.group + (base + query) % p.group;
-    p.out[(static_cast<int64_t>(token) * p.heads + head) * D + element % D] = sum / total;
-  }
+  block.finish();
 #endif
 }
 
@@ -266,11 +159,11 @@ size_t shared_bytes(int device, const HeadsAttentionCall& c) {
   const int tokens = c.attention.tokens;
   switch (c.attention.head_dim) {
     case 64:
-      return Memory<64>(nullptr, keys, queries, tokens).bytes;
+      return ClusterMemory<64>(nullptr, keys, queries, tokens).bytes;
     case 128:
-      return Memory<128>(nullptr, keys, queries, tokens).bytes;
+      return ClusterMemory<128>(nullptr, keys, queries, tokens).bytes;
     case 256:
-      return Memory<256>(nullptr, keys, queries, tokens).bytes;
+      return ClusterMemory<256>(nullptr, keys, queries, tokens).bytes;
     default:
       return 0;
   }
@@ -300,7 +193,7 @@ bool supports_heads_attention(int device, const HeadsAttentionCall& c) {
 bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentionCall& c) {
   const HeadsCall& h = c.heads;
   const AttentionCall& a = c.attention;
-  Params p = {};
+  ClusterParams p = {};
   p.q = head_input(h.q);
   p.k = head_input(h.k);
   p.v = head_input(h.v);
@@ -322,6 +215,10 @@ bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentio
   p.parts = parts_of(device, a);
   p.queries = p.group * p.tokens / p.parts;
   p.keys = keys_of_block(a.n_kv);
+  const uint64_t share = static_cast<uint64_t>(p.queries) * static_cast<uint64_t>(a.head_dim) / kClusterSize;
+  p.share_inverse = static_cast<unsigned>(((uint64_t{1} << 32) + share - 1) / share);
+  auto of_host = [](const ggml_tensor* t) { return t == nullptr || (t->flags & GGML_TENSOR_FLAG_INPUT) != 0; };
+  p.known_inputs = of_host(h.positions) && of_host(h.q_positions) && of_host(h.rows);
   p.scale = a.scale;
   p.softcap = a.softcap;
   p.overlaps_next = c.overlaps_next;

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "kernels.cuh"
-#include "matvec.cuh"
+#include "matvec_plan.cuh"
 
 namespace etggml::cuda {
 namespace {
@@ -40,21 +40,25 @@ int alignment(const MatVecCall& c) {
 }
 
 /// One a multiprocessor: where one has none, two of the next kernel's would begin there and be late.
-int blocks(int device, const MatVecParams& p) { return std::min(multiprocessors(device), p.glu ? p.rows / 2 : p.rows); }
+int blocks(int device, const MatVecParams& p) { return std::min(multiprocessors(device), p.rows); }
 
-/// The call's parameters, planned; the block's shared memory, 0 when it does not fit.
-size_t plan(int device, const MatVecCall& c, const MatVecType& type, MatVecParams& p) {
+/// The call's parameters but for its pointers.
+MatVecPlan plan(int device, const MatVecCall& c, const MatVecType& type, MatVecParams& p) {
   const ggml_tensor* w = c.segment[0].weight;
   p.row_bytes = static_cast<int64_t>(w->nb[1]);
-  for (int i = 0; i < c.segments; ++i) p.rows += static_cast<int>(c.segment[i].rows);
+  for (int i = 0; i < c.segments && (c.glu == 0 || i == 0); ++i) {
+    if (i > 0) p.first[i - 1] = p.rows;
+    p.rows += static_cast<int>(c.segment[i].rows);
+  }
+  for (int i = std::max(c.glu != 0 ? 0 : c.segments - 1, 0); i < MatVecCall::kMaxSegments - 1; ++i) p.first[i] = p.rows;
+  p.aligned = alignment(c) == 16;
   p.glu = c.glu;
   p.columns.k = static_cast<int>(w->ne[0]);
   p.columns.count = c.columns;
   p.columns.norm = c.norm;
   p.columns.eps = c.eps;
-  const int unit = p.glu ? 2 : 1, grid = blocks(device, p);
-  p.per_block = (p.rows / unit + grid - 1) / grid * unit;
-  return type.plan(p, padded_columns(c.columns), shared_memory_limit(device));
+  const int grid = blocks(device, p);
+  return type.plan(p, padded_columns(c.columns), (p.rows + grid - 1) / grid, shared_memory_limit(device));
 }
 
 }  // namespace
@@ -65,26 +69,32 @@ bool supports_matvec(int device, const MatVecCall& c) {
   const int64_t k = c.segment[0].weight->ne[0];
   if (k % 32 != 0 || k % type->unit != 0 || k > kMostElements || alignment(c) < type->alignment || c.x_offset % 4 != 0)
     return false;
+  if (c.glu != 0 && (c.segment[0].residual != nullptr || c.segment[1].residual != nullptr)) return false;
   MatVecParams p = {};
-  return plan(device, c, *type, p) != 0;
+  return plan(device, c, *type, p).shared != 0;
 }
 
 bool launch_matvec(int device, cudaStream_t stream, const MatVecCall& c) {
   const MatVecType& type = *type_of(c.segment[0].weight->type);
   MatVecParams p = {};
-  const size_t shared = plan(device, c, type, p);
+  const MatVecPlan planned = plan(device, c, type, p);
   auto data = [](const ggml_tensor* t) { return t == nullptr ? nullptr : static_cast<float*>(t->data); };
   for (int i = 0; i < c.segments; ++i) {
     const MatVecCall::Segment& s = c.segment[i];
-    p.segment[i] = {static_cast<const uint8_t*>(s.weight->data), data(s.bias), data(s.residual), data(s.out),
-                    static_cast<int>(s.rows)};
+    const int64_t first = i == 0 || c.glu != 0 ? 0 : p.first[i - 1];
+    auto from_row_0 = [&](const ggml_tensor* t) { return t == nullptr ? nullptr : data(t) - first; };
+    p.segment[i] = {static_cast<const uint8_t*>(s.weight->data) - first * p.row_bytes, from_row_0(s.bias),
+                    from_row_0(s.residual), from_row_0(s.out), static_cast<int>(s.rows)};
+    p.biases = p.biases || s.bias != nullptr;
+    p.residuals = p.residuals || s.residual != nullptr;
   }
   if (p.glu) p.segment[1].weight += c.second_row * p.row_bytes;
   p.overlaps_next = c.overlaps_next;
   p.columns.x = data(c.x) + c.x_offset;
   p.columns.gain = data(c.gain);
-  return launch(device, stream, dim3(static_cast<unsigned>(blocks(device, p))), dim3(kThreads), shared,
-                type.kernel(p, padded_columns(c.columns)), p);
+  return launch(device, stream, dim3(static_cast<unsigned>(blocks(device, p))),
+                dim3(static_cast<unsigned>(warps_for(padded_columns(c.columns)) * kWarp)), planned.shared,
+                planned.kernel, p);
 }
 
 }  // namespace etggml::cuda

@@ -1,5 +1,5 @@
-// Weights on their way into shared memory, several stages of them. From compute capability 9.0 on one instruction
-// copies a run of rows and a barrier counts its bytes; before it, every thread copies pieces of 16 bytes.
+// Weights on their way into shared memory. Every group of lanes has slots of its own and fills them itself, so that it
+// waits for nobody: stages of a whole block cost a microsecond each, whatever their size.
 #pragma once
 
 #include <cstdint>
@@ -9,123 +9,99 @@
 
 namespace etggml::cuda {
 
-constexpr int kMostStages = 4;
+constexpr int kMostSlots = 4;
 
-/// Neighbouring bytes that are copied to where they begin in 16 bytes as they do in memory.
-struct Run {
-  const uint8_t* from;
-  uint8_t* to;
-  int bytes;
-  __device__ int before() const { return static_cast<int>(reinterpret_cast<uintptr_t>(from) & 15); }
-};
+/// A slot holds a piece of a row: as many units for each lane as `W` has at a time. Copies are of 16 bytes, from where
+/// a multiple of it is: where pieces begin elsewhere, what is before them comes along, and a slot begins with how much
+/// that is.
+template <class W, int Lanes>
+struct Ring {
+  static constexpr int kUnits = Lanes * W::kEach, kBytes = W::bytes(kUnits), kCopy = 16;
+  static constexpr int kTrips = ((kBytes + 2 * kCopy - 2) / kCopy + Lanes - 1) / Lanes;
+  static constexpr int kWhole = (kBytes + kCopy - 1) / kCopy * kCopy;
+  /// A header, and 15 bytes before and behind.
+  static constexpr int kUnaligned = kWhole + 3 * kCopy;
+  static __host__ __device__ int slot_bytes(bool aligned) { return aligned ? kWhole : kUnaligned; }
+
+  uint8_t* memory;  // of slot 0
+  int apart;        // bytes from a slot to the next
+  bool aligned;
+  uint64_t* arrived;  // [kMostSlots], shared, of the warp
+
+  /// From where to copy, and where to; `bytes` becomes what that takes.
+  __device__ const uint8_t* aligned_copy(const uint8_t* from, uint8_t** to, int* bytes, bool writes) const {
+    if (aligned) return from;
+    const int before = static_cast<int>(reinterpret_cast<uintptr_t>(from) & (kCopy - 1));
+    if (writes) *reinterpret_cast<int*>(*to) = before;
+    *to += kCopy;
+    *bytes += before;
+    return from - before;
+  }
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  // One instruction copies a piece, and a barrier counts its bytes.
+  static __device__ uint32_t at(const void* shared) { return static_cast<uint32_t>(__cvta_generic_to_shared(shared)); }
 
-struct Ring {
-  uint64_t* arrived;  // kMostStages each, shared
-  unsigned* readers;  // that have read a stage
-
-  __device__ static uint32_t at(const void* shared) { return static_cast<uint32_t>(__cvta_generic_to_shared(shared)); }
-
-  /// By the first warp, whose requests may follow; others may use the ring behind a barrier of the block.
-  __device__ void begin(int stages) const {
-    if (threadIdx.x < static_cast<unsigned>(stages)) {
-      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(at(arrived + threadIdx.x)) : "memory");
-      readers[threadIdx.x] = 0;
-    }
+  __device__ void begin(int slots, int lane) const {
+    if (lane < slots)
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at(arrived + lane)), "n"(kWarp / Lanes) : "memory");
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     __syncwarp();
   }
-  /// By one warp. An instruction for each run: one for each row costs more than the copy.
-  template <int Runs>
-  __device__ void request(int stage, const Run (&runs)[Runs]) const {
-    if (threadIdx.x % kWarp != 0) return;
-    const uint32_t barrier = at(arrived + stage);
-    uint32_t total = 0;
-#pragma unroll
-    for (int i = 0; i < Runs; ++i) total += whole(runs[i]);
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(total) : "memory");
-#pragma unroll
-    for (int i = 0; i < Runs; ++i) {
-      if (runs[i].bytes == 0) continue;
-      asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                       at(runs[i].to - runs[i].before())),
-                   "l"(runs[i].from - runs[i].before()), "r"(whole(runs[i])), "r"(barrier)
-                   : "memory");
-    }
+  /// `part`: the lane's place in its group.
+  __device__ void ask(int slot, const uint8_t* from, int bytes, int part) const {
+    if (part != 0) return;
+    uint8_t* to = memory + slot * apart;
+    from = aligned_copy(from, &to, &bytes, true);
+    const uint32_t whole = static_cast<uint32_t>((bytes + kCopy - 1) & ~(kCopy - 1)), barrier = at(arrived + slot);
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(whole) : "memory");
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(at(to)),
+        "l"(from), "r"(whole), "r"(barrier)
+        : "memory");
   }
-  static constexpr bool kByOneWarp = true;
-  __device__ void request_nothing() const {}
-  /// This warp has read a stage. Is it the last one? Then it may ask for the next rows in its place.
-  __device__ bool release(int stage, int warps) const {
-    __syncwarp();
-    unsigned before = 0;
-    if (threadIdx.x % kWarp == 0) {
-      __threadfence_block();
-      before = atomicAdd(readers + stage, 1);
-      if (before + 1 == static_cast<unsigned>(warps)) {
-        __threadfence_block();
-        readers[stage] = 0;
-      }
-    }
-    return __shfl_sync(0xffffffffu, before, 0) + 1 == static_cast<unsigned>(warps);
-  }
-  /// With what lies before it and behind it in its pieces of 16 bytes.
-  __device__ static uint32_t whole(const Run& run) {
-    return run.bytes == 0 ? 0 : static_cast<uint32_t>((run.before() + run.bytes + 15) & ~15);
-  }
-  /// Has the request number `round` to this stage arrived? By all.
-  __device__ void wait(int stage, int round, int) const {
+  __device__ void asked() const {}
+  /// For what was asked for as number `round` of this slot. All lanes may read it then.
+  __device__ void wait(int slot, int round, int) const {
     uint32_t done = 0;
     while (done == 0) {
       asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
                    : "=r"(done)
-                   : "r"(at(arrived + stage)), "r"(static_cast<uint32_t>(round & 1))
+                   : "r"(at(arrived + slot)), "r"(static_cast<uint32_t>(round & 1))
                    : "memory");
     }
+    __syncwarp();
   }
-};
-
 #else
-
-struct Ring {
-  uint64_t* arrived;
-  unsigned* readers;
-
-  __device__ void begin(int) const {}
-  template <int Runs>
-  __device__ void request(int, const Run (&runs)[Runs]) const {
+  __device__ void begin(int, int) const {}
+  __device__ void ask(int slot, const uint8_t* from, int bytes, int part) const {
+    uint8_t* to = memory + slot * apart;
+    from = aligned_copy(from, &to, &bytes, part == 0);
 #pragma unroll
-    for (int i = 0; i < Runs; ++i) {
-      const int before = runs[i].before();
-      for (int at = static_cast<int>(threadIdx.x) * 16 - before; at < runs[i].bytes;
-           at += static_cast<int>(blockDim.x) * 16)
-        copy_async<16>(runs[i].to + at, runs[i].from + at);
+    for (int i = 0; i < kTrips; ++i) {
+      const int at = (i * Lanes + part) * kCopy;
+      if (at < bytes) copy_async<kCopy>(to + at, from + at);
     }
-    commit_copies();
   }
-  static constexpr bool kByOneWarp = false;
-  /// Groups are counted: every stage has one.
-  __device__ void request_nothing() const { commit_copies(); }
-  __device__ bool release(int, int) const {
-    __syncthreads();
-    return true;
-  }
-  __device__ void wait(int, int, int stages) const {
-    if (stages == 1) {
-      wait_copies<0>();
-    } else if (stages == 2) {
+  /// Groups of copies are counted: every slot has one, even if nothing was left to ask for.
+  __device__ void asked() const { commit_copies(); }
+  __device__ void wait(int, int, int slots) const {
+    if (slots == 2) {
       wait_copies<1>();
-    } else if (stages == 3) {
+    } else if (slots == 3) {
       wait_copies<2>();
     } else {
-      wait_copies<kMostStages - 1>();
+      wait_copies<kMostSlots - 1>();
     }
-    __syncthreads();
+    __syncwarp();
+  }
+#endif
+  /// Behind a wait.
+  __device__ const uint8_t* piece(int slot) const {
+    const uint8_t* at = memory + slot * apart;
+    return aligned ? at : at + kCopy + *reinterpret_cast<const int*>(at);
   }
 };
-
-#endif
 
 }  // namespace etggml::cuda

@@ -1,8 +1,9 @@
-// Time of our decode kernels inside a CUDA graph, without a model around them: the layers of a Qwen3-0.6B-sized decoder
-// with random Q8_0 weights, whole and with kernels left out, microseconds a layer.
+// Time of our decode kernels inside a CUDA graph, without a model around them: the layers of a decoder with random Q8_0
+// weights, whole and with kernels left out, microseconds a layer, and what that makes of weights a second.
 //
 //   nvcc -std=c++17 -O3 -arch=sm_90 -I csrc -I <ggml>/include benchmarks/cuda/kernels/decode_chain.cu csrc/cuda/*.cu -o
 //   decode_chain
+//   decode_chain [qwen3-0.6b | llama-3.2-1b | qwen3-4b [N_KV [COLUMNS [PARTS ...]]]]
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -15,19 +16,38 @@
 
 #include "check.cuh"
 #include "cuda/kernels.cuh"
-#ifdef ETGGML_TUNE
-#include "cuda/matvec.cuh"
-#endif
 
 namespace {
 
 using namespace etggml::cuda;
 
-constexpr int kLayers = 28;
-
 struct Shape {
-  int64_t width = 1024, ff = 3072, heads = 16, kv_heads = 8, dim = 128, n_kv = 256, position = 100;
+  const char* name;
+  int layers;
+  int64_t width, ff, heads, kv_heads, dim, vocabulary;
+  bool head_norm;
+  int64_t n_kv = 256, position = 100;
   int columns = 1;
+};
+
+const Shape kShapes[] = {{"qwen3-0.6b", 28, 1024, 3072, 16, 8, 128, 151936, true},
+                         {"llama-3.2-1b", 16, 2048, 8192, 32, 8, 64, 128256, false},
+                         {"qwen3-4b", 36, 2560, 9728, 32, 8, 128, 151936, true}};
+
+/// Random halves below 0.01 (sums stay finite), copied to wherever weights are wanted.
+struct Noise {
+  static constexpr size_t kBytes = size_t{16} << 20;
+  void* data = nullptr;
+  Noise() {
+    std::vector<uint16_t> halves(kBytes / 2);
+    for (auto& v : halves) v = static_cast<uint16_t>(std::rand() & 0x1fff);
+    CHECK(cudaMalloc(&data, kBytes));
+    CHECK(cudaMemcpy(data, halves.data(), kBytes, cudaMemcpyHostToDevice));
+  }
+  void fill(void* to, size_t bytes) const {
+    for (size_t at = 0; at < bytes; at += kBytes)
+      CHECK(cudaMemcpy(static_cast<uint8_t*>(to) + at, data, std::min(kBytes, bytes - at), cudaMemcpyDeviceToDevice));
+  }
 };
 
 ggml_tensor* tensor(ggml_type type, size_t row_bytes, int64_t ne0, int64_t ne1, size_t bytes, bool random = false) {
@@ -40,9 +60,8 @@ ggml_tensor* tensor(ggml_type type, size_t row_bytes, int64_t ne0, int64_t ne1, 
   CHECK(cudaMalloc(&t->data, bytes));
   CHECK(cudaMemset(t->data, 0, bytes));
   if (random) {
-    std::vector<uint16_t> noise(bytes / 2);
-    for (auto& v : noise) v = static_cast<uint16_t>(std::rand() & 0x1fff);  // halves below 0.01: sums stay finite
-    CHECK(cudaMemcpy(t->data, noise.data(), noise.size() * 2, cudaMemcpyHostToDevice));
+    static const Noise noise;
+    noise.fill(t->data, bytes);
   }
   return t;
 }
@@ -94,13 +113,14 @@ Model make(const Shape& s) {
   ggml_tensor* mask = tensor(GGML_TYPE_F16, 0, s.n_kv, n, s.n_kv * 2 * n);
   ggml_tensor* position = tensor(GGML_TYPE_I32, 4, n, 1, 4 * n);
   ggml_tensor* row = tensor(GGML_TYPE_I64, 8, n, 1, 8 * n);
+  position->flags = row->flags = GGML_TENSOR_FLAG_INPUT;
   for (int64_t i = 0; i < n; ++i) {
     const int32_t p32 = static_cast<int32_t>(s.position + i);
     const int64_t p64 = s.position + i;
     CHECK(cudaMemcpy(static_cast<int32_t*>(position->data) + i, &p32, 4, cudaMemcpyHostToDevice));
     CHECK(cudaMemcpy(static_cast<int64_t*>(row->data) + i, &p64, 8, cudaMemcpyHostToDevice));
   }
-  for (int i = 0; i < kLayers; ++i) {
+  for (int i = 0; i < s.layers; ++i) {
     Layer l;
     l.qkv = matvec(x, gain, s.columns);
     l.qkv.segments = 3;
@@ -124,8 +144,9 @@ Model make(const Shape& s) {
     HeadsCall& c = l.heads;
     c.kind = Kind::Heads;
     c.overlaps_next = true;
-    c.q = {q, 0, s.heads * s.dim, head_gain, 1e-6f, true, true};
-    c.k = {k, 0, s.kv_heads * s.dim, head_gain, 1e-6f, true, true};
+    const ggml_tensor* gain_of_heads = s.head_norm ? head_gain : nullptr;
+    c.q = {q, 0, s.heads * s.dim, gain_of_heads, 1e-6f, s.head_norm, true};
+    c.k = {k, 0, s.kv_heads * s.dim, gain_of_heads, 1e-6f, s.head_norm, true};
     c.v = {v, 0, s.kv_heads * s.dim, nullptr, 0, false, false};
     c.q_out = rotated;
     c.k_cache = k_cache;
@@ -162,10 +183,10 @@ Model make(const Shape& s) {
     l.both.attention = a;
     m.layers.push_back(l);
   }
-  ggml_tensor* logits = f32(151936);
+  ggml_tensor* logits = f32(s.vocabulary);
   m.head = matvec(x, gain, 1);
   m.head.segments = 1;
-  m.head.segment[0] = {q8_0(s.width, 151936), nullptr, nullptr, logits, 151936};
+  m.head.segment[0] = {q8_0(s.width, s.vocabulary), nullptr, nullptr, logits, s.vocabulary};
   m.argmax.kind = Kind::Argmax;
   m.argmax.overlaps_next = true;
   m.argmax.x = logits;
@@ -296,16 +317,34 @@ double microseconds(const Model& m, const std::string& parts) {
   return times[times.size() / 2] * 1000.0;
 }
 
+/// Of the weights that `parts` read.
+double weight_bytes(const Model& m, const std::string& parts) {
+  auto of = [](const MatVecCall& c) {
+    double bytes = 0;
+    for (int i = 0; i < c.segments; ++i) bytes += double(c.segment[i].weight->nb[1]) * c.segment[i].rows;
+    return bytes;
+  };
+  const Layer& l = m.layers[0];
+  double bytes = 0;
+  for (char part : parts) {
+    const double layers = static_cast<double>(m.layers.size());
+    if (part == 'q') bytes += layers * of(l.qkv);
+    if (part == 'o') bytes += layers * of(l.out);
+    if (part == 'g') bytes += layers * of(l.gate);
+    if (part == 'd') bytes += layers * of(l.down);
+    if (part == 'H') bytes += of(m.head);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  Shape shape;
-#ifdef ETGGML_TUNE
-  if (const char* t = std::getenv("WHOLE")) kWholeBytes = std::atoi(t) * 1024;
-  if (const char* t = std::getenv("STAGE")) kStageBytes = std::atoi(t) * 1024;
-#endif
-  if (argc > 1) shape.n_kv = std::atoll(argv[1]);
-  if (argc > 2) shape.columns = std::atoi(argv[2]);
+  Shape shape = kShapes[0];
+  for (const Shape& s : kShapes)
+    if (argc > 1 && std::string(argv[1]) == s.name) shape = s;
+  if (argc > 2) shape.n_kv = std::atoll(argv[2]);
+  if (argc > 3) shape.columns = std::atoi(argv[3]);
   shape.position = shape.n_kv - 20;
   const Model m = make(shape);
   const bool both = supports_heads_attention(0, m.layers[0].both);
@@ -313,14 +352,16 @@ int main(int argc, char** argv) {
                                   "ha", "qhao", "gd", "qogd", "qhaogd", "H", "m",  "qhaogdHm"};
   if (both)
     for (const char* parts : {"x", "qx", "xo", "qxo", "qxogd", "qxogdHm"}) all.push_back(parts);
-  std::printf("n_kv %lld, columns %d\n", static_cast<long long>(shape.n_kv), shape.columns);
+  if (argc > 4) all.assign(argv + 4, argv + argc);
+  std::printf("%s, n_kv %lld, columns %d\n", shape.name, static_cast<long long>(shape.n_kv), shape.columns);
   if (both) std::printf("heads and attention in one or two kernels: difference %.2g\n", difference(m.layers[0]));
   for (const Layer* l : {&m.layers[0]})
     for (const MatVecCall* c : {&l->qkv, &l->out, &l->gate, &l->down}) std::printf("error %.2g\n", error_of(*c));
   std::printf("error %.2g\n", error_of(m.head));
   for (const std::string& parts : all) {
     const double us = microseconds(m, parts);
-    std::printf("%-10s %9.1f us  %7.2f a layer\n", parts.c_str(), us, us / kLayers);
+    std::printf("%-10s %9.1f us  %7.2f a layer  %6.0f GB/s\n", parts.c_str(), us, us / shape.layers,
+                weight_bytes(m, parts) / us * 1e-3);
   }
   return 0;
 }

@@ -1,0 +1,126 @@
+// How a call's rows are dealt to a block's lanes, and which kernel does that.
+#pragma once
+
+#include <algorithm>
+
+#include "dot_float.cuh"
+#include "dot_int8.cuh"
+#include "matvec.cuh"
+
+namespace etggml::cuda {
+
+/// What a block has of shared memory: less than half (on 9.0), so that the next kernel's block fits beside it, where
+/// two slots fit into that.
+constexpr size_t kShareBytes = 110 * 1024;
+
+/// Lanes of a group and warps that share a row.
+struct Deal {
+  int lanes, split, each;
+};
+
+/// The one that takes a block with `rows` rows the fewest steps, as the kernel that has most of them to do counts.
+template <class W>
+Deal deal_for(const MatVecParams& p, int columns, int rows) {
+  // Many columns: as few lanes as there can be sums in, since what their groups read of the columns they read together.
+  const int lanes_least = columns == 1 ? 16 : columns == 2 ? 16 : 8, lanes_most = columns == 1 ? kWarp : lanes_least;
+  const int units = p.columns.k / W::kUnit, warps = warps_for(columns);
+  Deal best{};
+  double least = 1e30;
+  for (int lanes = lanes_most; lanes >= lanes_least; lanes /= 2) {
+    for (int split = 1; split <= warps; split *= 2) {
+      const int each = ((units + split - 1) / split + W::kShareUnits - 1) / W::kShareUnits * W::kShareUnits;
+      if (each * (split - 1) >= units) break;
+      const int groups = kWarp / lanes, tiles = (rows + groups - 1) / groups,
+                steps = (tiles + warps / split - 1) / (warps / split),
+                trips = (each + lanes * W::kEach - 1) / (lanes * W::kEach);
+      if (split > 1 && tiles > kMostSharedRows) break;
+      // A step has its pieces, sums across lanes, and those across warps.
+      const double time = steps * (trips + 0.5 + (split > 1 ? 0.5 : 0.0));
+      if (time >= least) continue;
+      least = time;
+      best = {lanes, split, each};
+    }
+  }
+  return best;
+}
+
+template <class W>
+size_t ring_bytes(int lanes, int warps, bool aligned) {
+  const int slot = lanes == 32   ? Ring<W, 32>::slot_bytes(aligned)
+                   : lanes == 16 ? Ring<W, 16>::slot_bytes(aligned)
+                                 : Ring<W, 8>::slot_bytes(aligned);
+  return static_cast<size_t>(slot) * static_cast<size_t>(warps) * static_cast<size_t>(kWarp / lanes);
+}
+
+using MatVecKernel = void (*)(MatVecParams);
+
+struct MatVecPlan {
+  size_t shared = 0;  // bytes of a block; 0: it does not fit
+  MatVecKernel kernel = nullptr;
+};
+
+template <class W, int N>
+MatVecKernel matvec_kernel_for(bool glu, int lanes) {
+  if constexpr (N == 1) {
+    if (lanes == kWarp) return glu ? matvec_kernel<W, N, 2, kWarp> : matvec_kernel<W, N, 1, kWarp>;
+  }
+  constexpr int kFew = N <= 2 ? 16 : 8;
+  return glu ? matvec_kernel<W, N, 2, kFew> : matvec_kernel<W, N, 1, kFew>;
+}
+
+template <class W>
+MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes) {
+  switch (columns) {
+    case 1:
+      return matvec_kernel_for<W, 1>(glu, lanes);
+    case 2:
+      return matvec_kernel_for<W, 2>(glu, lanes);
+    case 4:
+      return matvec_kernel_for<W, 4>(glu, lanes);
+    case 5:
+      return matvec_kernel_for<W, 5>(glu, lanes);
+    default:
+      return matvec_kernel_for<W, 8>(glu, lanes);
+  }
+}
+
+/// Sets what the kernel is told of it. `columns`: padded; `rows`: of a block; `limit`: of its shared memory.
+template <class W>
+MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
+  const Deal deal = deal_for<W>(p, columns, rows);
+  p.aligned = p.aligned && W::bytes(W::kShareUnits) % 16 == 0;
+  const size_t ring = ring_bytes<W>(deal.lanes, warps_for(columns), p.aligned),
+               groups = static_cast<size_t>(kWarp / deal.lanes);
+  const int sums = columns <= 2 ? columns : columns == 4 ? 4 : 8, sets = p.glu ? 2 : 1;
+  const size_t shares = deal.split == 1
+                            ? 0
+                            : Shares::bytes((rows + static_cast<int>(groups) - 1) / static_cast<int>(groups),
+                                            deal.split, static_cast<int>(groups) * sets * sums);
+  const size_t rest = W::Stored::bytes(p.columns.k, columns) + shares,
+               budget = rest + 2 * ring <= kShareBytes ? std::min(kShareBytes, limit) : limit;
+  if (rest + 2 * ring > budget) return {};
+  const size_t slots = std::min((budget - rest) / ring, static_cast<size_t>(kMostSlots));
+  p.split = deal.split;
+  p.each = deal.each;
+  p.workers = warps_for(columns) / deal.split * deal.split;
+  p.slots = static_cast<int>(slots);
+  p.k_inverse = 1.0f / static_cast<float>(p.columns.k);
+  return {slots * ring + rest, matvec_kernel_of<W>(columns, p.glu != 0, deal.lanes)};
+}
+
+/// What a type's file gives.
+struct MatVecType {
+  MatVecPlan (*plan)(MatVecParams& p, int columns, int rows, size_t limit);
+  int alignment;  // the least that rows have: the largest power of two that divides row bytes and addresses, up to 16
+  int unit;       // row elements are a multiple of it
+};
+
+template <class W>
+constexpr MatVecType matvec_type() {
+  return {plan_matvec<W>, W::kAlignment, W::kUnit};
+}
+
+extern const MatVecType kMatVecQ8_0, kMatVecQ4_0, kMatVecQ4_K, kMatVecQ5_K, kMatVecQ6_K, kMatVecF16, kMatVecBF16,
+    kMatVecF32;
+
+}  // namespace etggml::cuda
