@@ -1,5 +1,5 @@
 // The columns that a matrix is multiplied with, in shared memory: normalised if asked for, and quantised to 8 bits in
-// blocks of 32 (x = d * q, |q| <= 127, as ggml's Q8_1, with d and the block's sum in F32) or left as F32. They lie as
+// blocks of 32 (x = d * q, |q| <= 127, as ggml's Q8_1, with d and d * sum(q) in F32) or left as F32. They lie as
 // the type of the weights wants them, so that a lane reads its part in whole pieces of 16 bytes and lanes never meet in
 // a bank.
 #pragma once
@@ -57,19 +57,15 @@ struct Int8Columns {
   /// in order.
   template <int N>
   __device__ __forceinline__ void store(int piece, bool any, const float4 (&v)[N], int lane) const {
-    float largest[N], total[N];
+    float largest[N];
+    int total[N];
 #pragma unroll
-    for (int n = 0; n < N; ++n) {
+    for (int n = 0; n < N; ++n)
       largest[n] = fmaxf(fmaxf(fabsf(v[n].x), fabsf(v[n].y)), fmaxf(fabsf(v[n].z), fabsf(v[n].w)));
-      total[n] = (v[n].x + v[n].y) + (v[n].z + v[n].w);
-    }
 #pragma unroll
     for (int offset = 4; offset > 0; offset /= 2) {
 #pragma unroll
-      for (int n = 0; n < N; ++n) {
-        largest[n] = fmaxf(largest[n], __shfl_xor_sync(0xffffffffu, largest[n], offset));
-        if constexpr (Layout::kSums) total[n] += __shfl_xor_sync(0xffffffffu, total[n], offset);
-      }
+      for (int n = 0; n < N; ++n) largest[n] = fmaxf(largest[n], __shfl_xor_sync(0xffffffffu, largest[n], offset));
     }
     const int block = lane / 8 % 2, element = lane % 8 * 4;
     uint8_t* const records = memory + (piece * 2 + lane / 16) * kBytes;
@@ -83,13 +79,25 @@ struct Int8Columns {
                      high = __byte_perm(rounded(v[n].z), rounded(v[n].w), 0x0040);
       uint8_t* const record = records + n * units * kBytes;
       if (any) Layout::store(record + Layout::offset(block, element), low, high);
-      if (any && element == 0) {
-        float* to = reinterpret_cast<float*>(record) + Layout::kNumbers + block;
-        to[0] = largest[n] * (1.0f / 127.0f);
-        if constexpr (Layout::kSums) to[2] = total[n];
+      largest[n] *= 1.0f / 127.0f;
+      if (any && element == 0) numbers(record)[block] = largest[n];
+      if constexpr (Layout::kSums) total[n] = __dp4a(static_cast<int>(__byte_perm(low, high, 0x5410)), 0x01010101, 0);
+    }
+    if constexpr (Layout::kSums) {
+      // Of what was stored, not of what was given: weights are positive before their minimum is taken off, and the
+      // errors of rounding would count with it.
+#pragma unroll
+      for (int offset = 4; offset > 0; offset /= 2) {
+#pragma unroll
+        for (int n = 0; n < N; ++n) total[n] += __shfl_xor_sync(0xffffffffu, total[n], offset);
       }
+#pragma unroll
+      for (int n = 0; n < N; ++n)
+        if (any && element == 0)
+          numbers(records + n * units * kBytes)[2 + block] = largest[n] * static_cast<float>(total[n]);
     }
   }
+  static __device__ float* numbers(uint8_t* record) { return reinterpret_cast<float*>(record) + Layout::kNumbers; }
 };
 
 /// In order.
