@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,13 +118,59 @@ def difference(got: torch.Tensor, want: torch.Tensor, precise: torch.Tensor) -> 
     return "" if error <= bound else f"off by {error:.3g}, allowed {bound:.3g}: {got} instead of {want}"
 
 
+class ShapesAsTraced(torch.fx.Interpreter):
+    """Runs a program at other sizes than its example's; AssertionError where a result has not the size that was traced."""
+
+    def __init__(self, program: Any, args: Sequence[torch.Tensor]) -> None:
+        super().__init__(program.graph_module)
+        given, held = iter(args), {**program.state_dict, **program.constants}
+        specs = program.graph_signature.input_specs
+        self.inputs = [next(given) if s.target is None else held[s.target] for s in specs]
+        self.sizes: dict[Any, int] = {}
+        for node, tensor in zip(program.graph.find_nodes(op="placeholder"), self.inputs, strict=True):
+            for traced, size in zip(node.meta["val"].shape, tensor.shape, strict=True):
+                if isinstance(traced, torch.SymInt):
+                    self.sizes[traced.node.expr] = size
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        result, traced = super().run_node(n), n.meta.get("val")
+        if isinstance(result, torch.Tensor):
+            sizes = [d.node.expr.subs(self.sizes) if isinstance(d, torch.SymInt) else d for d in traced.shape]
+            assert sizes == list(result.shape), n.format_node()
+        return result
+
+
+def traced(chain: Chain) -> Chain:
+    """The chain, from 2 on where what torch traced does not hold at 1: it traces sizes as "at least 2", and then
+    ``x[-6:]`` has 6 elements of the 3 n that ``x`` has. We refuse a 1 there, as we have to."""
+    program = export([chain]) if chain.dynamic and chain.low < 2 else None
+    if program is None:
+        return chain
+    try:
+        run = ShapesAsTraced(program, arguments([chain], chain.sizes().index(chain.low)))
+        run.run(*run.inputs, enable_io_processing=False)
+        return chain
+    except Exception:
+        return dataclasses.replace(chain, low=2)
+
+
 def explain(chains: Sequence[Chain]) -> str:
     """The failing chains, each cut after its first wrong line; empty if all are right."""
     texts = []
+
+    def all_problems() -> list[str]:
+        try:
+            return problems(chains)
+        except Exception as e:
+            return [repr(e)]
+
     try:
         if export(chains) is None:  # one is enough for that: the others need not suffer
             chains = [c for c in chains if not c.dynamic or export([c]) is not None]
-        wrong = problems(chains)
+        wrong = all_problems()
+        if wrong:
+            before, chains = chains, [traced(c) for c in chains]
+            wrong = wrong if chains == before else all_problems()
     except Exception as e:
         wrong = [repr(e)]
     if wrong == []:
