@@ -119,7 +119,7 @@ def difference(got: torch.Tensor, want: torch.Tensor, precise: torch.Tensor) -> 
 
 
 class ShapesAsTraced(torch.fx.Interpreter):
-    """Runs a program at other sizes than its example's; AssertionError where a result has not the size that was traced."""
+    """Runs a program at other sizes than its example's; AssertionError where one of a result is not the traced one."""
 
     def __init__(self, program: Any, args: Sequence[torch.Tensor]) -> None:
         super().__init__(program.graph_module)
