@@ -6,36 +6,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from executorch_ggml.speech.mel import fourier_basis, mel_filters
+from executorch_ggml.speech.mel_power import MelPower
 from executorch_ggml.speech.voxtral.config import VoxtralConfig
 from executorch_ggml.speech.voxtral.layers import Attention, FeedForward, Norm
 
 __all__ = ["Encoder", "LogMel"]
 
 
-class LogMel(nn.Module):
+class LogMel(MelPower):
     """forward(samples float32 [1, hop * T + window - hop]) -> float32 [1, mels, T].
 
-    Frame t is centred on sample t * hop + window / 2 of the input. The floor is relative to a fixed loudness, so a
-    frame depends on nothing but its own samples.
+    The floor is relative to a fixed loudness, so a frame depends on nothing but its own samples.
     """
 
-    basis: Tensor
-    filters: Tensor
-
     def __init__(self, config: VoxtralConfig) -> None:
-        super().__init__()
-        self.hop, self.floor = config.hop, config.log_mel_max - 8.0
-        basis = fourier_basis(config.window, config.window, periodic=True)
-        filters = mel_filters(config.mels, config.window, config.sample_rate)
-        self.register_buffer("basis", torch.tensor(basis, dtype=torch.float32, device="cpu")[:, None])
-        self.register_buffer("filters", torch.tensor(filters, dtype=torch.float32, device="cpu"))
+        c = config
+        super().__init__(c.mels, c.sample_rate, hop=c.hop, n_fft=c.window, window=c.window, periodic=True)
+        self.floor = c.log_mel_max - 8.0
 
     def forward(self, samples: Tensor) -> Tensor:
-        spectrum = F.conv1d(samples[:, None], self.basis, stride=self.hop)
-        real, imaginary = spectrum.chunk(2, dim=1)
-        power = (real * real + imaginary * imaginary).transpose(1, 2)
-        mel = F.linear(power, self.filters).clamp(min=1e-10).log10().clamp(min=self.floor)
+        mel = super().forward(samples).clamp(min=1e-10).log10().clamp(min=self.floor)
         return ((mel + 4.0) / 4.0).transpose(1, 2)
 
 
