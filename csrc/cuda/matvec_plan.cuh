@@ -12,17 +12,18 @@ namespace etggml::cuda {
 /// What a block has of shared memory: less than half (on 9.0), so that the next kernel's block fits beside it, where
 /// two slots fit into that.
 constexpr size_t kShareBytes = 110 * 1024;
+constexpr size_t kOwnBytes = 2 * 1024;  // the kernel's variables in shared memory, at most
 
 /// Lanes of a group and warps that share a row.
 struct Deal {
   int lanes, split, each;
 };
 
-/// The one that takes a block with `rows` rows the fewest steps, as the kernel that has most of them to do counts.
+/// The one with which the busiest warp of a block of `rows` rows has the least to do.
 template <class W>
 Deal deal_for(const MatVecParams& p, int columns, int rows) {
   // Many columns: as few lanes as there can be sums in, since what their groups read of the columns they read together.
-  const int lanes_least = columns == 1 ? 16 : columns == 2 ? 16 : 8, lanes_most = columns == 1 ? kWarp : lanes_least;
+  const int lanes_least = columns <= 2 ? 16 : 8, lanes_most = columns == 1 ? kWarp : lanes_least;
   const int units = p.columns.k / W::kUnit, warps = warps_for(columns);
   Deal best{};
   double least = 1e30;
@@ -84,10 +85,12 @@ MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes) {
   }
 }
 
-/// Sets what the kernel is told of it. `columns`: padded; `rows`: of a block; `limit`: of its shared memory.
+/// Sets what the kernel is told of it. `columns`: padded; `rows`: of a block; `limit`: of its shared memory, the
+/// kernel's variables included.
 template <class W>
 MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
   const Deal deal = deal_for<W>(p, columns, rows);
+  limit -= kOwnBytes;
   p.aligned = p.aligned && W::bytes(W::kShareUnits) % 16 == 0;
   const size_t ring = ring_bytes<W>(deal.lanes, warps_for(columns), p.aligned),
                groups = static_cast<size_t>(kWarp / deal.lanes);

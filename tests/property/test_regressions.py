@@ -52,6 +52,14 @@ def test_a_dynamic_size_of_one_that_torch_traced_as_two() -> None:
     assert not problems([holds])
 
 
+def test_a_sum_of_what_cancels() -> None:
+    """Normalised numbers add up to nothing; eager's sum happened to be exactly that, and ours was held to it."""
+    x, w = Fresh("x", (5, 1, "n"), torch.float32, 1, 86, True), Fresh("w1_", (1,), torch.float32, 1, 43, False)
+    chain = Chain(True, [x, w], ["v0 = torch.group_norm(x, 1, w1_, None, 0.1)", "v1 = v0.sum()"], "v1")
+    assert export([chain]) is not None
+    assert not problems([chain])
+
+
 @pytest.mark.parametrize("line", ["x.split(3, 1)[-1]", "x.split([1, 3], 1)[0]", "x.chunk(2, -1)[1]"])
 def test_a_split_beside_a_dynamic_size(line: str) -> None:
     """torch's decomposition of a split fixed the dynamic size to the example's."""
