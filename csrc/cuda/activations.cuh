@@ -52,9 +52,8 @@ struct Int8Columns {
   __device__ void clear(int count, int threads) const {
     for (int i = threadIdx.x; i < count * units; i += threads) Layout::clear(memory + i * kBytes);
   }
-  /// Four elements a lane of pieces of 128, `Apart` pieces apart, of N columns; `any`: a lane has some. Eight
-  /// neighbouring lanes hold a block. Step by step for all: steps wait for each other, and the compiler leaves shuffles
-  /// in order.
+  /// Four elements a lane of piece `piece` (of 128) of N columns; `any`: this lane has some. Eight neighbouring lanes
+  /// hold a block. Step by step for all columns: steps wait for each other, and the compiler leaves shuffles in order.
   template <int N>
   __device__ __forceinline__ void store(int piece, bool any, const float4 (&v)[N], int lane) const {
     float largest[N];
@@ -240,6 +239,7 @@ struct Pieces {
         load(from + kTrip, coming);
         keep(from);
         load_gains(from + kTrip);
+        static_assert(kHeld == 1);
 #pragma unroll
         for (int n = 0; n < N; ++n) held[0][n] = coming[0][n];
       }

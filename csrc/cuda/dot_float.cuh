@@ -38,7 +38,6 @@ template <class T>
 struct Narrow : FloatType<8> {
   struct Weights {
     uint4 w;
-    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) : w(reinterpret_cast<const uint4*>(row)[unit]) {}
     __device__ float dot(const Record& x) const {
       return dot4(widen(w.x, w.y, T()), x.group[0]) + dot4(widen(w.z, w.w, T()), x.group[1]);
@@ -52,7 +51,6 @@ struct BF16 : Narrow<__nv_bfloat16> {};
 struct F32 : FloatType<4> {
   struct Weights {
     float4 w;
-    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) : w(reinterpret_cast<const float4*>(row)[unit]) {}
     __device__ float dot(const Record& x) const { return dot4(w, x.group[0]); }
   };

@@ -29,6 +29,16 @@ __device__ __forceinline__ float dots(const uint32_t* w, const uint32_t* x) {
   return __int_as_float(even + odd) - 12582912.0f;
 }
 
+/// The low and the high four bits of each byte.
+template <int Count>
+__device__ __forceinline__ void nibbles(const uint32_t (&w)[Count], uint32_t* low, uint32_t* high) {
+#pragma unroll
+  for (int i = 0; i < Count; ++i) {
+    low[i] = w[i] & 0x0f0f0f0f;
+    high[i] = (w[i] >> 4) & 0x0f0f0f0f;
+  }
+}
+
 /// What a kernel knows of a type: how much memory a unit is, what a lane holds of it, and its product with a record.
 template <class Layout, int BlockElements, int BlockBytes, int Alignment>
 struct Int8Type {
@@ -49,7 +59,6 @@ struct Q8_0 : Int8Type<AsQ8_0, 32, 34, 4> {
   static constexpr bool kHolds = true;
   struct Weights {
     uint32_t w[17];
-    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) {
       const uint32_t* from = reinterpret_cast<const uint32_t*>(block(row, unit));
 #pragma unroll
@@ -64,7 +73,6 @@ struct Q8_0 : Int8Type<AsQ8_0, 32, 34, 4> {
 struct Q4_0 : Int8Type<AsQ4_0, 32, 18, 4> {
   struct Weights {
     uint32_t w[9];
-    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) {
       const uint32_t* from = reinterpret_cast<const uint32_t*>(block(row, unit));
 #pragma unroll
@@ -72,11 +80,7 @@ struct Q4_0 : Int8Type<AsQ4_0, 32, 18, 4> {
     }
     __device__ float dot(const Record& x) const {
       uint32_t low[9], high[9];
-#pragma unroll
-      for (int i = 0; i < 9; ++i) {
-        low[i] = w[i] & 0x0f0f0f0f;
-        high[i] = (w[i] >> 4) & 0x0f0f0f0f;
-      }
+      nibbles(w, low, high);
       const float a = dots<5>(low, x.word) + dots<5>(high, x.word + 9);
       const float b = dots<4>(low + 5, x.word + 5) + dots<4>(high + 5, x.word + 14);
       return low_half(w[0]) * (x.d(0) * a - 8.0f * x.sum(0)) + high_half(w[4]) * (x.d(1) * b - 8.0f * x.sum(1));
@@ -98,7 +102,6 @@ __device__ __forceinline__ void scale_min(const uint8_t* packed, int j, int* sca
 /// Scales and minima of the two sub-blocks of a unit.
 struct KScales {
   float d[2], m[2];
-  __device__ KScales() {}
   __device__ KScales(const uint8_t* block, int quarter) {
     const uint32_t dm = *reinterpret_cast<const uint32_t*>(block);
 #pragma unroll
@@ -125,17 +128,12 @@ struct Q4_K : Int8Type<InOrder, 256, 144, 16> {
   struct Weights {
     KScales scales;
     uint32_t w[8];
-    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) : scales(block(row, unit), unit % 4) {
       load32(block(row, unit) + 16 + unit % 4 * 32, w);
     }
     __device__ float dot(const Record& x) const {
       uint32_t low[8], high[8];
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        low[i] = w[i] & 0x0f0f0f0f;
-        high[i] = (w[i] >> 4) & 0x0f0f0f0f;
-      }
+      nibbles(w, low, high);
       return scales.dot(x, dots<8>(low, x.word), dots<8>(high, x.word + 8));
     }
   };
@@ -147,7 +145,6 @@ struct Q5_K : Int8Type<InOrder, 256, 176, 16> {
   struct Weights {
     KScales scales;
     uint32_t w[16];
-    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) : scales(block(row, unit), unit % 4) {
       uint32_t q[8], h[8];
       load32(block(row, unit) + 48 + unit % 4 * 32, q);
@@ -186,7 +183,6 @@ struct Q6_K : Int8Type<InOrder, 256, 210, 2> {
   struct Weights {
     uint32_t w[16];
     float d[4];  // of 16 elements each
-    __device__ Weights() {}
     __device__ Weights(const uint8_t* row, int unit) {
       const uint8_t* from = row + unit / 4 * 210;
       const int h = unit / 2 % 2, nibble = unit % 2;

@@ -18,7 +18,8 @@ __device__ __forceinline__ void allow_next(bool allowed) {
 #endif
 }
 
-/// Everything that kernels before this one wrote is there. Before it, only what no kernel writes (weights) may be read,
+/// Everything that kernels before this one wrote is there. Before it, only what no kernel writes (weights, the host's
+/// inputs) may be read,
 /// and nothing may be written.
 __device__ __forceinline__ void wait_previous() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900

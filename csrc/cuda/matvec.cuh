@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
   const int first = share * p.each, end = min(first + p.each, p.columns.k / W::kUnit), step = p.workers / p.split;
   Feed<W, Sets, Lanes> feed{
       rows, ring, own, part, tiles, step, W::bytes(first), W::bytes(end - first), warp < p.workers ? row_warp : tiles};
-  const int first_tile = feed.tile;
+  const int first_tile = feed.tile;  // it moves on with what is asked for
   allow_next(p.overlaps_next);
   ring.begin(p.slots, lane);
 #pragma unroll 1

@@ -20,9 +20,9 @@ struct MatVecParams {
   int64_t row_bytes;
   int rows;         // of all segments; with a gate, pairs of rows
   int first[2];     // row from which on it is the second and the third segment's
-  int split;        // warps that share a row
+  int split;        // warps that share a row: a power of two
   int each;         // units of a share
-  int workers;      // warps that have rows: a multiple of split
+  int workers;      // warps: told, though known when compiled, since that leaves the compiler registers enough
   int slots;        // of a group of lanes
   float k_inverse;  // 1 / columns.k
   bool aligned;     // all pieces begin at multiples of 16 bytes

@@ -94,7 +94,7 @@ MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
   p.aligned = p.aligned && W::bytes(W::kShareUnits) % 16 == 0;
   const size_t ring = ring_bytes<W>(deal.lanes, warps_for(columns), p.aligned),
                groups = static_cast<size_t>(kWarp / deal.lanes);
-  const int sums = columns <= 2 ? columns : columns == 4 ? 4 : 8, sets = p.glu ? 2 : 1;
+  const int sums = padded_to_power(columns), sets = p.glu ? 2 : 1;
   const size_t shares = deal.split == 1
                             ? 0
                             : Shares::bytes((rows + static_cast<int>(groups) - 1) / static_cast<int>(groups),
@@ -105,7 +105,7 @@ MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
   const size_t slots = std::min((budget - rest) / ring, static_cast<size_t>(kMostSlots));
   p.split = deal.split;
   p.each = deal.each;
-  p.workers = warps_for(columns) / deal.split * deal.split;
+  p.workers = warps_for(columns);
   p.slots = static_cast<int>(slots);
   p.k_inverse = 1.0f / static_cast<float>(p.columns.k);
   return {slots * ring + rest, matvec_kernel_of<W>(columns, p.glu != 0, deal.lanes)};

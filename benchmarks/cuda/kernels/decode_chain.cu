@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -340,9 +341,14 @@ double weight_bytes(const Model& m, const std::string& parts) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Shape shape = kShapes[0];
-  for (const Shape& s : kShapes)
-    if (argc > 1 && std::string(argv[1]) == s.name) shape = s;
+  const std::string name = argc > 1 ? argv[1] : kShapes[0].name;
+  const Shape* known =
+      std::find_if(std::begin(kShapes), std::end(kShapes), [&](const Shape& s) { return name == s.name; });
+  if (known == std::end(kShapes)) {
+    std::fprintf(stderr, "no shapes of '%s': qwen3-0.6b, llama-3.2-1b or qwen3-4b\n", name.c_str());
+    return 2;
+  }
+  Shape shape = *known;
   if (argc > 2) shape.n_kv = std::atoll(argv[2]);
   if (argc > 3) shape.columns = std::atoi(argv[3]);
   shape.position = shape.n_kv - 20;

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,9 @@ def main() -> int:
     parser.add_argument("--arch", default="sm_90")
     parser.add_argument("--ggml", type=Path, default=ROOT / "build/third-party/llama.cpp/ggml/include")
     options = parser.parse_args()
+    for tool in ("nvcc", "c++filt"):
+        if shutil.which(tool) is None:
+            parser.error(f"{tool} is not on PATH")
     files = options.files or sorted((ROOT / "csrc/cuda").glob("*.cu"))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         reports = list(pool.map(lambda f: compile_file(f, options.arch, options.ggml), files))
