@@ -34,7 +34,8 @@ def test_tokens_agree_or_are_a_tie() -> None:
 
 def test_settings() -> None:
     assert Setting.parse("q8_0/f32") == Setting("q8_0", "f32")
-    assert Setting("f32", "f16").bound > Setting("f32", "f32").bound
+    assert Setting("f32", "f16").bound() > Setting("f32", "f32").bound()
+    assert Setting("q4_k_m", "f16").bound(9) > Setting("q4_k_m", "f16").bound(8)  # ggml's kernels from there on
     for text in ("q8_0", "what/f16"):
         with pytest.raises(argparse.ArgumentTypeError):
             Setting.parse(text)
