@@ -12,7 +12,7 @@ from .dims import Dim, free_symbols, same, simplify, to_postfix
 from .expr import Postfix
 from .layout_check import settle_lower_bounds
 
-VERSION = 2
+VERSION = 3
 MIN_READER = 2
 
 
@@ -94,7 +94,8 @@ def serialize(graph: g.Graph) -> bytes:
     renumber = {"WeightLeaf": ("slot", slots), "ConstLeaf": ("constant", constants), "StateLeaf": ("slot", states)}
 
     root = fbs.GraphT()
-    root.version, root.minReader, root.producer = VERSION, MIN_READER, graph.producer
+    newest = any(graph.nodes[i].op == "Scatter" or graph.nodes[i].attrs.get("rows") for i in live)
+    root.version, root.minReader, root.producer = VERSION, VERSION if newest else MIN_READER, graph.producer
     root.namespaceKey = graph.name
     root.inputs = [_input(fbs, enc, item) for item in graph.inputs]
     root.nodes = [_node(fbs, enc, graph.nodes[i], number, renumber) for i in live]
@@ -149,6 +150,8 @@ def _node(
         attrs[name] = mapping[attrs[name]]
     if node.op == "View":
         attrs = {"strides": enc.dims(attrs["stride"]), "offset": enc.dim(attrs["offset"])}
+    if "rows" in attrs:
+        attrs["rows"] = enc.dim(attrs["rows"])
     for name, value in attrs.items():
         field = _camel(name)
         if not hasattr(op, field):

@@ -73,7 +73,7 @@ void container() {
 
 void header() {
   refuse(
-      "needs reader version 3", [](Base& b) { b.m.version = b.m.min_reader = 3; }, ETGGML_UNSUPPORTED);
+      "needs reader version 4", [](Base& b) { b.m.version = b.m.min_reader = 4; }, ETGGML_UNSUPPORTED);
   refuse("version 0", [](Base& b) { b.m.version = b.m.min_reader = 0; });
   refuse("version 0", [](Base& b) { b.m.version = 0; });
 }
