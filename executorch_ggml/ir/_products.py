@@ -156,7 +156,8 @@ class Products(Pointwise):
             raise IrError("numbers of rows must be integers of the graph")
         fits = x.rank == values.rank == ids.rank == 3 and same(ids.shape[1], values.shape[1])
         for d in (0, 2):
-            fits = fits and same(x.shape[d], values.shape[d]) and (is_one(ids.shape[d]) or same(ids.shape[d], x.shape[d]))
+            fits = fits and same(x.shape[d], values.shape[d])
+            fits = fits and (is_one(ids.shape[d]) or same(ids.shape[d], x.shape[d]))
         if not fits:
             raise IrError(f"scatter of {list(values.shape)} at {list(ids.shape)} into {list(x.shape)}")
         return self._emit("Scatter", (x, values, self.contiguous(ids)), x.shape, dtype=x.dtype, kind=int(kind))

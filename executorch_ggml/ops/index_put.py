@@ -31,7 +31,8 @@ def put_rows(b: Builder, kind: ScatterKind, old: Value, values: Value, ids: Valu
     work = math.prod(int(d) for d in (rows, count)) if small else 0
     if not small or work > _LIMIT or (kind is ScatterKind.ADD and work * int(lead) * int(tail) > 4 * _LIMIT):
         return b.scatter(kind, old, values, b.reshape(ids, (1, count, 1)))
-    assert isinstance(rows, int) and isinstance(count, int)
+    assert isinstance(rows, int)
+    assert isinstance(count, int)
     names = b.constant(np.arange(rows, dtype=np.float32).reshape(rows, 1))
     matches = equal(b, b.expand(names, (rows, count)), b.reshape(b.f32(ids), (1, count)), whole=True)
     if kind is ScatterKind.ADD:
@@ -49,9 +50,7 @@ def put_rows(b: Builder, kind: ScatterKind, old: Value, values: Value, ids: Valu
     return choose(b, written, new, old, old.shape)
 
 
-def put(
-    b: Builder, kind: ScatterKind, x: Value, dims: Sequence[int], ids: Value, rows: Dim, values: Value
-) -> Value:
+def put(b: Builder, kind: ScatterKind, x: Value, dims: Sequence[int], ids: Value, rows: Dim, values: Value) -> Value:
     """x with values put where ids, one number for all of ``dims``, say; values broadcast as torch's index_put does."""
     others = [d for d in range(x.rank) if d not in dims]
     neighbours = list(dims) == list(range(dims[0], dims[0] + len(dims)))

@@ -63,12 +63,12 @@ def index_reduce(b: Builder, n: NodeView) -> Value:
     dim = n.integer("dim") % x.rank
     ids = positions(b, n, n.raw("index"), "self", dim, from_end=False)
     ids = b.reshape(ids, (ids.numel,))
-    return _reduced(
-        b, n, x, source, lambda kind, old, new: put(b, kind, old, [dim], ids, x.shape[dim], new)
-    )
+    return _reduced(b, n, x, source, lambda kind, old, new: put(b, kind, old, [dim], ids, x.shape[dim], new))
 
 
-def _reduced(b: Builder, n: NodeView, x: Value, src: Value, place: Callable[[ScatterKind, Value, Value], Value]) -> Value:
+def _reduced(
+    b: Builder, n: NodeView, x: Value, src: Value, place: Callable[[ScatterKind, Value, Value], Value]
+) -> Value:
     kind, own = _kind(n), n.flag("include_self")
     old = x if own else place(ScatterKind.SET, x, b.fill(_START[kind], src.shape))
     result = place(kind, old, src)

@@ -13,7 +13,19 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ._graph import GraphEditor, args_of, argument, aten, dim_index, is_delegable, is_tensor, nodes_of, same_dim, shape, value
+from ._graph import (
+    GraphEditor,
+    args_of,
+    argument,
+    aten,
+    dim_index,
+    is_delegable,
+    is_tensor,
+    nodes_of,
+    same_dim,
+    shape,
+    value,
+)
 
 
 def check_indices(ep: ExportedProgram) -> bool:
@@ -75,13 +87,18 @@ def _take_along_dim(editor: GraphEditor, node: Node) -> None:
         if d == dim or same_dim(left, right):
             continue
         if right == 1:
-            index = editor.call(node, aten.expand.default, index, [_size(editor, node, x, d) if i == d else -1 for i in range(rank)])
+            index = _expanded(editor, node, index, d, _size(editor, node, x, d))
         elif left == 1:
-            x = editor.call(node, aten.expand.default, x, [_size(editor, node, index, d) if i == d else -1 for i in range(rank)])
+            x = _expanded(editor, node, x, d, _size(editor, node, index, d))
         else:
             return
     rest = editor.call(node, aten.remainder.Scalar, index, _size(editor, node, x, dim))
     editor.replace(node, editor.call(node, aten.gather.default, x, dim, rest))
+
+
+def _expanded(editor: GraphEditor, before: Node, x: Node, dim: int, size: Any) -> Node:
+    sizes = [size if d == dim else -1 for d in range(len(shape(x)))]
+    return editor.call(before, aten.expand.default, x, sizes)
 
 
 def _masked_put(editor: GraphEditor, node: Node) -> None:

@@ -94,7 +94,9 @@ class _Division:
 
     def _operand(self, item: Any) -> Node:
         if is_tensor(item):
-            return item if value(item).dtype is self.dtype else self._call(aten._to_copy.default, item, dtype=self.dtype)
+            return (
+                item if value(item).dtype is self.dtype else self._call(aten._to_copy.default, item, dtype=self.dtype)
+            )
         if isinstance(item, Node):  # a dynamic size
             return self._call(aten.scalar_tensor.default, item, dtype=self.dtype)
         return self._number(item)

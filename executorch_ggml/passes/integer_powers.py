@@ -64,14 +64,14 @@ def _power(editor: GraphEditor, bounds: IntegerBounds, node: Node) -> Node | Non
             return None  # torch refuses it, and so does ExecuTorch
         return _product(editor, node, base, exponent)
     base_limits, limits = bounds.of(base), bounds.of(exponent)
-    if base_limits is not None and limits is not None and 0 <= limits[0] and limits[1] < 64:
+    if base_limits is not None and limits is not None and limits[0] >= 0 and limits[1] < 64:
         most = max(abs(base_limits[0]), abs(base_limits[1])) ** limits[1]
         info = torch.iinfo(value(node).dtype)
         if most < min(_EXACT, info.max):
             return None
     raise UnsupportedError(
-        f"{node.name}: a power of integers whose exponent is a tensor, with results that may exceed 2^53 or their type; "
-        "ExecuTorch computes it in float64. Compute it from floats, or clamp base and exponent"
+        f"{node.name}: a power of integers whose exponent is a tensor, with results that may exceed 2^53 or their "
+        "type; ExecuTorch computes it in float64. Compute it from floats, or clamp base and exponent"
     )
 
 
