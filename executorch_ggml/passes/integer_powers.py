@@ -1,6 +1,6 @@
 """Powers and shifts of integers as products and quotients, which wrap around as torch's do.
 
-ExecuTorch 1.5 computes a power of integers in float64, and has no kernel for a shift.
+ExecuTorch 1.5 computes a power of integers in float64, rounds integers as float32, and has no kernel for a shift.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ._graph import GraphEditor, args_of, aten, is_tensor, nodes_of, value
 
 _LEFT = (aten.bitwise_left_shift.Tensor_Scalar, aten.__lshift__.Scalar)
 _RIGHT = (aten.bitwise_right_shift.Tensor_Scalar, aten.__rshift__.Scalar)
+_ROUNDINGS = (aten.floor.default, aten.ceil.default, aten.trunc.default, aten.round.default)
 _POWERS = (aten.pow.Tensor_Scalar, aten.pow.Tensor_Tensor, aten.pow.Scalar)
 # What float64 holds.
 _EXACT = 1 << 53
@@ -30,9 +31,12 @@ def expand_integer_powers(ep: ExportedProgram) -> bool:
     """
     editor = GraphEditor(ep)
     bounds = IntegerBounds(editor)
-    for node in nodes_of(editor.graph, *_LEFT, *_RIGHT, *_POWERS):
+    for node in nodes_of(editor.graph, *_LEFT, *_RIGHT, *_POWERS, *_ROUNDINGS):
         dtype = value(node).dtype
         if dtype.is_floating_point or dtype.is_complex or dtype is torch.bool:
+            continue
+        if node.target in _ROUNDINGS:
+            editor.replace(node, editor.call(node, aten.clone.default, args_of(node)[0]))
             continue
         found = _power(editor, bounds, node) if node.target in _POWERS else _shift(editor, node)
         if found is not None:

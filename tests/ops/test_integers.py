@@ -70,6 +70,8 @@ WITH_NUMBERS: dict[str, Function] = {
     "towards zero": lambda x: torch.div(x, -3, rounding_mode="trunc"),
     "<< 2": lambda x: x << 2,
     ">> 2": lambda x: x >> 2,
+    "rounded": lambda x: torch.floor(x) + torch.round(torch.trunc(torch.ceil(x))),
+    "itself as a power": lambda x: x**1,
     "bits": lambda x: (x & 5) | (x ^ 3),
     "to int8": lambda x: x.to(torch.int8),
     "to uint8": lambda x: x.to(torch.uint8),
