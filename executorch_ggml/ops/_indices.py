@@ -34,7 +34,7 @@ def positions(b: Builder, n: NodeView, raw: Any, table: str, dim: int, from_end:
     low, high = _checked(limits, least, from_end)
     if v.type is GgmlType.I32 and low >= 0:
         return b.contiguous(v)
-    return b.ids(_from_front(b, v, rows, low), high + 1)
+    return b.ids(_from_front(b, v, rows, low), rows if low < 0 else high + 1)
 
 
 def flat_positions(

@@ -37,6 +37,11 @@ def check_indices(ep: ExportedProgram) -> bool:
         _take_along_dim(editor, node)
     for node in nodes_of(editor.graph, aten.index_put.default, aten.index_put_.default):
         _masked_put(editor, node)
+    for node in nodes_of(editor.graph, aten.diagonal_scatter.default):
+        if not is_delegable(node):
+            _diagonal(editor, node)
+    for node in nodes_of(editor.graph, aten.as_strided_scatter.default):
+        _strided(editor, node)
     for target in (aten.index_add.default, aten.index_copy.default, aten.index_reduce.default):
         nodes = nodes_of(editor.graph, target)
         # Those of floats are lowered whole, and checked there. The exporter decomposes all of an operator or none.
@@ -49,11 +54,16 @@ def check_indices(ep: ExportedProgram) -> bool:
 def _checked(editor: GraphEditor, before: Node, index: Node, rows: Any) -> Node:
     """`index`, which is an error where it does not name one of so many rows."""
     if isinstance(rows, int):
-        table = editor.add_constant(torch.arange(rows)[:, None], "rows")
+        table = _constant(editor, before, torch.arange(rows)[:, None])
     else:
         table = editor.call(before, aten.unsqueeze.default, editor.call(before, aten.arange.default, rows), 1)
     found = editor.call(before, aten.embedding.default, table, index)
     return editor.call(before, aten.squeeze.dim, found, -1)
+
+
+def _constant(editor: GraphEditor, before: Node, data: torch.Tensor) -> Node:
+    """A constant of one node alone: ExecuTorch refuses one that the host and a delegate both read."""
+    return editor.add_constant(data, f"of_{before.name}")
 
 
 def _size(editor: GraphEditor, before: Node, x: Node, dim: int) -> Any:
@@ -66,7 +76,7 @@ def _one_hot(editor: GraphEditor, node: Node) -> None:
     if not is_tensor(index) or not isinstance(classes, int) or classes < 1:
         return
     known = editor.call(node, aten.unsqueeze.default, _checked(editor, node, index, classes), -1)
-    same = editor.call(node, aten.eq.Tensor, known, editor.add_constant(torch.arange(classes), "classes"))
+    same = editor.call(node, aten.eq.Tensor, known, _constant(editor, node, torch.arange(classes)))
     editor.replace(node, editor.call(node, aten._to_copy.default, same, dtype=torch.int64))
 
 
@@ -129,3 +139,45 @@ def _along(editor: GraphEditor, node: Node) -> None:
     rows = _size(editor, node, x, dim_index(dim, len(shape(x))))
     node.update_arg(2, _checked(editor, node, index, rows))
     editor.changed = True
+
+
+def _diagonal(editor: GraphEditor, node: Node) -> None:
+    """A diagonal written at constant positions, where ExecuTorch has no kernel and the backend no integers."""
+    x, src = args_of(node)[:2]
+    if not is_tensor(x) or not is_tensor(src):
+        return
+    rank = len(shape(x))
+    offset = argument(node, 2, "offset", 0)
+    dims = [dim_index(argument(node, 3, "dim1", 0), rank), dim_index(argument(node, 4, "dim2", 1), rank)]
+    count = shape(src)[-1]
+    if not isinstance(count, int) or not isinstance(offset, int) or value(x).dtype is not value(src).dtype:
+        return
+    others = [d for d in range(rank) if d not in dims]
+    rows = torch.arange(count) + max(0, -offset)
+    places = [_constant(editor, node, rows), _constant(editor, node, rows + offset)]
+    moved = editor.call(node, aten.permute.default, x, [*dims, *others])
+    values = editor.call(node, aten.permute.default, src, [len(others), *range(len(others))])
+    written = editor.call(node, aten.index_put.default, moved, places, values)
+    order = [*dims, *others]
+    back = editor.call(node, aten.permute.default, written, [order.index(d) for d in range(rank)])
+    editor.replace(node, back)
+
+
+def _strided(editor: GraphEditor, node: Node) -> None:
+    """A write through strides (`fill_diagonal_` is one) at constant positions of the flattened tensor."""
+    x, src, sizes, strides = args_of(node)[:4]
+    start = argument(node, 4, "storage_offset", None) or 0
+    known = is_tensor(x) and is_tensor(src) and all(isinstance(d, int) for d in (*shape(x), *sizes, *strides, start))
+    if not known or not value(x).is_contiguous() or value(x).dtype is not value(src).dtype:
+        return
+    places = torch.tensor(start)
+    for size, stride in zip(sizes, strides, strict=True):
+        places = places.unsqueeze(-1) + torch.arange(size) * stride
+    places = places.reshape(-1)
+    # Memory written twice, or that belongs to another tensor, is nobody's to promise.
+    if len(places.unique()) != len(places) or not len(places) or int(places.max()) >= value(x).numel():
+        return
+    flat = editor.call(node, aten.reshape.default, x, [-1])
+    values = editor.call(node, aten.reshape.default, src, [-1])
+    written = editor.call(node, aten.index_put.default, flat, [_constant(editor, node, places)], values)
+    editor.replace(node, editor.call(node, aten.reshape.default, written, list(shape(x))))

@@ -2,7 +2,8 @@
 
 ggml has no integers, so their division stays with ExecuTorch 1.5. Its `div` that rounds down is exact. Its `remainder`
 takes the sign of the dividend; its `fmod`, and its `div` that rounds towards zero, go through float64, which is wrong
-beyond 2^53; and the smallest integer divided by -1 ends the process.
+beyond 2^53; and the smallest integer divided by -1 ends the process. Remainders of floats by a number are made
+those by a tensor, which it rounds as torch does.
 """
 
 from __future__ import annotations
@@ -33,12 +34,40 @@ def divide_integers(ep: ExportedProgram) -> bool:
     bounds = IntegerBounds(editor)
     for node in nodes_of(editor.graph, *_DIVISIONS, *_REMAINDERS, *_FMODS):
         dtype = value(node).dtype
+        if dtype.is_floating_point:
+            _remainder_by_tensor(editor, node)
         if dtype.is_floating_point or dtype.is_complex or dtype is torch.bool:
             continue
         found = _Division(editor, bounds, node).result()
         if found is not None:
             editor.replace(node, found)
     return editor.finish()
+
+
+def _remainder_by_tensor(editor: GraphEditor, node: Node) -> None:
+    """A remainder, or a quotient rounded down, by a number as one by a tensor of the type of the result.
+
+    torch rounds the number to that type first, ExecuTorch computes with it in float64; and it has no kernel for a
+    number divided by a tensor.
+    """
+    operands = args_of(node)[:2]
+    floors = node.target in _DIVISIONS and argument(node, 2, "rounding_mode", "floor") == "floor"
+    if node.target in _DIVISIONS and not floors:
+        return
+    numbers = [x for x in operands if not is_tensor(x)]
+    if not numbers or not all(isinstance(x, (int, float)) for x in numbers):
+        return
+    dtype = value(node).dtype
+    tensors = [_number(editor, node, x, dtype) if x in numbers else x for x in operands]
+    if floors:
+        editor.replace(node, editor.call(node, aten.div.Tensor_mode, *tensors, rounding_mode="floor"))
+        return
+    target = aten.fmod.Tensor if node.target in _FMODS else aten.remainder.Tensor
+    editor.replace(node, editor.call(node, target, *tensors))
+
+
+def _number(editor: GraphEditor, node: Node, number: Any, dtype: torch.dtype) -> Node:
+    return editor.add_constant(torch.tensor(number, dtype=dtype), f"of_{node.name}")
 
 
 class _Division:
@@ -102,7 +131,7 @@ class _Division:
         return self._number(item)
 
     def _number(self, number: int) -> Node:
-        return self.editor.add_constant(torch.tensor(number).to(self.dtype), "number")
+        return self.editor.add_constant(torch.tensor(number).to(self.dtype), f"of_{self.node.name}")
 
     def _call(self, target: Any, *args: Any, **kwargs: Any) -> Node:
         return self.editor.call(self.node, target, *args, **kwargs)

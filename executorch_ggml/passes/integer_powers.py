@@ -55,7 +55,7 @@ def _shift(editor: GraphEditor, node: Node) -> Node | None:
     if not 0 <= by < bits - (0 if left else sign):
         return None
     # 2^(bits - 1) is the smallest number, and multiplying by it is the shift all the same.
-    factor = editor.add_constant(torch.tensor(1 << by).to(dtype), "shift")
+    factor = editor.add_constant(torch.tensor(1 << by).to(dtype), f"of_{node.name}")
     if left:
         return editor.call(node, aten.mul.Tensor, x, factor)
     return editor.call(node, aten.div.Tensor_mode, x, factor, rounding_mode="floor")

@@ -111,3 +111,33 @@ def test_dynamic_number_of_positions_and_rows(tmp_path: Path) -> None:
                 assert torch.allclose(torch.as_tensor(got), want)
         with pytest.raises(GgmlError):
             ours.execute("forward", [torch.randn(3, COLUMNS), torch.tensor([3])])
+
+
+class Writes(torch.nn.Module):
+    """Parts of a tensor written in place, by every kind of place, of floats and of integers."""
+
+    def forward(self, x: torch.Tensor, n: torch.Tensor) -> list[torch.Tensor]:
+        results = []
+        for source in (x, (x * 3).long()):
+            y = source.clone()
+            y[:, 0:4:2] = y[:, 1:3]
+            y[y > 3] = 0
+            y[y[:, 0] > 4] = -1
+            y[1:4:2, ::3] = 7
+            y.diagonal(1).fill_(3)
+            y[n] = y[n] + 1
+            y[0, -1] = 5
+            y[:, 1] *= 2
+            results += [y, torch.diagonal_scatter(source, source[0], -1), source.clone().fill_diagonal_(7)]
+        return [*results, x[x.argmax(1) - 3], x[x[:3].argmin(1), -1 - x[:3].argmax(1)]]
+
+
+def test_places_that_are_written_or_computed(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    calls = [(torch.randn(ROWS, COLUMNS, generator=generator) * 5, torch.tensor(n)) for n in ([0, 4, -2], [1, 3, 2])]
+    path = tmp_path / "m.pte"
+    path.write_bytes(to_edge_rewrite_and_lower(export(Writes(), calls[0])).to_executorch().buffer)
+    with Program(path, threads=1) as ours:
+        for args in calls:
+            for got, want in zip(ours.execute("forward", list(args)), Writes()(*args), strict=True):
+                assert torch.equal(torch.as_tensor(got), want)

@@ -186,3 +186,19 @@ def test_power_of_tensors_is_refused_where_float64_would_round(tmp_path: Path) -
     small = All({"power": lambda x, y: x.clamp(-9, 9) ** y.clamp(0, 5)})
     with Program(lowered(small, (x, y), tmp_path), threads=1) as ours:
         assert torch.equal(torch.as_tensor(ours.execute("forward", [x, y])[0]), small(x, y)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_remainders_of_floats_round_the_divisor_first(dtype: torch.dtype, tmp_path: Path) -> None:
+    x = torch.tensor([-7.0, 7.0, 0.0, -0.0, 5.5, -5.5, 100.0, 3.0, -0.3, 1.0]).to(dtype)
+    functions: dict[str, Function] = {
+        "% 0.3": lambda x: x % 0.3,
+        "% -0.7": lambda x: x % -0.7,
+        "fmod 0.1": lambda x: torch.fmod(x, 0.1),
+        "// 0.1": lambda x: x // 0.1,
+        "5.3 %": lambda x: 5.3 % (x + 200),
+    }
+    module = All(functions)
+    with Program(lowered(module, (x,), tmp_path), threads=1) as ours:
+        for name, got, want in zip(functions, ours.execute("forward", [x]), module(x), strict=True):
+            torch.testing.assert_close(torch.as_tensor(got).float(), want.float(), rtol=1e-6, atol=1e-6, msg=name)
