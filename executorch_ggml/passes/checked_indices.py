@@ -175,7 +175,7 @@ def _strided(editor: GraphEditor, node: Node) -> None:
         places = places.unsqueeze(-1) + torch.arange(size) * stride
     places = places.reshape(-1)
     # Memory written twice, or that belongs to another tensor, is nobody's to promise.
-    if len(places.unique()) != len(places) or not len(places) or int(places.max()) >= value(x).numel():
+    if len(set(places.tolist())) != len(places) or not len(places) or int(places.max()) >= value(x).numel():
         return
     flat = editor.call(node, aten.reshape.default, x, [-1])
     values = editor.call(node, aten.reshape.default, src, [-1])

@@ -58,9 +58,15 @@ def _remainder_by_tensor(editor: GraphEditor, node: Node) -> None:
     if not numbers or not all(isinstance(x, (int, float)) for x in numbers):
         return
     dtype = value(node).dtype
-    tensors = [_number(editor, node, x, dtype) if x in numbers else x for x in operands]
+    # Of a quotient the number keeps its digits.
+    exact = torch.float32 if floors and dtype.itemsize == 2 else dtype
+    tensors = []
+    for x in operands:
+        x = x if is_tensor(x) else _number(editor, node, x, exact)
+        tensors.append(x if value(x).dtype is exact else editor.call(node, aten._to_copy.default, x, dtype=exact))
     if floors:
-        editor.replace(node, editor.call(node, aten.div.Tensor_mode, *tensors, rounding_mode="floor"))
+        found = editor.call(node, aten.div.Tensor_mode, *tensors, rounding_mode="floor")
+        editor.replace(node, found if exact is dtype else editor.call(node, aten._to_copy.default, found, dtype=dtype))
         return
     target = aten.fmod.Tensor if node.target in _FMODS else aten.remainder.Tensor
     editor.replace(node, editor.call(node, target, *tensors))

@@ -45,7 +45,8 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
     const auto bytes = static_cast<size_t>(to - from) * sizeof(float);
     float* result = static_cast<float*>(y->data) + table * rows * columns;
     const float* old = static_cast<const float*>(x->data) + table * rows * columns;
-    for (int64_t row = 0; row < rows; ++row) std::memcpy(result + row * columns + from, old + row * columns + from, bytes);
+    for (int64_t row = 0; row < rows; ++row)
+      std::memcpy(result + row * columns + from, old + row * columns + from, bytes);
     const float* value = static_cast<const float*>(values->data) + table * count * columns;
     const auto* id = static_cast<const int32_t*>(ids->data) + (ids->ne[2] == 1 ? 0 : table * count * ids->ne[0]);
     for (int64_t i = 0; i < count; ++i, value += columns, id += ids->ne[0]) {
