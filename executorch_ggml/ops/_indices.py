@@ -100,7 +100,7 @@ def _checked(limits: Range | None, least: int, from_end: bool) -> Range:
     if limits is None:
         raise Unsupported("computed positions that nothing bounds")
     if limits[0] < (-least if from_end else 0) or limits[1] >= least:
-        raise Unsupported(f"positions of {limits[0]} to {limits[1]}, not all inside a dimension of {least}")
+        raise Unsupported(f"positions of {limits[0]} to {limits[1]}, some outside a dimension of {least}")
     return limits
 
 
