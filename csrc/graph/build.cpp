@@ -27,6 +27,7 @@ size_t tensors_of(const fb::Node& node) {
     case fb::Op_MulMat:
       return 1 + (node.op_as_MulMat()->then() ? kFollowTensors : node.src()->size() > 2 ? 2 : 0);
     case fb::Op_Conv2d:
+    case fb::Op_Conv3d:
       return kConvTensors + kFollowTensors;
     default:
       return 1;

@@ -11,7 +11,7 @@ constexpr size_t kUnaryTensors = 5;
 /// Tensors that follow() makes at most, and one for a bias that is reshaped.
 constexpr size_t kFollowTensors = 1 + 1 + kUnaryTensors + 1;
 /// Tensors of a convolution by ggml's nodes, without what follows.
-constexpr size_t kConvTensors = 6;
+constexpr size_t kConvTensors = 10;
 
 /// Bias (src[2], if there is one: F32 [count]) and epilogue of a node. A typed error when the bias is something else.
 Result<Fused> fused_of(NodeBuilder& b, const fb::Epilogue* then, int64_t count);

@@ -21,7 +21,7 @@ namespace etggml::ir {
 namespace fb = ::executorch_ggml::ggml_ir;
 
 /// The newest payload version this reader understands; a payload whose min_reader is above it is refused.
-constexpr uint32_t kReaderVersion = 2;
+constexpr uint32_t kReaderVersion = 3;
 
 /// Limits of a payload. Far above any real graph, low enough that no allocation or loop driven by a payload hurts.
 constexpr size_t kMaxPayloadBytes = (size_t{1} << 31) - 64;  // FlatBuffers offsets are 32 bits, signed

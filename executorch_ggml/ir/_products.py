@@ -296,6 +296,42 @@ class Products(Pointwise):
             d1=dilation[0],
         )
 
+    def conv_3d(
+        self,
+        kernel: Value,
+        x: Value,
+        bias: Value | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+    ) -> Value:
+        """Cross-correlation: kernel [O, C, KD, KH, KW], x [N, C, D, H, W], bias [O] -> F32 [N, O, OD, OH, OW].
+
+        stride, padding and dilation are torch's (depth, height, width). Channels are static.
+        """
+        kernel, x = self.contiguous(self.f32(kernel)), self.contiguous(self.f32(x))
+        outputs, channels, *taps = kernel.shape
+        count, _, *sizes = x.shape
+        if not same(channels, x.shape[1]) or not isinstance(channels, int):
+            raise IrError(f"conv_3d of {list(x.shape)} by {list(kernel.shape)}")
+        spatial = [conv_size(*of) for of in zip(sizes, taps, stride, padding, dilation, strict=True)]
+        flat = self.reshape(kernel, (outputs * channels, *taps))
+        volumes = self.reshape(x, (product((count, channels)), *sizes))
+        sources = (flat, volumes) if bias is None else (flat, volumes, self._bias(bias, outputs))
+        result = self._emit(
+            "Conv3d",
+            sources,
+            (product((count, outputs)), *spatial),
+            dtype=x.dtype,
+            channels=channels,
+            **{
+                f"{name}{i}": of[2 - i]
+                for name, of in (("s", stride), ("p", padding), ("d", dilation))
+                for i in range(3)
+            },
+        )
+        return self.reshape(result, (count, outputs, *spatial))
+
     def _bias(self, bias: Value, count: Dim) -> Value:
         bias = self.contiguous(self.f32(bias))
         if bias.rank != 1 or not same(bias.shape[0], count):

@@ -12,8 +12,10 @@ from .dims import Dim, free_symbols, same, simplify, to_postfix
 from .expr import Postfix
 from .layout_check import settle_lower_bounds
 
-VERSION = 2
+VERSION = 3
 MIN_READER = 2
+"""The reader that every graph needs; one with operations that are newer needs a newer one."""
+SINCE = {"Conv3d": 3}
 
 
 def _fbs() -> Any:
@@ -94,7 +96,8 @@ def serialize(graph: g.Graph) -> bytes:
     renumber = {"WeightLeaf": ("slot", slots), "ConstLeaf": ("constant", constants), "StateLeaf": ("slot", states)}
 
     root = fbs.GraphT()
-    root.version, root.minReader, root.producer = VERSION, MIN_READER, graph.producer
+    least = max([MIN_READER, *(SINCE.get(graph.nodes[i].op, 0) for i in live)])
+    root.version, root.minReader, root.producer = VERSION, least, graph.producer
     root.namespaceKey = graph.name
     root.inputs = [_input(fbs, enc, item) for item in graph.inputs]
     root.nodes = [_node(fbs, enc, graph.nodes[i], number, renumber) for i in live]

@@ -67,6 +67,10 @@ ggml_tensor* CpuKernels::linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* 
   return set_.use_linear ? graph::linear(ctx, w, x, fused, set_.linear, panels_) : nullptr;
 }
 
+ggml_tensor* CpuKernels::conv_3d(ggml_context* ctx, const Conv3dArgs& args) {
+  return set_.use_conv ? graph::conv_3d(ctx, args, set_.conv) : nullptr;
+}
+
 ggml_tensor* CpuKernels::conv_2d(ggml_context* ctx, const ConvArgs& args) {
   return set_.use_conv ? graph::conv_2d(ctx, args, set_.conv) : nullptr;
 }

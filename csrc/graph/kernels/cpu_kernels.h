@@ -45,6 +45,7 @@ class CpuKernels final : public Kernels {
   ggml_tensor* mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) override;
   ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused) override;
   ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args) override;
+  ggml_tensor* conv_3d(ggml_context* ctx, const Conv3dArgs& args) override;
   ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args) override;
   ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) override;
   ggml_tensor* row_means(ggml_context* ctx, ggml_tensor* x) override;

@@ -36,6 +36,17 @@ struct ConvArgs {
   Fused fused;
 };
 
+/// kernel [KW, KH, KD, C * OC], volume F32 [W, H, D, C * N] -> F32 [out_w, out_h, out_d, OC * N]. Triples are (width,
+/// height, depth).
+struct Conv3dArgs {
+  ggml_tensor* kernel = nullptr;
+  ggml_tensor* volume = nullptr;
+  int64_t channels = 1;
+  int stride[3] = {1, 1, 1}, padding[3] = {0, 0, 0}, dilation[3] = {1, 1, 1};
+  int64_t out_w = 0, out_h = 0, out_d = 0;
+  Fused fused;
+};
+
 /// Pooling of image F32 [W, H, C, N] -> F32 [out_w, out_h, C, N]. Pairs are (width, height).
 struct PoolArgs {
   ggml_tensor* image = nullptr;
@@ -58,6 +69,7 @@ class Kernels {
   /// The same and what follows it; asked first where something does.
   virtual ggml_tensor* linear(ggml_context*, ggml_tensor* /*w*/, ggml_tensor* /*x*/, const Fused&) { return nullptr; }
   virtual ggml_tensor* conv_2d(ggml_context*, const ConvArgs&) { return nullptr; }
+  virtual ggml_tensor* conv_3d(ggml_context*, const Conv3dArgs&) { return nullptr; }
   virtual ggml_tensor* pool_2d(ggml_context*, const PoolArgs&) { return nullptr; }
   /// F16 [n_kv, positions], see CausalMask in the schema; otherwise the host fills it.
   virtual ggml_tensor* causal_mask(ggml_context*, ggml_tensor* /*positions*/, int64_t /*n_kv*/, int64_t /*window*/) {
