@@ -23,6 +23,7 @@ if str(ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+from gguf import GGMLQuantizationType as Q  # noqa: E402
 
 from benchmarks.gguf_file import GgufFile, shard_path, split_metadata  # noqa: E402
 from benchmarks.gguf_layouts import LAYOUTS, STRING, U32, Kv, Layout, Shape, TensorSpec  # noqa: E402
@@ -138,9 +139,9 @@ def write_gguf(
     """Writes a model and returns the files written (more than one when split_tensors > 0: tensors a shard).
 
     arch: a key of LAYOUTS; size: "tiny" or a preset name; type: a ggml type or mix in lower case ("q8_0", "q4_k_m").
-    vocab: a GGUF whose tokenizer is copied. repeat: rows are repeated, which
-    makes a file of gigabytes in seconds and is for times only. overrides: fields of `Shape` (layers=4, tied=False, rope="yarn", ...).
-    Raises ValueError for an unknown name.
+    vocab: a GGUF whose tokenizer is copied. repeat: rows are repeated, which makes a file of gigabytes in seconds and
+    is for times only. overrides: fields of `Shape` (layers=4, tied=False, rope="yarn", ...). Raises ValueError for an
+    unknown name.
     """
     path = Path(path)
     layout_name, shape = resolve(arch if size == "tiny" else "", size)
