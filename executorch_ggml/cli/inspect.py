@@ -26,6 +26,7 @@ def inspect(
         return
     from executorch_ggml.program import payloads
 
+    _verify(path)
     found = payloads(path)
     described = [_describe(payload) for payload in found]
     if as_json:
@@ -35,14 +36,40 @@ def inspect(
     for payload, entry in zip(found, described, strict=True):
         typer.echo("\n" + _text(entry, weights))
         if ir:
-            from executorch_ggml.ir.dump import dump
-
-            typer.echo("\n" + dump(payload.data))
+            typer.echo("\n" + _dump(payload))
 
 
 def _is_gguf(path: Path) -> bool:
-    with path.open("rb") as file:
+    from executorch_ggml.files import open_regular
+
+    with open_regular(path) as file:
         return file.read(4) == b"GGUF"
+
+
+def _verify(path: Path) -> None:
+    """The library's verdict on damaged payloads, which it reaches faster and in more detail than decoding them.
+
+    Other errors stay: a program that cannot be run here can still be looked at.
+    """
+    from executorch_ggml.check import check
+    from executorch_ggml.errors import FileError, FormatError, GgmlError
+
+    try:
+        check(path)
+    except (FileError, FormatError):
+        raise
+    except GgmlError:
+        pass
+
+
+def _dump(payload: Payload) -> str:
+    from executorch_ggml.errors import FormatError
+    from executorch_ggml.ir.dump import dump
+
+    try:
+        return dump(payload.data)
+    except Exception as error:
+        raise FormatError(f"method {payload.method!r}, graph {payload.index}: cannot be read: {error}") from error
 
 
 def _inspect_gguf(path: Path, as_json: bool) -> None:
