@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -45,7 +46,7 @@ def check_regular(path: StrPath) -> None:
     """Raises FileError unless there is a regular file: for readers that open it by name themselves."""
     info = _stat(path)
     if info is None:
-        raise FileError(f"{os.fspath(path)}: there is no such file")
+        raise FileError(f"{os.fspath(path)}: {os.strerror(errno.ENOENT)}")
     _refuse_kind(path, info.st_mode)
 
 
@@ -68,7 +69,9 @@ def check_target(path: StrPath, inputs: Iterable[StrPath] = (), *, kind: str = "
         if same:
             raise InvalidArgumentError(f"{name}: the output is the input {os.fspath(source)}; give it another name")
     if _holds_weights(path) and not (kind == "gguf" and _head(path)[:4] == b"GGUF"):
-        raise InvalidArgumentError(f"{name}: this file holds weights and would be replaced; give the output another name")
+        raise InvalidArgumentError(
+            f"{name}: this file holds weights and would be replaced; give the output another name"
+        )
 
 
 @contextlib.contextmanager

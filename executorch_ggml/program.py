@@ -168,7 +168,12 @@ class Program:
         results = (_abi.Tensor * _MAX_OUTPUTS)()
         count = ctypes.c_size_t(_MAX_OUTPUTS)
         status = _load.library().etggml_program_execute(
-            handle.pointer, _load.name_bytes(method, "method"), arguments.array, arguments.count, results, ctypes.byref(count)
+            handle.pointer,
+            _load.name_bytes(method, "method"),
+            arguments.array,
+            arguments.count,
+            results,
+            ctypes.byref(count),
         )
         _load.check(status)
         if count.value > _MAX_OUTPUTS:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from executorch_ggml.cli.options import AsJson, print_json, size
+from executorch_ggml._terminal import printable
+from executorch_ggml.cli.options import AsJson, echo, print_json, size
 
 if TYPE_CHECKING:
     from executorch_ggml.program import Payload
@@ -32,11 +33,11 @@ def inspect(
     if as_json:
         print_json({"path": str(path), "bytes": path.stat().st_size, "payloads": described})
         return
-    typer.echo(f"{path}: {size(path.stat().st_size)}, {len(found)} delegated graph{'s' if len(found) != 1 else ''}")
+    echo(f"{path}: {size(path.stat().st_size)}, {len(found)} delegated graph{'s' if len(found) != 1 else ''}")
     for payload, entry in zip(found, described, strict=True):
-        typer.echo("\n" + _text(entry, weights))
+        echo("\n" + _text(entry, weights))
         if ir:
-            typer.echo("\n" + _dump(payload))
+            echo("\n" + _dump(payload))
 
 
 def _is_gguf(path: Path) -> bool:
@@ -79,7 +80,7 @@ def _inspect_gguf(path: Path, as_json: bool) -> None:
     if as_json:
         print_json(analyzer.get_file_info())
     else:
-        typer.echo(analyzer.summary())
+        echo(analyzer.summary())
 
 
 def _describe(payload: Payload) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def _text(entry: dict[str, Any], weights: bool) -> str:
     if weights:
         lines += [f"    {_shape(slot['shape']):>22}  {slot['name']}" for slot in entry["weights"]]
     lines += [f"  expects   {key} = {value}" for key, value in entry["expects"].items()]
-    return "\n".join(lines)
+    return "\n".join(printable(line, one_line=True) for line in lines)
 
 
 def _first(items: list[dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from .errors import IrError
 
 _MAX_RANK, _MAX_CODE, _MAX_PARTS, _MAX_KEYS, _MAX_SOURCES = 16, 256, 64, 16, 1 << 16
-_TABLES = "Symbols Exprs Shapes Inputs Outputs Weights States Constants Nodes Expectations".split()
+_TABLES = ["Symbols", "Exprs", "Shapes", "Inputs", "Outputs", "Weights", "States", "Constants", "Nodes", "Expectations"]
 _STRINGS = ("Name", "Key", "Value", "Initial")
 _VECTORS = {"Ne": _MAX_RANK, "Dims": _MAX_RANK, "Code": _MAX_CODE, "Src": _MAX_SOURCES}
 

@@ -317,8 +317,8 @@ def encode_prompt(
 ) -> list[int]:
     """Token ids of any kind of prompt.
 
-    Raises InvalidArgumentError for an empty one, a mixture, or ids that are no integers; ValueRangeError for ids that no
-    vocabulary has.
+    Raises InvalidArgumentError for an empty one, a mixture, or ids that are no integers; ValueRangeError for ids that
+    no vocabulary has.
     """
     if isinstance(prompt, str):
         if tokenizer is None:

@@ -74,7 +74,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.compiling = Budget(0)
         keep = {name: self.globals[name] for name in ("dict", "namespace", "joiner", "cycler")}
         self.globals = {**keep, "range": self._range}
-        self.tests = template_filters.tests(self)
+        self.tests = template_filters.tests(self)  # type: ignore[assignment]
         self.filters = template_filters.filters(self)
         self.filters |= {
             "!pay": self._pay,

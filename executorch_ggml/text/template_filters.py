@@ -68,13 +68,19 @@ def filters(sandbox: Sandbox) -> dict[str, Callable[..., Any]]:
         "pprint": _printed,
     }
     found = {name: _charged(sandbox, FILTERS[name], step) for name, step in steps.items()}
-    ours = {"tojson": to_json, "join": _join, "replace": _replace, "sum": _sum, "format": _format}
+    ours: dict[str, Callable[..., Any]] = {
+        "tojson": to_json,
+        "join": _join,
+        "replace": _replace,
+        "sum": _sum,
+        "format": _format,
+    }
     return found | {name: functools.partial(function, sandbox) for name, function in ours.items()}
 
 
 def tests(sandbox: Sandbox) -> dict[str, Callable[..., Any]]:
     """By name: Jinja's own, with those that compare, write or calculate behind the same steps."""
-    found: dict[str, Callable[..., Any]] = dict(TESTS)
+    found: dict[str, Callable[..., Any]] = {**TESTS}  # type: ignore[dict-item]
     for name, comparison in _COMPARING_TESTS.items():
         found[name] = functools.partial(_test, sandbox, comparison)
     for name in ("lower", "upper"):
@@ -215,22 +221,22 @@ def replaced(sandbox: Sandbox, text: str, old: str, new: str, count: int = -1) -
 
 def _join(sandbox: Sandbox, value: Any, d: Any = "", attribute: str | int | None = None) -> str:
     _iterable(sandbox, (), (attribute,), {})
-    items = value if attribute is None else map(make_attrgetter(sandbox, attribute), sandbox.rounds(value))
+    items = value if attribute is None else map(_getter(sandbox, attribute), sandbox.rounds(value))
     return glue(sandbox, sandbox.budget.text(d), items)
 
 
 def _replace(sandbox: Sandbox, text: Any, old: Any, new: Any, count: int | None = None) -> str:
-    weighed = [sandbox.budget.text(value) for value in (text, old, new)]
-    return replaced(sandbox, *weighed, -1 if count is None else count)
+    whole, before, after = map(sandbox.budget.text, (text, old, new))
+    return replaced(sandbox, whole, before, after, -1 if count is None else count)
 
 
 def _sum(sandbox: Sandbox, value: Any, attribute: str | int | None = None, start: Any = 0) -> Any:
     _iterable(sandbox, (), (attribute,), {})
     if isinstance(start, str):
         raise TypeError("sum() can't sum strings")
-    get = (lambda item: item) if attribute is None else make_attrgetter(sandbox, attribute)
-    for item in sandbox.rounds(value):
-        start = sandbox.call_binop(None, "+", start, get(item))
+    items = sandbox.rounds(value)
+    for item in items if attribute is None else map(_getter(sandbox, attribute), items):
+        start = sandbox.call_binop(None, "+", start, item)
     return start
 
 
@@ -239,6 +245,10 @@ def _format(sandbox: Sandbox, value: Any, *args: Any, **kwargs: Any) -> str:
         raise jinja2.TemplateRuntimeError("format takes positional or named arguments, not both")
     result: str = sandbox.made(percent(sandbox.budget, sandbox.budget.text(value), kwargs or args))
     return result
+
+
+def _getter(sandbox: Sandbox, attribute: str | int) -> Callable[[Any], Any]:
+    return make_attrgetter(sandbox, attribute)
 
 
 def to_json(

@@ -33,7 +33,8 @@ def percent(budget: Budget, text: str, values: Any) -> str:
             size += budget.weigh(values[found["key"]])
         budget.check(size)
         budget.charge(1)
-    return text % values
+    written: str = text % values
+    return written
 
 
 def brace(budget: Budget, text: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:

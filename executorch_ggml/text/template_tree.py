@@ -5,6 +5,8 @@ literals, printing) becomes a filter of ours here. Loops, macros and blocks begi
 of their body, so that no stretch of code runs unpaid.
 """
 
+# ruff: noqa: N802 - methods of Jinja's visitors are named after its nodes
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -15,6 +17,8 @@ from jinja2.compiler import CodeGenerator
 from jinja2.exceptions import SecurityError
 from jinja2.visitor import NodeTransformer
 
+from executorch_ggml.text.template_budget import Budget
+
 MAX_TEMPLATE = 1 << 18  # characters of source; the longest of real models has 17,000
 MAX_TOKENS = 30_000  # the most of real models are 3,800
 MAX_TREE = 20_000  # nodes of the syntax tree; 1,300
@@ -22,7 +26,7 @@ MAX_NESTING = 120  # of the syntax tree; 29
 MAX_PYTHON = 1 << 22  # characters of the code that Jinja makes
 
 _INLINE = 64  # characters of template text that are paid with the body they stand in
-_OPENERS = frozenset("for if macro call filter with block autoescape generation".split())
+_OPENERS = frozenset(["for", "if", "macro", "call", "filter", "with", "block", "autoescape", "generation"])
 _BRACKETS = {"lparen": 1, "lbracket": 1, "lbrace": 1, "rparen": -1, "rbracket": -1, "rbrace": -1}
 _PREFIXES = frozenset(["add", "sub"])
 _MEMORY: dict[type[nodes.Node], int] = {nodes.Dict: 24, nodes.List: 8, nodes.Tuple: 8}
@@ -43,11 +47,11 @@ class Limits(ext.Extension):
     """Counts tokens and nesting as the parser, which is recursive, takes them."""
 
     def filter_stream(self, stream: Any) -> Iterator[Any]:
-        count = brackets = blocks = run = 0
+        brackets = blocks = run = 0
         at_statement = block_set = False
-        for token in stream:
-            count += 1
-            self.environment.compiling.charge(1)
+        compiling: Budget = self.environment.compiling  # type: ignore[attr-defined]
+        for count, token in enumerate(stream, 1):
+            compiling.charge(1)
             kind = token.type
             brackets += _BRACKETS.get(kind, 0)
             prefix = kind in _PREFIXES or (kind == "name" and token.value in ("not", "else"))
@@ -80,7 +84,8 @@ class BoundedGenerator(CodeGenerator):
 
 def check_tree(tree: nodes.Template) -> None:
     """Raises SecurityError for a tree beyond what Jinja's recursive compiler should be given."""
-    count, todo = 0, [(tree, 1)]
+    count = 0
+    todo: list[tuple[nodes.Node, int]] = [(tree, 1)]
     while todo:
         node, depth = todo.pop()
         count += 1
