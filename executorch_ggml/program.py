@@ -87,7 +87,7 @@ class Program:
             {
                 "device": device,
                 "threads": threads,
-                "cache_type": cache_type,
+                "cache_type": cache_type or None,
                 "methods": list(methods) if methods is not None else None,
                 "data_path": _utf8_path(data_path),
                 "max_plans": max_plans,

@@ -57,7 +57,7 @@ class Sampling:
 
 
 def sample(logits: npt.ArrayLike, history: Sequence[int] = (), sampling: Sampling | None = None, **options: Any) -> int:
-    """One draw from logits [vocab]; ``history``: the tokens so far, for the repetition penalty.
+    """One draw from logits [vocab]; ``history``: the tokens so far, for the repetition penalty (others are ignored).
 
     ``options`` are the fields of :class:`Sampling`. Raises InvalidArgumentError for bad options and shapes,
     ValueRangeError for logits with NaN or +infinity, or without a finite one.
@@ -68,7 +68,7 @@ def sample(logits: npt.ArrayLike, history: Sequence[int] = (), sampling: Samplin
     values = np.ascontiguousarray(logits, dtype=np.float32)
     if values.ndim != 1:
         raise InvalidArgumentError(f"logits must have one dimension, not shape {values.shape}")
-    past = np.asarray(token_ids(history, "history"), dtype=np.int32)
+    past = np.asarray(token_ids(history, "history", -(1 << 31)), dtype=np.int32)
     token = ctypes.c_int32()
     _load.check(
         _load.library().etggml_sample(
