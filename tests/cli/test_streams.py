@@ -18,9 +18,7 @@ ESCAPES = "a\x1b[31m\x07\x9b2J\u202eb\udcff"
 
 def shell(arguments: str, redirections: str) -> subprocess.CompletedProcess[str]:
     command = f"{sys.executable} -m executorch_ggml.cli.main {arguments} {redirections}"
-    return subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, env={**ENV, **variables}, check=False
-    )
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("redirections", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -111,8 +111,8 @@ def stopped(source: str) -> None:
 
 @pytest.fixture(autouse=True)
 def less_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs into the deadline would take five seconds each."""
-    monkeypatch.setattr(template_budget, "SECONDS", 1.0)
+    """What runs into the deadline would take five seconds."""
+    monkeypatch.setattr(template_budget, "SECONDS", 2.0)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_conversations_that_nest() -> None:
 
 def test_errors_quote_little() -> None:
     with pytest.raises(InvalidArgumentError) as error:
-        ChatTemplate("{{ raise_exception('x' * 4000000) }}").render(TALK)
+        ChatTemplate("{{ raise_exception('x' * 1000000) }}").render(TALK)
     assert len(str(error.value)) < 1000
 
 
@@ -206,7 +206,7 @@ def test_long_conversations() -> None:
     """What is large because the user said much is not an attack."""
     long = [{"role": "user", "content": "w" * 6_000_000}]
     assert len(ChatTemplate("{% for m in messages %}{{ m.role + m.content | trim }}{% endfor %}").render(long)) > 6e6
-    many = [{"role": "user", "content": "w"}] * 700
+    many = [{"role": "user", "content": "w"}] * 500
     square = (
         "{% for a in messages %}{% for b in messages %}{% if b.role == a.role %}{% endif %}{% endfor %}{% endfor %}"
     )
