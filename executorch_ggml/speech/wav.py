@@ -74,6 +74,8 @@ def check_wav(path: str) -> tuple[int, int] | None:
 
 
 def _check_format(path: str, fmt: bytes) -> None:
+    if len(fmt) < 16:
+        return  # cut off; libsndfile says so
     tag, channels, _, _, align, bits = struct.unpack("<HHIIHH", fmt[:16])
     if tag == _EXTENSIBLE and len(fmt) >= 26:
         (tag,) = struct.unpack("<H", fmt[24:26])
