@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from executorch_ggml._terminal import printable
+
 
 class GgmlError(Exception):
     """Base of all errors. `status` is the C interface's number (`etggml_status`), -1 for errors found in Python."""
@@ -16,6 +18,7 @@ class GgmlError(Exception):
     status = -1
 
     def __init__(self, message: str) -> None:
+        message = printable(message)  # it may quote a file, and it ends on a terminal
         super().__init__(message)
         self.message = message
 

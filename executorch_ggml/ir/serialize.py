@@ -116,17 +116,25 @@ def serialize(graph: g.Graph) -> bytes:
 
 
 def deserialize(data: bytes) -> Any:
-    """The generated ``GraphT`` of a payload (trusted or checked by the caller).
+    """The generated ``GraphT`` of a payload from anywhere.
 
     Raises:
-        IrError: no payload of ours.
+        IrError: no payload of ours, a damaged one, or one that would decode into more than it has bytes.
     """
+    from .bounded import check_size
     from .errors import IrError
 
     if len(data) < 8 or data[4:8] != b"GGIR":
         raise IrError("not a GGIR payload")
     fbs = _fbs()
-    return fbs.GraphT.InitFromObj(fbs.Graph.GetRootAs(data, 0))
+    try:
+        root = fbs.Graph.GetRootAs(data, 0)
+        check_size(root, len(data))
+        return fbs.GraphT.InitFromObj(root)
+    except IrError:
+        raise
+    except Exception as error:  # offsets that lead outside end in whatever struct and numpy raise
+        raise IrError(f"the payload is damaged: {error}") from error
 
 
 def _input(fbs: Any, enc: _Encoder, item: g.Input) -> Any:
