@@ -22,6 +22,8 @@ size_t tensors_of(const fb::Node& node) {
       return 2;  // padded factors
     case fb::Op_TopK:
       return 3;
+    case fb::Op_Scatter:
+      return 4;  // packed sources
     case fb::Op_Unary:
       return kUnaryTensors;
     case fb::Op_MulMat:

@@ -133,6 +133,8 @@ OpFunction op_function(fb::Op op) {
       return build_get_rows;
     case fb::Op_SetRows:
       return build_set_rows;
+    case fb::Op_Scatter:
+      return build_scatter;
     case fb::Op_Cpy:
       return build_cpy;
     case fb::Op_Cast:

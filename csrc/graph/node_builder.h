@@ -111,6 +111,7 @@ Result<ggml_tensor*> build_rope(NodeBuilder&);
 Result<ggml_tensor*> build_flash_attn(NodeBuilder&);
 Result<ggml_tensor*> build_get_rows(NodeBuilder&);
 Result<ggml_tensor*> build_set_rows(NodeBuilder&);
+Result<ggml_tensor*> build_scatter(NodeBuilder&);
 Result<ggml_tensor*> build_cpy(NodeBuilder&);
 Result<ggml_tensor*> build_cast(NodeBuilder&);
 Result<ggml_tensor*> build_cont(NodeBuilder&);

@@ -133,9 +133,9 @@ class Program {
   std::vector<int64_t> dims(const flatbuffers::Vector<int64_t>* encoded, const std::vector<int64_t>& symbols) const;
 
   /// By node: the exclusive upper bound that the contents of an integer node must respect because they index rows
-  /// (GetRows, SetRows, MulMatId) somewhere downstream, for these symbols; INT64_MAX where nothing indexes with them.
-  /// For InputLeaf nodes fill_host_input() enforces it, because ggml's kernels abort on a bad row number. ETGGML_SHAPE
-  /// when a constant or a computed index could be out of range for these symbols.
+  /// (GetRows, SetRows, Scatter, MulMatId) somewhere downstream, for these symbols; INT64_MAX where nothing indexes
+  /// with them. For InputLeaf nodes fill_host_input() enforces it, because ggml's kernels abort on a bad row number.
+  /// ETGGML_SHAPE when a constant or a computed index could be out of range for these symbols.
   Result<std::vector<int64_t>> index_limits(const std::vector<int64_t>& symbols) const;
 
  private:

@@ -34,6 +34,7 @@ Arity arity(fb::Op op) {
       return {1, 2};
     case fb::Op_MulMatId:
     case fb::Op_SetRows:
+    case fb::Op_Scatter:
       return {3, 3};
     case fb::Op_Rope:
     case fb::Op_MulMat:
@@ -45,6 +46,10 @@ Arity arity(fb::Op op) {
     default:
       return {1, 1};
   }
+}
+
+bool is_integer(int32_t dtype) {
+  return dtype == kUint8 || dtype == kInt8 || dtype == kInt16 || dtype == kInt32 || dtype == kInt64;
 }
 
 bool finite(std::initializer_list<float> values) {
@@ -125,6 +130,14 @@ Status Validator::input_leaf(uint32_t i, const fb::InputLeaf& leaf) {
     return node_fail(i, "an input of type %s cannot become %s%s", scalar_name(dtype),
                      node.type() == 255 ? "an open type" : ggml_type_name(static_cast<ggml_type>(node.type())),
                      leaf.mask() ? " as a mask" : "");
+  }
+  if (leaf.rows() != 0 || leaf.from_end()) {
+    ETGGML_RETURN_IF_ERROR(dimension(leaf.rows(), node_name(g_, i) + ": rows"));
+    if (leaf.rows() == 0 || leaf.mask() || !is_integer(dtype) || node.type() == GGML_TYPE_F16 ||
+        node.type() == GGML_TYPE_BF16) {
+      return node_fail(i, "an input of type %s%s cannot be numbers of rows", scalar_name(dtype),
+                       leaf.mask() ? " as a mask" : "");
+    }
   }
   return ok_status();
 }
@@ -276,6 +289,11 @@ Status Validator::node_fields(uint32_t i) {
           if (amount < 0 || amount > (1 << 24)) return node_fail(i, "padding %d is out of range", amount);
         }
       }
+      break;
+    }
+    case fb::Op_Scatter: {
+      const fb::ScatterKind kind = node.op_as_Scatter()->kind();
+      if (kind < fb::ScatterKind_MIN || kind > fb::ScatterKind_MAX) return node_fail(i, "kind %d is unknown", kind);
       break;
     }
     case fb::Op_TopK:

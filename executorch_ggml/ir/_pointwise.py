@@ -252,7 +252,7 @@ class Pointwise(Layout):
         )
 
     def top_k(self, v: Value, k: int) -> Value:
-        """Indices of the k largest of each row, descending by value, I32."""
+        """Indices of the k largest of each row, falling, I32. On the CPU equal ones come as torch has them."""
         v = self.contiguous(self.f32(v))
         if isinstance(v.shape[-1], int) and k > v.shape[-1]:
             raise IrError(f"top {k} of {v.shape[-1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 from . import graph as g
 from ._pointwise import Pointwise
@@ -10,6 +11,16 @@ from .dims import Dim, is_one, product, same, same_shape, shape_of, simplify
 from .errors import IrError, Unsupported
 from .types import DType, GgmlType
 from .value import Kind, Value
+
+
+class ScatterKind(IntEnum):
+    """How a value and what a row holds become one."""
+
+    SET = 0
+    ADD = 1
+    MAX = 2
+    MIN = 3
+    MUL = 4
 
 
 class Products(Pointwise):
@@ -134,6 +145,22 @@ class Products(Pointwise):
             strides=destination.strides,
             state=destination.state,
         )
+
+    def scatter(self, kind: ScatterKind, x: Value, values: Value, ids: Value) -> Value:
+        """x [B, R, K] with values [B, n, K] put in rows: ids, integers [B|1, n, K|1], say which, for each column.
+
+        Several values for one row are put there in order. Numbers are those of ``row_numbers``, or of ``ids``.
+        """
+        x, values = self.contiguous(self.f32(x)), self.contiguous(self.f32(values))
+        if ids.kind is not Kind.NODE or ids.type is not GgmlType.I32:
+            raise IrError("numbers of rows must be integers of the graph")
+        fits = x.rank == values.rank == ids.rank == 3 and same(ids.shape[1], values.shape[1])
+        for d in (0, 2):
+            fits = fits and same(x.shape[d], values.shape[d])
+            fits = fits and (is_one(ids.shape[d]) or same(ids.shape[d], x.shape[d]))
+        if not fits:
+            raise IrError(f"scatter of {list(values.shape)} at {list(ids.shape)} into {list(x.shape)}")
+        return self._emit("Scatter", (x, values, self.contiguous(ids)), x.shape, dtype=x.dtype, kind=int(kind))
 
     def cpy(self, values: Value, destination: Value) -> Value:
         """Overwrites a state with ``values`` of the same shape; the result is the destination after the update."""

@@ -312,3 +312,17 @@ def top_k(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
 
 def cumsum(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     return np.asarray(np.cumsum(src[0], axis=-1))
+
+
+def scatter(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
+    x, values, ids = src[0][0].copy(), src[1][0], src[2][0]
+    index = np.broadcast_to(ids, values.shape)
+    if index.size and (index.min() < 0 or index.max() >= x.shape[1]):
+        raise IrError(f"row number outside [0, {x.shape[1]})")
+    functions = [lambda old, new: new, np.add, np.maximum, np.minimum, np.multiply]
+    tables, columns = np.ogrid[: x.shape[0], : x.shape[2]]
+    for i in range(values.shape[1]):
+        at = (tables, index[:, i], columns)
+        with np.errstate(invalid="ignore", over="ignore"):
+            x[at] = functions[op.kind](x[at], values[:, i])
+    return np.asarray(x[None])

@@ -15,7 +15,9 @@ from .layout_check import settle_lower_bounds
 VERSION = 3
 MIN_READER = 2
 """The reader that every graph needs; one with operations that are newer needs a newer one."""
-SINCE = {"Conv3d": 3}
+_NEW_OPS = frozenset({"Conv3d", "Scatter"})
+_NEW_FIELDS = ("rows",)
+"""Operations, and fields that are not as they were by default, which only a reader of VERSION knows."""
 
 
 def _fbs() -> Any:
@@ -96,7 +98,7 @@ def serialize(graph: g.Graph) -> bytes:
     renumber = {"WeightLeaf": ("slot", slots), "ConstLeaf": ("constant", constants), "StateLeaf": ("slot", states)}
 
     root = fbs.GraphT()
-    least = max([MIN_READER, *(SINCE.get(graph.nodes[i].op, 0) for i in live)])
+    least = VERSION if any(_is_new(graph.nodes[i]) for i in live) else MIN_READER
     root.version, root.minReader, root.producer = VERSION, least, graph.producer
     root.namespaceKey = graph.name
     root.inputs = [_input(fbs, enc, item) for item in graph.inputs]
@@ -137,6 +139,10 @@ def deserialize(data: bytes) -> Any:
         raise IrError(f"the payload is damaged: {error}") from error
 
 
+def _is_new(node: g.Node) -> bool:
+    return node.op in _NEW_OPS or any(node.attrs.get(field) for field in _NEW_FIELDS)
+
+
 def _input(fbs: Any, enc: _Encoder, item: g.Input) -> Any:
     t = fbs.InputT()
     t.name, t.kind, t.dtype, t.dims = item.name, item.kind, int(item.dtype), enc.dims(item.shape)
@@ -160,6 +166,8 @@ def _node(
         attrs[name] = mapping[attrs[name]]
     if node.op == "View":
         attrs = {"strides": enc.dims(attrs["stride"]), "offset": enc.dim(attrs["offset"])}
+    if "rows" in attrs:
+        attrs["rows"] = enc.dim(attrs["rows"])
     for name, value in attrs.items():
         field = _camel(name)
         if not hasattr(op, field):

@@ -12,15 +12,16 @@ from ._missing import sortable
 _aten = torch.ops.aten
 
 
-def _largest(b: Builder, x: Value, k: int, sign: float) -> tuple[Value, Value]:
+def _largest(b: Builder, x: Value, k: int, sign: float, whole: bool = True) -> tuple[Value, Value]:
     """Values and positions of the k largest (smallest: sign -1) of each row [..., n], in order.
 
-    A sort, not ggml's top_k: that one leaves the first two in the wrong order on purpose.
+    ``whole``: from a sort of the row, as torch.sort has it; else from a selection, as torch.topk has it.
     """
     rows = b.contiguous(b.f32(x))
     lead, width = rows.shape[:-1], rows.shape[-1]
     flat = b.reshape(rows, (product(lead), width))
-    ids = b.slice(b.argsort(b.scale(sortable(b, flat), sign), descending=True), 1, 0, k)
+    keys = b.scale(sortable(b, flat), sign)
+    ids = b.slice(b.argsort(keys, descending=True), 1, 0, k) if whole else b.top_k(keys, k)
     values = b.gather_rows(b.reshape(flat, (product(lead), width, 1)), ids)
     return b.reshape(values, (*lead, k)), b.reshape(b.contiguous(ids), (*lead, k))
 
@@ -37,7 +38,10 @@ def _largest(b: Builder, x: Value, k: int, sign: float) -> tuple[Value, Value]:
     ],
 )
 def topk(b: Builder, n: NodeView) -> tuple[Value, Value]:
-    """values and indices of the k largest (or smallest) along a dimension. Sorted whether asked for or not."""
+    """values and indices of the k largest (or smallest) along a dimension. Sorted whether asked for or not.
+
+    On the CPU equal values come in torch's order, on other devices in any.
+    """
     n.require_float()
     x = n.tensor("self")
     if x.rank == 0:
@@ -45,7 +49,7 @@ def topk(b: Builder, n: NodeView) -> tuple[Value, Value]:
     dim = n.integer("dim") % x.rank
     sign = 1.0 if n.flag("largest") else -1.0
     rows = x if dim == x.rank - 1 else b.transpose(b.f32(x), dim, -1)
-    values, ids = _largest(b, rows, n.integer("k"), sign)
+    values, ids = _largest(b, rows, n.integer("k"), sign, whole=False)
     if dim == x.rank - 1:
         return values, ids
     return b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))

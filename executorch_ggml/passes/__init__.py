@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from .. import custom_ops as _custom_ops  # registers the operators that the passes emit
 from ._graph import is_functional
 from .attention import fuse_cached_attention
+from .checked_indices import check_indices
 from .circular_pads import expand_circular_pads
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
@@ -24,6 +25,8 @@ from .glu import fuse_glu
 from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
 from .integer_buffers import keep_integers_visible
+from .integer_division import divide_integers
+from .integer_powers import expand_integer_powers
 from .merge_aliases import merge_aliased_inputs
 from .plain_results import return_plain_results
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
@@ -37,8 +40,11 @@ from .tabulate import tabulate
 __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
+    "check_indices",
+    "divide_integers",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
+    "expand_integer_powers",
     "expand_repeats",
     "fold_batch_norm",
     "fold_constants",
@@ -95,6 +101,9 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     fuse_glu(ep)
     fuse_experts(ep)
     split_by_slices(ep)
+    check_indices(ep)
+    expand_integer_powers(ep)
+    divide_integers(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     return ep
