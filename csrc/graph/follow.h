@@ -17,7 +17,7 @@ constexpr size_t kConvTensors = 6;
 Result<Fused> fused_of(NodeBuilder& b, const fb::Epilogue* then, int64_t count);
 
 /// clamp(activation(y + bias)) as ggml's nodes; bias may be nullptr, else it repeats into y.
-ggml_tensor* follow(ggml_context* ctx, ggml_tensor* y, ggml_tensor* bias, const Epilogue& epilogue);
+ggml_tensor* follow(NodeBuilder& b, ggml_tensor* y, ggml_tensor* bias, const Epilogue& epilogue);
 
 /// GELU by tanh without the table of halves that ggml's CPU kernel reads: x * sigmoid(2 sqrt(2 / pi) (x + 0.044715
 /// x^3)). x: contiguous F32.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 from . import graph as g
 from ._pointwise import Pointwise
@@ -10,6 +11,14 @@ from .dims import Dim, is_one, product, same, same_shape, shape_of, simplify
 from .errors import IrError, Unsupported
 from .types import DType, GgmlType
 from .value import Kind, Value
+
+
+class HiddenKeys(IntEnum):
+    """What keys count that a mask hides: as the schema numbers and explains them."""
+
+    PASSED = 0
+    COUNTED = 1
+    CAUSAL = 2
 
 
 class Products(Pointwise):
@@ -177,6 +186,7 @@ class Products(Pointwise):
         scale: float,
         softcap: float = 0.0,
         max_bias: float = 0.0,
+        hidden: HiddenKeys = HiddenKeys.PASSED,
     ) -> Value:
         """Attention: q [B, H, T, D], k [B, Hkv, S, D], v [B, Hkv, S, Dv] -> F32 **[B, T, H, Dv]**.
 
@@ -210,6 +220,7 @@ class Products(Pointwise):
             scale=float(scale),
             max_bias=float(max_bias),
             softcap=float(softcap),
+            hidden=int(hidden),
         )
 
     def rope(

@@ -16,6 +16,8 @@ from .. import custom_ops as _custom_ops  # registers the operators that the pas
 from ._graph import is_functional
 from .attention import fuse_cached_attention
 from .circular_pads import expand_circular_pads
+from .complex_pairs import complex_to_pairs
+from .constant_powers import use_constant_powers
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
 from .experts import fuse_experts
@@ -37,6 +39,7 @@ from .tabulate import tabulate
 __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
+    "complex_to_pairs",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
     "expand_repeats",
@@ -57,6 +60,7 @@ __all__ = [
     "split_by_slices",
     "strip_gqa_expand",
     "tabulate",
+    "use_constant_powers",
 ]
 
 assert _custom_ops
@@ -79,6 +83,8 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     keep_integers_visible(ep)
     return_plain_results(ep)
     remove_asserts(ep)
+    complex_to_pairs(ep)
+    use_constant_powers(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     simplify(ep)
