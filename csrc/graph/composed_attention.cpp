@@ -33,7 +33,7 @@ ggml_tensor* composed_attention(NodeBuilder& b, const AttentionArgs& args) {
   }
   ggml_tensor* weights = nullptr;
   if (args.mask && args.hidden != HiddenKeys::kPassed && !args.sinks && args.max_bias == 0.0f) {
-    weights = soft_max_or_zero(b, {scores, args.mask, scale});
+    weights = soft_max_or_zero(b, {scores, args.mask, scale, args.hidden == HiddenKeys::kCausal});
   } else {
     weights = ggml_soft_max_ext(ctx, scores, args.mask, scale, args.max_bias);
     if (args.sinks || args.mask) ggml_soft_max_add_sinks(weights, args.sinks ? args.sinks : no_sinks(b, args.q->ne[2]));

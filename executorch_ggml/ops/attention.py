@@ -166,7 +166,7 @@ def scaled_dot_product_attention(b: Builder, n: NodeView) -> Value:
     if mask is not None and len(out) < 4 and mask.rank == 3:
         mask = b.unsqueeze(mask, 0)
     # What torch's fused kernel does not take is computed with all keys for every query.
-    fused = len(out) == 4 and same(v.shape[-1], q.shape[-1]) and same(q.shape[1], k.shape[1])
+    fused = len(out) == 4 and same(v.shape[-1], q.shape[-1])
     grouped = n.flag("enable_gqa")
     if not grouped and not same(q.shape[1], k.shape[1]):
         raise Unsupported(f"{q.shape[1]} query heads for {k.shape[1]} key heads without enable_gqa")

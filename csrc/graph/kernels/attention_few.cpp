@@ -130,6 +130,7 @@ class Worker {
     tile.dk = p_.dk;
     tile.dv = p_.dv;
     tile.softcap = p_.params.softcap;
+    tile.bounds = p_.params.hidden == HiddenKeys::kCausal;
     if (p_.mask && p_.mask->ne[2] != 1) {  // a mask of its own for every head
       for (int64_t g = 0; g < p_.group; ++g) {
         if (!look_at_unit(u, s, n, p_.head_of(u, g))) continue;

@@ -65,6 +65,7 @@ class TileMask {
     float* bias = biases_.data() + static_cast<size_t>(per_head_ ? t * p_.group + g : t) * kAttentionTile;
     for (int i = 0; i < kAttentionTile; ++i) {
       bias[i] = i < n ? ggml_fp16_to_fp32(mask[i]) : -INFINITY;
+      if (bounds_ && bias[i] != -INFINITY) bias[i] = INFINITY;
       const bool sees = bias[i] != -INFINITY;
       hides |= i < n && !sees;
       visible[i] |= sees || (all && i < n);
@@ -76,6 +77,7 @@ class TileMask {
   const AttentionProblem& p_;
   const int64_t unit_, from_, queries_;
   const bool per_head_;
+  const bool bounds_ = p_.params.hidden == HiddenKeys::kCausal;
   std::vector<float> biases_;
   std::vector<const float*> bias_;
   std::vector<char> sees_;
@@ -119,6 +121,7 @@ void compute_item(ggml_tensor* y, const AttentionProblem& p, const AttentionBloc
   block.dk = p.dk;
   block.dv = p.dv;
   block.softcap = p.params.softcap;
+  block.bounds = p.params.hidden == HiddenKeys::kCausal;
   for (int64_t s = 0; s < p.positions; s += kAttentionTile) {
     const int n = static_cast<int>(std::min<int64_t>(kAttentionTile, p.positions - s));
     bool any = mask.look(s, n, false);

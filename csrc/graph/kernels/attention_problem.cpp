@@ -19,9 +19,9 @@ float AttentionProblem::slope(int64_t head) const {
 int64_t AttentionProblem::counted(int64_t query) const {
   if (params.hidden == HiddenKeys::kPassed) return 0;
   if (params.hidden == HiddenKeys::kCounted) return positions;
-  // torch's kernel takes so many queries at a time, and for all of them the keys up to the last one's.
-  const int64_t block = queries >= 768 ? 256 : queries >= 192 ? 64 : 32;
-  return (query / block + 1) * block;
+  // torch reads keys so many at a time, and all of those of which a query sees one.
+  constexpr int64_t kBlock = 512;
+  return (query / kBlock + 1) * kBlock;
 }
 
 bool AttentionProblem::is_tame(const float* x, int64_t n) {

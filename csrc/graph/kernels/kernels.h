@@ -29,6 +29,7 @@ struct SoftMaxArgs {
   ggml_tensor* x = nullptr;
   ggml_tensor* mask = nullptr;
   float scale = 1.0f;
+  bool bounds = false;  // the mask is -inf or 0, and -inf hides a NaN, too
 };
 
 /// Elementwise functions with up to two numbers: slope; bounds; exponent; base.

@@ -16,12 +16,13 @@ constexpr int64_t kPiece = 4096;
 struct Params {
   SoftMaxRow row;
   float scale;
+  bool bounds;
 };
 
-void plain_row(const float* x, const float* mask, float scale, int64_t n, float* y) {
+void plain_row(const float* x, const float* mask, bool bounds, float scale, int64_t n, float* y) {
   float top = -INFINITY;
   for (int64_t i = 0; i < n; ++i) {
-    y[i] = x[i] * scale + (mask ? mask[i] : 0.0f);
+    y[i] = bounds && mask[i] == -INFINITY ? -INFINITY : x[i] * scale + (mask ? mask[i] : 0.0f);
     top = std::max(top, y[i]);
   }
   if (top == -INFINITY) top = 0.0f;  // exp(-inf) is 0, and NaN stays NaN
@@ -53,7 +54,7 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
       const char* bias = mask ? row_of(mask, x, i) : nullptr;
       if (halves) ggml_fp16_to_fp32_row(reinterpret_cast<const ggml_fp16_t*>(bias), numbers, n);
       params.row(static_cast<const float*>(x->data) + i * n, halves ? numbers : reinterpret_cast<const float*>(bias),
-                 params.scale, n, static_cast<float*>(y->data) + i * n);
+                 params.bounds, params.scale, n, static_cast<float*>(y->data) + i * n);
     }
   }
 }
@@ -76,7 +77,7 @@ ggml_tensor* soft_max(ggml_context* ctx, const SoftMaxArgs& args, SoftMaxRow row
   ggml_tensor* operands[2] = {x, args.mask};
   ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, x->ne[0], x->ne[1], x->ne[2], x->ne[3], operands,
                                   args.mask ? 2 : 1, compute, GGML_N_TASKS_MAX, nullptr);
-  set_custom_op(y, "SOFT_MAX", Params{row, args.scale});
+  set_custom_op(y, "SOFT_MAX", Params{row, args.scale, args.bounds && args.mask});
   return y;
 }
 

@@ -7,20 +7,25 @@
 
 namespace {
 
-void softmax_row(const float* x, const float* mask, float scale, int64_t n, float* y) {
+inline Reg masked(Reg score, Reg mask, bool bounds) {
+  const Reg sum = Simd::add(score, mask), none = Simd::set(-INFINITY);
+  return bounds ? Simd::where_ge(none, mask, none, sum) : sum;
+}
+
+void softmax_row(const float* x, const float* mask, bool bounds, float scale, int64_t n, float* y) {
   const Reg factor = Simd::set(scale), none = Simd::set(-INFINITY);  // for lanes beyond the row
   Reg top = none;
   int64_t i = 0;
   for (; i + kW <= n; i += kW) {
     Reg s = Simd::mul(Simd::load(x + i), factor);
-    if (mask) s = Simd::add(s, Simd::load(mask + i));
+    if (mask) s = masked(s, Simd::load(mask + i), bounds);
     Simd::store(y + i, s);
     top = Simd::max(top, s);
   }
   const Simd::Mask rest = Simd::first(static_cast<int>(n - i));
   if (i < n) {
     Reg s = Simd::mul(Simd::load(x + i, rest), factor);
-    if (mask) s = Simd::add(s, Simd::load(mask + i, rest));
+    if (mask) s = masked(s, Simd::load(mask + i, rest), bounds);
     Simd::store(y + i, s, rest);
     top = Simd::max(top, Simd::load(y + i, rest, none));
   }
