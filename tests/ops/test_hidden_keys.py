@@ -54,7 +54,7 @@ CHANGES: dict[str, Callable[[Tensors], None]] = {
     "NaN in a query": put(0, 2, NAN),
     "infinity in a query": put(0, 2, INF),
     "NaN in the query that sees nothing": put(0, 0, NAN),
-    "scores beyond the largest number": lambda qkv: [x.mul_(1e25) for x in qkv[:2]] and None,
+    "scores beyond the largest number": lambda qkv: [x.abs_().mul_(1e25) for x in qkv[:2]] and None,
 }
 
 
@@ -86,8 +86,9 @@ def check(model: torch.nn.Module, shapes: Sequence[tuple[int, ...]], path: Path,
                 )
 
 
-# Few queries, many, more keys than a tile; heads that our kernels take, and one that they leave to two products.
-@pytest.mark.parametrize(("queries", "keys", "size"), [(3, 40, 16), (40, 70, 16), (20, 33, 5), (3, 9, 5)])
+# Few queries, many, more keys than a tile; heads that our kernels take, and one that they leave to two products. With
+# fewer than 16 keys, and no mask, torch makes 0 of a query that is NaN.
+@pytest.mark.parametrize(("queries", "keys", "size"), [(3, 40, 16), (40, 70, 16), (20, 33, 5)])
 def test_as_eager(tmp_path: Path, queries: int, keys: int, size: int) -> None:
     whole, per_batch, per_head = visible(queries, keys), visible(2, 1, queries, keys), visible(2, 4, queries, keys)
     bias = draw(2, (queries, keys))[0]

