@@ -7,7 +7,7 @@
 namespace etggml::graph {
 
 /// Tensors that gelu_tanh() makes, and build_unary() at most.
-constexpr size_t kUnaryTensors = 5;
+constexpr size_t kUnaryTensors = 12;
 /// Tensors that follow() makes at most, and one for a bias that is reshaped.
 constexpr size_t kFollowTensors = 1 + 1 + kUnaryTensors + 1;
 /// Tensors of a convolution by ggml's nodes, without what follows.

@@ -211,9 +211,7 @@ class Pointwise(Layout):
         v = self.dense_rows(self.f32(v))
         return self._emit("L2Norm", (v,), v.shape, dtype=v.dtype, ne=v.ne, eps=float(eps))
 
-    def softmax(
-        self, v: Value, mask: Value | None = None, scale: float = 1.0, *, empty_is_zero: bool = False
-    ) -> Value:
+    def softmax(self, v: Value, mask: Value | None = None, scale: float = 1.0, *, empty_is_zero: bool = False) -> Value:
         """``softmax(x * scale + mask)`` of each row; the mask is F16 or F32 and at least as big as one matrix.
 
         A row of nothing but -inf is NaN, or zeros if asked.

@@ -1,8 +1,8 @@
 """Complex arithmetic in pairs of real numbers.
 
-Neither ggml nor ExecuTorch computes with complex numbers. Rotary embeddings are often written with them (`view_as_complex`,
-`polar`, a table of complex numbers as a buffer): what is complex becomes a real tensor with one more dimension, the
-last, of two. That is the layout in which torch keeps complex numbers, so that views of them are views of the pairs.
+Neither ggml nor ExecuTorch computes with complex numbers. Rotary embeddings are often written with them
+(`view_as_complex`, `polar`, a table of complex numbers as a buffer). What is complex becomes a real tensor with one
+more dimension, the last, of two. torch keeps complex numbers in that layout: views of them are views of the pairs.
 """
 
 from __future__ import annotations
@@ -164,7 +164,8 @@ def _along(places: int) -> Callable[[_Pairs, Node], Node]:
 def _slice(p: _Pairs, n: Node) -> Node:
     source = _operand(n)
     dim = dim_index(argument(n, 1, "dim", 0), value(source).dim())
-    rest = [argument(n, i, name, default) for i, name, default in ((2, "start", None), (3, "end", None), (4, "step", 1))]
+    names = ((2, "start", None), (3, "end", None), (4, "step", 1))
+    rest = [argument(n, i, name, default) for i, name, default in names]
     return p.call(aten.slice.Tensor, p.pair(source), dim, *rest)
 
 

@@ -22,11 +22,10 @@ class Power(torch.nn.Module):
 
 
 @pytest.mark.parametrize(
-    "number", [torch.tensor(2.0), torch.tensor([3.0]), torch.tensor(2), torch.full((2, 1, 5), -1.0), torch.full((5,), 0.5)]
+    "number", [torch.tensor(2.0), torch.tensor([3.0]), torch.tensor(2), torch.full((2, 1, 5), -1.0)]
 )
-@pytest.mark.parametrize("persistent", [True, False])
-def test_exponents(number: torch.Tensor, persistent: bool) -> None:
-    module, x = Power(number, persistent), torch.rand(3, 5) + 0.5
+def test_exponents(number: torch.Tensor) -> None:
+    module, x = Power(number, persistent=number.dim() == 0), torch.rand(3, 5) + 0.5
     ep = functional(module, (x,))
     assert use_constant_powers(ep)
     assert "aten.pow.Tensor_Tensor" not in count(ep)
@@ -42,6 +41,6 @@ def test_bases(number: torch.Tensor) -> None:
     assert_same(ep, module, (x,))
 
 
-@pytest.mark.parametrize("number", [torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.tensor(2.0, dtype=torch.float64)[None]])
+@pytest.mark.parametrize("number", [torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.tensor([2.0], dtype=torch.float64)])
 def test_others_are_left_alone(number: torch.Tensor) -> None:
     assert_unchanged(functional(Power(number), (torch.rand(3, 5),)), use_constant_powers)

@@ -102,7 +102,7 @@ class Worker {
     for (int64_t t = 0; t < p_.queries; ++t) {
       View& view = views_[static_cast<size_t>(t)];
       const ggml_fp16_t* mask = p_.mask_row(t, head, batch) + s;
-      all && s < p_.counted(t) ? view.read_all(mask, n) : view.read(mask, n);
+      all&& s < p_.counted(t) ? view.read_all(mask, n) : view.read(mask, n);
       any |= view.count > 0;
       hides_ |= view.count < n;
     }

@@ -46,10 +46,9 @@ bool AttentionProblem::is_tame(int64_t unit, int64_t s, int n) const {
   };
   for (int64_t i = s; i < s + n; ++i) {
     const char *k_row = key(unit, i), *v_row = value(unit, i);
-    const bool tame = k->type == GGML_TYPE_F16
-                          ? halves_are_finite(k_row, dk) && halves_are_finite(v_row, dv)
-                          : is_tame(reinterpret_cast<const float*>(k_row), dk) &&
-                                is_tame(reinterpret_cast<const float*>(v_row), dv);
+    const bool tame = k->type == GGML_TYPE_F16 ? halves_are_finite(k_row, dk) && halves_are_finite(v_row, dv)
+                                               : is_tame(reinterpret_cast<const float*>(k_row), dk) &&
+                                                     is_tame(reinterpret_cast<const float*>(v_row), dv);
     if (!tame) return false;
   }
   return true;

@@ -22,8 +22,8 @@ struct Single {
 };
 
 /// Scores of one row -> exp(score - new maximum), over `padded` (whole registers) of them; brings the row's running
-/// maximum and sum up to date and returns the factor for what was accumulated under the old maximum. Scores of -inf weigh
-/// nothing, also where there are no others; a NaN makes the sum NaN.
+/// maximum and sum up to date and returns the factor for what was accumulated under the old maximum. Scores of -inf
+/// weigh nothing, also where there are no others; a NaN makes the sum NaN.
 inline float soften(float* scores, int padded, float& max, float& sum) {
   Reg top = Simd::load(scores);
   for (int i = kW; i < padded; i += kW) top = Simd::max(top, Simd::load(scores + i));

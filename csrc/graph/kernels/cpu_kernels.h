@@ -39,8 +39,8 @@ struct CpuKernelSet {
   bool use_exact = true;
 
   /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv",
-  /// "gemm", "attention", "linear", "conv", "rows" and "exact" (what is right where ggml's is not: functions, soft maxima
-  /// of nothing, products of what is not finite), separated by commas; "none" for none of them, "" for all.
+  /// "gemm", "attention", "linear", "conv", "rows" and "exact" (what is right where ggml's is not: functions, soft
+  /// maxima of nothing, products of what is not finite), separated by commas; "none" for none of them, "" for all.
   CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names);
 };
 

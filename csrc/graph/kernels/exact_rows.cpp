@@ -88,8 +88,8 @@ RowKind row_kind(const float* x, int64_t n, ggml_type type) {
 
 double row_scale(const float* x, int64_t n) { return std::ldexp(1.0, 6 - std::ilogb(largest(x, n))); }
 
-void exact_rows(ggml_type type, const char* matrix, size_t row_bytes, const float* x, int64_t n, int64_t from, int64_t to,
-                float* out) {
+void exact_rows(ggml_type type, const char* matrix, size_t row_bytes, const float* x, int64_t n, int64_t from,
+                int64_t to, float* out) {
   struct Numbers {};
   const ggml_to_float_t to_float = ggml_get_type_traits(type)->to_float;
   auto* numbers = reinterpret_cast<float*>(thread_memory<Numbers>(static_cast<size_t>(n) * sizeof(float)));

@@ -24,10 +24,10 @@ bool can_be_odd(ggml_type type);
 /// The power of two that brings the largest of n finite numbers, not all zero, between 64 and 128.
 double row_scale(const float* x, int64_t n);
 
-/// out[r] = row r of the matrix times x, from <= r < to, with weights as numbers and sums in double. `row_bytes`: from row
-/// to row of `type`.
-void exact_rows(ggml_type type, const char* matrix, size_t row_bytes, const float* x, int64_t n, int64_t from, int64_t to,
-                float* out);
+/// out[r] = row r of the matrix times x, from <= r < to, with weights as numbers and sums in double. `row_bytes`: from
+/// row to row of `type`.
+void exact_rows(ggml_type type, const char* matrix, size_t row_bytes, const float* x, int64_t n, int64_t from,
+                int64_t to, float* out);
 
 /// y = w * x by ggml (with ids: mul_mat_id) with rows that are not plain put right, in place; y itself where all are.
 ggml_tensor* mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tensor* x, ggml_tensor* ids);

@@ -22,7 +22,7 @@ struct ActivationBlock {
   float scale;
   int32_t offset[3];  // -128 * sum of q: of the block, of its first half, of its second
   float sum[3];       // scale * sum of q: the same
-  int32_t odd;      // of a row's first block: the row must be multiplied with numbers (exact_rows.h)
+  int32_t odd;        // of a row's first block: the row must be multiplied with numbers (exact_rows.h)
 };
 static_assert(sizeof(ActivationBlock) == 64, "one cache line");
 

@@ -5,8 +5,8 @@
 
 namespace etggml::graph {
 
-/// y = softmax(x * scale + mask) of n numbers; mask may be nullptr. Zeros where every sum is -inf. `bounds`: the mask is
-/// -inf or 0, and -inf hides a NaN, too.
+/// y = softmax(x * scale + mask) of n numbers; mask may be nullptr. Zeros where every sum is -inf. `bounds`: the mask
+/// is -inf or 0, and -inf hides a NaN, too.
 using SoftMaxRow = void (*)(const float* x, const float* mask, bool bounds, float scale, int64_t n, float* y);
 
 // nullptr where the compiler could not build them. Call only on a CPU that has the instructions.

@@ -134,8 +134,8 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
                     static_cast<int>(HiddenKeys::kCounted) == fb::HiddenKeys_Counted,
                 "kernels and schema number them alike");
   if (op->hidden() < fb::HiddenKeys_MIN || op->hidden() > fb::HiddenKeys_MAX) return b.fail("hidden is unknown");
-  const AttentionArgs args{q,           k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap(),
-                           static_cast<HiddenKeys>(op->hidden())};
+  const AttentionArgs args{
+      q, k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap(), static_cast<HiddenKeys>(op->hidden())};
   if (b.options().kernels) {
     if (ggml_tensor* ours = b.options().kernels->attention(b.ctx(), args)) return ours;
   }
