@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 from ._layout import Layout
 from .dims import Shape, is_one, product, same, same_shape, shape_of
@@ -87,7 +88,7 @@ class Pointwise(Layout):
     ) -> Value:
         """``min(max(x, minimum), maximum)``; NaN becomes the maximum, or on the CPU stays what it is if asked."""
         v = self.contiguous(self.f32(v))
-        bounds = {"min": float(minimum), "max": float(maximum), "keeps_nan": keeps_nan}
+        bounds: dict[str, Any] = {"min": float(minimum), "max": float(maximum), "keeps_nan": keeps_nan}
         return self._emit("Clamp", (v,), v.shape, dtype=v.dtype, ne=v.ne, **bounds)
 
     def scale(self, v: Value, scale: float, bias: float = 0.0) -> Value:
@@ -218,7 +219,7 @@ class Pointwise(Layout):
         """
         v = self.contiguous(self.f32(v))
         src = (v,) if mask is None else (v, self.contiguous(mask))
-        how = {"scale": float(scale), "max_bias": 0.0, "empty_is_zero": empty_is_zero}
+        how: dict[str, Any] = {"scale": float(scale), "max_bias": 0.0, "empty_is_zero": empty_is_zero}
         return self._emit("SoftMax", src, v.shape, dtype=v.dtype, ne=v.ne, **how)
 
     def _rows(self, op: str, v: Value) -> Value:

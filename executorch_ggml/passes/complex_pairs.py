@@ -34,7 +34,7 @@ class _Pairs:
         self.of: dict[Node, Node] = {}
         self.at: Node = editor.graph.output_node()
 
-    def call(self, target: Callable[..., Any], *args: Any) -> Node:
+    def call(self, target: Any, *args: Any) -> Node:
         return self.editor.call(self.at, target, *args)
 
     def pair(self, item: Any) -> Node:
