@@ -23,6 +23,14 @@ class ScatterKind(IntEnum):
     MUL = 4
 
 
+class HiddenKeys(IntEnum):
+    """What keys count that a mask hides: as the schema numbers and explains them."""
+
+    PASSED = 0
+    COUNTED = 1
+    CAUSAL = 2
+
+
 class Products(Pointwise):
     """Operations that combine rows."""
 
@@ -204,6 +212,7 @@ class Products(Pointwise):
         scale: float,
         softcap: float = 0.0,
         max_bias: float = 0.0,
+        hidden: HiddenKeys = HiddenKeys.PASSED,
     ) -> Value:
         """Attention: q [B, H, T, D], k [B, Hkv, S, D], v [B, Hkv, S, Dv] -> F32 **[B, T, H, Dv]**.
 
@@ -237,6 +246,7 @@ class Products(Pointwise):
             scale=float(scale),
             max_bias=float(max_bias),
             softcap=float(softcap),
+            hidden=int(hidden),
         )
 
     def rope(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import graph as g
+from ._pointwise import UnaryKind
 from .dims import Dim, free_symbols, same, simplify, to_postfix
 from .expr import Postfix
 from .layout_check import settle_lower_bounds
@@ -16,7 +17,7 @@ VERSION = 3
 MIN_READER = 2
 """The reader that every graph needs; one with operations that are newer needs a newer one."""
 _NEW_OPS = frozenset({"Conv3d", "Scatter"})
-_NEW_FIELDS = ("rows",)
+_NEW_FIELDS = ("rows", "keeps_nan", "empty_is_zero", "hidden", "parameter")
 """Operations, and fields that are not as they were by default, which only a reader of VERSION knows."""
 
 
@@ -140,6 +141,8 @@ def deserialize(data: bytes) -> Any:
 
 
 def _is_new(node: g.Node) -> bool:
+    if node.op == "Unary" and node.attrs["kind"] > UnaryKind.GELU_TANH:
+        return True
     return node.op in _NEW_OPS or any(node.attrs.get(field) for field in _NEW_FIELDS)
 
 

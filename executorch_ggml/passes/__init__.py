@@ -17,6 +17,8 @@ from ._graph import is_functional
 from .attention import fuse_cached_attention
 from .checked_indices import check_indices
 from .circular_pads import expand_circular_pads
+from .complex_pairs import complex_to_pairs
+from .constant_powers import use_constant_powers
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
 from .experts import fuse_experts
@@ -41,6 +43,7 @@ __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
     "check_indices",
+    "complex_to_pairs",
     "divide_integers",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
@@ -63,6 +66,7 @@ __all__ = [
     "split_by_slices",
     "strip_gqa_expand",
     "tabulate",
+    "use_constant_powers",
 ]
 
 assert _custom_ops
@@ -85,6 +89,8 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     keep_integers_visible(ep)
     return_plain_results(ep)
     remove_asserts(ep)
+    complex_to_pairs(ep)
+    use_constant_powers(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     simplify(ep)

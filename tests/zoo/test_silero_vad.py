@@ -60,6 +60,7 @@ def test_probabilities_are_those_of_eager(exported: tuple[Any, Path]) -> None:
 
 def test_eager_is_the_package_s_own_model(exported: tuple[Any, Path]) -> None:
     import torch
+
     from examples.voice_activity import weights_file
 
     model, _ = exported

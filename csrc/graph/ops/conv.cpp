@@ -157,7 +157,7 @@ Result<ggml_tensor*> build_conv2d(NodeBuilder& b) {
   }
   ETGGML_ASSIGN_OR_RETURN(ggml_tensor * y, depthwise ? ggml_depthwise(b, args) : ggml_dense(b, args));
   ggml_tensor* bias = args.fused.bias ? ggml_reshape_3d(b.ctx(), args.fused.bias, 1, 1, kernel->ne[3]) : nullptr;
-  return follow(b.ctx(), y, bias, args.fused.epilogue);
+  return follow(b, y, bias, args.fused.epilogue);
 }
 
 // src: kernel [KW, KH, KD, C * OC], volume [W, H, D, C * N], optional bias [OC] -> [OW, OH, OD, OC * N].
