@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 
-from .errors import InvalidArgumentError
+from .errors import GgmlError, InvalidArgumentError, LoweringError
 from .quantization import GgmlQuantConfig
 from .registry import entries
+
+# In the message about an operator that ExecuTorch refuses because not every backend has to know it.
+_NOT_CORE = "is not in Core ATen opset"
+_TORCH = f"{os.sep}torch{os.sep}"
 
 Programs = ExportedProgram | Mapping[str, ExportedProgram]
 
@@ -50,11 +55,15 @@ def to_edge_rewrite_and_lower(
         ``executorch.exir.EdgeProgramManager``; its ``to_executorch().buffer`` is the ``.pte``.
 
     Raises:
+        UnloadableError: the runtime could not load what was lowered, or would refuse calls that the export promised: a
+            host operator without a kernel, sizes that lost their range or have none. It lists each with its source line.
+        LoweringError: torch or ExecuTorch give up on the program.
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
         InvalidArgumentError: both a partitioner and ``quant`` or ``strict``.
         UndelegatedError: ``strict``, and there is such an operator; the error names each with reason and source line.
     """
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+    from executorch.exir import to_edge_transform_and_lower
+    from torch._export.verifier import SpecViolationError
 
     from .partitioner import GgmlPartitioner
 
@@ -72,22 +81,61 @@ def to_edge_rewrite_and_lower(
         partitioner = [partitioner]
     elif isinstance(partitioner, tuple):
         partitioner = list(partitioner)
-    if compile_config is None:
-        compile_config = EdgeCompileConfig(_core_aten_ops_exception_list=_beyond_core())
-    return to_edge_transform_and_lower(
-        methods,
-        transform_passes=transform_passes,
-        partitioner=partitioner,
-        constant_methods=dict(constant_methods) if constant_methods else None,
-        compile_config=compile_config,
-        generate_etrecord=generate_etrecord,
-    )
+    arguments = {
+        "transform_passes": transform_passes,
+        "partitioner": partitioner,
+        "constant_methods": dict(constant_methods) if constant_methods else None,
+        "generate_etrecord": generate_etrecord,
+    }
+    try:
+        if compile_config is not None:
+            return to_edge_transform_and_lower(methods, compile_config=compile_config, **arguments)
+        allowed = _beyond_core()
+        try:
+            return to_edge_transform_and_lower(methods, compile_config=_config(allowed), **arguments)
+        except SpecViolationError as e:
+            if _NOT_CORE not in str(e):
+                raise
+        # Whether an operator is in the core set says little: what counts is a kernel, and that is checked at the end.
+        return to_edge_transform_and_lower(methods, compile_config=_config(_all_operators()), **arguments)
+    except (GgmlError, TypeError, OSError, MemoryError):
+        raise
+    except Exception as e:  # torch's and ExecuTorch's passes raise whatever they trip over
+        raise LoweringError(_described(e)) from e
+
+
+def _config(allowed: list[Any]) -> Any:
+    from executorch.exir import EdgeCompileConfig
+
+    return EdgeCompileConfig(_core_aten_ops_exception_list=allowed)
+
+
+def _all_operators() -> list[Any]:
+    found = []
+    for schema in torch._C._jit_get_all_schemas():
+        if schema.name.startswith("aten::"):
+            packet = getattr(torch.ops.aten, schema.name.removeprefix("aten::"), None)
+            overload = getattr(packet, schema.overload_name or "default", None)
+            if isinstance(overload, torch._ops.OpOverload):
+                found.append(overload)
+    return found
 
 
 def _beyond_core() -> list[Any]:
     """Operators of ours that the exporter refuses by default, because not every backend has to know them."""
     targets = [entry.target for entry in entries() if isinstance(entry.target, torch._ops.OpOverload)]
     return [t for t in targets if t.namespace == "aten" and torch.Tag.core not in t.tags]
+
+
+def _described(error: Exception) -> str:
+    """What went wrong, without the pages of advice and tracebacks that torch's messages carry."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("Original traceback", 'File "', "stack trace: None"))][:4]
+    place = next((line for line in reversed(lines) if line.startswith('File "') and _TORCH not in line), "")
+    text = " / ".join(kept) or "no message"
+    return f"torch.export or ExecuTorch cannot lower this program: {type(error).__name__}: {text}" + (
+        f" [{place.removesuffix(',')}]" if place else ""
+    )
 
 
 def _for_method(passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None, name: str) -> Sequence[Any]:
