@@ -1,4 +1,4 @@
-"""Holds a lowered program against what the runtime can load and call: what is exported also loads, or lowering says why not.
+"""Holds a lowered program against what the runtime can load: what exports also loads, or lowering says why not.
 
 ExecuTorch writes a ``.pte`` for programs that no runtime can load: operators without a kernel, sizes without an upper
 bound. Others load and then refuse each call that the export promised.
@@ -116,4 +116,4 @@ def _delegate(module: GraphModule, node: Node) -> Iterator[Finding]:
     tensors += [(name, v) for v in (results if isinstance(results, (tuple, list)) else (results,))]
     for at, val in tensors:
         if isinstance(val, torch.Tensor) and any(isinstance(d, int) and d == 0 for d in val.shape):
-            yield Finding("empty", at, "", f"a tensor of shape {list(val.shape)} has no elements, which ggml cannot hold")
+            yield Finding("empty", at, "", f"shape {list(val.shape)} has no elements, which ggml cannot hold")

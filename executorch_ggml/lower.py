@@ -31,6 +31,7 @@ def to_edge_rewrite_and_lower(
     constant_methods: Mapping[str, Any] | None = None,
     compile_config: Any = None,
     generate_etrecord: bool = False,
+    verify: bool | Sequence[Any] | Mapping[str, Any] = False,
 ) -> Any:
     """Lowers exported programs to ggml.
 
@@ -50,27 +51,29 @@ def to_edge_rewrite_and_lower(
         transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
             Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
             (``adaptive_max_pool2d``, ``median``).
+        verify: run the result once and compare it with eager: True for the example inputs of the export, or a tuple of
+            inputs, or a list of tuples, or these by method. Loads the native library, and needs the weights' data.
 
     Returns:
         ``executorch.exir.EdgeProgramManager``; its ``to_executorch().buffer`` is the ``.pte``.
 
     Raises:
         UnloadableError: the runtime could not load what was lowered, or would refuse calls that the export promised: a
-            host operator without a kernel, sizes that lost their range or have none. It lists each with its source line.
+            host operator without a kernel, sizes that lost their range or have none. It lists each with its line.
+        MismatchError: ``verify``, and a result is not what eager computes; it names the first operation that differs.
         LoweringError: torch or ExecuTorch give up on the program.
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
         InvalidArgumentError: both a partitioner and ``quant`` or ``strict``.
         UndelegatedError: ``strict``, and there is such an operator; the error names each with reason and source line.
     """
-    from executorch.exir import to_edge_transform_and_lower
-    from torch._export.verifier import SpecViolationError
-
     from .partitioner import GgmlPartitioner
+    from .verify import Verification
 
     for name, value in (("quant", quant is not None), ("strict", strict)):
         if value and partitioner is not None:
             raise InvalidArgumentError(f"give {name} to the partitioner: GgmlPartitioner({name}=...)")
     methods = {"forward": programs} if isinstance(programs, ExportedProgram) else dict(programs)
+    verification = Verification(methods, verify)
     for name, program in methods.items():
         for step in _for_method(ep_passes, name):
             program = _run(step, program)
@@ -87,12 +90,20 @@ def to_edge_rewrite_and_lower(
         "constant_methods": dict(constant_methods) if constant_methods else None,
         "generate_etrecord": generate_etrecord,
     }
+    edge = _lower(methods, compile_config, arguments)
+    verification.run(edge)
+    return edge
+
+
+def _lower(methods: dict[str, ExportedProgram], compile_config: Any, arguments: dict[str, Any]) -> Any:
+    from executorch.exir import to_edge_transform_and_lower
+    from torch._export.verifier import SpecViolationError
+
     try:
         if compile_config is not None:
             return to_edge_transform_and_lower(methods, compile_config=compile_config, **arguments)
-        allowed = _beyond_core()
         try:
-            return to_edge_transform_and_lower(methods, compile_config=_config(allowed), **arguments)
+            return to_edge_transform_and_lower(methods, compile_config=_config(_beyond_core()), **arguments)
         except SpecViolationError as e:
             if _NOT_CORE not in str(e):
                 raise

@@ -109,7 +109,9 @@ class _Rehearsal(PartitionLowering):
 
     def _with_size(self, symbol: str) -> list[Node]:
         """Nodes with a result whose size depends on a symbol that no input determines."""
-        return [n for n in self.nodes if any(symbol in _symbols(v, self.builder.graph.replacements) for v in _values(n))]
+        return [
+            n for n in self.nodes if any(symbol in _symbols(v, self.builder.graph.replacements) for v in _values(n))
+        ]
 
 
 def _values(node: Node) -> Sequence[Any]:
