@@ -50,8 +50,23 @@ _KERNELS = {
     """,
 }
 
-# Element types that a kernel in the list refuses when it is called, by operator.
-_REFUSED: dict[str, str] = {}
+# Element types for which a kernel in the list returns an error when it is called.
+_REFUSED = {
+    "aten::_conj_physical": "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64",
+    "aten::_log_softmax": "float64",
+    "aten::add.Scalar": "bool",
+    "aten::logit": "float16 bfloat16",
+}
+
+# And those for which it computes something else than torch does.
+_WRONG = {
+    "aten::_upsample_bilinear2d_aa": "uint8",
+    "aten::upsample_bilinear2d": "uint8",
+}
+
+# The largest rank of the first argument that a kernel serves. That of nonzero writes row by row into a result that the
+# program reads column by column.
+_MOST_DIMENSIONS = {"aten::convolution": 4, "aten::nonzero": 1}
 
 # torch's own operators on sizes, for which ExecuTorch has primitives.
 _SIZES = frozenset({"sym_stride", "sym_size", "sym_numel", "sym_constrain_range", "sym_constrain_range_for_size"})
@@ -74,11 +89,11 @@ def missing(node: Node, provided: Collection[str] = ()) -> str:
     """
     target: Any = overload_of(node.target)
     if not isinstance(target, torch._ops.OpOverload):
-        return _missing_scalar(node, target)
+        return _missing_scalar(target)
     namespace, _, name = str(target._schema.name).partition("::")
     if namespace == "executorch_prim" or name in _SIZES or name in _REMOVED:
         return ""
-    kernel = _out_variant(node, target)
+    kernel = _out_variant(target)
     if kernel in provided:
         return ""
     if namespace not in _OWN_NAMESPACES:
@@ -88,7 +103,7 @@ def missing(node: Node, provided: Collection[str] = ()) -> str:
         return f"ExecuTorch has no kernel for {target} (no out variant either)"
     if kernel not in names():
         return f"ExecuTorch has no kernel {kernel}"
-    return _refused_type(node, namespace, name, kernel)
+    return _argument(node, target, kernel)
 
 
 def _parse() -> dict[str, None]:
@@ -101,7 +116,7 @@ def _parse() -> dict[str, None]:
     return found
 
 
-def _out_variant(node: Node, target: torch._ops.OpOverload) -> str:
+def _out_variant(target: torch._ops.OpOverload) -> str:
     """Name of the kernel that a node needs; empty when torch has no such operator."""
     if any(a.is_out or (a.alias_info is not None and a.alias_info.is_write) for a in target._schema.arguments):
         return _name(target)
@@ -121,7 +136,7 @@ def _name(target: torch._ops.OpOverload) -> str:
     return str(target._schema.name) + (f".{overload}" if overload else "")
 
 
-def _missing_scalar(node: Node, target: Any) -> str:
+def _missing_scalar(target: Any) -> str:
     from executorch.exir.passes.executorch_prim_ops_registry import is_sym_op
 
     if target is operator.getitem or is_sym_op(target) or isinstance(target, torch._ops.HigherOrderOperator):
@@ -131,11 +146,19 @@ def _missing_scalar(node: Node, target: Any) -> str:
     return f"ExecuTorch has no primitive for {getattr(target, '__name__', target)} of sizes"
 
 
-def _refused_type(node: Node, namespace: str, name: str, kernel: str) -> str:
-    refused = _REFUSED.get(f"{namespace}::{name}", "").split()
-    for source in (*node.all_input_nodes, node):
-        val = source.meta.get("val")
-        if isinstance(val, torch.Tensor):
-            kind = str(val.dtype).removeprefix("torch.")
-            return f"ExecuTorch's kernel {kernel} takes no {kind}" if kind in refused else ""
+def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
+    """Why a kernel does not serve for the first tensor that a node reads (or yields), or an empty string."""
+    val = next(
+        (s.meta["val"] for s in (*node.all_input_nodes, node) if isinstance(s.meta.get("val"), torch.Tensor)), None
+    )
+    if val is None:
+        return ""
+    dtype = str(val.dtype).removeprefix("torch.")
+    for key in (str(target._schema.name), _name(target)):
+        if dtype in _REFUSED.get(key, "").split():
+            return f"ExecuTorch's kernel {kernel} takes no {dtype}"
+        if dtype in _WRONG.get(key, "").split():
+            return f"ExecuTorch's kernel {kernel} is wrong for {dtype}"
+        if val.dim() > _MOST_DIMENSIONS.get(key, val.dim()):
+            return f"ExecuTorch's kernel {kernel} does not serve {val.dim()} dimensions"
     return ""

@@ -60,7 +60,8 @@ def check(ep: ExportedProgram, sizes: InputSizes | None = None, provided: Collec
         provided: kernels of the user's runtime beside ExecuTorch's own (``namespace::name.overload``).
     """
     found = [Finding("size", node.name, "", reason) for node, reason in (sizes.lost(ep) if sizes else [])]
-    found += _unbounded(ep)
+    unbounded = _unbounded(ep)
+    found += unbounded
     for node in _calls(ep.graph_module):
         if getattr(node.target, "__name__", "") == "executorch_call_delegate":
             found += _delegate(ep.graph_module, node)
@@ -68,6 +69,9 @@ def check(ep: ExportedProgram, sizes: InputSizes | None = None, provided: Collec
             ours = node.meta.get(REFUSED)
             reason += f"; ggml does not run it: {ours}" if ours else ""
             found.append(Finding("kernel", node.name, operator_name(node), reason, source_line(node)))
+        elif not unbounded and _has_no_bound(node):
+            reason = "its result has no upper bound, so ExecuTorch cannot plan memory for it; torch._check one"
+            found.append(Finding("bound", node.name, operator_name(node), reason, source_line(node)))
     return found
 
 
@@ -105,6 +109,20 @@ def _unbounded(ep: ExportedProgram) -> list[Finding]:
                 advice = f"give torch.export an upper bound: dynamic_shapes={{{dim}: torch.export.Dim(name, max=...)}}"
                 found.append(Finding("bound", node.name, "", f"dimension {dim} has no upper bound; {advice}"))
     return found
+
+
+def _has_no_bound(node: Node) -> bool:
+    """Whether a result has as many elements as its input's values say, without a limit."""
+    from executorch.exir.sym_util import eval_shape_upper_bound
+
+    val = node.meta.get("val")
+    for part in val if isinstance(val, (tuple, list)) else (val,):
+        if isinstance(part, torch.Tensor) and not all(isinstance(d, int) for d in part.shape):
+            try:
+                eval_shape_upper_bound(part.shape)
+            except RuntimeError:
+                return True
+    return False
 
 
 def _delegate(module: GraphModule, node: Node) -> Iterator[Finding]:
