@@ -161,4 +161,10 @@ def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
             return f"ExecuTorch's kernel {kernel} is wrong for {dtype}"
         if val.dim() > _MOST_DIMENSIONS.get(key, val.dim()):
             return f"ExecuTorch's kernel {kernel} does not serve {val.dim()} dimensions"
+    if target._schema.name == "aten::constant_pad_nd" and _is_negative(node.args[1]):
+        return f"ExecuTorch's kernel {kernel} takes no negative widths"
     return ""
+
+
+def _is_negative(widths: Any) -> bool:
+    return any(isinstance(w, int) and w < 0 for w in widths)

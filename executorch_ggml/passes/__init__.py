@@ -18,6 +18,7 @@ from .attention import fuse_cached_attention
 from .circular_pads import expand_circular_pads
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
+from .diagonal_scatter import expand_diagonal_scatters
 from .experts import fuse_experts
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .glu import fuse_glu
@@ -39,6 +40,7 @@ __all__ = [
     "RemoveGraphAssertsPass",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
+    "expand_diagonal_scatters",
     "expand_repeats",
     "fold_batch_norm",
     "fold_constants",
@@ -92,6 +94,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     fuse_cached_attention(ep)
     expand_repeats(ep)
     expand_circular_pads(ep)
+    expand_diagonal_scatters(ep)
     fuse_glu(ep)
     fuse_experts(ep)
     split_by_slices(ep)

@@ -10,6 +10,7 @@ import torch
 from executorch.exir import to_edge_transform_and_lower
 from torch import nn
 from torch.export import Dim, ExportedProgram, export
+from torch.nn import functional as F
 
 from executorch_ggml import (
     GgmlError,
@@ -131,13 +132,31 @@ def test_an_operator_that_only_fails_beside_others_stays_outside(tmp_path: Any) 
             torch.testing.assert_close(torch.as_tensor(run(x)[0]), x.unfold(-1, 4, 2).mean(-1))
 
 
+def rows_of_integers(x: torch.Tensor) -> Any:
+    table = torch.arange(16).reshape(4, 4) * 3
+    floats = x.to(torch.float32).exp()  # there has to be a delegate
+    return table[x], table.to(torch.int32)[x], (table > 7)[x], table.reshape(4, 2, 2)[x], table[1][x], floats
+
+
 EITHER: dict[str, tuple[Callable[..., Any], torch.Tensor]] = {
     "nothing on the diagonal": (lambda x: torch.diagonal(x, offset=9) + 1, torch.randn(4, 4)),
     "stable sort": (lambda x: torch.sort(x, dim=-1, stable=True), torch.randn(3, 20).round()),
     "stable argsort of another dimension": (lambda x: torch.argsort(x, dim=0, stable=True), torch.randn(9, 4).round()),
     "integers": (lambda x: torch.sort(x)[0], torch.randint(-9, 9, (3, 8))),
     "double": (lambda x: torch.median(x, 1)[0], torch.randn(3, 8, dtype=torch.float64)),
-    "table of integers": (lambda x: torch.arange(16).reshape(4, 4)[x % 4], torch.tensor([3, 2, 9])),
+    "tables of integers": (rows_of_integers, torch.tensor([3, 2, 0])),
+    "positions of what is not zero": (torch.nonzero, torch.tensor([[0.0, 1, 2], [0, 0, 3]])),
+    "another rank": (
+        lambda x: F.conv3d(x, torch.ones(1, 1, 1, 2, 2, dtype=x.dtype)),
+        torch.randn(1, 1, 1, 3, 3).double(),
+    ),
+    "bytes as an image": (
+        lambda x: F.interpolate(x, (9, 9), mode="bilinear"),
+        torch.arange(36).reshape(1, 1, 6, 6).byte(),
+    ),
+    "logarithms of doubles": (lambda x: torch.log_softmax(x, -1), torch.randn(3, 4).double()),
+    "truth and a number": (lambda x: x + True, torch.tensor([True, False])),
+    "a border cut off": (lambda x: F.pad(x, (-1, 2)), torch.arange(6).reshape(2, 3)),
     "windows": (lambda x: x.unfold(0, 3, 2).sum(-1), torch.randn(9, 2)),
 }
 
