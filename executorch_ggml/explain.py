@@ -215,6 +215,8 @@ def explain(
     inputs = example_inputs(program) if device else None  # lowering may change the program
     try:
         edge = to_edge_rewrite_and_lower(program, partitioner=recorder)
+        if recorder.try_again():
+            edge = to_edge_rewrite_and_lower(program, partitioner=recorder)
         explanation: Explanation = recorder.explanation
     except LoweringError as e:
         explanation = replace(recorder.explanation or _of_exported(program), failure=str(e))
@@ -248,6 +250,12 @@ def recording(partitioner: Any) -> Any:
                 if self.explanation is not None:
                     self.explanation = replace(self.explanation, findings=e.findings)
                 return [], None
+
+        def try_again(self) -> bool:
+            """Whether lowering would try once more, with operators taken apart that nobody can run whole."""
+            findings = self.explanation.findings if self.explanation is not None else ()
+            operators = {f.op for f in findings if f.kind == "kernel"}
+            return bool(operators) and bool(partitioner.take_apart(operators))
 
         def partition(self, exported_program: ExportedProgram) -> PartitionResult:
             result = partitioner.partition(exported_program)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from .errors import GgmlError, InvalidArgumentError, LoweringError
+from .errors import GgmlError, InvalidArgumentError, LoweringError, UnloadableError
 from .quantization import GgmlQuantConfig
 from .registry import entries
 
@@ -90,7 +90,19 @@ def to_edge_rewrite_and_lower(
         "constant_methods": dict(constant_methods) if constant_methods else None,
         "generate_etrecord": generate_etrecord,
     }
-    edge = _lower(methods, compile_config, arguments)
+    try:
+        edge = _lower(methods, compile_config, arguments)
+    except UnloadableError as e:
+        # An operator was kept whole for ggml, and something else then kept it out of the delegates.
+        operators = {f.op for f in e.findings if f.kind == "kernel"}
+        ours = [p for p in _partitioners(partitioner) if isinstance(p, GgmlPartitioner)]
+        try:
+            if not sum(p.take_apart(operators) for p in ours):
+                raise
+            edge = _lower(methods, compile_config, arguments)
+        finally:
+            for p in ours:
+                p.taken_apart = frozenset()
     verification.run(edge)
     return edge
 
@@ -113,6 +125,11 @@ def _lower(methods: dict[str, ExportedProgram], compile_config: Any, arguments: 
         raise
     except Exception as e:  # torch's and ExecuTorch's passes raise whatever they trip over
         raise LoweringError(_described(e)) from e
+
+
+def _partitioners(given: Any) -> list[Any]:
+    lists = given.values() if isinstance(given, Mapping) else [given]
+    return [p for found in lists for p in (found if isinstance(found, (list, tuple)) else [found])]
 
 
 def _config(allowed: list[Any]) -> Any:

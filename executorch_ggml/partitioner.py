@@ -70,6 +70,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         self.strict = strict
         self.host_kernels = frozenset(host_kernels)
         self._sizes = InputSizes()
+        self.taken_apart: frozenset[Any] = frozenset()
+        """Operators that are decomposed although a delegate could have them whole, see ``take_apart``."""
         self.delegation_spec = DelegationSpec(GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))])
         self.decisions: Decisions | None = None
         """Why each node of the last program was taken or left."""
@@ -106,7 +108,21 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             keep -= {n.target for n, reason in decisions.reasons.items() if reason and n.target in keep}
         # Operators that do not occur may still come out of a decomposition of another one.
         absent = {e.target for e in entries() if e.keep and e.target not in present and e.always_keep}
-        return [*keep, *absent], None
+        return [target for target in (*keep, *absent) if target not in self.taken_apart], None
+
+    def take_apart(self, operators: Collection[str]) -> bool:
+        """Lets operators be decomposed that were kept whole for ggml, and then did not come into a delegate.
+
+        Returns:
+            Whether that can make a difference: there is a decomposition, and it was not used before.
+        """
+        from executorch.exir.tracer import _default_decomposition_table
+
+        table = _default_decomposition_table()
+        found = {e.target for e in entries() if e.keep and str(e.target) in operators and e.target in table}
+        before = self.taken_apart
+        self.taken_apart = before | found
+        return self.taken_apart != before
 
     def partition(self, exported_program: ExportedProgram) -> PartitionResult:
         """Tags the nodes of each partition; the graph itself is not changed."""

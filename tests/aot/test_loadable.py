@@ -17,6 +17,7 @@ from executorch_ggml import (
     GgmlPartitioner,
     LoweringError,
     Program,
+    ShapeError,
     UnloadableError,
     UnsupportedError,
     host_kernels,
@@ -203,3 +204,44 @@ def test_explain_lists_what_lowering_refuses() -> None:
     assert "computes a size" not in text
     assert all("sym_size" not in n.op and n.op for n in report.nodes)
     assert [f["kind"] for f in report.as_dict()["findings"]] == [f.kind for f in report.findings]
+
+
+class Torn(nn.Module):
+    """The state is written before what stays outside and read after it, so that no delegate can own it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 4)
+        self.register_buffer("cache", torch.zeros(8, 4))
+
+    def forward(self, x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        self.cache.index_copy_(0, at, self.a(x))
+        return self.a(torch.erf(self.a(x))) @ self.cache.T
+
+
+def test_an_operator_kept_whole_in_vain_is_decomposed(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    net = Torn().requires_grad_(False)
+    args = (torch.randn(1, 4), torch.tensor([3]))
+    partitioner = GgmlPartitioner()
+    edge = to_edge_rewrite_and_lower(export(net, args), partitioner=partitioner)
+    assert not partitioner.taken_apart  # the next program starts afresh
+    assert not explain(export(net, args)).findings
+    (tmp_path / "m.pte").write_bytes(edge.to_executorch().buffer)
+    with Program(tmp_path / "m.pte", threads=1) as run:
+        got = torch.as_tensor(run(*args)[0])
+    torch.testing.assert_close(got[:, 3], net(*args)[:, 3])  # of the row that was written
+
+
+def test_a_fixed_shape_is_called_fixed(tmp_path: Any) -> None:
+    (tmp_path / "m.pte").write_bytes(
+        to_edge_rewrite_and_lower(exported(torch.relu, torch.ones(2, 8))).to_executorch().buffer
+    )
+    with Program(tmp_path / "m.pte", threads=1) as run:
+        for shape in ((3, 8), (1, 8)):
+            with pytest.raises(ShapeError, match=r"exported as exactly \[2, 8\]"):
+                run(torch.ones(shape))
+    bounded = exported(torch.relu, torch.ones(2, 8), {0: Dim("n", min=1, max=4)})
+    (tmp_path / "n.pte").write_bytes(to_edge_rewrite_and_lower(bounded).to_executorch().buffer)
+    with Program(tmp_path / "n.pte", threads=1) as run, pytest.raises(ShapeError, match="at most 4 is possible"):
+        run(torch.ones(5, 8))
