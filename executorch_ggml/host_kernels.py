@@ -64,9 +64,8 @@ _WRONG = {
     "aten::upsample_bilinear2d": "uint8",
 }
 
-# The largest rank of the first argument that a kernel serves. That of nonzero writes row by row into a result that the
-# program reads column by column.
-_MOST_DIMENSIONS = {"aten::convolution": 4, "aten::nonzero": 1}
+# The largest rank of the first argument that a kernel serves.
+_MOST_DIMENSIONS = {"aten::convolution": 4}
 
 # torch's own operators on sizes, for which ExecuTorch has primitives.
 _SIZES = frozenset({"sym_stride", "sym_size", "sym_numel", "sym_constrain_range", "sym_constrain_range_for_size"})
@@ -161,6 +160,9 @@ def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
             return f"ExecuTorch's kernel {kernel} is wrong for {dtype}"
         if val.dim() > _MOST_DIMENSIONS.get(key, val.dim()):
             return f"ExecuTorch's kernel {kernel} does not serve {val.dim()} dimensions"
+    result = node.meta.get("val")
+    if target._schema.name == "aten::nonzero" and val.dim() > 1 and _is_by_columns(result):
+        return f"ExecuTorch's kernel {kernel} writes rows, and the program reads columns"
     if target._schema.name == "aten::constant_pad_nd" and _is_negative(node.args[1]):
         return f"ExecuTorch's kernel {kernel} takes no negative widths"
     return ""
@@ -168,3 +170,9 @@ def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
 
 def _is_negative(widths: Any) -> bool:
     return any(isinstance(w, int) and w < 0 for w in widths)
+
+
+def _is_by_columns(matrix: torch.Tensor) -> bool:
+    """Not compared with 1: the number of rows is not known, and a comparison would put a guard on it."""
+    stride = matrix.stride()[-1]
+    return not (isinstance(stride, int) and stride == 1)

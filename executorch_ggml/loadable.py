@@ -133,5 +133,11 @@ def _delegate(module: GraphModule, node: Node) -> Iterator[Finding]:
     tensors = [(i.name, i.meta.get("val")) for i in node.all_input_nodes]
     tensors += [(name, v) for v in (results if isinstance(results, (tuple, list)) else (results,))]
     for at, val in tensors:
-        if isinstance(val, torch.Tensor) and any(isinstance(d, int) and d == 0 for d in val.shape):
+        if not isinstance(val, torch.Tensor):
+            continue
+        if any(isinstance(d, int) and d == 0 for d in val.shape):
             yield Finding("empty", at, "", f"shape {list(val.shape)} has no elements, which ggml cannot hold")
+        elif (order := [int(d) for d in val.dim_order()]) != list(range(val.dim())):
+            reason = f"its dimensions lie in the order {order} (channels-last?), and a delegate takes row-major ones"
+            advice = "export with inputs and weights that are .contiguous()"
+            yield Finding("layout", at, "", f"{reason}; {advice}")

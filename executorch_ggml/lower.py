@@ -111,20 +111,34 @@ def _lower(methods: dict[str, ExportedProgram], compile_config: Any, arguments: 
     from executorch.exir import to_edge_transform_and_lower
     from torch._export.verifier import SpecViolationError
 
+    def attempt(config: Any) -> Any:
+        for program in methods.values():
+            _forget_unfinished(program)
+        return to_edge_transform_and_lower(methods, compile_config=config, **arguments)
+
     try:
         if compile_config is not None:
-            return to_edge_transform_and_lower(methods, compile_config=compile_config, **arguments)
+            return attempt(compile_config)
         try:
-            return to_edge_transform_and_lower(methods, compile_config=_config(_beyond_core()), **arguments)
+            return attempt(_config(_beyond_core()))
         except SpecViolationError as e:
             if _NOT_CORE not in str(e):
                 raise
         # Whether an operator is in the core set says little: what counts is a kernel, and that is checked at the end.
-        return to_edge_transform_and_lower(methods, compile_config=_config(_all_operators()), **arguments)
+        return attempt(_config(_all_operators()))
     except (GgmlError, TypeError, OSError, MemoryError):
         raise
     except Exception as e:  # torch's and ExecuTorch's passes raise whatever they trip over
         raise LoweringError(_described(e)) from e
+
+
+def _forget_unfinished(program: ExportedProgram) -> None:
+    """Lets a program be lowered once more: sizes that depend on data and were being traced would be missed."""
+    from torch._guards import detect_fake_mode
+
+    mode = detect_fake_mode([n.meta.get("val") for n in program.graph.nodes])
+    if mode is not None and mode.shape_env is not None:
+        mode.shape_env.pending_fresh_unbacked_symbols.clear()
 
 
 def _partitioners(given: Any) -> list[Any]:

@@ -245,3 +245,23 @@ def test_a_fixed_shape_is_called_fixed(tmp_path: Any) -> None:
     (tmp_path / "n.pte").write_bytes(to_edge_rewrite_and_lower(bounded).to_executorch().buffer)
     with Program(tmp_path / "n.pte", threads=1) as run, pytest.raises(ShapeError, match="at most 4 is possible"):
         run(torch.ones(5, 8))
+
+
+@pytest.mark.parametrize("function", [lambda x: x.masked_select(x > 0) * 2, lambda x: x[x > 1]])
+def test_as_many_results_as_the_values_say(function: Callable[..., Any]) -> None:
+    x = torch.randn(4, 3)
+    to_edge_rewrite_and_lower(exported(function, x), verify=True)
+
+
+def test_no_limit_of_results_is_refused() -> None:
+    with pytest.raises(UnloadableError, match="its result has no upper bound") as caught:
+        to_edge_rewrite_and_lower(exported(torch.repeat_interleave, torch.tensor([1, 2])))
+    assert caught.value.findings[0].op == "aten.repeat_interleave.Tensor"
+
+
+def test_branches_are_looked_into() -> None:
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return torch.cond(x.sum() > 0, lambda y: torch.erfinv(y), lambda y: y + 1, (x,))
+
+    with pytest.raises(UnloadableError, match=r"aten::erfinv\.out"):
+        to_edge_rewrite_and_lower(exported(function, torch.rand(3)))
