@@ -160,7 +160,7 @@ def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
             return f"ExecuTorch's kernel {kernel} is wrong for {dtype}"
         if val.dim() > _MOST_DIMENSIONS.get(key, val.dim()):
             return f"ExecuTorch's kernel {kernel} does not serve {val.dim()} dimensions"
-    result = node.meta.get("val")
+    result: Any = node.meta.get("val")
     if target._schema.name == "aten::nonzero" and val.dim() > 1 and _is_by_columns(result):
         return f"ExecuTorch's kernel {kernel} writes rows, and the program reads columns"
     if target._schema.name == "aten::constant_pad_nd" and _is_negative(node.args[1]):

@@ -126,7 +126,7 @@ def _lower(methods: dict[str, ExportedProgram], compile_config: Any, arguments: 
                 raise
         # Whether an operator is in the core set says little: what counts is a kernel, and that is checked at the end.
         return attempt(_config(_all_operators()))
-    except (GgmlError, TypeError, OSError, MemoryError):
+    except (GgmlError, OSError, MemoryError):
         raise
     except Exception as e:  # torch's and ExecuTorch's passes raise whatever they trip over
         raise LoweringError(_described(e)) from e
