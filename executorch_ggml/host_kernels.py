@@ -7,6 +7,7 @@ native library, so the names are listed here; ``tests/aot/test_loadable.py`` hol
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Collection
 from typing import Any
@@ -74,6 +75,7 @@ _REMOVED = frozenset({"_assert_async", "_assert_scalar", "_assert_tensor_metadat
 _OWN_NAMESPACES = frozenset({"aten", "dim_order_ops", "executorch_ggml", "prims"})
 
 
+@functools.cache
 def names() -> frozenset[str]:
     """All kernels, as ``namespace::name.overload``."""
     return frozenset(_parse())
@@ -105,13 +107,13 @@ def missing(node: Node, provided: Collection[str] = ()) -> str:
     return _argument(node, target, kernel)
 
 
-def _parse() -> dict[str, None]:
-    found: dict[str, None] = {}
+def _parse() -> set[str]:
+    found: set[str] = set()
     for namespace, text in _KERNELS.items():
         for word in text.split():
             name, _, overloads = word.partition(":")
             for overload in (overloads or "out").split(","):
-                found[f"{namespace}::{name}" + ("" if overload == "-" else f".{overload}")] = None
+                found.add(f"{namespace}::{name}" + ("" if overload == "-" else f".{overload}"))
     return found
 
 
