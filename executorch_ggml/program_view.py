@@ -169,7 +169,7 @@ class ProgramView:
         data = self.constant(node)
         if data is None:
             if self.options.mode == "embedded":
-                raise ValueError(f"weights='embedded', but {name} has no data (it lies on the meta device)")
+                raise InvalidArgumentError(f"weights='embedded', but {name} has no data (it lies on the meta device)")
             keys = [list(self.options.alternatives.get(name, [name]))]
             return builder.add_weight(name, shape, meta.dtype, keys=keys, external=True)
         key = name

@@ -130,6 +130,13 @@ Status LoadedMethod::plan_memory(const PteFile& file) {
   return ok_status();
 }
 
+bool LoadedMethod::is_fixed(size_t index) const {
+  std::vector<EValue> values(inputs_.size());
+  if (state_->method->get_inputs(values.data(), values.size()) != Error::Ok || !values[index].isTensor()) return false;
+  const auto dynamism = values[index].toTensor().unsafeGetTensorImpl()->shape_dynamism();
+  return dynamism == executorch::runtime::TensorShapeDynamism::STATIC;
+}
+
 Status LoadedMethod::check_input(size_t index, const etggml_tensor& in) const {
   const ValueInfo& want = inputs_[index];
   auto fail = [&](etggml_status code, const std::string& text) {
@@ -155,8 +162,13 @@ Status LoadedMethod::check_input(size_t index, const etggml_tensor& in) const {
   size_t bytes = scalar_size(in.dtype);
   for (size_t d = 0; d < rank; ++d) {
     if (in.shape[d] < 0 || in.shape[d] > want.bound[d]) {
-      return fail(ETGGML_SHAPE, format("shape %s: dimension %zu must be between 0 and %lld (at most %s)", have.c_str(),
-                                       d, static_cast<long long>(want.bound[d]), bound.c_str()));
+      if (is_fixed(index)) {
+        return fail(ETGGML_SHAPE,
+                    format("shape is %s, but it was exported as exactly %s", have.c_str(), bound.c_str()));
+      }
+      return fail(ETGGML_SHAPE,
+                  format("shape %s: dimension %zu is %lld, at most %lld is possible (of %s)", have.c_str(), d,
+                         static_cast<long long>(in.shape[d]), static_cast<long long>(want.bound[d]), bound.c_str()));
     }
     bytes *= static_cast<size_t>(in.shape[d]);
   }

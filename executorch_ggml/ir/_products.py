@@ -109,7 +109,9 @@ class Products(Pointwise):
 
     def get_rows(self, table: Value, ids: Value) -> Value:
         """table [N, K] (any type), ids integer of any shape -> F32 [*ids.shape, K]."""
-        if table.kind is Kind.WEIGHT and not table.swapped:
+        if table.kind is Kind.WEIGHT and not table.dtype.is_float:
+            table = self.f32(table)  # ggml looks up no rows of integers
+        elif table.kind is Kind.WEIGHT and not table.swapped:
             table = self.weight_leaf(table, g.ROWS)
         table = self.dense_rows(self.decided(table))
         if table.rank != 2:

@@ -93,7 +93,8 @@ def leaky_relu(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
 
 
 def clamp(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    return np.asarray(np.minimum(np.maximum(src[0], op.min), op.max))
+    limited = np.minimum(np.maximum(src[0], op.min), op.max)
+    return np.asarray(np.where(np.isnan(src[0]), op.max, limited))  # ggml takes a NaN to the upper limit
 
 
 def scale(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:

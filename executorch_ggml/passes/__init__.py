@@ -21,6 +21,7 @@ from .complex_pairs import complex_to_pairs
 from .constant_powers import use_constant_powers
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
+from .diagonal_scatter import expand_diagonal_scatters
 from .experts import fuse_experts
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .glu import fuse_glu
@@ -47,6 +48,7 @@ __all__ = [
     "divide_integers",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
+    "expand_diagonal_scatters",
     "expand_integer_powers",
     "expand_repeats",
     "fold_batch_norm",
@@ -104,6 +106,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     fuse_cached_attention(ep)
     expand_repeats(ep)
     expand_circular_pads(ep)
+    expand_diagonal_scatters(ep)
     fuse_glu(ep)
     fuse_experts(ep)
     split_by_slices(ep)
