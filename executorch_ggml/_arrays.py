@@ -83,9 +83,11 @@ class Inputs:
 def _from_torch(value: Any) -> tuple[npt.NDArray[Any], int]:
     torch = sys.modules["torch"]
     tensor = value.detach()
+    if tensor.layout is not torch.strided or tensor.device.type == "meta":
+        raise InvalidArgumentError(f"an input has no dense elements: layout {tensor.layout}, device {tensor.device}")
     if tensor.device.type != "cpu":
         tensor = tensor.cpu()
-    tensor = tensor.contiguous()
+    tensor = tensor.resolve_conj().resolve_neg().contiguous()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy(), _BFLOAT16
     data: npt.NDArray[Any] = tensor.numpy()

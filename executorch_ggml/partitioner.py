@@ -71,12 +71,9 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
     def transform_for_pre_decomposition(self, exported_program: ExportedProgram) -> ExportedProgram:
         """Rewrites the ATen program (RMSNorm, RoPE, attention, batch norm ...) before anything is decomposed."""
-        if not self.rewrites:
-            return exported_program
-        from .passes import run_pre_decomposition
+        from .passes import run_pre_decomposition, run_required
 
-        result: ExportedProgram = run_pre_decomposition(exported_program)
-        return result
+        return run_pre_decomposition(exported_program) if self.rewrites else run_required(exported_program)
 
     def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
         """Operators registered ``keep=True`` of which every node in the program is supported."""
@@ -94,7 +91,10 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         return [*keep, *absent], None
 
     def partition(self, exported_program: ExportedProgram) -> PartitionResult:
-        """Tags the nodes of each partition; the graph itself is not changed."""
+        """Tags the nodes of each partition. Of the graph itself only orders in memory are changed: they become row-major."""
+        from .passes import use_row_major_edge
+
+        use_row_major_edge(exported_program)
         view = ProgramView(exported_program, self.options)
         decisions = dry_run(exported_program, view)
         stages: dict[Node, int] = {}

@@ -28,8 +28,10 @@ from .merge_aliases import merge_aliased_inputs
 from .plain_results import return_plain_results
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
+from .returned_constants import copy_returned_constants
 from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
+from .row_major import use_row_major, use_row_major_edge
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
@@ -37,6 +39,7 @@ from .tabulate import tabulate
 __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
+    "copy_returned_constants",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
     "expand_repeats",
@@ -53,13 +56,25 @@ __all__ = [
     "remove_asserts",
     "return_plain_results",
     "run_pre_decomposition",
+    "run_required",
     "simplify",
     "split_by_slices",
     "strip_gqa_expand",
     "tabulate",
+    "use_row_major",
+    "use_row_major_edge",
 ]
 
 assert _custom_ops
+
+
+def run_required(ep: ExportedProgram) -> ExportedProgram:
+    """Only what a program needs to be right, on a copy where something has to change; for ``rewrites=False``."""
+    functional = ep.run_decompositions({})
+    changed = use_row_major(functional)
+    if is_functional(functional):
+        changed = copy_returned_constants(functional) or changed
+    return functional if changed else ep
 
 
 def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
@@ -74,6 +89,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     ep = merge_aliased_inputs(ep)
     # An empty table only makes the graph functional: no operator is decomposed that can be kept.
     ep = ep.run_decompositions({})
+    use_row_major(ep)
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite
         return ep
     keep_integers_visible(ep)
@@ -97,4 +113,5 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     split_by_slices(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
+    copy_returned_constants(ep)
     return ep
