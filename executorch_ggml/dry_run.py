@@ -15,7 +15,7 @@ from .bounds import is_exact, of_input
 from .integer_bounds import annotate
 from .ir.builder import Builder, GgmlType, IrError, Kind, Unsupported, Value
 from .lowering import is_getitem, lower_node
-from .node_view import meta_of
+from .node_view import is_empty, meta_of
 from .program_view import ProgramView
 
 
@@ -175,6 +175,8 @@ def _try(
     val = node.meta.get("val")
     if not isinstance(val, (torch.Tensor, tuple, list)):
         return "computes a size, not a tensor"
+    if any(is_empty(v) for n in (node, *node.all_input_nodes) for v in _flat(n.meta.get("val"))):
+        return "a tensor without elements"
     builder = Builder("dry run")
     values: dict[Node, Any] = {}
     try:
@@ -193,6 +195,10 @@ def _try(
         # A lowering that contradicts export is a bug of ours; refusing keeps the program right.
         return f"internal: {e}"
     return ""
+
+
+def _flat(val: Any) -> tuple[Any, ...]:
+    return tuple(val) if isinstance(val, (tuple, list)) else (val,)
 
 
 def _leaf(

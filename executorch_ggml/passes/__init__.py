@@ -15,9 +15,11 @@ from torch.export import ExportedProgram
 from .. import custom_ops as _custom_ops  # registers the operators that the passes emit
 from ._graph import is_functional
 from .attention import fuse_cached_attention
+from .bounded_sizes import require_bounds
 from .circular_pads import expand_circular_pads
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
+from .empty_tensors import replace_empty
 from .experts import fuse_experts
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .glu import fuse_glu
@@ -54,6 +56,8 @@ __all__ = [
     "keep_integers_visible",
     "merge_aliased_inputs",
     "remove_asserts",
+    "replace_empty",
+    "require_bounds",
     "return_plain_results",
     "run_pre_decomposition",
     "run_required",
@@ -70,6 +74,7 @@ assert _custom_ops
 
 def run_required(ep: ExportedProgram) -> ExportedProgram:
     """Only what a program needs to be right, on a copy where something has to change; for ``rewrites=False``."""
+    require_bounds(ep)
     functional = ep.run_decompositions({})
     changed = use_row_major(functional)
     if is_functional(functional):
@@ -86,6 +91,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     Returns:
         A program with the same inputs, outputs, parameters and mutations. The argument is not changed.
     """
+    require_bounds(ep)
     ep = merge_aliased_inputs(ep)
     # An empty table only makes the graph functional: no operator is decomposed that can be kept.
     ep = ep.run_decompositions({})
@@ -95,6 +101,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     keep_integers_visible(ep)
     return_plain_results(ep)
     remove_asserts(ep)
+    replace_empty(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     simplify(ep)

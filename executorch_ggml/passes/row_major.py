@@ -126,14 +126,22 @@ def _plain(val: Any) -> Any:
 def use_row_major_edge(ep: ExportedProgram) -> bool:
     """The same of an edge program, in place: decompositions bring orders of their own (`upsample` of a permuted image).
 
-    Views are copies in an edge program, so only the orders have to change. Constants keep the order of their data. A
-    program of which another backend has a part is left alone: that part relies on the orders that it saw.
+    Views are copies in an edge program, so only the orders have to change. Constants keep the order of their data.
+
+    Raises:
+        UnsupportedError: another backend has a part of the program already, which relies on the orders that it saw.
     """
     modules = [m for m in ep.graph_module.modules() if isinstance(m, GraphModule)]
     nodes = [n for m in modules for n in m.graph.nodes]
-    if any(getattr(n.target, "__name__", "") == "executorch_call_delegate" for n in nodes):
-        return False
     constants = {s.arg.name for s in ep.graph_signature.input_specs if s.target is not None}
+    if any(getattr(n.target, "__name__", "") == "executorch_call_delegate" for n in nodes):
+        ordered = next((n for n in nodes if n.name not in constants and _has_order(n)), None)
+        if ordered is None:
+            return False
+        raise UnsupportedError(
+            f"{ordered.name} is not in row-major order, and another backend has a part of the program; "
+            "give GgmlPartitioner first in the list of partitioners"
+        )
     changed = False
     mode = detect_fake_mode([n.meta.get("val") for n in nodes if n.op == "placeholder"])
     with mode if mode is not None else contextlib.nullcontext(), torch.no_grad():
@@ -152,6 +160,14 @@ def use_row_major_edge(ep: ExportedProgram) -> bool:
         for module in modules:
             module.recompile()
     return changed
+
+
+def _has_order(node: Node) -> bool:
+    val = node.meta.get("val")
+    return any(
+        isinstance(v, torch.Tensor) and v.layout is torch.strided and not is_row_major(v)
+        for v in (val if isinstance(val, (tuple, list)) else (val,))
+    )
 
 
 def _identical(left: Any, right: Any) -> bool:
