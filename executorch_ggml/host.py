@@ -22,7 +22,7 @@ WEIGHTS_VARIABLE = "EXECUTORCH_GGML_WEIGHTS"
 def register_backend() -> Path:
     """Registers "GgmlBackend" with the ExecuTorch runtime of this process; returns the library's path. Idempotent.
 
-    From then on `executorch.runtime` makes the arguments of methods with a delegate of ours row-major: it copies memory
+    From then on `executorch.runtime` gets its arguments in the order in memory that a program expects: it copies memory
     without a look at strides, and an image in channels-last would be read in the wrong order.
     """
     path = _load.library_path()
