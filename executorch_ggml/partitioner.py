@@ -29,7 +29,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
     Args:
         weights: ``"embedded"`` stores parameters in the ``.pte``, ``"external"`` stores only their names (a GGUF file
-            supplies the data at load time), ``"auto"`` embeds those that have data and leaves parameters on the meta
+            supplies the data at load time; buffers and constants that have data are stored), ``"auto"`` embeds those that have data and leaves parameters on the meta
             device external.
         expectations: facts that a GGUF's metadata must state for this graph (JSON-encodable scalars or lists).
         weight_alternatives: per parameter name, the keys to look for in order (``{"output.weight":
@@ -73,7 +73,9 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         """Rewrites the ATen program (RMSNorm, RoPE, attention, batch norm ...) before anything is decomposed."""
         from .passes import run_pre_decomposition, run_required
 
-        return run_pre_decomposition(exported_program) if self.rewrites else run_required(exported_program)
+        if not self.rewrites:
+            return run_required(exported_program)
+        return run_pre_decomposition(exported_program, external=self.options.mode == "external")
 
     def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
         """Operators registered ``keep=True`` of which every node in the program is supported."""

@@ -45,8 +45,9 @@ class WeightOptions:
     """How parameters reach the runtime.
 
     Attributes:
-        mode: ``embedded`` stores data in the ``.pte``; ``external`` stores keys only (a GGUF or ``.ptd`` brings the
-            data); ``auto`` embeds what has data and leaves meta-device parameters external.
+        mode: ``embedded`` stores data in the ``.pte``; ``external`` stores of parameters the keys only (a GGUF or
+            ``.ptd`` brings the data; buffers with data are stored, and a GGUF that has one by that name wins);
+            ``auto`` embeds what has data and leaves meta-device parameters external.
         alternatives: per parameter, the keys to try in order instead of its own name (tied heads).
         expectations: GGUF metadata that the graph relies on, as JSON text per key.
         by_content: names that stand for different data in different methods; these are keyed by content.
@@ -97,6 +98,7 @@ class ProgramView:
             **signature.inputs_to_lifted_tensor_constants,
         }
         self.constants = set(signature.inputs_to_lifted_tensor_constants)
+        self.parameters = set(signature.inputs_to_parameters)
         self.mutated: dict[str, str] = dict(signature.buffers_to_mutate)
         """Output node name -> buffer name."""
         self.mutated_buffers = {str(s.target) for s in signature.output_specs if s.kind is OutputKind.BUFFER_MUTATION}
@@ -142,7 +144,8 @@ class ProgramView:
         tensor = self.tensor_of(node)
         if tensor is None or not has_data(tensor):
             return None
-        if self.options.mode == "external" and node.name not in self.constants:
+        # A buffer or a number of the model's code is in no checkpoint: only parameters are asked of a file.
+        if self.options.mode == "external" and node.name in self.parameters:
             return None
         return tensor
 

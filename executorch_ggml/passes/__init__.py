@@ -14,8 +14,8 @@ from torch.export import ExportedProgram
 
 from .. import custom_ops as _custom_ops  # registers the operators that the passes emit
 from ._graph import is_functional
+from .argument_changes import drop_argument_changes
 from .attention import fuse_cached_attention
-from .bounded_sizes import require_bounds
 from .circular_pads import expand_circular_pads
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
@@ -25,6 +25,7 @@ from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
+from .integer_arguments import refuse_dynamic_numbers
 from .integer_buffers import keep_integers_visible
 from .merge_aliases import merge_aliased_inputs
 from .plain_results import return_plain_results
@@ -42,6 +43,7 @@ __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
     "copy_returned_constants",
+    "drop_argument_changes",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
     "expand_repeats",
@@ -55,9 +57,9 @@ __all__ = [
     "index_by_layout",
     "keep_integers_visible",
     "merge_aliased_inputs",
+    "refuse_dynamic_numbers",
     "remove_asserts",
     "replace_empty",
-    "require_bounds",
     "return_plain_results",
     "run_pre_decomposition",
     "run_required",
@@ -74,28 +76,32 @@ assert _custom_ops
 
 def run_required(ep: ExportedProgram) -> ExportedProgram:
     """Only what a program needs to be right, on a copy where something has to change; for ``rewrites=False``."""
-    require_bounds(ep)
+    refuse_dynamic_numbers(ep)
     functional = ep.run_decompositions({})
     changed = use_row_major(functional)
+    changed = return_plain_results(functional) or changed
+    changed = drop_argument_changes(functional) or changed
     if is_functional(functional):
         changed = copy_returned_constants(functional) or changed
     return functional if changed else ep
 
 
-def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
+def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> ExportedProgram:
     """All rewrites, on a functional copy of the program.
 
     Args:
         ep: a program as `torch.export.export` returns it, or one that is functional already.
+        external: a file brings the parameters at load time: nothing is computed from their present data.
 
     Returns:
         A program with the same inputs, outputs, parameters and mutations. The argument is not changed.
     """
-    require_bounds(ep)
+    refuse_dynamic_numbers(ep)
     ep = merge_aliased_inputs(ep)
     # An empty table only makes the graph functional: no operator is decomposed that can be kept.
     ep = ep.run_decompositions({})
     use_row_major(ep)
+    drop_argument_changes(ep)
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite
         return ep
     keep_integers_visible(ep)
@@ -105,8 +111,9 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     simplify(ep)
     eliminate_common_subexpressions(ep)
     simplify(ep)
-    fold_batch_norm(ep)
-    fold_constants(ep)
+    if not external:
+        fold_batch_norm(ep)
+    fold_constants(ep, stored=not external)
     index_by_layout(ep)
     tabulate(ep)
     fuse_rms_norm(ep)
