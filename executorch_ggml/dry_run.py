@@ -175,7 +175,7 @@ def _try(
     val = node.meta.get("val")
     if not isinstance(val, (torch.Tensor, tuple, list)):
         return "computes a size, not a tensor"
-    if any(is_empty(v) for n in (node, *node.all_input_nodes) for v in _flat(n.meta.get("val"))):
+    if any(is_empty(v) for v in (*_results_used(node), *(n.meta.get("val") for n in node.all_input_nodes))):
         return "a tensor without elements"
     builder = Builder("dry run")
     values: dict[Node, Any] = {}
@@ -197,8 +197,12 @@ def _try(
     return ""
 
 
-def _flat(val: Any) -> tuple[Any, ...]:
-    return tuple(val) if isinstance(val, (tuple, list)) else (val,)
+def _results_used(node: Node) -> list[Any]:
+    """Results that something reads: batch norm has two more that are empty, and nobody's."""
+    val = node.meta.get("val")
+    if not isinstance(val, (tuple, list)):
+        return [val]
+    return [user.meta.get("val") for user in node.users if is_getitem(user)]
 
 
 def _leaf(

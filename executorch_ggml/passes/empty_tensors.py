@@ -8,7 +8,7 @@ evaluated ahead of time like anything that follows from constants.
 from __future__ import annotations
 
 from torch.export import ExportedProgram
-from torch.export.graph_signature import OutputKind
+from torch.export.graph_signature import ExportGraphSignature, OutputKind
 from torch.fx import Node
 
 from ..node_view import is_empty
@@ -39,7 +39,29 @@ def replace_empty(ep: ExportedProgram) -> bool:
             device=value(node).device,
         )
         editor.replace(node, new)
-    return editor.finish()
+    changed = editor.finish()
+    return _forget_constants(editor) or changed
+
+
+def _forget_constants(editor: GraphEditor) -> bool:
+    """Takes constants without elements that nothing reads out of the signature: no runtime could load them."""
+    ep = editor.ep
+    gone = {
+        node.name
+        for node in ep.graph.nodes
+        if node.op == "placeholder" and not node.users and is_empty(node.meta.get("val"))
+        if editor.constant(node) is not None
+    }
+    if not gone:
+        return False
+    for node in list(ep.graph.nodes):
+        if node.op == "placeholder" and node.name in gone:
+            ep.graph.erase_node(node)
+    signature = ep.graph_signature
+    specs = [s for s in signature.input_specs if getattr(s.arg, "name", None) not in gone]
+    ep._graph_signature = ExportGraphSignature(specs, list(signature.output_specs))
+    ep.graph_module.recompile()
+    return True
 
 
 def _is_replaceable(editor: GraphEditor, node: Node) -> bool:
