@@ -15,7 +15,7 @@ from .bounds import is_exact, of_input
 from .integer_bounds import annotate
 from .ir.builder import Builder, GgmlType, IrError, Kind, Unsupported, Value
 from .lowering import is_getitem, lower_node
-from .node_view import meta_of
+from .node_view import is_empty, meta_of
 from .program_view import ProgramView
 
 
@@ -178,6 +178,8 @@ def _try(
     val = node.meta.get("val")
     if not isinstance(val, (torch.Tensor, tuple, list)):
         return "computes a size, not a tensor"
+    if any(is_empty(v) for v in (*_results_used(node), *(n.meta.get("val") for n in node.all_input_nodes))):
+        return "a tensor without elements"
     builder = Builder("dry run")
     values: dict[Node, Any] = {}
     try:
@@ -196,6 +198,14 @@ def _try(
         # A lowering that contradicts export is a bug of ours; refusing keeps the program right.
         return f"internal: {e}"
     return ""
+
+
+def _results_used(node: Node) -> list[Any]:
+    """Results that something reads: batch norm has two more that are empty, and nobody's."""
+    val = node.meta.get("val")
+    if not isinstance(val, (tuple, list)):
+        return [val]
+    return [user.meta.get("val") for user in node.users if is_getitem(user)]
 
 
 def _leaf(

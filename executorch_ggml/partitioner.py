@@ -31,7 +31,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
     Args:
         weights: ``"embedded"`` stores parameters in the ``.pte``, ``"external"`` stores only their names (a GGUF file
-            supplies the data at load time), ``"auto"`` embeds those that have data and leaves parameters on the meta
+            supplies the data at load time; buffers and constants that have data are stored), ``"auto"`` embeds those that have data and leaves parameters on the meta
             device external.
         expectations: facts that a GGUF's metadata must state for this graph (JSON-encodable scalars or lists).
         weight_alternatives: per parameter name, the keys to look for in order (``{"output.weight":
@@ -81,12 +81,11 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
     def transform_for_pre_decomposition(self, exported_program: ExportedProgram) -> ExportedProgram:
         """Rewrites the ATen program (RMSNorm, RoPE, attention, batch norm ...) before anything is decomposed."""
         self._sizes.note(exported_program)
-        if not self.rewrites:
-            return exported_program
-        from .passes import run_pre_decomposition
+        from .passes import run_pre_decomposition, run_required
 
-        result: ExportedProgram = run_pre_decomposition(exported_program)
-        return result
+        if not self.rewrites:
+            return run_required(exported_program)
+        return run_pre_decomposition(exported_program, external=self.options.mode == "external")
 
     def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
         """Operators registered ``keep=True`` of which every node in the program is supported.
@@ -125,7 +124,10 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         return self.taken_apart != before
 
     def partition(self, exported_program: ExportedProgram) -> PartitionResult:
-        """Tags the nodes of each partition; the graph itself is not changed."""
+        """Tags the nodes of each partition. Of the graph itself only orders in memory are changed: they become row-major."""
+        from .passes import use_row_major_edge
+
+        use_row_major_edge(exported_program)
         view = ProgramView(exported_program, self.options)
         decisions = dry_run(exported_program, view)
         stages: dict[Node, int] = {}

@@ -20,11 +20,11 @@ from typing import Any, cast
 from executorch_ggml import _abi, _arrays, _exit, _load
 from executorch_ggml._callback import Progress, ProgressCallback
 from executorch_ggml._watch import WatchCallback, WatchedValue
-from executorch_ggml.errors import BusyError, GgmlError, InternalError, InvalidArgumentError
+from executorch_ggml.errors import BusyError, GgmlError
 from executorch_ggml.files import replacing
 from executorch_ggml.gguf import GGUFFile
 
-_MAX_OUTPUTS = 256
+_FEW_OUTPUTS = 256
 
 
 class _Handle:
@@ -165,19 +165,22 @@ class Program:
     @staticmethod
     def _run(handle: _Handle, method: str, arguments: _arrays.Inputs, copy: bool) -> list[Any]:
         """The call itself, inside the lock."""
-        results = (_abi.Tensor * _MAX_OUTPUTS)()
-        count = ctypes.c_size_t(_MAX_OUTPUTS)
-        status = _load.library().etggml_program_execute(
-            handle.pointer,
-            _load.name_bytes(method, "method"),
-            arguments.array,
-            arguments.count,
-            results,
-            ctypes.byref(count),
-        )
+        room = _FEW_OUTPUTS
+        while True:
+            results = (_abi.Tensor * room)()
+            count = ctypes.c_size_t(room)
+            status = _load.library().etggml_program_execute(
+                handle.pointer,
+                _load.name_bytes(method, "method"),
+                arguments.array,
+                arguments.count,
+                results,
+                ctypes.byref(count),
+            )
+            if count.value <= room:
+                break
+            room = count.value  # nothing was computed yet
         _load.check(status)
-        if count.value > _MAX_OUTPUTS:
-            raise InternalError(f"method {method!r} has {count.value} outputs; at most {_MAX_OUTPUTS} are possible")
         return [_arrays.output(results[i], handle, as_torch=arguments.any_torch, copy=copy) for i in range(count.value)]
 
     def __call__(self, *inputs: Any) -> list[Any]:

@@ -110,7 +110,7 @@ def sort(b: Builder, n: NodeView) -> tuple[Value, Value]:
     dim = n.integer("dim") % x.rank
     rows = x if dim == x.rank - 1 else b.transpose(x, dim, -1)
     width = static(rows.shape[-1], "the sorted dimension")
-    values, ids = _largest(b, rows, width, 1.0 if n.flag("descending") else -1.0, stable)
+    values, ids = _largest(b, rows, width, 1.0 if n.flag("descending") else -1.0, stable=stable)
     if dim == x.rank - 1:
         return values, ids
     return b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))

@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 
 from .. import custom_ops as _custom_ops  # registers the operators that the passes emit
 from ._graph import is_functional
+from .argument_changes import drop_argument_changes
 from .attention import fuse_cached_attention
 from .checked_indices import check_indices
 from .circular_pads import expand_circular_pads
@@ -22,11 +23,13 @@ from .constant_powers import use_constant_powers
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
 from .diagonal_scatter import expand_diagonal_scatters
+from .empty_tensors import replace_empty
 from .experts import fuse_experts
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
+from .integer_arguments import refuse_dynamic_numbers
 from .integer_buffers import keep_integers_visible
 from .integer_division import divide_integers
 from .integer_powers import expand_integer_powers
@@ -34,8 +37,10 @@ from .merge_aliases import merge_aliased_inputs
 from .plain_results import return_plain_results
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
+from .returned_constants import copy_returned_constants
 from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
+from .row_major import use_row_major, use_row_major_edge
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
@@ -45,7 +50,9 @@ __all__ = [
     "RemoveGraphAssertsPass",
     "check_indices",
     "complex_to_pairs",
+    "copy_returned_constants",
     "divide_integers",
+    "drop_argument_changes",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
     "expand_diagonal_scatters",
@@ -61,43 +68,67 @@ __all__ = [
     "index_by_layout",
     "keep_integers_visible",
     "merge_aliased_inputs",
+    "refuse_dynamic_numbers",
     "remove_asserts",
+    "replace_empty",
     "return_plain_results",
     "run_pre_decomposition",
+    "run_required",
     "simplify",
     "split_by_slices",
     "strip_gqa_expand",
     "tabulate",
     "use_constant_powers",
+    "use_row_major",
+    "use_row_major_edge",
 ]
 
 assert _custom_ops
 
 
-def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
+def run_required(ep: ExportedProgram) -> ExportedProgram:
+    """Only what a program needs to be right, on a copy where something has to change; for ``rewrites=False``."""
+    refuse_dynamic_numbers(ep)
+    functional = ep.run_decompositions({})
+    changed = use_row_major(functional)
+    changed = return_plain_results(functional) or changed
+    changed = drop_argument_changes(functional) or changed
+    if is_functional(functional):
+        changed = replace_empty(functional) or changed
+        changed = copy_returned_constants(functional) or changed
+    return functional if changed else ep
+
+
+def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> ExportedProgram:
     """All rewrites, on a functional copy of the program.
 
     Args:
         ep: a program as `torch.export.export` returns it, or one that is functional already.
+        external: a file brings the parameters at load time: nothing is computed from their present data.
 
     Returns:
         A program with the same inputs, outputs, parameters and mutations. The argument is not changed.
     """
+    refuse_dynamic_numbers(ep)
     ep = merge_aliased_inputs(ep)
     # An empty table only makes the graph functional: no operator is decomposed that can be kept.
     ep = ep.run_decompositions({})
+    use_row_major(ep)
+    drop_argument_changes(ep)
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite
         return ep
     keep_integers_visible(ep)
     return_plain_results(ep)
     remove_asserts(ep)
+    replace_empty(ep)
     complex_to_pairs(ep)
     use_constant_powers(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     simplify(ep)
-    fold_batch_norm(ep)
-    fold_constants(ep)
+    if not external:
+        fold_batch_norm(ep)
+    fold_constants(ep, stored=not external)
     index_by_layout(ep)
     tabulate(ep)
     fuse_rms_norm(ep)
@@ -115,4 +146,5 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     divide_integers(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
+    copy_returned_constants(ep)
     return ep
