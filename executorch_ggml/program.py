@@ -20,7 +20,7 @@ from typing import Any, cast
 from executorch_ggml import _abi, _arrays, _exit, _load
 from executorch_ggml._callback import Progress, ProgressCallback
 from executorch_ggml._watch import WatchCallback, WatchedValue
-from executorch_ggml.errors import BusyError, GgmlError
+from executorch_ggml.errors import BusyError, GgmlError, InvalidArgumentError
 from executorch_ggml.files import replacing
 from executorch_ggml.gguf import GGUFFile
 

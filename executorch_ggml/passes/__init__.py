@@ -94,8 +94,8 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
     changed = return_plain_results(functional) or changed
     changed = drop_argument_changes(functional) or changed
     if is_functional(functional):
-        changed = replace_empty(functional) or changed
-        changed = copy_returned_constants(functional) or changed
+        for rewrite in (replace_empty, check_indices, expand_integer_powers, divide_integers, copy_returned_constants):
+            changed = rewrite(functional) or changed
     return functional if changed else ep
 
 
