@@ -98,7 +98,7 @@ def _state_aliases(ep: ExportedProgram, view: ProgramView, out: Decisions) -> di
         # ExecuTorch's signatures name an output once: a value with two uses there cannot be told apart.
         if name in view.shared_results:
             out.not_owned.add(name)
-        if name in view.mutated_buffers and name not in out.not_owned and _floating(node):
+        if name in view.mutated_buffers and name not in out.not_owned and _storable(node):
             aliases[node] = name
             out.states[name] = StateUse(node)
     for node in ep.graph.nodes:
@@ -119,6 +119,12 @@ def _state_aliases(ep: ExportedProgram, view: ProgramView, out: Decisions) -> di
 def _updates_first_argument(node: Node) -> bool:
     schema = getattr(getattr(node.target, "_op", node.target), "_schema", None)
     return schema is not None and schema.name in ("aten::index_copy", "aten::index_put")
+
+
+def _storable(node: Node) -> bool:
+    """Whether a delegate can keep a buffer exactly: float64 and integers stay with ExecuTorch."""
+    val = node.meta.get("val")
+    return isinstance(val, torch.Tensor) and val.dtype in (torch.float32, torch.float16, torch.bfloat16)
 
 
 def _floating(node: Node) -> bool:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import ExportedProgram
 
 from .errors import InvalidArgumentError
+from .method_states import agree_on_states
 from .quantization import GgmlQuantConfig
 from .registry import entries
+
+if TYPE_CHECKING:
+    from .lowered_program import LoweredProgram
+    from .partitioner import GgmlPartitioner
 
 Programs = ExportedProgram | Mapping[str, ExportedProgram]
 
@@ -22,6 +28,7 @@ def to_edge_rewrite_and_lower(
     partitioner: Any = None,
     quant: GgmlQuantConfig | None = None,
     strict: bool = False,
+    share_states: bool | None = None,
     transform_passes: Any = None,
     constant_methods: Mapping[str, Any] | None = None,
     compile_config: Any = None,
@@ -42,6 +49,8 @@ def to_edge_rewrite_and_lower(
         quant: how embedded weights are quantised. A partitioner of your own takes it itself.
         strict: refuse a program of which an operator that costs time would stay with ExecuTorch. A partitioner of your
             own takes it itself.
+        share_states: of methods that change buffers of one name which are different tensors: True makes them one state,
+            False one for each method. Buffers that are one tensor are one state whatever their names.
         transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
             Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
             (``adaptive_max_pool2d``, ``median``).
@@ -51,11 +60,12 @@ def to_edge_rewrite_and_lower(
 
     Raises:
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
-        InvalidArgumentError: both a partitioner and ``quant`` or ``strict``.
+        InvalidArgumentError: both a partitioner and ``quant`` or ``strict``; methods that do not agree on a state.
         UndelegatedError: ``strict``, and there is such an operator; the error names each with reason and source line.
     """
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
+    from .lowered_program import lowered, torn_states
     from .partitioner import GgmlPartitioner
 
     for name, value in (("quant", quant is not None), ("strict", strict)):
@@ -66,6 +76,7 @@ def to_edge_rewrite_and_lower(
         for step in _for_method(ep_passes, name):
             program = _run(step, program)
         methods[name] = program
+    methods = agree_on_states(methods, share_states)
     if partitioner is None:
         partitioner = [GgmlPartitioner(quant=quant, strict=strict)]
     elif not isinstance(partitioner, (list, tuple, Mapping)):
@@ -74,14 +85,40 @@ def to_edge_rewrite_and_lower(
         partitioner = list(partitioner)
     if compile_config is None:
         compile_config = EdgeCompileConfig(_core_aten_ops_exception_list=_beyond_core())
-    return to_edge_transform_and_lower(
-        methods,
-        transform_passes=transform_passes,
-        partitioner=partitioner,
-        constant_methods=dict(constant_methods) if constant_methods else None,
-        compile_config=compile_config,
-        generate_etrecord=generate_etrecord,
-    )
+
+    def lower() -> LoweredProgram:
+        return lowered(
+            to_edge_transform_and_lower(
+                dict(methods),
+                transform_passes=transform_passes,
+                partitioner=partitioner,
+                constant_methods=dict(constant_methods) if constant_methods else None,
+                compile_config=copy.deepcopy(compile_config),
+                generate_etrecord=generate_etrecord,
+            )
+        )
+
+    result = lower()
+    # A state has one owner in all methods: ExecuTorch, where the delegates of one method cannot own it.
+    ours = _partitioners(partitioner)
+    before = [p.host_states for p in ours]
+    try:
+        while ours and (torn := torn_states(result, methods)):
+            for p in ours:
+                p.host_states |= torn
+            result = lower()
+    finally:
+        for p, states in zip(ours, before, strict=True):
+            p.host_states = states
+    return result
+
+
+def _partitioners(given: Any) -> list[GgmlPartitioner]:
+    from .partitioner import GgmlPartitioner
+
+    lists = given.values() if isinstance(given, Mapping) else [given]
+    flat = [p for entry in lists for p in (entry if isinstance(entry, (list, tuple)) else [entry])]
+    return [p for p in flat if isinstance(p, GgmlPartitioner)]
 
 
 def _beyond_core() -> list[Any]:

@@ -64,6 +64,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         self.rewrites = rewrites
         self.strict = strict
         self.delegation_spec = DelegationSpec(GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))])
+        self.host_states: frozenset[str] = frozenset()
+        """Mutable buffers that stay with ExecuTorch although a delegate could own them."""
         self.decisions: Decisions | None = None
         """Why each node of the last program was taken or left."""
 
@@ -71,11 +73,16 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
     def transform_for_pre_decomposition(self, exported_program: ExportedProgram) -> ExportedProgram:
         """Rewrites the ATen program (RMSNorm, RoPE, attention, batch norm ...) before anything is decomposed."""
-        if not self.rewrites:
-            return exported_program
-        from .passes import run_pre_decomposition
+        from .passes import run_pre_decomposition, separate_new_values
+        from .passes._graph import is_functional
 
-        result: ExportedProgram = run_pre_decomposition(exported_program)
+        result: ExportedProgram
+        if self.rewrites:
+            result = run_pre_decomposition(exported_program)
+        else:
+            result = exported_program.run_decompositions({})
+            if is_functional(result):
+                separate_new_values(result)
         return result
 
     def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
@@ -96,7 +103,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
     def partition(self, exported_program: ExportedProgram) -> PartitionResult:
         """Tags the nodes of each partition; the graph itself is not changed."""
         view = ProgramView(exported_program, self.options)
-        decisions = dry_run(exported_program, view)
+        decisions = dry_run(exported_program, view, not_owned=self.host_states)
         stages: dict[Node, int] = {}
         # A state is owned by a delegate only when everything that touches it is in that one delegate. Where the cut
         # tears one apart, its writers go back to the host, which may move the cut: repeat until nothing changes.
@@ -122,6 +129,9 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         tag_constant_data(exported_program)
         for state in decisions.states.values():
             state.placeholder.meta["delegation_tag"] = f"ggml_{stages[state.members[0]]}"
+        for node in exported_program.graph.nodes:
+            if view.is_mutated(node) and view.name_of(node) not in decisions.states:
+                node.meta["et_init_buffer"] = True  # else ExecuTorch leaves it to chance
         return PartitionResult(tagged_exported_program=exported_program, partition_tags=tags)
 
     def _cut(self, ep: ExportedProgram, view: ProgramView, decisions: Decisions) -> dict[Node, int]:

@@ -25,6 +25,7 @@ from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
 from .integer_buffers import keep_integers_visible
 from .merge_aliases import merge_aliased_inputs
+from .new_values import separate_new_values
 from .plain_results import return_plain_results
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
@@ -53,6 +54,7 @@ __all__ = [
     "remove_asserts",
     "return_plain_results",
     "run_pre_decomposition",
+    "separate_new_values",
     "simplify",
     "split_by_slices",
     "strip_gqa_expand",
@@ -97,4 +99,5 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     split_by_slices(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
+    separate_new_values(ep)  # last: to the others a copy is superfluous
     return ep
