@@ -32,7 +32,7 @@ class LoweredProgram(EdgeProgramManager):  # type: ignore[misc]
         states = {name: host_states(program) for name, program in self._edge_programs.items()}
         for program in self._edge_programs.values():
             initialise_host_states(program)
-        if any(states.values()):
+        if any(states.values()) or len(states) > 1:  # delegates of several methods know each other by it
             self._named_data_store.add_named_data(STATES_KEY, json.dumps(states, sort_keys=True).encode())
         if sum(map(bool, states.values())) and len(states) > 1:
             config = _sharing(config or ExecutorchBackendConfig())
