@@ -13,7 +13,7 @@ from torch.fx import Node
 
 from .bounds import is_exact, of_input
 from .integer_bounds import annotate
-from .ir.builder import Builder, GgmlType, IrError, Kind, Unsupported, Value
+from .ir.builder import Builder, DType, GgmlType, IrError, Kind, Unsupported, Value
 from .lowering import is_getitem, lower_node
 from .node_view import meta_of
 from .program_view import ProgramView
@@ -191,6 +191,8 @@ def _try(
             if value is not None:
                 values[source] = value
         result = lower_node(builder, node, values, view)
+        if isinstance(result, Value) and result.kind is Kind.INPUT and result.dtype is DType.FLOAT64:
+            return "float64 stays with ExecuTorch"  # moved, and never more than that
         if isinstance(result, Value) and result.kind is Kind.NODE and not result.dtype.is_float:
             computed[node] = result.type
     except Unsupported as e:

@@ -25,6 +25,7 @@ from torch.export.graph_signature import (
 from .errors import InvalidArgumentError
 from .passes._graph import GraphEditor, aten, is_functional
 from .passes.merge_aliases import merge_aliased_inputs
+from .passes.new_values import separate_new_values
 from .program_view import has_data
 
 
@@ -81,6 +82,7 @@ def _functional(ep: ExportedProgram) -> ExportedProgram:
     # A program of its own in any case, for it may be changed below.
     result: ExportedProgram = merged.run_decompositions({})
     if is_functional(result):
+        separate_new_values(result)  # torch makes programs functional again and again, and then reads new values for old
         result._state_dict, result._constants = dict(result.state_dict), dict(result.constants)
     return result
 

@@ -24,7 +24,6 @@ RANKED = (
     "{b}[{i}] = {x}[{i}]",
     "{b}[{i}:] = {x}[{i}:]",
     "{b}[::2] = {x}[::2]",
-    "{b}.copy_(torch.cat([{b}[1:], {x}[:1]]))",
     "{b}.copy_(torch.cat([{b}, {x}])[-{b}.shape[0]:])",
     "{b}.copy_(torch.roll({b}, 1, 0))",
     "{b}.select(-1, {k}).copy_({x}.select(-1, {k}))",
@@ -32,6 +31,7 @@ RANKED = (
     "{b}.view(-1)[{k}] = 1",
     "{b}.copy_({b}.flip(0))",
 )
+LONGER = ("{b}.copy_(torch.cat([{b}[1:], {x}[:1]]))",)
 POSITIONS = (
     "{b}.index_copy_({d}, {p}, {x}.narrow({d}, 0, 2))",
     "{b}[{at}] = {x}.narrow({d}, 0, 2)",
@@ -55,7 +55,7 @@ TRUTHS = (
     "{b}.copy_({b} ^ {x})",
 )
 RESULTS = ("{b}", "{b}.clone()", "{b}.view(-1)", "{b} == {x}", "old{n}", "old{n}.view(-1)")
-RESULTS_RANKED = ("{b}[0]", "{b}[1:]", "{b}.transpose(0, -1)")
+RESULTS_RANKED = ("{b}[0]", "{b}[-1:]", "{b}.transpose(0, -1)")
 RESULTS_NUMBERS = ("{b} + {x}", "{b}.float() * 0.5", "{b} + old{n}", "{b}.sum()")
 
 
@@ -82,7 +82,7 @@ class Buffer:
     def kinds(self) -> list[str]:
         lines, ranked, numbers = list(ANY), len(self.shape) > 0, self.dtype is not torch.bool
         if ranked:
-            lines += RANKED
+            lines += RANKED + (LONGER if self.shape[0] > 1 else ())
             if max(self.shape) >= 3:
                 lines += POSITIONS * 2
         if numbers:
