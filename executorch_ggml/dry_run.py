@@ -124,7 +124,8 @@ def _updates_first_argument(node: Node) -> bool:
 def _storable(node: Node) -> bool:
     """Whether a delegate can keep a buffer exactly: float64 and integers stay with ExecuTorch."""
     val = node.meta.get("val")
-    return isinstance(val, torch.Tensor) and val.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    floats = (torch.float32, torch.float16, torch.bfloat16)
+    return isinstance(val, torch.Tensor) and val.dtype in floats and 0 not in val.shape
 
 
 def _floating(node: Node) -> bool:

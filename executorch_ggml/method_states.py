@@ -26,6 +26,7 @@ from .errors import InvalidArgumentError
 from .passes._graph import GraphEditor, aten, is_functional
 from .passes.merge_aliases import merge_aliased_inputs
 from .passes.new_values import separate_new_values
+from .passes.state_buffers import refuse_overlaps, settle_state_buffers
 from .program_view import has_data
 
 
@@ -43,8 +44,6 @@ def agree_on_states(methods: Mapping[str, ExportedProgram], share: bool | None =
     if not any(_changes_something(ep) for ep in methods.values()):
         return dict(methods)
     programs = {name: _functional(ep) for name, ep in methods.items()}
-    for name, ep in programs.items():
-        _refuse_overlaps(name, ep)
     if len(programs) == 1:
         return programs
     changed = {_key(ep, spec) for ep in programs.values() for spec in _buffers(ep) if spec.target in _mutated(ep)}
@@ -79,9 +78,11 @@ def _changes_something(ep: ExportedProgram) -> bool:
 
 def _functional(ep: ExportedProgram) -> ExportedProgram:
     merged = merge_aliased_inputs(ep)
+    refuse_overlaps(merged)
     # A program of its own in any case, for it may be changed below.
     result: ExportedProgram = merged.run_decompositions({})
     if is_functional(result):
+        settle_state_buffers(result)
         separate_new_values(result)  # torch makes programs functional again and again, and then reads new values for old
         result._state_dict, result._constants = dict(result.state_dict), dict(result.constants)
     return result
@@ -152,34 +153,6 @@ def _claim(
 def _bits_equal(a: torch.Tensor, b: torch.Tensor) -> bool:
     """NaN equals itself here."""
     return torch.equal(torch.nan_to_num(a.detach().cpu()), torch.nan_to_num(b.detach().cpu()))
-
-
-def _refuse_overlaps(method: str, ep: ExportedProgram) -> None:
-    mutated = _mutated(ep)
-    spans: list[tuple[str, int, int, int]] = []
-    for spec in ep.graph_signature.input_specs:
-        if spec.target is None or spec.kind not in (InputKind.BUFFER, InputKind.PARAMETER, InputKind.CONSTANT_TENSOR):
-            continue
-        data = ep.state_dict.get(spec.target, ep.constants.get(spec.target))
-        if isinstance(data, torch.Tensor) and has_data(data) and data.numel():
-            last = sum((n - 1) * abs(s) for n, s in zip(data.shape, data.stride(), strict=True))
-            start = data.storage_offset() * data.element_size()
-            end = start + (last + 1) * data.element_size()
-            spans.append((str(spec.target), data.untyped_storage().data_ptr(), start, end))
-    used = {str(s.target) for s in _buffers(ep)} | {
-        str(s.target)
-        for s in ep.graph_signature.input_specs
-        if s.kind is not InputKind.BUFFER and s.target is not None
-    }
-    for name, storage, start, end in spans:
-        if name not in mutated:
-            continue
-        for other, its_storage, its_start, its_end in spans:
-            if other != name and other in used and its_storage == storage and its_start < end and start < its_end:
-                raise InvalidArgumentError(
-                    f"method '{method}' changes the buffer '{name}', which shares memory with '{other}': "
-                    "torch.export treats them as two tensors; register one of them and take views of it in forward"
-                )
 
 
 def _rename(ep: ExportedProgram, old: str, new: str) -> None:

@@ -33,6 +33,7 @@ from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
 from .simplify import simplify
 from .split_slices import split_by_slices
+from .state_buffers import refuse_overlaps, settle_state_buffers
 from .tabulate import tabulate
 
 __all__ = [
@@ -51,10 +52,12 @@ __all__ = [
     "index_by_layout",
     "keep_integers_visible",
     "merge_aliased_inputs",
+    "refuse_overlaps",
     "remove_asserts",
     "return_plain_results",
     "run_pre_decomposition",
     "separate_new_values",
+    "settle_state_buffers",
     "simplify",
     "split_by_slices",
     "strip_gqa_expand",
@@ -74,10 +77,12 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
         A program with the same inputs, outputs, parameters and mutations. The argument is not changed.
     """
     ep = merge_aliased_inputs(ep)
+    refuse_overlaps(ep)
     # An empty table only makes the graph functional: no operator is decomposed that can be kept.
     ep = ep.run_decompositions({})
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite
         return ep
+    settle_state_buffers(ep)
     keep_integers_visible(ep)
     return_plain_results(ep)
     remove_asserts(ep)

@@ -33,9 +33,9 @@ def separate_new_values(ep: ExportedProgram) -> bool:
         if not is_tensor(result):
             continue
         if spec.kind is OutputKind.BUFFER_MUTATION:
-            mixed = uses[result] > 1 or _views(result).op == "placeholder"
+            mixed = uses[result] > 1 or memory_of(result).op == "placeholder"
         else:
-            mixed = spec.kind is OutputKind.USER_OUTPUT and editor.is_mutated_buffer(_views(result))
+            mixed = spec.kind is OutputKind.USER_OUTPUT and editor.is_mutated_buffer(memory_of(result))
         if mixed:
             results[i] = editor.call(output, aten.clone.default, result, memory_format=torch.contiguous_format)
     if editor.changed:
@@ -43,7 +43,7 @@ def separate_new_values(ep: ExportedProgram) -> bool:
     return editor.finish()
 
 
-def _views(node: Node) -> Node:
+def memory_of(node: Node) -> Node:
     """The node whose memory a node shows."""
     while node.op == "call_function" and node.args and isinstance(node.args[0], Node):
         schema = getattr(node.target, "_schema", None)
