@@ -25,7 +25,7 @@ from torch.export.graph_signature import (
 from .errors import InvalidArgumentError
 from .passes._graph import GraphEditor, aten, is_functional
 from .passes.merge_aliases import merge_aliased_inputs
-from .passes.new_values import separate_new_values
+from .passes.new_values import copy_what_is_written, separate_new_values
 from .passes.state_buffers import refuse_overlaps, settle_state_buffers
 from .program_view import has_data
 
@@ -80,7 +80,7 @@ def _functional(ep: ExportedProgram) -> ExportedProgram:
     merged = merge_aliased_inputs(ep)
     refuse_overlaps(merged)
     # A program of its own in any case, for it may be changed below.
-    result: ExportedProgram = merged.run_decompositions({})
+    result: ExportedProgram = copy_what_is_written(merged).run_decompositions({})
     if is_functional(result):
         settle_state_buffers(result)
         separate_new_values(result)  # torch makes programs functional again and again, and then reads new values for old

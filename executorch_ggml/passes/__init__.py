@@ -25,7 +25,7 @@ from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
 from .integer_buffers import keep_integers_visible
 from .merge_aliases import merge_aliased_inputs
-from .new_values import separate_new_values
+from .new_values import copy_what_is_written, separate_new_values
 from .plain_results import return_plain_results
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
@@ -39,6 +39,7 @@ from .tabulate import tabulate
 __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
+    "copy_what_is_written",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
     "expand_repeats",
@@ -78,6 +79,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     """
     ep = merge_aliased_inputs(ep)
     refuse_overlaps(ep)
+    ep = copy_what_is_written(ep)
     # An empty table only makes the graph functional: no operator is decomposed that can be kept.
     ep = ep.run_decompositions({})
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite

@@ -12,7 +12,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind, TensorArgument
-from torch.fx import Node
+
+from ._graph import copy_of
 
 
 def _identity(data: object) -> object | None:
@@ -46,13 +47,7 @@ def merge_aliased_inputs(ep: ExportedProgram) -> ExportedProgram:
             merged[spec.arg.name] = first
     if not merged:
         return ep
-    graph = torch.fx.Graph()
-    copies: dict[Node, Node] = {}
-    result = graph.graph_copy(ep.graph, copies, return_output_node=True)
-    assert isinstance(result, tuple)
-    old_output = next(n for n in ep.graph.nodes if n.op == "output")
-    output = graph.output(result[0])
-    output.meta.update(old_output.meta)
+    graph = copy_of(ep.graph)
     by_name = {node.name: node for node in graph.nodes}
     for name, first in merged.items():
         by_name[name].replace_all_uses_with(by_name[first])

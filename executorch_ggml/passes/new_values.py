@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 
-from ._graph import GraphEditor, aten, is_tensor
+from ._graph import GraphEditor, aten, copy_of, is_tensor
 
 
 def separate_new_values(ep: ExportedProgram) -> bool:
@@ -41,6 +41,36 @@ def separate_new_values(ep: ExportedProgram) -> bool:
     if editor.changed:
         output.args = (tuple(results),)
     return editor.finish()
+
+
+def copy_what_is_written(ep: ExportedProgram) -> ExportedProgram:
+    """The program, as torch exports it, with a copy in front of every ``copy_`` into a buffer.
+
+    torch makes the source the buffer's new value, and cannot handle two buffers with one. Returns `ep` itself if there
+    is no such ``copy_``; it is never changed.
+    """
+    if not any(_writes_all(n) for n in ep.graph.nodes):
+        return ep
+    graph = copy_of(ep.graph)
+    for node in list(graph.nodes):
+        if _writes_all(node):
+            source = node.args[1]
+            with graph.inserting_before(node):
+                copy = graph.call_function(aten.clone.default, (source,))
+            copy.meta.update(node.meta)
+            copy.meta["val"] = source.meta["val"]
+            node.update_arg(1, copy)
+    result: ExportedProgram = ep._update(torch.fx.GraphModule(ep.graph_module, graph), ep.graph_signature)
+    return result
+
+
+def _writes_all(node: Node) -> bool:
+    return (
+        node.op == "call_function"
+        and node.target == aten.copy_.default
+        and isinstance(node.args[1], Node)
+        and memory_of(node).op == "placeholder"
+    )
 
 
 def memory_of(node: Node) -> Node:
