@@ -192,8 +192,8 @@ def _try(
             if value is not None:
                 values[source] = value
         result = lower_node(builder, node, values, view)
-        if isinstance(result, Value) and result.kind is Kind.INPUT and result.dtype is DType.FLOAT64:
-            return "float64 stays with ExecuTorch"  # moved, and never more than that
+        if isinstance(result, Value) and _only_moves_doubles(node, result):
+            return "float64 stays with ExecuTorch"
         if isinstance(result, Value) and result.kind is Kind.NODE and not result.dtype.is_float:
             computed[node] = result.type
     except Unsupported as e:
@@ -202,6 +202,14 @@ def _try(
         # A lowering that contradicts export is a bug of ours; refusing keeps the program right.
         return f"internal: {e}"
     return ""
+
+
+def _only_moves_doubles(node: Node, result: Value) -> bool:
+    """Float64 that is moved, and cannot leave the delegate again. Literals are read as what their readers compute in."""
+    if result.dtype is not DType.FLOAT64 or result.kind is Kind.NODE:
+        return False
+    literal = result.kind is Kind.WEIGHT and node.meta["val"].numel() == 1
+    return not literal or any(user.op == "output" for user in node.users)
 
 
 def _leaf(

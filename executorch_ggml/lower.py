@@ -103,7 +103,7 @@ def to_edge_rewrite_and_lower(
     ours = _partitioners(partitioner)
     before = [p.host_states for p in ours]
     try:
-        while ours and (torn := torn_states(result, methods)):
+        while len(methods) > 1 and ours and (torn := torn_states(result, methods)):
             for p in ours:
                 p.host_states |= torn
             result = lower()

@@ -27,6 +27,14 @@ STATES_KEY = "executorch_ggml.states"
 class LoweredProgram(EdgeProgramManager):  # type: ignore[misc]
     """As ``EdgeProgramManager``; ``to_executorch`` gives states their initial values and shares them among methods."""
 
+    def transform(self, *args: Any, **kwargs: Any) -> LoweredProgram:
+        """As ``EdgeProgramManager.transform``."""
+        return lowered(super().transform(*args, **kwargs))
+
+    def to_backend(self, partitioner: Any) -> LoweredProgram:
+        """As ``EdgeProgramManager.to_backend``."""
+        return lowered(super().to_backend(partitioner))
+
     def to_executorch(self, config: ExecutorchBackendConfig | None = None) -> Any:
         """The program for ExecuTorch, see ``EdgeProgramManager.to_executorch``."""
         states = {name: host_states(program) for name, program in self._edge_programs.items()}
@@ -34,7 +42,7 @@ class LoweredProgram(EdgeProgramManager):  # type: ignore[misc]
             initialise_host_states(program)
         if any(states.values()) or len(states) > 1:  # delegates of several methods know each other by it
             self._named_data_store.add_named_data(STATES_KEY, json.dumps(states, sort_keys=True).encode())
-        if sum(map(bool, states.values())) and len(states) > 1:
+        if any(states.values()) and len(states) > 1:
             config = _sharing(config or ExecutorchBackendConfig())
         return super().to_executorch(config)
 

@@ -23,10 +23,8 @@ from torch.export.graph_signature import (
 )
 
 from .errors import InvalidArgumentError
-from .passes._graph import GraphEditor, aten, is_functional
-from .passes.merge_aliases import merge_aliased_inputs
-from .passes.new_values import copy_what_is_written, separate_new_values
-from .passes.state_buffers import refuse_overlaps, settle_state_buffers
+from .passes import make_functional
+from .passes._graph import GraphEditor, aten
 from .program_view import has_data
 
 
@@ -41,18 +39,17 @@ def agree_on_states(methods: Mapping[str, ExportedProgram], share: bool | None =
         InvalidArgumentError: buffers of one name lie in different memory and ``share`` does not say what that means,
             or they are shared and differ in size, type or value; a method changes a buffer that overlaps another one.
     """
-    if not any(_changes_something(ep) for ep in methods.values()):
+    if len(methods) == 1 or not any(_changes_something(ep) for ep in methods.values()):
         return dict(methods)
-    programs = {name: _functional(ep) for name, ep in methods.items()}
-    if len(programs) == 1:
-        return programs
+    programs = {name: _of_its_own(make_functional(ep)) for name, ep in methods.items()}
     changed = {_key(ep, spec) for ep in programs.values() for spec in _buffers(ep) if spec.target in _mutated(ep)}
+    changed_names = set().union(*(_mutated(ep) for ep in programs.values()))
     names: dict[object, str] = {}
     owners: dict[str, tuple[str, object, torch.Tensor]] = {}
     for method, ep in programs.items():
         for spec in _buffers(ep):
             key, target = _key(ep, spec), str(spec.target)
-            if key in changed:
+            if key in changed or target in changed_names:
                 first = names.get(key)
                 if first is None:
                     first = names[key] = _claim(target, method, key, _data(ep, target), owners, share)
@@ -76,16 +73,10 @@ def _changes_something(ep: ExportedProgram) -> bool:
     )
 
 
-def _functional(ep: ExportedProgram) -> ExportedProgram:
-    merged = merge_aliased_inputs(ep)
-    refuse_overlaps(merged)
-    # A program of its own in any case, for it may be changed below.
-    result: ExportedProgram = copy_what_is_written(merged).run_decompositions({})
-    if is_functional(result):
-        settle_state_buffers(result)
-        separate_new_values(result)  # torch makes programs functional again and again, and then reads new values for old
-        result._state_dict, result._constants = dict(result.state_dict), dict(result.constants)
-    return result
+def _of_its_own(ep: ExportedProgram) -> ExportedProgram:
+    """The program, which may be changed: its dictionaries are not those of the one it was made from."""
+    ep._state_dict, ep._constants = dict(ep.state_dict), dict(ep.constants)
+    return ep
 
 
 def _mutated(ep: ExportedProgram) -> set[str]:
@@ -132,8 +123,8 @@ def _claim(
         return target
     if share is None:
         raise InvalidArgumentError(
-            f"methods '{other[0]}' and '{method}' change a buffer '{target}', which is not the same tensor in both; "
-            "export them from one module, or say share_states=True (one state) or share_states=False (one for each)"
+            f"methods '{other[0]}' and '{method}' have a buffer '{target}', which is changed and is not the same tensor "
+            "in both; export them from one module, or say share_states=True (one state) or False (one for each)"
         )
     if not share:
         name = f"{method}:{target}"

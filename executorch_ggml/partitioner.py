@@ -73,16 +73,10 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
     def transform_for_pre_decomposition(self, exported_program: ExportedProgram) -> ExportedProgram:
         """Rewrites the ATen program (RMSNorm, RoPE, attention, batch norm ...) before anything is decomposed."""
-        from .passes import run_pre_decomposition, separate_new_values
-        from .passes._graph import is_functional
+        from .passes import make_functional, run_pre_decomposition
 
-        result: ExportedProgram
-        if self.rewrites:
-            result = run_pre_decomposition(exported_program)
-        else:
-            result = exported_program.run_decompositions({})
-            if is_functional(result):
-                separate_new_values(result)
+        passes = run_pre_decomposition if self.rewrites else make_functional
+        result: ExportedProgram = passes(exported_program)
         return result
 
     def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:

@@ -20,12 +20,13 @@ from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
 from .experts import fuse_experts
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
+from .functional import make_functional
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
 from .integer_buffers import keep_integers_visible
 from .merge_aliases import merge_aliased_inputs
-from .new_values import copy_what_is_written, separate_new_values
+from .new_values import separate_new_values
 from .plain_results import return_plain_results
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
@@ -33,13 +34,11 @@ from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
 from .simplify import simplify
 from .split_slices import split_by_slices
-from .state_buffers import refuse_overlaps, settle_state_buffers
 from .tabulate import tabulate
 
 __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
-    "copy_what_is_written",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
     "expand_repeats",
@@ -52,13 +51,12 @@ __all__ = [
     "fuse_rope",
     "index_by_layout",
     "keep_integers_visible",
+    "make_functional",
     "merge_aliased_inputs",
-    "refuse_overlaps",
     "remove_asserts",
     "return_plain_results",
     "run_pre_decomposition",
     "separate_new_values",
-    "settle_state_buffers",
     "simplify",
     "split_by_slices",
     "strip_gqa_expand",
@@ -77,14 +75,9 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     Returns:
         A program with the same inputs, outputs, parameters and mutations. The argument is not changed.
     """
-    ep = merge_aliased_inputs(ep)
-    refuse_overlaps(ep)
-    ep = copy_what_is_written(ep)
-    # An empty table only makes the graph functional: no operator is decomposed that can be kept.
-    ep = ep.run_decompositions({})
+    ep = make_functional(ep)
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite
         return ep
-    settle_state_buffers(ep)
     keep_integers_visible(ep)
     return_plain_results(ep)
     remove_asserts(ep)

@@ -37,10 +37,11 @@ POSITIONS = (
     "{b}[{at}] = {x}.narrow({d}, 0, 2)",
     "{b}.index_fill_({d}, {p}, 1)",
 )
-NUMBERS = ("{b}.add_({x})", "{b}.add_(1)", "{b}.sub_({x})", "{b}.copy_(torch.where({x} > {b}, {x}, {b}))")
+NUMBERS = ("{b}.add_({x})", "{b}.add_(1)", "{b}.copy_(torch.where({x} > {b}, {x}, {b}))")
 NUMBERS_RANKED = ("{b}[{i}].add_({x}[{i}])", "{b}.select(-1, {k}).add_(1)", "{b}.view(-1)[:1].add_(2)")
 DECIMALS = (
     "{b}.mul_(0.5)",
+    "{b}.sub_({x})",
     "{b}.mul_(0.9).add_({x}, alpha=0.1)",
     "{b}.copy_(torch.tanh({b} + {x}))",
     "{b}.copy_(({b} * 0.5).double().to({b}.dtype))",
