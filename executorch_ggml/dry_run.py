@@ -205,7 +205,7 @@ def _try(
 
 
 def _only_moves_doubles(node: Node, result: Value) -> bool:
-    """Float64 that is moved, and cannot leave the delegate again. Literals are read as what their readers compute in."""
+    """Float64 that is moved, and cannot leave the delegate again. A literal takes the type of its readers."""
     if result.dtype is not DType.FLOAT64 or result.kind is Kind.NODE:
         return False
     literal = result.kind is Kind.WEIGHT and node.meta["val"].numel() == 1

@@ -123,8 +123,8 @@ def _claim(
         return target
     if share is None:
         raise InvalidArgumentError(
-            f"methods '{other[0]}' and '{method}' have a buffer '{target}', which is changed and is not the same tensor "
-            "in both; export them from one module, or say share_states=True (one state) or False (one for each)"
+            f"methods '{other[0]}' and '{method}' have a buffer '{target}', which is changed and not one tensor in both; "
+            "export them from one module, or say share_states=True (one state) or False (one for each)"
         )
     if not share:
         name = f"{method}:{target}"
@@ -168,7 +168,7 @@ def _write_back(ep: ExportedProgram, spec: InputSpec) -> None:
     output = next(n for n in ep.graph.nodes if n.op == "output")
     placeholder = next(n for n in ep.graph.nodes if n.op == "placeholder" and n.name == spec.arg.name)
     copy = editor.call(output, aten.clone.default, placeholder, memory_format=torch.contiguous_format)
-    results: list[Any] = list(output.args[0])  # type: ignore[arg-type]
+    results: list[Any] = list(output.args[0])
     output.args = ((copy, *results),)
     signature = ep.graph_signature
     new = OutputSpec(OutputKind.BUFFER_MUTATION, TensorArgument(name=copy.name), spec.target)

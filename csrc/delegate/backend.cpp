@@ -42,7 +42,7 @@ using executorch::runtime::Span;
 using runtime::LoadScope;
 
 struct Handle {
-  std::shared_ptr<void> sharing;                        // of states with other delegates; released last
+  std::shared_ptr<void> sharing;                    // of states with other delegates; released last
   std::unique_ptr<runtime::Executable> executable;  // null when loaded only to look at it
   std::shared_ptr<runtime::Context> context;
   std::vector<void*> adopted;

@@ -45,8 +45,8 @@ bool read_state(const Table& value, PlannedState* out) {
   }
   if (memory == 0 || out->bytes == 0) return false;
   out->buffer = memory - 1;
-  out->offset = place->GetField<uint32_t>(kOffsetLow, 0) |
-                static_cast<uint64_t>(place->GetField<uint32_t>(kOffsetHigh, 0)) << 32;
+  out->offset =
+      place->GetField<uint32_t>(kOffsetLow, 0) | static_cast<uint64_t>(place->GetField<uint32_t>(kOffsetHigh, 0)) << 32;
   return true;
 }
 
@@ -84,8 +84,9 @@ Status name_planned_states(const Json& names, const std::string& path, PlannedSt
       if (fits) found[i].name = (*listed)[i].get<std::string>();
     }
     if (!fits) {
-      return error(ETGGML_FORMAT, "%s, method '%s': the list of states does not fit the %zu in the method; export again",
-                   path.c_str(), method.c_str(), found.size());
+      return error(ETGGML_FORMAT,
+                   "%s, method '%s': the list of states does not fit the %zu in the method; export again", path.c_str(),
+                   method.c_str(), found.size());
     }
   }
   return ok_status();

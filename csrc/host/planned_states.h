@@ -24,8 +24,8 @@ struct PlannedState {
 /// By method, in the order of its values.
 using PlannedStates = std::map<std::string, std::vector<PlannedState>>;
 
-/// data: a .pte that ExecuTorch has verified. A state is a tensor with a planned place and an initial value; without the
-/// latter nothing tells it from an intermediate result. ETGGML_FORMAT for a place that cannot be.
+/// data: a .pte that ExecuTorch has verified. A state is a tensor with a planned place and an initial value; without
+/// the latter nothing tells it from an intermediate result. ETGGML_FORMAT for a place that cannot be.
 Result<PlannedStates> read_planned_states(const void* data, const std::string& path);
 
 /// Gives states the names that the exporter noted: an object of arrays, by method. ETGGML_FORMAT when it is about other

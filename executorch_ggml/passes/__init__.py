@@ -35,6 +35,7 @@ from .rope import fuse_rope
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
+from .typed_numbers import type_numbers
 
 __all__ = [
     "BatchNormFoldingRewritePass",
@@ -61,6 +62,7 @@ __all__ = [
     "split_by_slices",
     "strip_gqa_expand",
     "tabulate",
+    "type_numbers",
 ]
 
 assert _custom_ops
@@ -99,5 +101,6 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     split_by_slices(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
+    type_numbers(ep)
     separate_new_values(ep)  # last: to the others a copy is superfluous
     return ep

@@ -11,7 +11,7 @@ from .state_buffers import refuse_overlaps, settle_state_buffers
 
 
 def make_functional(ep: ExportedProgram) -> ExportedProgram:
-    """A functional copy of a program as ``torch.export.export`` returns it; of one with control flow, as torch makes it.
+    """A functional copy of a program as ``torch.export.export`` returns it; with control flow, as torch makes it.
 
     torch makes programs functional several times on the way to ExecuTorch. What it cannot take the second time is
     changed here once: views of old values, one node as two results, buffers in other layouts.

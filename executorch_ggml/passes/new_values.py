@@ -24,7 +24,7 @@ def separate_new_values(ep: ExportedProgram) -> bool:
     """Gives every new value of a buffer, and every buffer that is returned, a node of its own; in place."""
     editor = GraphEditor(ep)
     output = next(n for n in ep.graph.nodes if n.op == "output")
-    results: list[Any] = list(output.args[0])  # type: ignore[arg-type]
+    results: list[Any] = list(output.args[0])
     specs = ep.graph_signature.output_specs
     if not any(spec.kind is OutputKind.BUFFER_MUTATION for spec in specs):
         return False

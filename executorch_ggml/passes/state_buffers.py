@@ -28,8 +28,8 @@ def refuse_overlaps(ep: ExportedProgram) -> None:
         data = ep.state_dict.get(spec.target, ep.constants.get(spec.target)) if spec.target is not None else None
         if spec.arg.name not in used or not isinstance(data, torch.Tensor) or data.is_meta or not data.numel():
             continue
-        last = sum((n - 1) * s for n, s in zip(data.shape, data.stride(), strict=True))
-        start = data.storage_offset() * data.element_size()
+        last = sum((int(n) - 1) * int(s) for n, s in zip(data.shape, data.stride(), strict=True))
+        start = int(data.storage_offset()) * data.element_size()
         storage = data.untyped_storage().data_ptr()
         spans.append((spec.arg.name, str(spec.target), storage, start, start + (last + 1) * data.element_size()))
     for name, target, storage, start, end in spans:
@@ -55,9 +55,10 @@ def _written(ep: ExportedProgram) -> list[Node]:
 
 
 def settle_state_buffers(ep: ExportedProgram) -> bool:
-    """Makes changed parameters buffers, and stores changed buffers in row-major order; in place, of a functional program.
+    """Makes changed parameters buffers, and stores changed buffers in row-major order.
 
-    The program gets dictionaries of its own: those it came with may be the caller's. True if something was changed.
+    It changes a functional program in place, which gets dictionaries of its own: those it came with may be the
+    caller's. True if something was changed.
     """
     signature = ep.graph_signature
     kinds = (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)
