@@ -8,6 +8,7 @@ place of its own, unless it is told otherwise; that is done here. The names of t
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -44,7 +45,10 @@ class LoweredProgram(EdgeProgramManager):  # type: ignore[misc]
             self._named_data_store.add_named_data(STATES_KEY, json.dumps(states, sort_keys=True).encode())
         if any(states.values()) and len(states) > 1:
             config = _sharing(config or ExecutorchBackendConfig())
-        return super().to_executorch(config)
+        with warnings.catch_warnings():
+            # That initial values are lost; they are not.
+            warnings.filterwarnings("ignore", message="Mutation on a buffer in the model is detected")
+            return super().to_executorch(config)
 
 
 def lowered(manager: EdgeProgramManager) -> LoweredProgram:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.export import export
 
 from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
-from executorch_ggml.errors import InvalidArgumentError, ValueRangeError
+from executorch_ggml.errors import FormatError, InvalidArgumentError, ValueRangeError
 from executorch_ggml.host import register_backend
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -202,6 +202,16 @@ def test_a_failed_call_keeps_the_state(tmp_path: Path) -> None:
         assert int(program.execute("forward", [np.array([1])])[1][0]) in (4, 5)
         program.reset()
         assert int(program.execute("forward", [np.array([1])])[1][0]) == 2
+
+
+def test_a_list_of_other_states(tmp_path: Path) -> None:
+    data = lowered(Counted(), ["forward"], torch.tensor([1]))
+    name = b'["model.count"]'
+    assert data.count(name) == 1
+    path = tmp_path / "m.pte"
+    path.write_bytes(data.replace(name, b'["mode.co","a"]'))
+    with pytest.raises(FormatError, match="the list of states does not fit the 1 in the method"):
+        Program(path)
 
 
 def test_partitioner_alone(tmp_path: Path) -> None:
