@@ -13,7 +13,7 @@ from torch.fx import Node
 
 from .bounds import is_exact, of_input
 from .integer_bounds import annotate
-from .ir.builder import Builder, GgmlType, IrError, Kind, Unsupported, Value
+from .ir.builder import Builder, DType, GgmlType, IrError, Kind, Unsupported, Value
 from .lowering import is_getitem, lower_node
 from .node_view import is_empty, meta_of
 from .program_view import ProgramView
@@ -101,7 +101,7 @@ def _state_aliases(ep: ExportedProgram, view: ProgramView, out: Decisions) -> di
         # ExecuTorch's signatures name an output once: a value with two uses there cannot be told apart.
         if name in view.shared_results:
             out.not_owned.add(name)
-        if name in view.mutated_buffers and name not in out.not_owned and _floating(node):
+        if name in view.mutated_buffers and name not in out.not_owned and _storable(node):
             aliases[node] = name
             out.states[name] = StateUse(node)
     for node in ep.graph.nodes:
@@ -122,6 +122,13 @@ def _state_aliases(ep: ExportedProgram, view: ProgramView, out: Decisions) -> di
 def _updates_first_argument(node: Node) -> bool:
     schema = getattr(getattr(node.target, "_op", node.target), "_schema", None)
     return schema is not None and schema.name in ("aten::index_copy", "aten::index_put")
+
+
+def _storable(node: Node) -> bool:
+    """Whether a delegate can keep a buffer exactly: float64 and integers stay with ExecuTorch."""
+    val = node.meta.get("val")
+    floats = (torch.float32, torch.float16, torch.bfloat16)
+    return isinstance(val, torch.Tensor) and val.dtype in floats and 0 not in val.shape
 
 
 def _floating(node: Node) -> bool:
@@ -190,6 +197,8 @@ def _try(
             if value is not None:
                 values[source] = value
         result = lower_node(builder, node, values, view)
+        if isinstance(result, Value) and _only_moves_doubles(node, result):
+            return "float64 stays with ExecuTorch"
         if isinstance(result, Value) and result.kind is Kind.NODE and not result.dtype.is_float:
             computed[node] = result.type
     except Unsupported as e:
@@ -206,6 +215,14 @@ def _results_used(node: Node) -> list[Any]:
     if not isinstance(val, (tuple, list)):
         return [val]
     return [user.meta.get("val") for user in node.users if is_getitem(user)]
+
+
+def _only_moves_doubles(node: Node, result: Value) -> bool:
+    """Float64 that is moved, and cannot leave the delegate again. A literal takes the type of its readers."""
+    if result.dtype is not DType.FLOAT64 or result.kind is Kind.NODE:
+        return False
+    literal = result.kind is Kind.WEIGHT and node.meta["val"].numel() == 1
+    return not literal or any(user.op == "output" for user in node.users)
 
 
 def _leaf(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import ExportedProgram
 
 from .errors import GgmlError, InvalidArgumentError, LoweringError, UnloadableError
+from .method_states import agree_on_states
 from .quantization import GgmlQuantConfig
 from .registry import entries
+
+if TYPE_CHECKING:
+    from .lowered_program import LoweredProgram
+    from .partitioner import GgmlPartitioner
 
 # In the message about an operator that ExecuTorch refuses because not every backend has to know it.
 _NOT_CORE = "is not in Core ATen opset"
@@ -27,6 +33,7 @@ def to_edge_rewrite_and_lower(
     partitioner: Any = None,
     quant: GgmlQuantConfig | None = None,
     strict: bool = False,
+    share_states: bool | None = None,
     transform_passes: Any = None,
     constant_methods: Mapping[str, Any] | None = None,
     compile_config: Any = None,
@@ -48,6 +55,8 @@ def to_edge_rewrite_and_lower(
         quant: how embedded weights are quantised. A partitioner of your own takes it itself.
         strict: refuse a program of which an operator that costs time would stay with ExecuTorch. A partitioner of your
             own takes it itself.
+        share_states: of methods that change buffers of one name which are different tensors: True makes them one state,
+            False one for each method. Buffers that are one tensor are one state whatever their names.
         transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
             Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
             (``adaptive_max_pool2d``, ``median``).
@@ -63,7 +72,7 @@ def to_edge_rewrite_and_lower(
         MismatchError: ``verify``, and a result is not what eager computes; it names the first operation that differs.
         LoweringError: torch or ExecuTorch give up on the program.
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
-        InvalidArgumentError: both a partitioner and ``quant`` or ``strict``.
+        InvalidArgumentError: both a partitioner and ``quant`` or ``strict``; methods that do not agree on a state.
         UndelegatedError: ``strict``, and there is such an operator; the error names each with reason and source line.
     """
     from .partitioner import GgmlPartitioner
@@ -78,6 +87,7 @@ def to_edge_rewrite_and_lower(
         for step in _for_method(ep_passes, name):
             program = _run(step, program)
         methods[name] = program
+    methods = agree_on_states(methods, share_states)
     if partitioner is None:
         partitioner = [GgmlPartitioner(quant=quant, strict=strict)]
     elif not isinstance(partitioner, (list, tuple, Mapping)):
@@ -90,16 +100,20 @@ def to_edge_rewrite_and_lower(
         "constant_methods": dict(constant_methods) if constant_methods else None,
         "generate_etrecord": generate_etrecord,
     }
+    ours = _partitioners(partitioner)
+
+    def lower() -> LoweredProgram:
+        return _with_owners(methods, ours, lambda: _lower(methods, compile_config, arguments))
+
     try:
-        edge = _lower(methods, compile_config, arguments)
+        edge = lower()
     except UnloadableError as e:
         # An operator was kept whole for ggml, and something else then kept it out of the delegates.
         operators = {f.op for f in e.findings if f.kind == "kernel"}
-        ours = [p for p in _partitioners(partitioner) if isinstance(p, GgmlPartitioner)]
         try:
             if not sum(p.take_apart(operators) for p in ours):
                 raise
-            edge = _lower(methods, compile_config, arguments)
+            edge = lower()
         finally:
             for p in ours:
                 p.taken_apart = frozenset()
@@ -107,14 +121,35 @@ def to_edge_rewrite_and_lower(
     return edge
 
 
-def _lower(methods: dict[str, ExportedProgram], compile_config: Any, arguments: dict[str, Any]) -> Any:
+def _with_owners(
+    methods: Mapping[str, ExportedProgram], ours: Sequence[GgmlPartitioner], lower: Callable[[], LoweredProgram]
+) -> LoweredProgram:
+    """Lowers until each state has one owner in all methods: ExecuTorch, where one method's delegates cannot own it."""
+    from .lowered_program import torn_states
+
+    before = [p.host_states for p in ours]
+    try:
+        result = lower()
+        while len(methods) > 1 and ours and (torn := torn_states(result, methods)):
+            for p in ours:
+                p.host_states |= torn
+            result = lower()
+    finally:
+        for p, states in zip(ours, before, strict=True):
+            p.host_states = states
+    return result
+
+
+def _lower(methods: dict[str, ExportedProgram], compile_config: Any, arguments: dict[str, Any]) -> LoweredProgram:
     from executorch.exir import to_edge_transform_and_lower
     from torch._export.verifier import SpecViolationError
 
-    def attempt(config: Any) -> Any:
+    from .lowered_program import lowered
+
+    def attempt(config: Any) -> LoweredProgram:
         for program in methods.values():
             _forget_unfinished(program)
-        return to_edge_transform_and_lower(methods, compile_config=config, **arguments)
+        return lowered(to_edge_transform_and_lower(dict(methods), compile_config=copy.deepcopy(config), **arguments))
 
     try:
         if compile_config is not None:
@@ -141,9 +176,12 @@ def _forget_unfinished(program: ExportedProgram) -> None:
         mode.shape_env.pending_fresh_unbacked_symbols.clear()
 
 
-def _partitioners(given: Any) -> list[Any]:
+def _partitioners(given: Any) -> list[GgmlPartitioner]:
+    from .partitioner import GgmlPartitioner
+
     lists = given.values() if isinstance(given, Mapping) else [given]
-    return [p for found in lists for p in (found if isinstance(found, (list, tuple)) else [found])]
+    flat = [p for entry in lists for p in (entry if isinstance(entry, (list, tuple)) else [entry])]
+    return [p for p in flat if isinstance(p, GgmlPartitioner)]
 
 
 def _config(allowed: list[Any]) -> Any:

@@ -73,6 +73,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         self.taken_apart: frozenset[Any] = frozenset()
         """Operators that are decomposed although a delegate could have them whole, see ``take_apart``."""
         self.delegation_spec = DelegationSpec(GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))])
+        self.host_states: frozenset[str] = frozenset()
+        """Mutable buffers that stay with ExecuTorch although a delegate could own them."""
         self.decisions: Decisions | None = None
         """Why each node of the last program was taken or left."""
 
@@ -129,7 +131,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
         use_row_major_edge(exported_program)
         view = ProgramView(exported_program, self.options)
-        decisions = dry_run(exported_program, view)
+        decisions = dry_run(exported_program, view, not_owned=self.host_states)
         stages: dict[Node, int] = {}
         # A state is owned by a delegate only when everything that touches it is in that one delegate. Where the cut
         # tears one apart, its writers go back to the host, which may move the cut: repeat until nothing changes.
@@ -160,6 +162,9 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         tag_constant_data(exported_program)
         for state in decisions.states.values():
             state.placeholder.meta["delegation_tag"] = f"ggml_{stages[state.members[0]]}"
+        for node in exported_program.graph.nodes:
+            if view.is_mutated(node) and view.name_of(node) not in decisions.states:
+                node.meta["et_init_buffer"] = True  # else ExecuTorch leaves it to chance
         return PartitionResult(tagged_exported_program=exported_program, partition_tags=tags)
 
     def _cut(self, ep: ExportedProgram, view: ProgramView, decisions: Decisions) -> dict[Node, int]:

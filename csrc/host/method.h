@@ -8,6 +8,7 @@
 #include "executorch_ggml.h"
 #include "host/pte_file.h"
 #include "host/value_info.h"
+#include "runtime/host_states.h"
 #include "util/json.h"
 
 namespace executorch::runtime {
@@ -39,6 +40,9 @@ class LoadedMethod {
 
   /// Data of `in` is used in place during the call. Outputs are valid until the next call.
   Status execute(const etggml_tensor* in, size_t n_in, std::vector<etggml_tensor>* out);
+
+  /// The buffers in planned memory that the method changes.
+  Result<std::vector<runtime::HostStates::Place>> states(const PteFile& file) const;
 
   /// ExecuTorch cannot run a method again that failed in its middle: load it anew.
   bool stuck() const { return failed_; }

@@ -142,7 +142,8 @@ class Products(Pointwise):
         if ids.rank != 1 or not same(ids.shape[0], values.shape[-2]):
             raise IrError("set_rows needs one row index per row")
         values = self.detach(values) if values.state == destination.state else values
-        values, rows = self.dense_rows(self.f32(values)), self.ids64(ids, destination.shape[-2])
+        values = self._as_kept(self.f32(values), destination)
+        values, rows = self.dense_rows(values), self.ids64(ids, destination.shape[-2])
         if self.before_overwrite is not None:
             self.before_overwrite(destination.state)
         return self._emit(
@@ -172,11 +173,18 @@ class Products(Pointwise):
             raise IrError(f"scatter of {list(values.shape)} at {list(ids.shape)} into {list(x.shape)}")
         return self._emit("Scatter", (x, values, self.contiguous(ids)), x.shape, dtype=x.dtype, kind=int(kind))
 
+    def _as_kept(self, values: Value, state: Value) -> Value:
+        """Values as a state keeps them: of torch's type, although the memory is F32."""
+        kept = {DType.FLOAT16: GgmlType.F16, DType.BFLOAT16: GgmlType.BF16}.get(state.dtype)
+        if kept is None or state.type is not GgmlType.F32:
+            return values
+        return self.cast(self.cast(values, kept), GgmlType.F32)
+
     def cpy(self, values: Value, destination: Value) -> Value:
         """Overwrites a state with ``values`` of the same shape; the result is the destination after the update."""
         if destination.state < 0:
             raise Unsupported("only a mutable buffer that the delegate owns can be written")
-        values = self.expand(self.f32(values), destination.shape)
+        values = self.expand(self._as_kept(self.f32(values), destination), destination.shape)
         values = self.detach(values) if values.state == destination.state else values
         if self.before_overwrite is not None:
             self.before_overwrite(destination.state)

@@ -26,6 +26,7 @@ from .diagonal_scatter import expand_diagonal_scatters
 from .empty_tensors import replace_empty
 from .experts import fuse_experts
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
+from .functional import make_functional
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
@@ -34,6 +35,7 @@ from .integer_buffers import keep_integers_visible
 from .integer_division import divide_integers
 from .integer_powers import expand_integer_powers
 from .merge_aliases import merge_aliased_inputs
+from .new_values import separate_new_values
 from .plain_results import return_plain_results
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
@@ -44,6 +46,7 @@ from .row_major import use_row_major, use_row_major_edge
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
+from .typed_numbers import type_numbers
 
 __all__ = [
     "BatchNormFoldingRewritePass",
@@ -67,6 +70,7 @@ __all__ = [
     "fuse_rope",
     "index_by_layout",
     "keep_integers_visible",
+    "make_functional",
     "merge_aliased_inputs",
     "refuse_dynamic_numbers",
     "remove_asserts",
@@ -74,10 +78,12 @@ __all__ = [
     "return_plain_results",
     "run_pre_decomposition",
     "run_required",
+    "separate_new_values",
     "simplify",
     "split_by_slices",
     "strip_gqa_expand",
     "tabulate",
+    "type_numbers",
     "use_constant_powers",
     "use_row_major",
     "use_row_major_edge",
@@ -86,17 +92,24 @@ __all__ = [
 assert _custom_ops
 
 
-def run_required(ep: ExportedProgram) -> ExportedProgram:
-    """Only what a program needs to be right, on a copy where something has to change; for ``rewrites=False``."""
+def _functional(ep: ExportedProgram) -> ExportedProgram:
+    """A functional copy whose tensors are row-major and whose results are the model's own."""
     refuse_dynamic_numbers(ep)
-    functional = ep.run_decompositions({})
-    changed = use_row_major(functional)
-    changed = return_plain_results(functional) or changed
-    changed = drop_argument_changes(functional) or changed
-    if is_functional(functional):
+    ep = make_functional(ep)
+    use_row_major(ep)
+    drop_argument_changes(ep)
+    return ep
+
+
+def run_required(ep: ExportedProgram) -> ExportedProgram:
+    """Only what a program needs to be right, on a functional copy; for ``rewrites=False``."""
+    ep = _functional(ep)
+    return_plain_results(ep)
+    if is_functional(ep):
         for rewrite in (replace_empty, check_indices, expand_integer_powers, divide_integers, copy_returned_constants):
-            changed = rewrite(functional) or changed
-    return functional if changed else ep
+            rewrite(ep)
+        separate_new_values(ep)
+    return ep
 
 
 def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> ExportedProgram:
@@ -109,12 +122,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     Returns:
         A program with the same inputs, outputs, parameters and mutations. The argument is not changed.
     """
-    refuse_dynamic_numbers(ep)
-    ep = merge_aliased_inputs(ep)
-    # An empty table only makes the graph functional: no operator is decomposed that can be kept.
-    ep = ep.run_decompositions({})
-    use_row_major(ep)
-    drop_argument_changes(ep)
+    ep = _functional(ep)
     if not is_functional(ep):  # control flow: its branches are not ours to rewrite
         return ep
     keep_integers_visible(ep)
@@ -147,4 +155,6 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     simplify(ep)
     eliminate_common_subexpressions(ep)
     copy_returned_constants(ep)
+    type_numbers(ep)
+    separate_new_values(ep)  # last: to the others a copy is superfluous
     return ep
