@@ -175,6 +175,8 @@ OpFunction op_function(fb::Op op) {
       return build_conv2d_dw;
     case fb::Op_Conv2d:
       return build_conv2d;
+    case fb::Op_Conv3d:
+      return build_conv3d;
     case fb::Op_Pool2d:
       return build_pool2d;
     case fb::Op_NONE:

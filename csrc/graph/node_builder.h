@@ -131,6 +131,7 @@ Result<ggml_tensor*> build_cumsum(NodeBuilder&);
 Result<ggml_tensor*> build_im2col(NodeBuilder&);
 Result<ggml_tensor*> build_conv2d_dw(NodeBuilder&);
 Result<ggml_tensor*> build_conv2d(NodeBuilder&);
+Result<ggml_tensor*> build_conv3d(NodeBuilder&);
 Result<ggml_tensor*> build_pool2d(NodeBuilder&);
 
 }  // namespace etggml::graph

@@ -39,6 +39,7 @@ Arity arity(fb::Op op) {
     case fb::Op_Rope:
     case fb::Op_MulMat:
     case fb::Op_Conv2d:
+    case fb::Op_Conv3d:
       return {2, 3};
     case fb::Op_FlashAttn:
       return {3, 5};
@@ -311,6 +312,15 @@ Status Validator::node_fields(uint32_t i) {
     case fb::Op_Conv2d: {
       const auto* op = node.op_as_Conv2d();
       if (!in_range(1, {op->s0(), op->s1(), op->d0(), op->d1()}) || !in_range(0, {op->p0(), op->p1()})) {
+        return node_fail(i, "a stride, dilation or padding is out of range");
+      }
+      return epilogue(i, op->then());
+    }
+    case fb::Op_Conv3d: {
+      const auto* op = node.op_as_Conv3d();
+      if (op->channels() < 1) return node_fail(i, "channels %d is below 1", op->channels());
+      if (!in_range(1, {op->s0(), op->s1(), op->s2(), op->d0(), op->d1(), op->d2()}) ||
+          !in_range(0, {op->p0(), op->p1(), op->p2()})) {
         return node_fail(i, "a stride, dilation or padding is out of range");
       }
       return epilogue(i, op->then());

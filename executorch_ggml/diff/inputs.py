@@ -12,6 +12,7 @@ import numpy as np
 
 from .._arrays import SCALAR_NAMES
 from ..errors import FileError, InvalidArgumentError
+from ..files import check_regular
 from ..ir.expr import evaluate
 from .pte_view import PteView
 
@@ -31,6 +32,7 @@ def read_inputs(path: str | os.PathLike[str]) -> list[Any]:
         InvalidArgumentError: another kind of file.
     """
     file = Path(path)
+    check_regular(file)
     try:
         if file.suffix == ".npy":
             return [np.load(file, allow_pickle=False)]

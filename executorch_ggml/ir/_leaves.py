@@ -223,7 +223,7 @@ class Leaves:
         if v.kind is not Kind.WEIGHT:
             return None
         weight = self.graph.weights[v.ref]
-        if weight.load is None or weight.packed:
+        if weight.load is None or weight.packed or weight.replaceable:
             return None
         data = weight.load()
         shape = static_shape(v.shape, "weight")
@@ -235,7 +235,7 @@ class Leaves:
     def has_data(self, v: Value) -> bool:
         """Whether ``data_of`` would give something (without loading it)."""
         weight = self.graph.weights[v.ref] if v.kind is Kind.WEIGHT else None
-        return weight is not None and weight.load is not None and not weight.packed
+        return weight is not None and weight.load is not None and not (weight.packed or weight.replaceable)
 
     def packed_weight(self, data: Value, shape: Sequence[int], dtype: DType, type: GgmlType) -> Value:
         """A float weight whose bytes, an undecided uint8 weight, are blocks of a ggml type already."""
