@@ -41,11 +41,7 @@ def return_plain_results(ep: ExportedProgram) -> bool:
     signature = graph[0].signature if graph else None
     if signature is None:
         return False
-    specs = {
-        name: _plain(spec)
-        for name in ("in_spec", "out_spec")
-        if (spec := getattr(signature, name)) is not None
-    }
+    specs = {name: _plain(spec) for name in ("in_spec", "out_spec") if (spec := getattr(signature, name)) is not None}
     if all(spec == getattr(signature, name) for name, spec in specs.items()):
         return False
     ep._module_call_graph = [replace(graph[0], signature=replace(signature, **specs)), *graph[1:]]

@@ -146,7 +146,7 @@ def test_an_open_number_is_refused(tmp_path: Path) -> None:
             return x * n
 
     program = export(Scaled(), (torch.rand(3), 5), dynamic_shapes=(None, torch.export.Dim.AUTO))
-    with pytest.raises(UnsupportedError, match="input 'n' is a Python number.*tensor instead"):
+    with pytest.raises(UnsupportedError, match=r"input 'n' is a Python number.*tensor instead"):
         to_edge_rewrite_and_lower(program)
     assert_as_eager(Scaled(), (torch.rand(3), 5), tmp_path)
 

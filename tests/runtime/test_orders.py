@@ -52,9 +52,7 @@ def test_program_takes_and_gives_any_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", ["executorch.runtime", "executorch_ggml.host"])
-def test_stock_runtime_gets_the_order_it_expects(
-    first: str, tmp_path: Path, run_python: Callable[[str], str]
-) -> None:
+def test_stock_runtime_gets_the_order_it_expects(first: str, tmp_path: Path, run_python: Callable[[str], str]) -> None:
     """In a fresh interpreter: what is imported first must not matter."""
     import torch
     from executorch.exir import to_edge_transform_and_lower
