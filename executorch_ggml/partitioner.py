@@ -30,8 +30,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
     Args:
         weights: ``"embedded"`` stores parameters in the ``.pte``, ``"external"`` stores only their names (a GGUF file
-            supplies the data at load time; buffers and constants that have data are stored), ``"auto"`` embeds those that have data and leaves parameters on the meta
-            device external.
+            supplies the data at load time; buffers and constants that have data are stored), ``"auto"`` embeds those
+            that have data and leaves parameters on the meta device external.
         expectations: facts that a GGUF's metadata must state for this graph (JSON-encodable scalars or lists).
         weight_alternatives: per parameter name, the keys to look for in order (``{"output.weight":
             ["output.weight", "token_embd.weight"]}``).
@@ -94,7 +94,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         return [*keep, *absent], None
 
     def partition(self, exported_program: ExportedProgram) -> PartitionResult:
-        """Tags the nodes of each partition. Of the graph itself only orders in memory are changed: they become row-major."""
+        """Tags the nodes of each partition. Of the graph only orders in memory are changed: they become row-major."""
         from .passes import use_row_major_edge
 
         use_row_major_edge(exported_program)
