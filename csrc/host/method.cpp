@@ -6,7 +6,7 @@
 #include <executorch/runtime/executor/program.h>
 
 #include <algorithm>
-#include <new>
+#include <cstdlib>
 #include <utility>
 
 #include "host/et_log.h"
@@ -66,7 +66,10 @@ struct LoadedMethod::State {
     std::vector<uint8_t> reordered;  // the caller's elements in the order that the program expects, if it is another
   };
   executorch::extension::MallocMemoryAllocator method_memory, temp_memory;
-  std::vector<std::unique_ptr<uint8_t[]>> planned;
+  struct Free {
+    void operator()(uint8_t* memory) const { std::free(memory); }
+  };
+  std::vector<std::unique_ptr<uint8_t[], Free>> planned;
   std::vector<Span<uint8_t>> spans;
   std::unique_ptr<HierarchicalAllocator> planned_memory;
   std::unique_ptr<MemoryManager> memory;
@@ -118,8 +121,10 @@ Status LoadedMethod::plan_memory(const PteFile& file) {
                    "%s, method '%s' was exported with its values in device memory; export without \"target_device\"",
                    file.path().c_str(), name_.c_str());
     }
-    // Not value-initialised: an upper bound of many megabytes costs nothing until it is written.
-    state_->planned.emplace_back(new (std::nothrow) uint8_t[static_cast<size_t>(*size)]);
+    // Zero, so that a buffer without an initial value is the same in every run; an upper bound of many megabytes still
+    // costs nothing until it is written.
+    const size_t bytes = std::max<size_t>(1, static_cast<size_t>(*size));
+    state_->planned.emplace_back(static_cast<uint8_t*>(std::calloc(bytes, 1)));
     if (state_->planned.back() == nullptr) {
       return error(ETGGML_OUT_OF_MEMORY, "%s, method '%s' needs a buffer of %lld bytes", file.path().c_str(),
                    name_.c_str(), static_cast<long long>(*size));
@@ -131,6 +136,31 @@ Status LoadedMethod::plan_memory(const PteFile& file) {
   state_->memory =
       std::make_unique<MemoryManager>(&state_->method_memory, state_->planned_memory.get(), &state_->temp_memory);
   return ok_status();
+}
+
+bool LoadedMethod::is_fixed(size_t index) const {
+  std::vector<EValue> values(inputs_.size());
+  if (state_->method->get_inputs(values.data(), values.size()) != Error::Ok || !values[index].isTensor()) return false;
+  const auto dynamism = values[index].toTensor().unsafeGetTensorImpl()->shape_dynamism();
+  return dynamism == executorch::runtime::TensorShapeDynamism::STATIC;
+}
+
+Result<std::vector<runtime::HostStates::Place>> LoadedMethod::states(const PteFile& file) const {
+  std::vector<runtime::HostStates::Place> places;
+  const std::vector<PlannedState>& list = file.states(name_);
+  for (size_t i = 0; i < list.size(); ++i) {
+    const PlannedState& state = list[i];
+    if (state.buffer >= state_->spans.size() || state.offset > state_->spans[state.buffer].size() ||
+        state.bytes > state_->spans[state.buffer].size() - state.offset) {
+      return error(ETGGML_FORMAT, "%s, method '%s': state %zu lies outside the method's memory", file.path().c_str(),
+                   name_.c_str(), i);
+    }
+    // A state without a name is the method's own.
+    std::string name = state.name.empty() ? name_ + "#" + std::to_string(i) : state.name;
+    places.push_back(
+        {{std::move(name), state.dtype, state.shape, state.bytes}, state_->spans[state.buffer].data() + state.offset});
+  }
+  return places;
 }
 
 Status LoadedMethod::check_input(size_t index, const etggml_tensor& in) const {
@@ -160,8 +190,13 @@ Status LoadedMethod::check_input(size_t index, const etggml_tensor& in) const {
   size_t bytes = scalar_size(in.dtype);
   for (size_t d = 0; d < rank; ++d) {
     if (in.shape[d] < 0 || in.shape[d] > want.bound[d]) {
-      return fail(ETGGML_SHAPE, format("shape %s: dimension %zu must be between 0 and %lld (at most %s)", have.c_str(),
-                                       d, static_cast<long long>(want.bound[d]), bound.c_str()));
+      if (is_fixed(index)) {
+        return fail(ETGGML_SHAPE,
+                    format("shape is %s, but it was exported as exactly %s", have.c_str(), bound.c_str()));
+      }
+      return fail(ETGGML_SHAPE,
+                  format("shape %s: dimension %zu is %lld, at most %lld is possible (of %s)", have.c_str(), d,
+                         static_cast<long long>(in.shape[d]), static_cast<long long>(want.bound[d]), bound.c_str()));
     }
     bytes *= static_cast<size_t>(in.shape[d]);
   }

@@ -152,8 +152,8 @@ ETGGML_API etggml_status etggml_program_check(const char *pte_path, const etggml
 typedef void (*etggml_payload_fn)(const char *method, size_t index, const void *data, size_t size, void *user);
 ETGGML_API etggml_status etggml_program_payloads(const char *pte_path, etggml_payload_fn fn, void *user);
 
-/* JSON: methods with inputs and outputs (dtype, upper-bound shape), device, threads, states (name, type, shape, bytes),
- * weights (count, bytes, bytes_private), plans (count, bytes), cache_type. */
+/* JSON: methods with inputs and outputs (dtype, upper-bound shape), device, threads, states (name, type, shape, bytes,
+ * owner: "delegate" or "executorch"; of the methods loaded so far), weights (count, bytes, bytes_private), plans (count, bytes), cache_type. */
 ETGGML_API etggml_status etggml_program_info(etggml_program *program, char **json);
 
 /* dtype: torch ScalarType number: 0 uint8, 1 int8, 2 int16, 3 int32, 4 int64, 5 half, 6 float, 7 double, 11 bool, 15 bfloat16.

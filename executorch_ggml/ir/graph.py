@@ -40,7 +40,7 @@ class Activation(IntEnum):
 
 @dataclass(frozen=True)
 class Epilogue:
-    """``clamp(activation(y), min, max)`` of a product's result; the attribute ``then`` of MulMat and Conv2d."""
+    """``clamp(activation(y), min, max)`` of a product's result; the attribute ``then`` of MulMat, Conv2d and Conv3d."""
 
     activation: Activation = Activation.NONE
     min: float = float("-inf")

@@ -1,6 +1,6 @@
 """Containers that a `.pte` cannot name, as the plain tuples that they are.
 
-ExecuTorch writes the structure of arguments and results into the `.pte` and has no name for some types: the results that
+ExecuTorch writes the structure of arguments and results into the `.pte`. It has no name for some types: results that
 torch names (`torch.return_types.max`), named tuples, containers that a model registers without a name. A model that
 takes or returns one could not be written.
 """

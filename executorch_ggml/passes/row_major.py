@@ -51,8 +51,7 @@ def is_row_major(tensor: torch.Tensor) -> bool:
         if not same_dim(stride, expected):
             # torch writes some products of symbols in more than one way: asked only where a symbol is in them.
             known = isinstance(stride, int) and isinstance(expected, int)
-            plain = torch.empty(tuple(tensor.shape), device="meta")
-            return not known and _same(plain.stride(), tensor.stride())
+            return not known and _same(torch.empty(tuple(tensor.shape), device="meta").stride(), tensor.stride())
         if not (isinstance(size, int) and size <= 1):
             expected = expected * size
     return True
