@@ -24,6 +24,7 @@ _NUMPY_TO_SCALAR: dict[str, int] = {
 }  # fmt: skip
 SCALAR_NAMES: dict[int, str] = {number: name for name, number in _NUMPY_TO_SCALAR.items()}
 _BFLOAT16 = 15
+_BOOL = 11
 _MAX_RANK = 8
 _INT, _FLOAT, _NONE = -1, -2, -3  # ndim of what is a number or nothing, not a tensor
 
@@ -120,7 +121,8 @@ def output(raw: _abi.Tensor, owner: object, *, as_torch: bool, copy: bool) -> An
     if raw.ndim == _NONE:
         return None
     if raw.ndim == _INT:
-        return ctypes.c_int64.from_address(raw.data).value
+        number = ctypes.c_int64.from_address(raw.data).value
+        return bool(number) if raw.dtype == _BOOL else number
     if raw.ndim == _FLOAT:
         return ctypes.c_double.from_address(raw.data).value
     name = SCALAR_NAMES.get(raw.dtype)

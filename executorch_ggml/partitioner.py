@@ -17,6 +17,7 @@ from torch.fx import Node
 from . import boundary, loadable, staging
 from .backend import GgmlBackend, encode_options
 from .dry_run import Decisions, dry_run
+from .errors import UnsupportedError
 from .input_sizes import InputSizes
 from .program_view import ProgramView, WeightOptions
 from .quantization import GgmlQuantConfig
@@ -147,6 +148,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             decisions = dry_run(exported_program, view, not_owned=decisions.not_owned | set(torn), refused=refused)
         self.decisions = decisions
         decisions.stages = stages
+        if self.options.mode == "external":
+            _require_parameters_inside(exported_program, view, decisions)
         if self.strict:
             from .explain import describe
 
@@ -187,6 +190,19 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             del stages[node]
             decisions.reasons[node] = boundary.ONLY_MOVES
         return stages
+
+
+def _require_parameters_inside(ep: ExportedProgram, view: ProgramView, decisions: Decisions) -> None:
+    """Refuses a program of which an operator outside ggml reads a parameter that a file is to bring."""
+    for node in ep.graph.nodes:
+        if node.op != "call_function" or node in decisions.stages:
+            continue
+        for source in node.all_input_nodes:
+            if source.op == "placeholder" and source.name in ep.graph_signature.inputs_to_parameters:
+                raise UnsupportedError(
+                    f"weights='external', but {node.name} ({node.target}) runs outside ggml and would compute with the "
+                    f"present data of {view.name_of(source)}: {decisions.reasons.get(node) or 'not delegated'}"
+                )
 
 
 def _yields_tensors(node: Node) -> bool:

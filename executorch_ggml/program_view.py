@@ -182,7 +182,9 @@ class ProgramView:
             if tensor is not None and has_data(tensor):
                 data, replaceable = tensor, True
         if data is None:
-            if self.options.mode == "embedded":
+            tensor = self.tensor_of(node)
+            # The partitioner sees fake tensors, which are on the device of the real ones.
+            if self.options.mode == "embedded" and (tensor is None or tensor.device.type == "meta"):
                 raise InvalidArgumentError(f"weights='embedded', but {name} has no data (it lies on the meta device)")
             keys = [list(self.options.alternatives.get(name, [name]))]
             return builder.add_weight(name, shape, meta.dtype, keys=keys, external=True)

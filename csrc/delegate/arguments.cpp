@@ -83,10 +83,11 @@ Status EtOutputs::resize(size_t index, int32_t dtype, const std::vector<int64_t>
   }
   for (size_t d = 0; d < dims.size(); ++d) sizes[d] = static_cast<SizesType>(dims[d]);
   if (!row_major(tensor)) {
-    return error(ETGGML_FORMAT,
-                 "output %zu of the delegate is not row-major in the .pte; lower the model again: GgmlPartitioner makes "
-                 "every tensor of a program row-major",
-                 index);
+    return error(
+        ETGGML_FORMAT,
+        "output %zu of the delegate is not row-major in the .pte; lower the model again: GgmlPartitioner makes "
+        "every tensor of a program row-major",
+        index);
   }
   const Error err =
       executorch::runtime::resize_tensor(tensor, executorch::runtime::ArrayRef<SizesType>(sizes.data(), dims.size()));

@@ -176,8 +176,8 @@ Status LoadedMethod::check_input(size_t index, const etggml_tensor& in) const {
                 is_double ? "a float is expected (ndim -2, double*)" : "an integer is expected (ndim -1, int64_t*)");
   }
   if (in.ndim < 0)
-    return fail(ETGGML_INVALID_ARGUMENT, in.ndim == -3 ? "a tensor is expected, not None"
-                                                       : "a tensor is expected, not a number");
+    return fail(ETGGML_INVALID_ARGUMENT,
+                in.ndim == -3 ? "a tensor is expected, not None" : "a tensor is expected, not a number");
   if (in.ndim > 8) return fail(ETGGML_SHAPE, format("%d dimensions, at most 8 are possible", in.ndim));
   if (in.dtype != want.dtype)
     return fail(ETGGML_DTYPE, format("dtype is %s, must be %s", scalar_name(in.dtype), scalar_name(want.dtype)));

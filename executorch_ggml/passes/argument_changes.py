@@ -24,7 +24,7 @@ def drop_argument_changes(ep: ExportedProgram) -> bool:
     if not changed:
         return False
     output = next(n for n in ep.graph.nodes if n.op == "output")
-    results: tuple[object, ...] = output.args[0]  # type: ignore[assignment]
+    results: tuple[object, ...] = output.args[0]
     specs = [s for i, s in enumerate(signature.output_specs) if i not in changed]
     kept = [r for i, r in enumerate(results) if i not in changed]
     own = [r for s, r in zip(specs, kept, strict=True) if s.kind is OutputKind.USER_OUTPUT and isinstance(r, Node)]

@@ -26,7 +26,7 @@ def replace_empty(ep: ExportedProgram) -> bool:
         for spec in ep.graph_signature.output_specs
         if spec.kind is not OutputKind.USER_OUTPUT and hasattr(spec.arg, "name")
     }
-    first = next((n for n in editor.graph.nodes if n.op != "placeholder"), None)
+    first = next(n for n in editor.graph.nodes if n.op != "placeholder")
     for node in list(editor.graph.nodes):
         if not _is_replaceable(editor, node) or node.name in written:
             continue

@@ -21,7 +21,7 @@ def copy_returned_constants(ep: ExportedProgram) -> bool:
     editor = GraphEditor(ep)
     kinds = {spec.arg.name: spec.kind for spec in ep.graph_signature.input_specs if hasattr(spec.arg, "name")}
     output = next(n for n in ep.graph.nodes if n.op == "output")
-    results: tuple[object, ...] = output.args[0]  # type: ignore[assignment]
+    results: tuple[object, ...] = output.args[0]
     copies: dict[Node, Node] = {}
     changed = list(results)
     for index, (spec, result) in enumerate(zip(ep.graph_signature.output_specs, results, strict=True)):

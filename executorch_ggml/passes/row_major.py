@@ -23,6 +23,8 @@ from ._graph import aten, same_dim
 
 _VIEWS = (aten.view.default, aten._unsafe_view.default, aten.view_copy.default)
 _COPIES = (aten.clone.default, aten._to_copy.default)
+# Tensors whose elements are left open, with strides: where the size is among the arguments.
+_OPEN = {aten.empty_permuted.default: 0, aten.empty_strided.default: 0, aten.new_empty_strided.default: 1}
 _STRIDED = (
     aten.as_strided.default,
     aten.as_strided_copy.default,
@@ -89,7 +91,9 @@ def _is_ordered(node: Node) -> bool:
     if node.op == "placeholder":
         val = node.meta.get("val")
         return isinstance(val, torch.Tensor) and val.layout is torch.strided and not is_row_major(val)
-    return node.op == "call_function" and _asks_for_order(node)
+    if node.op != "call_function":
+        return False
+    return node.target in _OPEN or node.target == aten.empty_like.default or _asks_for_order(node)
 
 
 def _asks_for_order(node: Node) -> bool:
@@ -103,6 +107,14 @@ def _settle(node: Node) -> None:
     if node.op == "call_function":
         if node.target in _VIEWS:  # a view insists on strides
             node.target = aten.reshape.default
+        elif node.target in _OPEN:
+            node.args = (node.args[_OPEN[node.target]], 0)
+            node.kwargs = {"dtype": node.meta["val"].dtype, "device": node.meta["val"].device}
+            node.target = aten.full.default
+        elif node.target == aten.empty_like.default:
+            node.args = (node.args[0], 0)
+            node.kwargs = {"dtype": node.meta["val"].dtype}
+            node.target = aten.full_like.default
         if _asks_for_order(node):
             kwargs = {k: v for k, v in node.kwargs.items() if k != "memory_format"}
             if node.target in _COPIES:

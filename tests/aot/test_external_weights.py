@@ -10,6 +10,7 @@ from torch import nn
 from torch.export import export
 
 from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
+from executorch_ggml.errors import UnsupportedError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -73,3 +74,20 @@ def test_a_buffer_of_the_file_wins(tmp_path: Path) -> None:
     x = torch.rand(2, 8)
     (got,) = Program(path, weights, threads=1)(x)
     torch.testing.assert_close(got, other(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_parameter_outside_ggml_is_refused() -> None:
+    """ExecuTorch would store its present data and compute with that, whatever the file says."""
+
+    class Outside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.gain = nn.Linear(8, 8), nn.Parameter(torch.rand(8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) * torch.erf(self.gain)
+
+    program = export(Outside().eval(), (torch.rand(2, 8),))
+    with pytest.raises(UnsupportedError, match=r"erf.*outside ggml.*present data of gain"):
+        to_edge_rewrite_and_lower(program, partitioner=GgmlPartitioner("external"))
+    to_edge_rewrite_and_lower(program, partitioner=GgmlPartitioner("embedded"))
