@@ -123,7 +123,7 @@ def _claim(
         return target
     if share is None:
         raise InvalidArgumentError(
-            f"methods '{other[0]}' and '{method}' have a buffer '{target}', which is changed and not one tensor in both; "
+            f"methods '{other[0]}' and '{method}' have a buffer '{target}', which changes and is not one tensor; "
             "export them from one module, or say share_states=True (one state) or False (one for each)"
         )
     if not share:

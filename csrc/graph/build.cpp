@@ -7,6 +7,7 @@
 #include "graph/follow.h"
 #include "graph/node_builder.h"
 #include "graph/product.h"
+#include "graph/soft_max.h"
 
 namespace etggml::graph {
 namespace {
@@ -22,11 +23,18 @@ size_t tensors_of(const fb::Node& node) {
       return 2;  // padded factors
     case fb::Op_TopK:
       return 3;
+    case fb::Op_Scatter:
+      return 4;  // packed sources
+    case fb::Op_SoftMax:
+      return node.op_as_SoftMax()->empty_is_zero() ? kSoftMaxTensors : 1;
+    case fb::Op_FlashAttn:
+      return node.op_as_FlashAttn()->hidden() == fb::HiddenKeys_Passed ? 1 : kAttentionTensors;
     case fb::Op_Unary:
       return kUnaryTensors;
     case fb::Op_MulMat:
       return 1 + (node.op_as_MulMat()->then() ? kFollowTensors : node.src()->size() > 2 ? 2 : 0);
     case fb::Op_Conv2d:
+    case fb::Op_Conv3d:
       return kConvTensors + kFollowTensors;
     default:
       return 1;
@@ -53,7 +61,7 @@ Size size_of(const ir::Program& program, const BuildOptions& options) {
     size_t n = tensors_of(program.node(i));
     if (options.device && n > 0) n += adapted_tensors(program.node(i));
     const fb::Op op = program.node(i).op_type();
-    if (op == fb::Op_MulMat || op == fb::Op_FlashAttn) n += Kernels::kExtraTensors;
+    if (op == fb::Op_MulMat || op == fb::Op_MulMatId || op == fb::Op_FlashAttn) n += Kernels::kExtraTensors;
     size.tensors += n;
     size.graph += std::max<size_t>(n, 1);
   }

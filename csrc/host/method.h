@@ -54,6 +54,8 @@ class LoadedMethod {
   static Result<std::unique_ptr<LoadedMethod>> load_guarded(const PteFile& file, const std::string& name,
                                                             executorch::runtime::EventTracer* tracer);
   Status plan_memory(const PteFile& file);
+  // Whether the export fixed the shape of a tensor input. Only after the method was loaded.
+  bool is_fixed(size_t index) const;
   Status check_input(size_t index, const etggml_tensor& in) const;
   Status set_input(size_t index, const etggml_tensor& in);
   Status read_output(size_t index, etggml_tensor* out);

@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import graph as g
 from ._leaves import INLINE_LIMIT
 from ._pointwise import BinaryKind, GluKind, UnaryKind
-from ._products import Products, conv_size
+from ._products import HiddenKeys, Products, ScatterKind, conv_size
 from .dims import Dim, Shape
 from .errors import IrError, Unsupported
 from .types import DType, GgmlType
@@ -49,8 +49,10 @@ __all__ = [
     "Dim",
     "GgmlType",
     "GluKind",
+    "HiddenKeys",
     "IrError",
     "Kind",
+    "ScatterKind",
     "Shape",
     "UnaryKind",
     "Unsupported",

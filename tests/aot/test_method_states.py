@@ -70,7 +70,7 @@ def test_one_tensor_under_two_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("second", [Sum(), Reads(torch.zeros(2))])
 def test_one_name_of_two_tensors(second: nn.Module) -> None:
-    with pytest.raises(InvalidArgumentError, match="'a' and 'b' have a buffer 'total'.*share_states=True"):
+    with pytest.raises(InvalidArgumentError, match=r"'a' and 'b' have a buffer 'total'.*share_states=True"):
         to_edge_rewrite_and_lower({"a": exported(Sum()), "b": exported(second)})
 
 
