@@ -124,6 +124,11 @@ def _updates_first_argument(node: Node) -> bool:
     return schema is not None and schema.name in ("aten::index_copy", "aten::index_put")
 
 
+def _double(node: Node) -> bool:
+    val = node.meta.get("val")
+    return isinstance(val, torch.Tensor) and val.dtype is torch.float64
+
+
 def _storable(node: Node) -> bool:
     """Whether a delegate can keep a buffer exactly: float64 and integers stay with ExecuTorch."""
     val = node.meta.get("val")
@@ -221,8 +226,9 @@ def _only_moves_doubles(node: Node, result: Value) -> bool:
     """Float64 that is moved, and cannot leave the delegate again. A literal takes the type of its readers."""
     if result.dtype is not DType.FLOAT64 or result.kind is Kind.NODE:
         return False
-    literal = result.kind is Kind.WEIGHT and node.meta["val"].numel() == 1
-    return not literal or any(user.op == "output" for user in node.users)
+    if result.kind is not Kind.WEIGHT or node.meta["val"].numel() != 1:
+        return True
+    return not all(user.op == "call_function" and _floating(user) and not _double(user) for user in node.users)
 
 
 def _leaf(
