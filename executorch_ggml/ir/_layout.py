@@ -354,6 +354,12 @@ class Layout(Leaves):
         plane = product((length, v.shape[2]))
         return self._view(v, (heads, length, length), (1, step, plane, product((heads, plane))), simplify(length - 1))
 
+    def windows(self, v: Value, count: Dim, size: int, step: int) -> Value:
+        """[N, L] as [N, count, size]: ``size`` entries of each row from every ``step``-th on. A view."""
+        v = self.contiguous(self.f32(v))
+        rows, length = v.shape
+        return self._view(v, (rows, count, size), (1, step, length, product((rows, length))), 0)
+
     def select(self, v: Value, dim: int, index: Dim) -> Value:
         """Entry ``index`` (not negative) along ``dim``, which disappears."""
         dim %= v.rank
@@ -378,7 +384,7 @@ class Layout(Leaves):
                 raise Unsupported(f"cannot prove that {list(v.shape)} expands to {list(shape)}")
         return self._repeat_groups(v, shape, repeats)
 
-    def repeat(self, v: Value, counts: Sequence[int]) -> Value:
+    def repeat(self, v: Value, counts: Sequence[Dim]) -> Value:
         """torch's repeat: the whole tensor ``counts[i]`` times along dimension ``i``."""
         v = self.decided(v)
         v = self.reshape(v, (1,) * (len(counts) - v.rank) + v.shape)

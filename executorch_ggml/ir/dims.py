@@ -90,6 +90,23 @@ def _unnest(outer: Any) -> Any:
     return sympy.floor(argument - whole) + whole
 
 
+def substitute(dim: Dim, old: Dim, new: Dim) -> Dim:
+    """The dimension with ``old`` replaced where it occurs, if need be as the one floor that ``old`` is made of."""
+    import sympy
+
+    plain = simplify(dim.subs(old, new))
+    if isinstance(plain, int) or not free_symbols(old) & free_symbols(plain):
+        return plain
+    dim, old = _one_division(dim), _one_division(old)
+    floors = [] if isinstance(old, int) else list(old.atoms(sympy.floor))
+    if isinstance(dim, int) or len(floors) != 1:
+        return plain
+    factor, rest = old.coeff(floors[0]), simplify(old - old.coeff(floors[0]) * floors[0])
+    if factor not in (1, -1) or free_symbols(factor):
+        return plain
+    return simplify(dim.subs(floors[0], (new - rest) * factor))
+
+
 def same_shape(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
     """True only when both shapes are provably equal."""
     return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))

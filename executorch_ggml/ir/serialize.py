@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import graph as g
-from .dims import Dim, free_symbols, same, simplify, to_postfix
+from .dims import Dim, free_symbols, same, simplify, substitute, to_postfix
 from .expr import Postfix
 from .layout_check import settle_lower_bounds
 
@@ -66,7 +66,7 @@ def rewrite(dim: Dim, replacements: Iterable[tuple[Any, Any]]) -> Dim:
         if same(dim, old):
             dim = new
         elif free_symbols(old) & free_symbols(dim):
-            dim = simplify(dim.subs(old, new))
+            dim = substitute(dim, old, new)
     return simplify(dim)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from torch.export import ExportedProgram
 
 from .. import custom_ops as _custom_ops  # registers the operators that the passes emit
+from .. import custom_ops_recurrent as _custom_ops_recurrent
 from ._graph import is_functional
 from .attention import fuse_cached_attention
 from .circular_pads import expand_circular_pads
@@ -25,7 +26,9 @@ from .gqa import strip_gqa_expand
 from .index_positions import index_by_layout
 from .integer_buffers import keep_integers_visible
 from .merge_aliases import merge_aliased_inputs
+from .named_pads import name_pads
 from .plain_results import return_plain_results
+from .recurrent import expand_recurrent
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
 from .rms_norm import fuse_rms_norm
@@ -39,6 +42,7 @@ __all__ = [
     "RemoveGraphAssertsPass",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
+    "expand_recurrent",
     "expand_repeats",
     "fold_batch_norm",
     "fold_constants",
@@ -50,6 +54,7 @@ __all__ = [
     "index_by_layout",
     "keep_integers_visible",
     "merge_aliased_inputs",
+    "name_pads",
     "remove_asserts",
     "return_plain_results",
     "run_pre_decomposition",
@@ -60,6 +65,7 @@ __all__ = [
 ]
 
 assert _custom_ops
+assert _custom_ops_recurrent
 
 
 def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
@@ -79,6 +85,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     keep_integers_visible(ep)
     return_plain_results(ep)
     remove_asserts(ep)
+    expand_recurrent(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     simplify(ep)
@@ -92,6 +99,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     fuse_cached_attention(ep)
     expand_repeats(ep)
     expand_circular_pads(ep)
+    name_pads(ep)
     fuse_glu(ep)
     fuse_experts(ep)
     split_by_slices(ep)

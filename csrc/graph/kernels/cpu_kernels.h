@@ -11,7 +11,9 @@
 #include "graph/kernels/kernels.h"
 #include "graph/kernels/linear.h"
 #include "graph/kernels/movement.h"
+#include "graph/kernels/recurrence.h"
 #include "graph/kernels/rows.h"
+#include "graph/kernels/unary.h"
 #include "util/status.h"
 
 namespace etggml::graph {
@@ -26,6 +28,8 @@ struct CpuKernelSet {
   AttentionKernel attention;
   LinearKernel linear;
   ConvKernel conv;
+  UnaryFunctions unary;
+  RecurrenceFunctions recurrence;
   bool use_gemv = true;
   bool use_gemm = true;
   bool use_attention = true;
@@ -34,7 +38,8 @@ struct CpuKernelSet {
   bool use_rows = true;
 
   /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv",
-  /// "gemm", "attention", "linear", "conv" and "rows", separated by commas; "none" for none of them, "" for all.
+  /// "gemm", "attention", "linear", "conv", "rows", "unary" and "recurrence", separated by commas; "none" for none of
+  /// them, "" for all.
   CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names);
 };
 
@@ -47,6 +52,9 @@ class CpuKernels final : public Kernels {
   ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args) override;
   ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args) override;
   ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) override;
+  ggml_tensor* unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x) override;
+  bool takes_recurrence() const override { return set_.recurrence.pack != nullptr; }
+  ggml_tensor* recurrence(ggml_context* ctx, const RecurrenceArgs& args) override;
   ggml_tensor* row_means(ggml_context* ctx, ggml_tensor* x) override;
   ggml_tensor* concat(ggml_context* ctx, ggml_tensor* x, ggml_tensor* y, int dim) override;
   ggml_tensor* get_rows(ggml_context* ctx, ggml_tensor* table, ggml_tensor* ids) override;

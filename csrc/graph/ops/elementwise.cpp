@@ -118,6 +118,10 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
     ETGGML_RETURN_IF_ERROR(b.contiguous(0));
     ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
   }
+  if (b.options().kernels && (kind == fb::UnaryKind_Tanh || kind == fb::UnaryKind_Sigmoid)) {
+    const UnaryOp op = kind == fb::UnaryKind_Tanh ? UnaryOp::kTanh : UnaryOp::kSigmoid;
+    if (ggml_tensor* ours = b.options().kernels->unary(b.ctx(), op, b.src(0))) return ours;
+  }
   return adapt(b, {b.src(0)}, [kind](ggml_context* ctx, const Sources& s) { return unary(ctx, kind, s[0]); });
 }
 
