@@ -354,12 +354,6 @@ class Layout(Leaves):
         plane = product((length, v.shape[2]))
         return self._view(v, (heads, length, length), (1, step, plane, product((heads, plane))), simplify(length - 1))
 
-    def windows(self, v: Value, count: Dim, size: int, step: int) -> Value:
-        """[N, L] as [N, count, size]: ``size`` entries of each row from every ``step``-th on. A view."""
-        v = self.contiguous(self.f32(v))
-        rows, length = v.shape
-        return self._view(v, (rows, count, size), (1, step, length, product((rows, length))), 0)
-
     def select(self, v: Value, dim: int, index: Dim) -> Value:
         """Entry ``index`` (not negative) along ``dim``, which disappears."""
         dim %= v.rank

@@ -127,6 +127,12 @@ def _cases_2d() -> list[Case]:
             dynamic=[{2: ("h", 4, 9)}],
             name="padding not counted, dynamic height",
         ),
+        Case(
+            lambda x: F.avg_pool2d(x, 3, 2, 1, divisor_override=5),
+            [_IMAGE],
+            dynamic=[{2: ("h", 4, 9), 3: ("w", 4, 9)}],
+            name="divisor, dynamic sides",
+        ),
         Case(lambda x: F.avg_pool1d(x, 3, 2, 1), [(2, 3, 9)], name="one dimension"),
         Case(lambda x: F.avg_pool1d(x, 3, 2, 1, True, False), [(2, 3, 10)], name="one dimension, all"),
     ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from ..ir.builder import Builder, Dim, Value
 from ..ir.dims import simplify
@@ -14,12 +14,15 @@ from . import _axis
 
 _aten = torch.ops.aten
 
+_REFLECT = (_aten.reflection_pad1d, _aten.reflection_pad2d, _aten.reflection_pad3d)
+_REPLICATE = (_aten.replication_pad1d, _aten.replication_pad2d, _aten.replication_pad3d)
+
 _IMAGE = (2, 3, 6, 7)
 
 
-def _cases(mode: str) -> list[Case]:
+def _cases(operators: Sequence[Any]) -> list[Case]:
     def by(*widths: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda x: F.pad(x, widths, mode)
+        return lambda x: operators[len(widths) // 2 - 1](x, widths)
 
     sides = [{2: ("h", 3, 9), 3: ("w", 3, 9)}]
     return [
@@ -64,7 +67,7 @@ def _mirrored(b: Builder, x: Value, dim: int, start: Dim, width: int) -> Sequenc
     return [_axis.gather(b, b.slice(x, dim, start, width), dim, list(range(width - 1, -1, -1)))]
 
 
-@register(_aten.reflection_pad1d.default, keep=True, cases=lambda: _cases("reflect"))
+@register(_aten.reflection_pad1d.default, keep=True, cases=lambda: _cases(_REFLECT))
 @register(_aten.reflection_pad2d.default, keep=True)
 @register(_aten.reflection_pad3d.default, keep=True)
 def reflection_pad(b: Builder, n: NodeView) -> Value:
@@ -72,7 +75,7 @@ def reflection_pad(b: Builder, n: NodeView) -> Value:
     return _pad(b, n, _reflected)
 
 
-@register(_aten.replication_pad1d.default, keep=True, cases=lambda: _cases("replicate"))
+@register(_aten.replication_pad1d.default, keep=True, cases=lambda: _cases(_REPLICATE))
 @register(_aten.replication_pad2d.default, keep=True)
 @register(_aten.replication_pad3d.default, keep=True)
 def replication_pad(b: Builder, n: NodeView) -> Value:

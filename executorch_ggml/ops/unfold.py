@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from ..ir.builder import Builder, Value
-from ..ir.dims import product
-from ..registry import Case, NodeView, register
+from ..ir.builder import Builder, Dim, Value
+from ..ir.dims import product, simplify
+from ..registry import Case, NodeView, Unsupported, register
+from . import _axis
 
 _aten = torch.ops.aten
+
+# Each is a node, and one that joins it.
+_MOST_BLOCKS = 64
 
 
 @register(
@@ -39,10 +43,24 @@ def unfold(b: Builder, n: NodeView) -> Value:
     dim, step = n.integer("dimension") % x.rank, n.integer("step")
     order = [*(d for d in range(x.rank) if d != dim), dim]
     rows = b.contiguous(b.permute(x, order))
-    lead = product(rows.shape[:-1])
-    rows = b.reshape(rows, (lead, rows.shape[-1]))
-    pieces = b.windows(rows, shape[dim], n.integer("size"), step)
-    pieces = b.reshape(b.contiguous(pieces), (*(x.shape[d] for d in order[:-1]), *pieces.shape[1:]))
+    pieces = _pieces(b, b.reshape(rows, (product(rows.shape[:-1]), rows.shape[-1])), shape[dim], n.integer("size"), step)
+    pieces = b.reshape(pieces, (*(x.shape[d] for d in order[:-1]), *pieces.shape[1:]))
     # The pieces go back to where the dimension was; their contents stay behind.
     back = [order[:-1].index(d) if d != dim else x.rank - 1 for d in range(x.rank)]
     return b.permute(pieces, [*back, x.rank])
+
+
+def _pieces(b: Builder, rows: Value, count: Dim, size: int, step: int) -> Value:
+    """[N, L] as [N, count, size]: rows cut into blocks of ``step``; a piece is a few blocks in a row."""
+    whole, rest = divmod(size, step)
+    if whole > _MOST_BLOCKS:
+        raise Unsupported(f"pieces of {size} entries, {step} apart")
+    last = step - rest if rest else 0
+    rows = b.slice(rows, 1, 0, simplify((count - 1) * step + size))
+    blocks = simplify(count - 1 + whole + (1 if rest else 0))
+    rows = b.contiguous(_axis.pad(b, rows, 1, 0, last))
+    cut = b.reshape(rows, (rows.shape[0], blocks, step))
+    parts = [b.slice(cut, 1, i, count) for i in range(whole)]
+    if rest:
+        parts.append(b.slice(b.slice(cut, 1, whole, count), 2, 0, rest))
+    return b.contiguous(_axis.concat(b, parts, 2))

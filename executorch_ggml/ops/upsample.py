@@ -148,17 +148,37 @@ def _cases(mode: str, dims: int, **kwargs: Any) -> list[Case]:
     ]
 
 
+def _any_size(mode: str, dims: int, **kwargs: Any) -> list[Case]:
+    """Sizes that are not known yet. With aligned corners such a dimension stays on the host."""
+    shape = _SIZES[dims - 1]
+    all_sides = [{2 + d: (f"s{d}", 2, 9) for d in range(dims)}]
+
+    def to(factor: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: F.interpolate(x, scale_factor=factor, mode=mode, **kwargs)
+
+    return [
+        Case(to(2.0), [shape], all_sides, name=f"dynamic twice {kwargs}"),
+        Case(to(3.0), [shape], [{2: ("s", 2, 9)}], name=f"dynamic thrice {kwargs}"),
+        Case(to(0.5), [shape], [{2: ("s", 2, 9)}], name=f"dynamic half {kwargs}"),
+    ]
+
+
 def _nearest2d() -> list[Case]:
     # Only of the two-dimensional ones can the exporter make something else.
     dynamic = [{2: ("h", 4, 9)}]
     return [
         *_cases("nearest", 2),
+        *_any_size("nearest", 2),
         Case(lambda x: F.interpolate(x, scale_factor=1.3), [_SIZES[1]], dynamic, refused="dynamic dimension"),
     ]
 
 
 def _corners(mode: str, dims: int) -> list[Case]:
-    return [*_cases(mode, dims, align_corners=False), *_cases(mode, dims, align_corners=True)]
+    return [
+        *_cases(mode, dims, align_corners=False),
+        *_cases(mode, dims, align_corners=True),
+        *(_any_size(mode, dims, align_corners=False) if dims == 2 else []),
+    ]
 
 
 @register(_aten.upsample_nearest1d.vec, _aten.upsample_nearest1d.default, keep=True, cases=lambda: _cases("nearest", 1))
@@ -173,7 +193,7 @@ def upsample_nearest(b: Builder, n: NodeView) -> Value:
     _aten._upsample_nearest_exact2d.vec,
     _aten._upsample_nearest_exact2d.default,
     keep=True,
-    cases=lambda: _cases("nearest-exact", 2),
+    cases=lambda: [*_cases("nearest-exact", 2), *_any_size("nearest-exact", 2)],
 )
 def upsample_nearest_exact(b: Builder, n: NodeView) -> Value:
     """Each result pixel is the source pixel under its centre."""
