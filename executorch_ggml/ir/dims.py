@@ -20,6 +20,9 @@ INT64_MAX = (1 << 63) - 1
 
 _LONGEST_CHAIN = 16
 
+_SMALL = 1 << 12
+"""Numerators and denominators below it make exact products with sizes, in doubles."""
+
 
 def simplify(dim: Dim) -> Dim:
     """The same dimension, as a plain int when it is a number, else expanded."""
@@ -29,6 +32,30 @@ def simplify(dim: Dim) -> Dim:
         return int(dim)
     expanded = dim.expand()
     return int(expanded) if expanded.is_Integer else expanded
+
+
+def whole(dim: Dim) -> Dim:
+    """The dimension without the detour through floats that a factor of 2.0 or 1.5 takes in torch."""
+    if isinstance(dim, int):
+        return dim
+    return dim.replace(lambda e: type(e).__name__ == "TruncToInt", _truncated)
+
+
+def _truncated(outer: Any) -> Any:
+    """trunc(c * n) by integers, if the product is exact for every size that there is; else as it stands."""
+    import sympy
+
+    factors = sympy.Mul.make_args(outer.args[0])
+    numbers = [f for f in factors if f.is_Float or f.is_Integer]
+    sizes = [f for f in factors if type(f).__name__ == "ToFloat"]
+    if len(sizes) != 1 or len(numbers) + 1 != len(factors):
+        return outer
+    n = sizes[0].args[0]
+    factor = float(sympy.Mul(*numbers))
+    top, bottom = factor.as_integer_ratio()
+    if not (n.is_integer and n.is_nonnegative and 0 < top < _SMALL and bottom < _SMALL):
+        return outer
+    return top * n if bottom == 1 else sympy.floor(top * n / sympy.Integer(bottom))
 
 
 def shape_of(dims: Iterable[Dim]) -> Shape:

@@ -29,11 +29,12 @@ Taps = Sequence[tuple[int, float]]
 
 @dataclass(frozen=True)
 class Period:
-    """``results`` pixels come of ``sources`` pixels, ``count`` times."""
+    """``results`` pixels come of ``sources`` pixels, ``count`` times; of the last time some may be left out."""
 
     results: int
     sources: int
     count: Dim
+    out: Dim
 
     def position(self, phase: int) -> Fraction:
         """Where the centre of a result lies, in source pixels from the centre of the period's first."""
@@ -52,18 +53,19 @@ def period(size: Dim, out: Dim, factor: float | None) -> Period:
     ratio = sympy.cancel(sympy.sympify(out) / size)
     if ratio.is_Rational:
         p, q = int(ratio.p), int(ratio.q)
-        count = divide(out, p)
-    else:
-        # Incomplete periods are dropped: half of 2 m + 1 pixels are m.
-        p, q = 1, round(1 / factor) if factor else 0
-        count = out
-        if q < 1 or not same(simplify(sympy.floor(sympy.sympify(size) / q)), out):
+    elif factor is not None:
+        exact = Fraction(factor)
+        p, q = exact.numerator, exact.denominator
+        if not same(simplify(sympy.floor(sympy.sympify(size) * p / sympy.Integer(q))), out):
             raise Unsupported(reason)
-    if count is None or p > _MOST_PHASES:
+    else:
+        raise Unsupported(reason)
+    if p > _MOST_PHASES:
         raise Unsupported(reason)
     if factor is not None and np.float32(1.0 / factor) != np.float32(q / p):
         raise Unsupported(f"{reason}, and the factor {factor} is not {p}/{q}")
-    return Period(p, q, count)
+    count = divide(out, p)
+    return Period(p, q, simplify(sympy.floor((out + p - 1) / sympy.Integer(p))) if count is None else count, out)
 
 
 def nearest(b: Builder, x: Value, dim: int, how: Period, offset: float) -> Value:
@@ -114,8 +116,8 @@ def _interleaved(b: Builder, x: Value, dim: int, how: Period, phases: Sequence[T
     before, n, after = rows.shape
     lowest = min(p for taps in phases for p, _ in taps)
     highest = max(p for taps in phases for p, _ in taps)
-    # Beyond its ends the signal goes on with its first and last pixel.
-    front, back = max(0, -lowest), max(0, highest - how.sources + 1)
+    # Beyond its ends the signal goes on with its first and last pixel. The last period begins inside.
+    front, back = max(0, -lowest), max(0, highest)
     rows = _axis.edges(b, rows, 1, front, back)
     parts = []
     for taps in phases:
@@ -127,4 +129,6 @@ def _interleaved(b: Builder, x: Value, dim: int, how: Period, phases: Sequence[T
         assert total is not None
         parts.append(b.reshape(b.contiguous(total), (before, how.count, 1, after)))
     joined = b.contiguous(_axis.concat(b, parts, 2))
-    return b.reshape(joined, (*x.shape[:dim], product((how.count, how.results)), *x.shape[dim + 1 :]))
+    joined = b.reshape(joined, (before, product((how.count, how.results)), after))
+    joined = b.contiguous(b.slice(joined, 1, 0, how.out))
+    return b.reshape(joined, (*x.shape[:dim], how.out, *x.shape[dim + 1 :]))

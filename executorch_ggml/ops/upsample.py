@@ -159,7 +159,8 @@ def _any_size(mode: str, dims: int, **kwargs: Any) -> list[Case]:
     return [
         Case(to(2.0), [shape], all_sides, name=f"dynamic twice {kwargs}"),
         Case(to(3.0), [shape], [{2: ("s", 2, 9)}], name=f"dynamic thrice {kwargs}"),
-        Case(to(0.5), [shape], [{2: ("s", 2, 9)}], name=f"dynamic half {kwargs}"),
+        Case(to(0.5), [shape], [{2: ("s", 4, 9)}], name=f"dynamic half {kwargs}"),
+        Case(to(1.5), [shape], [{2: ("s", 4, 9)}], name=f"dynamic one and a half {kwargs}"),
     ]
 
 

@@ -31,6 +31,7 @@ from .plain_results import return_plain_results
 from .recurrent import expand_recurrent
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
+from .restore_ranges import restore_ranges
 from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
 from .simplify import simplify
@@ -56,6 +57,7 @@ __all__ = [
     "merge_aliased_inputs",
     "name_pads",
     "remove_asserts",
+    "restore_ranges",
     "return_plain_results",
     "run_pre_decomposition",
     "simplify",
@@ -77,6 +79,7 @@ def run_pre_decomposition(ep: ExportedProgram) -> ExportedProgram:
     Returns:
         A program with the same inputs, outputs, parameters and mutations. The argument is not changed.
     """
+    restore_ranges(ep)
     ep = merge_aliased_inputs(ep)
     # An empty table only makes the graph functional: no operator is decomposed that can be kept.
     ep = ep.run_decompositions({})

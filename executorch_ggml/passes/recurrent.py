@@ -17,6 +17,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from ..errors import UnsupportedError
 from ..custom_ops_recurrent import GATES, MAX_STEPS
 from ._graph import GraphEditor, args_of, aten, is_call, is_delegable, is_tensor, nodes_of, shape, value
 
@@ -32,6 +33,7 @@ _CELLS = {
     aten.rnn_tanh_cell.default: "tanh",
     aten.rnn_relu_cell.default: "relu",
 }
+_PACKED = (aten.lstm.data, aten.gru.data, aten.rnn_tanh.data, aten.rnn_relu.data)
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,17 @@ class _Weights:
 
 
 def expand_recurrent(ep: ExportedProgram) -> bool:
-    """Replace, in place, recurrent layers and cells; True if there was one."""
+    """Replace, in place, recurrent layers and cells; True if there was one.
+
+    Raises:
+        UnsupportedError: a layer over a packed sequence.
+    """
     editor = GraphEditor(ep)
+    for node in nodes_of(editor.graph, *_PACKED):
+        raise UnsupportedError(
+            f"{node.name} ({node.target}): a recurrent layer over a packed sequence, whose shapes depend on the "
+            "lengths; give it the padded tensor"
+        )
     for node in nodes_of(editor.graph, *_CELLS):
         _replace(editor, node, _cell(editor, node, _CELLS[node.target]))
     for node in nodes_of(editor.graph, *_LAYERS):

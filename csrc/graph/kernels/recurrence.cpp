@@ -98,6 +98,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
     const int64_t t = params.reverse ? steps - 1 - i : i;
     s.gates = static_cast<const float*>(gates->data) + t * gates->ne[0] * gates->ne[1];
     s.after = result + t * state;
+    s.backwards = i % 2 != 0;  // what the step before read last is still in the cache, where not all weights fit
     f.step(layer, s, blocks * thread / used, blocks * (thread + 1) / used);
     meeting.finish(i);
     s.before = s.after;

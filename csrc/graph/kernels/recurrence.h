@@ -24,6 +24,7 @@ struct RecurrentStep {
   float* after = nullptr;            // [B, H]
   const float* cell_before = nullptr;  // [B, H], kLstm
   float* cell_after = nullptr;
+  bool backwards = false;  // from the last block to the first
 };
 
 struct RecurrenceFunctions {

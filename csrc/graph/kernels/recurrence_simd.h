@@ -129,7 +129,8 @@ inline void block_step(const RecurrentLayer& layer, const RecurrentStep& s, int6
 
 template <Cell kind>
 void step_of(const RecurrentLayer& layer, const RecurrentStep& s, int64_t from, int64_t to) {
-  for (int64_t block = from; block < to; ++block) {
+  for (int64_t i = from; i < to; ++i) {
+    const int64_t block = s.backwards ? from + to - 1 - i : i;
     // The block's weights stay in the nearest cache while the columns pass.
     for (int64_t column = 0; column < layer.columns;) {
       const int64_t left = layer.columns - column;
