@@ -71,10 +71,12 @@ def expand_recurrent(ep: ExportedProgram) -> bool:
 def _replace(editor: GraphEditor, node: Node, results: list[Node]) -> None:
     if is_tensor(node):
         editor.replace(node, results[0])
-        return
     for user in list(node.users):
         if is_call(user, operator.getitem):
             editor.replace(user, results[int(str(user.args[1]))])
+            editor.graph.erase_node(user)
+    # A layer might draw random numbers, as far as fx knows: it would not be taken for dead.
+    editor.graph.erase_node(node)
 
 
 def _cell(editor: GraphEditor, node: Node, cell: str) -> list[Node]:

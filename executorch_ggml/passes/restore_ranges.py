@@ -51,14 +51,17 @@ def _environment(ep: ExportedProgram) -> Any:
 
 def _restore_equals(env: Any, fixed: dict[Any, Any]) -> None:
     """Symbols that stood for one of those, by the guards that say so."""
-    for guard in env.guards:
-        expr = guard.expr
-        if not isinstance(expr, sympy.Eq) or not all(getattr(a, "is_Symbol", False) for a in expr.args):
-            continue
-        for symbol, other in (expr.args, expr.args[::-1]):
-            if other in fixed and symbol not in fixed and env.replacements.get(symbol) == fixed[other]:
-                env.replacements[symbol] = other
-                env.var_to_range[symbol] = env.var_to_range[other]
+    known = {symbol: (symbol, number) for symbol, number in fixed.items()}
+    equals = [g.expr for g in env.guards if isinstance(g.expr, sympy.Eq)]
+    equals = [e for e in equals if all(getattr(a, "is_Symbol", False) for a in e.args)]
+    for _ in equals:  # a chain has no more links than there are guards
+        for expr in equals:
+            for symbol, other in (expr.args, expr.args[::-1]):
+                root, number = known.get(other, (None, None))
+                if root is not None and symbol not in known and env.replacements.get(symbol) == number:
+                    known[symbol] = root, number
+                    env.replacements[symbol] = root
+                    env.var_to_range[symbol] = env.var_to_range[root]
 
 
 def _fixes(expr: Any, fixed: dict[Any, Any]) -> bool:
