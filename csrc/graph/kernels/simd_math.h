@@ -46,7 +46,7 @@ inline Reg tanh(Reg x) {
   p = Simd::fma(p, z, Simd::set(-5.37397155531e-2f));
   p = Simd::fma(p, z, Simd::set(1.33314422036e-1f));
   p = Simd::fma(p, z, Simd::set(-3.33332819422e-1f));
-  const Reg near = Simd::fma(Simd::mul(p, z), x, x);
+  const Reg near = Simd::mul(x, Simd::fma(p, z, Simd::set(1.0f)));  // -0 stays -0
   const Reg e = exp_of_minus_abs(Simd::add(x, x)), one = Simd::set(1.0f);
   const Reg far = Simd::div(Simd::sub(one, e), Simd::add(one, e));
   const Reg signed_far = Simd::where_ge(x, Simd::zero(), far, Simd::sub(Simd::zero(), far));
