@@ -19,7 +19,7 @@ from .value import Kind, Value
 
 
 class Builder(Recurrent):
-    """The whole builder; see ``_leaves``, ``_layout``, ``_pointwise``, ``_products`` and ``_recurrent`` for its parts."""
+    """The whole builder; its parts are ``_leaves``, ``_layout``, ``_pointwise``, ``_products`` and ``_recurrent``."""
 
     def add_output(self, name: str, v: Value, shape: Shape | None = None, dtype: DType | None = None) -> None:
         """The next result of the delegate: made dense, in the order of the calls."""

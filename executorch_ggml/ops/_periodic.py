@@ -113,7 +113,7 @@ def _repeated(b: Builder, x: Value, dim: int, how: Period) -> Value:
 
 def _interleaved(b: Builder, x: Value, dim: int, how: Period, phases: Sequence[Taps]) -> Value:
     rows = _axis.as_three(b, x, dim)
-    before, n, after = rows.shape
+    before, _, after = rows.shape
     lowest = min(p for taps in phases for p, _ in taps)
     highest = max(p for taps in phases for p, _ in taps)
     # Beyond its ends the signal goes on with its first and last pixel. The last period begins inside.

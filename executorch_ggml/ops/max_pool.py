@@ -151,7 +151,9 @@ def _cases_2d() -> list[Case]:
         Case(lambda x: F.max_pool2d(x.permute(0, 3, 1, 2), 2), [(2, 8, 7, 3)], name="channels last"),
         Case(lambda x: F.max_pool2d(x, 2), [_IMAGE], dynamic=[{0: ("n", 1, 4)}], name="dynamic batch"),
         Case(lambda x: F.max_pool2d(x, 2, ceil_mode=True), [_IMAGE], dynamic=[{0: ("n", 1, 4)}], name="ceil, dynamic"),
-        Case(lambda x: F.max_pool2d(x - 9, 3, 2, 1), [_IMAGE], dynamic=[{2: ("h", 3, 9), 3: ("w", 3, 9)}], name="sides"),
+        Case(
+            lambda x: F.max_pool2d(x - 9, 3, 2, 1), [_IMAGE], dynamic=[{2: ("h", 3, 9), 3: ("w", 3, 9)}], name="sides"
+        ),
     ]
 
 

@@ -43,7 +43,9 @@ def unfold(b: Builder, n: NodeView) -> Value:
     dim, step = n.integer("dimension") % x.rank, n.integer("step")
     order = [*(d for d in range(x.rank) if d != dim), dim]
     rows = b.contiguous(b.permute(x, order))
-    pieces = _pieces(b, b.reshape(rows, (product(rows.shape[:-1]), rows.shape[-1])), shape[dim], n.integer("size"), step)
+    pieces = _pieces(
+        b, b.reshape(rows, (product(rows.shape[:-1]), rows.shape[-1])), shape[dim], n.integer("size"), step
+    )
     pieces = b.reshape(pieces, (*(x.shape[d] for d in order[:-1]), *pieces.shape[1:]))
     # The pieces go back to where the dimension was; their contents stay behind.
     back = [order[:-1].index(d) if d != dim else x.rank - 1 for d in range(x.rank)]

@@ -2,8 +2,8 @@
 
 ExecuTorch's decomposition unrolls a layer into some twenty nodes for each step before anybody can refuse it (minutes
 for 480 steps), and fixes a dynamic batch at the example's on the way. Here a layer becomes one product of all inputs
-and one operator that runs the steps; where that operator cannot be delegated (float64, projected states), and for cells,
-plain operators of ATen with the sizes of the program take its place.
+and one operator that runs the steps. Where that operator cannot be delegated (float64, projected states), and for
+cells, plain operators of ATen with the sizes of the program take its place.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ..errors import UnsupportedError
 from ..custom_ops_recurrent import GATES, MAX_STEPS
+from ..errors import UnsupportedError
 from ._graph import GraphEditor, args_of, aten, is_call, is_delegable, is_tensor, nodes_of, shape, value
 
-_LAYERS = {
+_LAYERS: dict[Any, str] = {
     aten.lstm.input: "lstm",
     aten.gru.input: "gru",
     aten.rnn_tanh.input: "tanh",
     aten.rnn_relu.input: "relu",
 }
-_CELLS = {
+_CELLS: dict[Any, str] = {
     aten.lstm_cell.default: "lstm",
     aten.gru_cell.default: "gru",
     aten.rnn_tanh_cell.default: "tanh",
@@ -120,7 +120,8 @@ def _weights(params: list[Node], has_biases: bool, projected: bool) -> Iterator[
     for at in range(0, len(params), each):
         group = list(params[at : at + each])
         projection = group.pop() if projected else None
-        yield _Weights(*group, *([None] * (4 - len(group))), projection)
+        biases = group[2:] if has_biases else [None, None]
+        yield _Weights(group[0], group[1], biases[0], biases[1], projection)
 
 
 def _joined(editor: GraphEditor, node: Node, parts: list[Node], dim: int) -> Node:
@@ -224,9 +225,7 @@ def _step(
         if weights.projection is not None:
             hidden = _linear(editor, node, hidden, weights.projection, None)
         return hidden, cell_state
-    reset, update = (
-        call(aten.sigmoid.default, call(aten.add.Tensor, gate(inputs, i), gate(own, i))) for i in range(2)
-    )
+    reset, update = (call(aten.sigmoid.default, call(aten.add.Tensor, gate(inputs, i), gate(own, i))) for i in range(2))
     fresh = call(aten.add.Tensor, gate(inputs, 2), call(aten.mul.Tensor, reset, gate(own, 2)))
     fresh = call(aten.tanh.default, fresh)
     rest = call(aten.mul.Tensor, update, call(aten.sub.Tensor, hidden, fresh))

@@ -41,7 +41,8 @@ def restore_ranges(ep: ExportedProgram) -> bool:
 def _environment(ep: ExportedProgram) -> Any:
     for node in ep.graph.nodes:
         val = node.meta.get("val")
-        for size in val.shape if node.op == "placeholder" and isinstance(val, torch.Tensor) else ():
+        sizes: tuple[Any, ...] = tuple(val.shape) if isinstance(val, torch.Tensor) else ()
+        for size in sizes:
             if isinstance(size, torch.SymInt):
                 return size.node.shape_env
     # A symbol that is fixed looks like a number from outside.

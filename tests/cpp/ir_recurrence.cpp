@@ -99,7 +99,8 @@ void layer(const Layer& l) {
     CHECK_OK(out.status());
     if (!out.ok()) continue;
     CHECK(out->values[0].size() == want.size());
-    for (size_t i = 0; i < want.size(); ++i) CHECK(std::fabs(out->values[0][i] - want[i]) <= 3e-6 * (1 + std::fabs(want[i])));
+    for (size_t i = 0; i < want.size(); ++i)
+      CHECK(std::fabs(out->values[0][i] - want[i]) <= 3e-6 * (1 + std::fabs(want[i])));
   }
   set_threads(1);
 }
@@ -108,11 +109,11 @@ void refused(const Layer& l, int64_t declared_steps, int sources, const char* wh
   auto program = program_of(l, declared_steps, sources);
   if (program.ok()) {
     Store store(**program);
-    auto out = run(**program, store, {Arg::floats({l.rows(), l.hidden}, noise(size_t(l.rows() * l.hidden), 1)),
-                                      Arg::floats({l.steps, l.columns, l.rows()},
-                                                  noise(size_t(l.steps * l.columns * l.rows()), 2)),
-                                      Arg::floats({l.rows()}, noise(size_t(l.rows()), 3)),
-                                      Arg::floats({l.columns, l.hidden}, noise(size_t(l.columns * l.hidden), 4))});
+    auto out = run(**program, store,
+                   {Arg::floats({l.rows(), l.hidden}, noise(size_t(l.rows() * l.hidden), 1)),
+                    Arg::floats({l.steps, l.columns, l.rows()}, noise(size_t(l.steps * l.columns * l.rows()), 2)),
+                    Arg::floats({l.rows()}, noise(size_t(l.rows()), 3)),
+                    Arg::floats({l.columns, l.hidden}, noise(size_t(l.columns * l.hidden), 4))});
     CHECK(!out.ok());
     CHECK(out.status().message.find(why) != std::string::npos);
     return;

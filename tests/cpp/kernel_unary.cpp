@@ -17,9 +17,9 @@ double sigmoid(double x) { return x >= 0 ? 1.0 / (1.0 + std::exp(-x)) : std::exp
 std::vector<float> arguments() {
   std::vector<float> x;
   for (int sign : {-1, 1}) {
-    for (int i = 0; i < 200000; ++i) x.push_back(static_cast<float>(sign * i * 1.1e-4));           // up to 22
-    for (float v = 1e-38f; v < 1e38f; v *= 1.013f) x.push_back(static_cast<float>(sign) * v);      // all sizes
-    for (int i = 0; i < 5000; ++i) x.push_back(static_cast<float>(sign * (20.0 + i * 0.0175)));    // the tails
+    for (int i = 0; i < 200000; ++i) x.push_back(static_cast<float>(sign * i * 1.1e-4));         // up to 22
+    for (float v = 1e-38f; v < 1e38f; v *= 1.013f) x.push_back(static_cast<float>(sign) * v);    // all sizes
+    for (int i = 0; i < 5000; ++i) x.push_back(static_cast<float>(sign * (20.0 + i * 0.0175)));  // the tails
   }
   return x;
 }

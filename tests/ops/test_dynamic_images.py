@@ -97,7 +97,9 @@ def check(forms: Forms, shape: tuple[int, ...], dynamic: Any, sizes: list[tuple[
             x = torch.randn(size)
             for name, got, want in zip(forms, running(x), module(x), strict=True):
                 assert got.shape == want.shape, f"{name} of {size}"
-                torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5, msg=lambda m, n=name, s=size: f"{n} {s} {m}")
+                torch.testing.assert_close(
+                    got, want, rtol=1e-5, atol=1e-5, msg=lambda m, n=name, s=size: f"{n} {s} {m}"
+                )
 
 
 def test_images_of_any_size(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ void pack(ggml_tensor* packed, int thread, int threads, void* user) {
 class Steps {
  public:
   Steps(ggml_tensor* y, int threads, int64_t steps)
-      : arrived_(reinterpret_cast<int32_t*>(reinterpret_cast<char*>(y->op_params) + GGML_MAX_OP_PARAMS -
-                                            sizeof(int32_t))),
+      : arrived_(
+            reinterpret_cast<int32_t*>(reinterpret_cast<char*>(y->op_params) + GGML_MAX_OP_PARAMS - sizeof(int32_t))),
         threads_(threads),
         last_(static_cast<int32_t>(threads * steps - 1)) {}
 
@@ -120,14 +120,13 @@ ggml_tensor* recurrence(ggml_context* ctx, const RecurrenceArgs& args, const Rec
   void* user = const_cast<RecurrenceFunctions*>(&functions);
   const int64_t hidden = args.w->ne[0], block = functions.block_units(args.cell) * gate_count(args.cell) * hidden;
   ggml_tensor* w = args.w;
-  ggml_tensor* packed = ggml_custom_4d(ctx, GGML_TYPE_F32, block, block_count(functions, args.cell, hidden), 1, 1, &w, 1,
-                                       pack, GGML_N_TASKS_MAX, user);
+  ggml_tensor* packed = ggml_custom_4d(ctx, GGML_TYPE_F32, block, block_count(functions, args.cell, hidden), 1, 1, &w,
+                                       1, pack, GGML_N_TASKS_MAX, user);
   set_custom_op(packed, "PACK_RECURRENT", args.cell);
   ggml_tensor* sources[5] = {packed, args.gates, args.bias, args.hidden, args.cell_state};
   const bool lstm = args.cell == Cell::kLstm;
-  ggml_tensor* y =
-      ggml_custom_4d(ctx, GGML_TYPE_F32, hidden, args.gates->ne[1], args.gates->ne[2] + (lstm ? 1 : 0), 1, sources,
-                     lstm ? 5 : 4, compute, GGML_N_TASKS_MAX, user);
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, hidden, args.gates->ne[1], args.gates->ne[2] + (lstm ? 1 : 0), 1,
+                                  sources, lstm ? 5 : 4, compute, GGML_N_TASKS_MAX, user);
   constexpr const char* kNames[] = {"RNN_TANH", "RNN_RELU", "LSTM", "GRU"};
   set_custom_op(y, kNames[static_cast<int>(args.cell)], Params{args.cell, args.reverse ? 1 : 0});
   return y;

@@ -11,17 +11,17 @@ namespace etggml::graph {
 
 /// Of one layer: H hidden units, G gates, B columns.
 struct RecurrentLayer {
-  const float* w = nullptr;       // [G H rows, H]; packed where functions say so
-  const float* bias = nullptr;    // [G H]
+  const float* w = nullptr;     // [G H rows, H]; packed where functions say so
+  const float* bias = nullptr;  // [G H]
   int64_t hidden = 0, columns = 0;
   Cell cell = Cell::kTanh;
 };
 
 /// One step. Pointers are to column 0 of all columns; columns lie behind each other.
 struct RecurrentStep {
-  const float* gates = nullptr;      // [B, G H], the inputs' share
-  const float* before = nullptr;     // [B, H], the hidden state
-  float* after = nullptr;            // [B, H]
+  const float* gates = nullptr;        // [B, G H], the inputs' share
+  const float* before = nullptr;       // [B, H], the hidden state
+  float* after = nullptr;              // [B, H]
   const float* cell_before = nullptr;  // [B, H], kLstm
   float* cell_after = nullptr;
   bool backwards = false;  // from the last block to the first

@@ -145,10 +145,10 @@ void step_of(const RecurrentLayer& layer, const RecurrentStep& s, int64_t from, 
           block_step<kind, 3>(layer, s, block, column);
           break;
         case 4:
-          block_step<kind, kMaxColumns < 4 ? kMaxColumns : 4>(layer, s, block, column);
+          block_step < kind, kMaxColumns<4 ? kMaxColumns : 4>(layer, s, block, column);
           break;
         case 5:
-          block_step<kind, kMaxColumns < 5 ? kMaxColumns : 5>(layer, s, block, column);
+          block_step < kind, kMaxColumns<5 ? kMaxColumns : 5>(layer, s, block, column);
           break;
         default:
           block_step<kind, kMaxColumns>(layer, s, block, column);

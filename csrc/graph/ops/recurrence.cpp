@@ -21,7 +21,10 @@ Result<ggml_tensor*> build_recurrence(NodeBuilder& b) {
   }
   const int64_t hidden = args.w->ne[0], columns = args.gates->ne[1], steps = args.gates->ne[2];
   const int64_t rows = hidden * (lstm ? 4 : args.cell == Cell::kGru ? 3 : 1);
-  const Shape shapes[] = {{hidden, rows, 1, 1}, {rows, columns, steps, 1}, {rows, 1, 1, 1}, {hidden, columns, 1, 1},
+  const Shape shapes[] = {{hidden, rows, 1, 1},
+                          {rows, columns, steps, 1},
+                          {rows, 1, 1, 1},
+                          {hidden, columns, 1, 1},
                           {hidden, columns, 1, 1}};
   for (uint32_t i = 0; i < b.src_count(); ++i) {
     if (shape_of(b.src(i)) != shapes[i]) {
