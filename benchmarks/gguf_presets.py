@@ -19,6 +19,10 @@ PRESETS: dict[str, tuple[str, Shape]] = {
         "qwen3",
         Shape(36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6, 1e-6, label="4B"),
     ),
+    "qwen3-8b": (
+        "qwen3",
+        Shape(36, 4096, 12288, 32, 8, 128, 151936, 40960, 1e6, 1e-6, tied=False, label="8B"),
+    ),
     "qwen2.5-0.5b": (
         "qwen2",
         Shape(24, 896, 4864, 14, 2, 64, 151936, 32768, 1e6, 1e-6, biases=True, label="0.5B"),

@@ -23,6 +23,7 @@ if str(ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+from gguf import GGMLQuantizationType as Q  # noqa: E402
 
 from benchmarks.gguf_file import GgufFile, shard_path, split_metadata  # noqa: E402
 from benchmarks.gguf_layouts import LAYOUTS, STRING, U32, Kv, Layout, Shape, TensorSpec  # noqa: E402
@@ -61,6 +62,36 @@ def draw(spec: TensorSpec, seed: int) -> Iterator[np.ndarray]:
             if spec.kind == "norm":
                 part += np.float32(1.0)
             yield part if len(spec.shape) > 1 else part.reshape(1, -1)
+
+
+class Repeated:
+    """Encoded rows of a file for timing: each kind of matrix is drawn and encoded once, and its rows are repeated.
+
+    Quantising billions of numbers takes minutes; which numbers they are does not matter for a time.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.made: dict[tuple[str, int, Q], bytes] = {}
+
+    def pieces(self, spec: TensorSpec, kind: Q) -> Iterator[bytes]:
+        columns = spec.shape[-1]
+        if spec.values or len(spec.shape) == 1:
+            yield from (encode(piece, kind) for piece in draw(spec, self.seed))
+            return
+        key = (spec.kind, columns, kind)
+        if key not in self.made:
+            some = dataclasses.replace(spec, shape=(_CHUNK // columns + 1, columns), parts=())
+            self.made[key] = encode(next(draw(some, self.seed)), kind)
+        data, left = self.made[key], byte_size(spec.shape, kind)
+        row = byte_size((1, columns), kind)
+        # Another beginning for each tensor, so that no two are alike.
+        begin = zlib.crc32(spec.name.encode()) % (len(data) // row) * row
+        while left:
+            piece = data[begin : begin + left]
+            yield piece
+            left -= len(piece)
+            begin = 0
 
 
 def _metadata(layout: Layout, shape: Shape, ftype: FileType, vocab: Path | None, eos: int | None) -> list[Kv]:
@@ -102,13 +133,15 @@ def write_gguf(
     vocab: str | Path | None = None,
     eos: int | None = None,
     split_tensors: int = 0,
+    repeat: bool = False,
     **overrides: object,
 ) -> list[Path]:
     """Writes a model and returns the files written (more than one when split_tensors > 0: tensors a shard).
 
     arch: a key of LAYOUTS; size: "tiny" or a preset name; type: a ggml type or mix in lower case ("q8_0", "q4_k_m").
-    vocab: a GGUF whose tokenizer is copied. overrides: fields of `Shape` (layers=4, tied=False, rope="yarn", ...).
-    Raises ValueError for an unknown name.
+    vocab: a GGUF whose tokenizer is copied. repeat: rows are repeated, which makes a file of gigabytes in seconds and
+    is for times only. overrides: fields of `Shape` (layers=4, tied=False, rope="yarn", ...). Raises ValueError for an
+    unknown name.
     """
     path = Path(path)
     layout_name, shape = resolve(arch if size == "tiny" else "", size)
@@ -121,6 +154,7 @@ def write_gguf(
     per_shard = split_tensors or len(specs)
     shards = [specs[i : i + per_shard] for i in range(0, len(specs), per_shard)]
     written = []
+    repeated = Repeated(seed)
     for index, shard in enumerate(shards):
         target = path if split_tensors == 0 else shard_path(path, index, len(shards))
         kv = metadata if index == 0 else []
@@ -130,8 +164,8 @@ def write_gguf(
         infos = [(s.name, s.shape, int(t), byte_size(s.shape, t)) for s, t in zip(shard, types, strict=True)]
         file = GgufFile(target, kv, infos)
         for spec, kind in zip(shard, types, strict=True):
-            for piece in draw(spec, seed):
-                file.write(encode(piece, kind))
+            for data in repeated.pieces(spec, kind) if repeat else (encode(piece, kind) for piece in draw(spec, seed)):
+                file.write(data)
             file.end_tensor()
         file.close()
         written.append(target)
@@ -158,6 +192,7 @@ def main() -> None:
     parser.add_argument("--eos", type=int, help="end-of-sequence id, instead of the vocabulary file's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split-tensors", type=int, default=0, metavar="N", help="split, N tensors a shard")
+    parser.add_argument("--repeat", action="store_true", help="repeated rows: seconds for gigabytes, for times only")
     parser.add_argument("--set", type=_override, action="append", default=[], metavar="FIELD=VALUE")
     args = parser.parse_args()
     start = time.monotonic()
@@ -170,6 +205,7 @@ def main() -> None:
         vocab=args.vocab,
         eos=args.eos,
         split_tensors=args.split_tensors,
+        repeat=args.repeat,
         **dict(args.set),
     )
     size = sum(f.stat().st_size for f in files)

@@ -25,7 +25,7 @@ _NUMPY_TO_SCALAR: dict[str, int] = {
 SCALAR_NAMES: dict[int, str] = {number: name for name, number in _NUMPY_TO_SCALAR.items()}
 _BFLOAT16 = 15
 _MAX_RANK = 8
-_INT, _FLOAT = -1, -2  # ndim of an argument that is a number, not a tensor
+_INT, _FLOAT, _NONE = -1, -2, -3  # ndim of what is a number or nothing, not a tensor
 
 
 def is_torch(value: object) -> bool:
@@ -46,6 +46,9 @@ class Inputs:
             self._fill(self.array[index], index, value)
 
     def _fill(self, out: _abi.Tensor, index: int, value: Any) -> None:
+        if value is None:
+            out.ndim = _NONE
+            return
         if isinstance(value, (bool, int, float)):  # numpy scalars are not: they are arrays of rank 0
             self._fill_number(out, value)
             return
@@ -83,9 +86,11 @@ class Inputs:
 def _from_torch(value: Any) -> tuple[npt.NDArray[Any], int]:
     torch = sys.modules["torch"]
     tensor = value.detach()
+    if tensor.layout is not torch.strided or tensor.device.type == "meta":
+        raise InvalidArgumentError(f"an input has no dense elements: layout {tensor.layout}, device {tensor.device}")
     if tensor.device.type != "cpu":
         tensor = tensor.cpu()
-    tensor = tensor.contiguous()
+    tensor = tensor.resolve_conj().resolve_neg().contiguous()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy(), _BFLOAT16
     data: npt.NDArray[Any] = tensor.numpy()
@@ -112,6 +117,8 @@ def view(pointer: Any, count: int, *, owner: object, copy: bool) -> npt.NDArray[
 
 def output(raw: _abi.Tensor, owner: object, *, as_torch: bool, copy: bool) -> Any:
     """One result. BF16, which numpy lacks, becomes float32 (exactly); with as_torch it stays bfloat16."""
+    if raw.ndim == _NONE:
+        return None
     if raw.ndim == _INT:
         return ctypes.c_int64.from_address(raw.data).value
     if raw.ndim == _FLOAT:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from executorch_ggml import _abi, _exit
-from executorch_ggml.errors import LibraryError, error_for
+from executorch_ggml.errors import InvalidArgumentError, LibraryError, error_for
 
 logger = logging.getLogger("executorch_ggml")
 
@@ -187,12 +187,32 @@ def take_json(function_name: str, *arguments: Any) -> Any:
 def options_json(options: dict[str, Any]) -> bytes | None:
     """Options as the C interface takes them; entries that are None are left to their defaults."""
     given = {key: value for key, value in options.items() if value is not None}
-    return json.dumps(given).encode() if given else None
+    for key, value in given.items():
+        try:
+            json.dumps(value, allow_nan=False, default=_number).encode()
+        except (TypeError, ValueError, RecursionError):
+            raise InvalidArgumentError(f"option {key!r} cannot be {value!r:.60}") from None
+    return json.dumps(given, default=_number).encode() if given else None
+
+
+def _number(value: Any) -> Any:
+    """A numpy number as Python's."""
+    item = getattr(value, "item", None)
+    if item is None or getattr(value, "ndim", 0) != 0:
+        raise TypeError
+    return item()
 
 
 def path_bytes(path: str | os.PathLike[str]) -> bytes:
-    """A path for the C interface. Raises ValueError on an embedded NUL, at which C would cut it."""
+    """A path for the C interface. Raises InvalidArgumentError on an embedded NUL, at which C would cut it."""
     encoded = os.fsencode(path)
     if b"\0" in encoded:
-        raise ValueError("the path contains a NUL character")
+        raise InvalidArgumentError(f"the path {os.fspath(path)!r:.60} contains a NUL character")
     return encoded
+
+
+def name_bytes(name: str, what: str) -> bytes:
+    """A name for the C interface. Raises InvalidArgumentError for what C would cut or misread."""
+    if not isinstance(name, str) or "\0" in name:
+        raise InvalidArgumentError(f"{what} {name!r:.60} is no name")
+    return name.encode("utf-8", "replace")

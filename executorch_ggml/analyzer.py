@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from executorch_ggml._terminal import printable
 from executorch_ggml.models.header import GgufHeader, Scalar, read_header
 
 __all__ = ["GGUFAnalyzer"]
@@ -109,7 +110,7 @@ class GGUFAnalyzer:
             value = self.header[key]
             shown = f"[{len(value)} elements]" if isinstance(value, list) else f"{value!r:.70}"
             lines.append(f"  {key:<46} {shown}")
-        return "\n".join(lines)
+        return "\n".join(printable(line, one_line=True) for line in lines)
 
     def print_summary(self) -> None:
         """Prints file, size, types and metadata to stdout."""

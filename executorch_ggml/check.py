@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executorch_ggml import _load
+from executorch_ggml._terminal import printable
 from executorch_ggml.errors import BindError
 from executorch_ggml.gguf import GGUFFile
 
@@ -62,7 +63,7 @@ class Report:
             shown = ", ".join(self.extra[:8])
             more = f" and {len(self.extra) - 8} more" if len(self.extra) > 8 else ""
             lines.append(f"not used by the graph: {shown}{more}")
-        return "\n".join(lines)
+        return "\n".join(printable(line, one_line=True) for line in lines)
 
 
 def _found(problem: Problem) -> str:

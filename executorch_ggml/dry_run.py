@@ -13,9 +13,9 @@ from torch.fx import Node
 
 from .bounds import is_exact, of_input
 from .integer_bounds import annotate
-from .ir.builder import Builder, GgmlType, IrError, Kind, Unsupported, Value
+from .ir.builder import Builder, DType, GgmlType, IrError, Kind, Unsupported, Value
 from .lowering import is_getitem, lower_node
-from .node_view import meta_of
+from .node_view import is_empty, meta_of
 from .program_view import ProgramView
 
 
@@ -36,6 +36,7 @@ class Decisions:
         states: buffers that a delegate may own.
         not_owned: buffers that stay with ExecuTorch.
         stages: the partition of each delegated node, once cut.
+        refused: nodes that could be lowered alone but not with the others of their partition.
     """
 
     reasons: dict[Node, str] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Decisions:
     not_owned: set[str] = field(default_factory=set)
     getitems: list[Node] = field(default_factory=list)
     stages: dict[Node, int] = field(default_factory=dict)
+    refused: Mapping[Node, str] = field(default_factory=dict)
 
     def is_supported(self, node: Node) -> bool:
         """Whether a node can be delegated."""
@@ -54,13 +56,14 @@ def dry_run(
     view: ProgramView,
     only: Collection[Any] | None = None,
     not_owned: Collection[str] = (),
+    refused: Mapping[Node, str] = MappingProxyType({}),
 ) -> Decisions:
-    """Decides about every call node (or those whose target is in ``only``).
+    """Decides about every call node (or those whose target is in ``only``), but for those that are ``refused`` already.
 
     Each node is lowered alone on a scratch builder whose leaves are its inputs, by the very function that the backend
     runs later; weights are looked up but their data is not read.
     """
-    out = Decisions(not_owned=set(not_owned))
+    out = Decisions(not_owned=set(not_owned), refused=refused)
     aliases = _state_aliases(ep, view, out)
     annotate(ep.graph, view)
     computed: dict[Node, GgmlType] = {}
@@ -72,14 +75,14 @@ def dry_run(
             out.reasons[node] = "" if out.reasons.get(source) == "" else "its source is not delegated"
             out.getitems.append(node)
             continue
-        out.reasons[node] = _try(node, view, aliases, computed)
+        out.reasons[node] = refused.get(node) or _try(node, view, aliases, computed)
     _keep_readable(out, view, aliases, computed)
     if only is None:
         _leave_with_readers(out, computed)
     stuck = _stuck(out)
     if stuck and only is None:
         # A buffer changed or read outside the delegates belongs to ExecuTorch.
-        return dry_run(ep, view, only, out.not_owned | stuck)
+        return dry_run(ep, view, only, out.not_owned | stuck, refused)
     return out
 
 
@@ -98,7 +101,7 @@ def _state_aliases(ep: ExportedProgram, view: ProgramView, out: Decisions) -> di
         # ExecuTorch's signatures name an output once: a value with two uses there cannot be told apart.
         if name in view.shared_results:
             out.not_owned.add(name)
-        if name in view.mutated_buffers and name not in out.not_owned and _floating(node):
+        if name in view.mutated_buffers and name not in out.not_owned and _storable(node):
             aliases[node] = name
             out.states[name] = StateUse(node)
     for node in ep.graph.nodes:
@@ -119,6 +122,13 @@ def _state_aliases(ep: ExportedProgram, view: ProgramView, out: Decisions) -> di
 def _updates_first_argument(node: Node) -> bool:
     schema = getattr(getattr(node.target, "_op", node.target), "_schema", None)
     return schema is not None and schema.name in ("aten::index_copy", "aten::index_put")
+
+
+def _storable(node: Node) -> bool:
+    """Whether a delegate can keep a buffer exactly: float64 and integers stay with ExecuTorch."""
+    val = node.meta.get("val")
+    floats = (torch.float32, torch.float16, torch.bfloat16)
+    return isinstance(val, torch.Tensor) and val.dtype in floats and 0 not in val.shape
 
 
 def _floating(node: Node) -> bool:
@@ -175,6 +185,8 @@ def _try(
     val = node.meta.get("val")
     if not isinstance(val, (torch.Tensor, tuple, list)):
         return "computes a size, not a tensor"
+    if any(is_empty(v) for v in (*_results_used(node), *(n.meta.get("val") for n in node.all_input_nodes))):
+        return "a tensor without elements"
     builder = Builder("dry run")
     values: dict[Node, Any] = {}
     try:
@@ -185,6 +197,8 @@ def _try(
             if value is not None:
                 values[source] = value
         result = lower_node(builder, node, values, view)
+        if isinstance(result, Value) and _only_moves_doubles(node, result):
+            return "float64 stays with ExecuTorch"
         if isinstance(result, Value) and result.kind is Kind.NODE and not result.dtype.is_float:
             computed[node] = result.type
     except Unsupported as e:
@@ -193,6 +207,22 @@ def _try(
         # A lowering that contradicts export is a bug of ours; refusing keeps the program right.
         return f"internal: {e}"
     return ""
+
+
+def _results_used(node: Node) -> list[Any]:
+    """Results that something reads: batch norm has two more that are empty, and nobody's."""
+    val = node.meta.get("val")
+    if not isinstance(val, (tuple, list)):
+        return [val]
+    return [user.meta.get("val") for user in node.users if is_getitem(user)]
+
+
+def _only_moves_doubles(node: Node, result: Value) -> bool:
+    """Float64 that is moved, and cannot leave the delegate again. A literal takes the type of its readers."""
+    if result.dtype is not DType.FLOAT64 or result.kind is Kind.NODE:
+        return False
+    literal = result.kind is Kind.WEIGHT and node.meta["val"].numel() == 1
+    return not literal or any(user.op == "output" for user in node.users)
 
 
 def _leaf(

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from executorch_ggml._terminal import printable
+
 
 class GgmlError(Exception):
     """Base of all errors. `status` is the C interface's number (`etggml_status`), -1 for errors found in Python."""
@@ -16,6 +18,7 @@ class GgmlError(Exception):
     status = -1
 
     def __init__(self, message: str) -> None:
+        message = printable(message)  # it may quote a file, and it ends on a terminal
         super().__init__(message)
         self.message = message
 
@@ -121,6 +124,38 @@ class UndelegatedError(GgmlError, NotImplementedError):
     def __init__(self, message: str, nodes: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.nodes = tuple(nodes)
+
+
+class LoweringError(UnsupportedError):
+    """A program that ExecuTorch's or our own lowering gives up on; the cause is chained, the text says where it was."""
+
+    status = -1
+
+
+class UnloadableError(UnsupportedError):
+    """A program that could be lowered, but not be loaded or not be called as it was exported.
+
+    Attributes:
+        findings: one for each fault (``executorch_ggml.loadable.Finding``), in the order of execution.
+    """
+
+    status = -1
+
+    def __init__(self, message: str, findings: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
+
+
+class MismatchError(GgmlError, ArithmeticError):
+    """What was lowered does not compute what eager does (``to_edge_rewrite_and_lower(..., verify=...)``).
+
+    Attributes:
+        report: the comparison, value by value (``executorch_ggml.diff.DiffReport``); None when it could not be made.
+    """
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 BY_STATUS: dict[int, type[GgmlError]] = {

@@ -13,7 +13,9 @@ from torch.fx import Node
 
 from . import flops, staging
 from .boundary import FEWER_BYTES
-from .errors import UndelegatedError
+from .errors import LoweringError, UndelegatedError, UnloadableError
+from .host_kernels import missing
+from .loadable import Finding, operator_name
 from .lowering import source_line
 from .on_device import DeviceReport, example_inputs, try_on_device
 
@@ -73,6 +75,10 @@ class Explanation:
     host_states: tuple[str, ...]
     on_device: DeviceReport | None = None
     """of the device that was asked for"""
+    findings: tuple[Finding, ...] = ()
+    """why the program could not be loaded, or not be called as it was exported; lowering raises UnloadableError"""
+    failure: str = ""
+    """why there is no lowered program at all; the nodes are then those of the exported one"""
 
     @property
     def delegated(self) -> int:
@@ -124,6 +130,8 @@ class Explanation:
             "hot": [n.name for n in self.hot],
             "host_states": list(self.host_states),
             "on_device": asdict(self.on_device) if self.on_device else None,
+            "findings": [asdict(f) for f in self.findings],
+            "failure": self.failure,
             "partitions": [asdict(p) for p in self.partitions],
             "nodes": [asdict(n) for n in self.nodes],
         }
@@ -158,6 +166,11 @@ class Explanation:
             lines.extend(f"      {place}{f' ({count} times)' if count > 1 else ''}" for place, count in places.items())
         if self.host_states:
             lines.append("mutable buffers left to ExecuTorch: " + ", ".join(self.host_states))
+        if self.findings:
+            lines.append("cannot be loaded or called as exported, lowering refuses it:")
+            lines.extend(f"  {finding}" for finding in self.findings)
+        if self.failure:
+            lines.append(f"cannot be lowered: {self.failure}")
         if self.on_device:
             lines.append(str(self.on_device))
         return "\n".join(lines)
@@ -200,9 +213,14 @@ def explain(
         )
     recorder = recording(partitioner or GgmlPartitioner())
     inputs = example_inputs(program) if device else None  # lowering may change the program
-    edge = to_edge_rewrite_and_lower(program, partitioner=recorder)
-    explanation: Explanation = recorder.explanation
-    if device and inputs:
+    try:
+        edge = to_edge_rewrite_and_lower(program, partitioner=recorder)
+        if recorder.try_again():
+            edge = to_edge_rewrite_and_lower(program, partitioner=recorder)
+        explanation: Explanation = recorder.explanation
+    except LoweringError as e:
+        explanation = replace(recorder.explanation or _of_exported(program), failure=str(e))
+    if device and inputs and not explanation.findings and not explanation.failure:
         report = try_on_device(edge, program, *inputs, device)
         explanation = replace(explanation, on_device=report)
     if strict:
@@ -220,26 +238,53 @@ def recording(partitioner: Any) -> Any:
     class Recorder(Partitioner):  # type: ignore[misc]
         """Lets the partitioner work and notes what it decided, before the graph is cut up."""
 
-        explanation: Explanation
+        explanation: Explanation | None = None
 
         def transform_for_pre_decomposition(self, exported_program: ExportedProgram) -> ExportedProgram:
             return partitioner.transform_for_pre_decomposition(exported_program)  # type: ignore[no-any-return]
 
         def ops_to_not_decompose(self, ep: ExportedProgram) -> Any:
-            return partitioner.ops_to_not_decompose(ep)
+            try:
+                return partitioner.ops_to_not_decompose(ep)
+            except UnloadableError as e:
+                if self.explanation is not None:
+                    self.explanation = replace(self.explanation, findings=e.findings)
+                return [], None
+
+        def try_again(self) -> bool:
+            """Whether lowering would try once more, with operators taken apart that nobody can run whole."""
+            findings = self.explanation.findings if self.explanation is not None else ()
+            operators = {f.op for f in findings if f.kind == "kernel"}
+            return bool(operators) and bool(partitioner.take_apart(operators))
 
         def partition(self, exported_program: ExportedProgram) -> PartitionResult:
             result = partitioner.partition(exported_program)
-            self.explanation = describe(exported_program, partitioner.decisions)
+            provided = getattr(partitioner, "host_kernels", ())
+            self.explanation = describe(exported_program, partitioner.decisions, provided)
             return result
 
     return Recorder()
 
 
-def describe(ep: ExportedProgram, decisions: Any) -> Explanation:
-    """The report of one partitioned (not yet cut) edge program."""
+def _of_exported(program: ExportedProgram) -> Explanation:
+    """What can be said of a program that ExecuTorch does not lower: which of its operators ggml would take."""
+    from .dry_run import dry_run
+    from .program_view import ProgramView, WeightOptions
+
+    decisions = dry_run(program, ProgramView(program, WeightOptions()))
+    taken = {n.name for n, reason in decisions.reasons.items() if not reason}
+    report = describe(program, decisions)
+    nodes = [replace(n, reason="ggml would run it", hot=False) if n.name in taken else n for n in report.nodes]
+    return replace(report, nodes=tuple(nodes))
+
+
+def describe(ep: ExportedProgram, decisions: Any, provided: Collection[str] = ()) -> Explanation:
+    """The report of one partitioned (not yet cut) edge program.
+
+    Sizes are no operators: ExecuTorch has primitives for them, and no backend computes any.
+    """
     stages: Mapping[Node, int] = decisions.stages
-    calls = [n for n in ep.graph.nodes if n.op == "call_function"]
+    calls = [n for n in ep.graph.nodes if n.op == "call_function" and _yields_tensors(n)]
     work = {n: flops.count(n) for n in calls}
     total = sum(work.values())
     between = _between(calls, stages)
@@ -250,11 +295,11 @@ def describe(ep: ExportedProgram, decisions: Any) -> Explanation:
         nodes.append(
             NodeReport(
                 name=node.name,
-                op=_operator(node),
+                op=operator_name(node),
                 shape=_shape(node),
                 delegated=delegated,
                 partition=stages.get(node, -1),
-                reason="" if delegated else decisions.reasons.get(node) or "not delegated",
+                reason="" if delegated else _reason(node, decisions, provided),
                 source=source_line(node),
                 flops=work[node],
                 share=share,
@@ -263,6 +308,11 @@ def describe(ep: ExportedProgram, decisions: Any) -> Explanation:
             )
         )
     return Explanation(tuple(nodes), _partitions(stages, ep), tuple(sorted(decisions.not_owned)))
+
+
+def _reason(node: Node, decisions: Any, provided: Collection[str]) -> str:
+    reason = decisions.reasons.get(node) or "not delegated"
+    return f"{reason}; no kernel in ExecuTorch either" if missing(node, provided) else reason
 
 
 def _is_hot(node: Node, decisions: Any, share: float, between: bool) -> bool:
@@ -299,11 +349,6 @@ def _crossing(node: Node, stages: Mapping[Node, int]) -> int:
     if home is not None and readers:
         readers.add(None)  # a delegate's result goes through ExecuTorch's memory, also to another delegate
     return staging.tensor_bytes(node) * len(readers)
-
-
-def _operator(node: Node) -> str:
-    target: Any = getattr(node.target, "_op", node.target)
-    return str(target) if hasattr(target, "_schema") else getattr(target, "__name__", str(target))
 
 
 def _shape(node: Node) -> str:

@@ -12,21 +12,24 @@ import contextlib
 import gc
 import logging
 import os
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from executorch_ggml.errors import InvalidArgumentError, UnsupportedError
+from executorch_ggml.export_lock import EXPORTING
+from executorch_ggml.files import check_target, write_atomically
 from executorch_ggml.models.config import ModelConfig
 from executorch_ggml.models.header import GgufHeader, read_header
 
 __all__ = ["ExportResult", "GGUFExportConfig", "export_gguf_to_pte"]
 
 logger = logging.getLogger(__name__)
+
+_MAX_SEQ_LEN = (1 << 31) - 1  # positions are 32-bit in the kernels
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,9 @@ class GGUFExportConfig:
     full_logits: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_seq_len, bool) or not isinstance(self.max_seq_len, int) or self.max_seq_len < 1:
-            raise InvalidArgumentError(f"max_seq_len must be an integer of at least 1, got {self.max_seq_len!r}")
+        value = self.max_seq_len
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_SEQ_LEN:
+            raise InvalidArgumentError(f"max_seq_len must be an integer in 1..{_MAX_SEQ_LEN}, got {value!r:.40}")
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,19 @@ def export_gguf_to_pte(
     full_logits). cache_pos holds the positions of the tokens; they need not follow the last call's, but what lies below
     them in the KV cache must have been written. Constant methods describe the model to ExecuTorch's text runners.
 
-    The file appears complete or not at all. Raises FileError, FormatError (a malformed GGUF, or a key missing, named),
-    UnsupportedError (an architecture, or a feature of one, that is not implemented), BindError (tensors that do not fit
-    the metadata), InvalidArgumentError (the configuration).
+    The file appears complete or not at all; where pte_path is a symbolic link, it stays one. Exports of several threads
+    run one after the other. Raises FileError, FormatError (a malformed GGUF, or a key missing, named), UnsupportedError
+    (an architecture, or a feature of one, that is not implemented), BindError (tensors that do not fit the metadata),
+    InvalidArgumentError (the configuration; a pte_path that is the GGUF, or another file with weights).
     """
     config = config or GGUFExportConfig()
     start = time.monotonic()
     header = read_header(gguf_path)
-    buffer, nodes, model_config = _lower(header, config)
     target = Path(pte_path)
-    write_atomically(target, lambda file: file.write(buffer))
+    check_target(target, header.paths)
+    with EXPORTING:
+        buffer, nodes, model_config = _lower(header, config)
+    write_atomically(target, lambda file: file.write(buffer), header.paths)
     seconds = time.monotonic() - start
     logger.info("%s: %d bytes, %d nodes, %.1f s", target, len(buffer), nodes, seconds)
     return ExportResult(target, len(buffer), seconds, nodes, model_config)
@@ -102,11 +109,14 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Mo
 
     model = build_decoder(header, config.max_seq_len, full_logits=config.full_logits)
     dynamic = config.preserve_dynamic_shapes and config.max_seq_len > 1
-    tokens = min(3, config.max_seq_len) if dynamic else 1
+    # torch takes a dimension of 1..2 for a constant: with two positions, a call takes up to three tokens, and the third
+    # has no position to go to.
+    longest = max(3, config.max_seq_len)
+    tokens = 3 if dynamic else 1
     inputs = tuple(torch.zeros(shape, dtype=torch.int64, device="meta") for shape in ((1, tokens), (tokens,)))
     shapes = None
     if dynamic:
-        length = Dim("tokens", min=1, max=config.max_seq_len)
+        length = Dim("tokens", min=1, max=longest)
         shapes = ({1: length}, {0: length})
     partitioner = GgmlPartitioner(
         weights="auto",  # on the meta device, so external; constants of the graph stay in it
@@ -195,24 +205,3 @@ def quiet() -> Iterator[None]:
     finally:
         for log, level in zip(noisy, levels, strict=True):
             log.setLevel(level)
-
-
-def write_atomically(target: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Replaces `target` by what `write` writes, in one step, so that no reader ever maps half a file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

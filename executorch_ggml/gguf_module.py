@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from executorch_ggml import _arrays
+from executorch_ggml._terminal import printable
 from executorch_ggml.check import Report, check
 from executorch_ggml.gguf import GGUFFile
 from executorch_ggml.program import Program
@@ -180,4 +181,4 @@ def _table(info: dict[str, Any]) -> str:
         ("threads", str(program.get("threads", "-"))),
     ]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return "\n".join(f"{name:<{width}}  {printable(value, one_line=True)}" for name, value in rows)

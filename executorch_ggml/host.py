@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from executorch_ggml import _load
+from executorch_ggml import _load, _stock_runtime
 from executorch_ggml.errors import InvalidArgumentError
 from executorch_ggml.gguf import GGUFFile
 
@@ -20,8 +20,14 @@ WEIGHTS_VARIABLE = "EXECUTORCH_GGML_WEIGHTS"
 
 
 def register_backend() -> Path:
-    """Registers "GgmlBackend" with the ExecuTorch runtime of this process; returns the library's path. Idempotent."""
-    return _load.library_path()
+    """Registers "GgmlBackend" with the ExecuTorch runtime of this process; returns the library's path. Idempotent.
+
+    From then on `executorch.runtime` gets its arguments in the order in memory that a program expects: it copies memory
+    without a look at strides, and an image in channels-last would be read in the wrong order.
+    """
+    path = _load.library_path()
+    _stock_runtime.install()
+    return path
 
 
 def register_weights(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> None:

@@ -8,19 +8,23 @@ from typing import Any, Protocol
 import torch
 from torch.fx import Node
 
-from .bounds import META, Range
+from .bounds import META, Range, is_exact
 from .node_view import overload_of
 
 _NARROW = (torch.uint8, torch.int8, torch.int16)
 
 
 def annotate(graph: torch.fx.Graph, view: HasConstants) -> None:
-    """Notes at every call node the bounds of its integer result and of what it reads."""
+    """Notes at every call node the bounds of its integer result and of what it reads.
+
+    Of a result that may wrap around, none: ggml, which computes in F32, cannot have it. Its readers see the bounds of
+    its type.
+    """
     known = IntegerBounds(view)
     for node in graph.nodes:
         if node.op == "call_function":
             node.meta[META] = {
-                "result": known.of(node),
+                "result": known.computed(node),
                 "inputs": tuple(known.of(source) for source in node.all_input_nodes),
             }
 
@@ -46,32 +50,45 @@ class IntegerBounds:
         if isinstance(node, int):
             return node, node
         if isinstance(node, torch.SymInt):
-            return _size(node)
+            return size_bounds(node)
         if not isinstance(node, Node):
             return None
         if node not in self.known:
             self.known[node] = self._tensor(node)
         return self.known[node]
 
+    def computed(self, node: Node) -> Range | None:
+        """Bounds of what an operator computes; None when nothing is known, or when it may wrap around."""
+        dtype = _integer_type(node)
+        if dtype is None:
+            return self.of(node)
+        found = self._found(node)
+        if dtype is torch.bool:
+            return found or (0, 1)
+        info = torch.iinfo(dtype)
+        return found if found is not None and info.min <= found[0] and found[1] <= info.max else None
+
     def _tensor(self, node: Node) -> Range | None:
         val = node.meta.get("val")
         if isinstance(val, (int, torch.SymInt)):
             return self.of(val)
-        if isinstance(val, (tuple, list)):
-            val = val[0] if val else None
-        if not isinstance(val, torch.Tensor) or val.dtype.is_floating_point or val.dtype.is_complex:
+        dtype = _integer_type(node)
+        if dtype is None:
             return None
-        natural = _natural(val.dtype)
-        found = (
-            self._constant(node)
-            if node.op == "placeholder"
-            else self._call(node)
-            if node.op == "call_function"
-            else None
-        )
+        natural = _natural(dtype)
+        if node.op == "call_function" and dtype is not torch.bool:
+            found = self.computed(node)
+        else:
+            found = self._found(node)
         if found is None or natural is None:
             return found if natural is None else natural
         return max(found[0], natural[0]), min(found[1], natural[1])
+
+    def _found(self, node: Node) -> Range | None:
+        """What constants or the operator's rule say."""
+        if node.op == "placeholder":
+            return self._constant(node)
+        return self._call(node) if node.op == "call_function" else None
 
     def _constant(self, node: Node) -> Range | None:
         data = self.view.constant(node)
@@ -100,6 +117,16 @@ def _row_numbers(node: Node) -> Range | None:
     return None
 
 
+def _integer_type(node: Node) -> torch.dtype | None:
+    """Type of the (first) tensor that a node stands for, if those are integers or booleans."""
+    val = node.meta.get("val")
+    if isinstance(val, (tuple, list)):
+        val = val[0] if val else None
+    if not isinstance(val, torch.Tensor) or val.dtype.is_floating_point or val.dtype.is_complex:
+        return None
+    return val.dtype
+
+
 def _natural(dtype: torch.dtype) -> Range | None:
     if dtype is torch.bool:
         return 0, 1
@@ -109,7 +136,7 @@ def _natural(dtype: torch.dtype) -> Range | None:
     return None
 
 
-def _size(size: torch.SymInt) -> Range | None:
+def size_bounds(size: torch.SymInt) -> Range | None:
     """Bounds of a symbolic size, as export declares them."""
     try:
         found = size.node.shape_env.bound_sympy(size.node.expr)
@@ -120,7 +147,7 @@ def _size(size: torch.SymInt) -> Range | None:
 
 def _dim(node: Node, dim: int) -> Range | None:
     size = node.meta["val"].shape[dim]
-    return (size, size) if isinstance(size, int) else _size(size)
+    return (size, size) if isinstance(size, int) else size_bounds(size)
 
 
 def _argument(node: Node, index: int, name: str, default: Any = None) -> Any:
@@ -151,7 +178,7 @@ def _corners(a: Range | None, c: Range | None, f: Callable[[int, int], int]) -> 
 def _sum(sign: int) -> Callable[[IntegerBounds, Node], Range | None]:
     def rule(b: IntegerBounds, node: Node) -> Range | None:
         alpha = _argument(node, 2, "alpha", 1)
-        if not isinstance(alpha, int):
+        if not isinstance(alpha, int) or not is_exact(_corners(b.of(node.args[1]), (alpha, alpha), lambda x, y: x * y)):
             return None
         return _corners(b.of(node.args[0]), b.of(node.args[1]), lambda x, y: x + sign * alpha * y)
 
@@ -235,6 +262,21 @@ def _arg(b: IntegerBounds, node: Node) -> Range | None:
     return None if size is None else (0, max(size[1] - 1, 0))
 
 
+def _part(b: IntegerBounds, node: Node) -> Range | None:
+    """One of several results: positions from a sort or a search, which lie inside the dimension searched."""
+    source: Any = node.args[0]
+    name = getattr(getattr(overload_of(source.target), "overloadpacket", None), "__name__", "")
+    if node.args[1] != 1 or name not in ("topk", "sort", "max", "min", "median"):
+        return _first(b, node)
+    searched: Any = source.args[0]
+    rank = len(searched.meta["val"].shape)
+    dim = _argument(source, 2, "dim", -1) if name == "topk" else _argument(source, 1, "dim", -1)
+    if name == "sort" and overload_of(source.target) is torch.ops.aten.sort.stable:
+        dim = source.kwargs.get("dim", -1)
+    size = _dim(searched, int(dim)) if rank else (1, 1)
+    return None if size is None else (0, max(size[1] - 1, 0))
+
+
 def _compare(f: Callable[[Range, Range], bool | None]) -> Callable[[IntegerBounds, Node], Range | None]:
     """A comparison that comes out the same for all values within the bounds."""
 
@@ -312,7 +354,7 @@ def _remainder(b: IntegerBounds, node: Node) -> Range | None:
 _MOVES = (
     "view reshape _unsafe_view unsqueeze squeeze expand permute transpose t slice select clone alias detach "
     "lift_fresh contiguous index gather repeat flip roll index_select split split_with_sizes unbind chunk flatten "
-    "_clone_dim_order getitem narrow"
+    "_clone_dim_order narrow"
 )
 
 _RULES: dict[str, Callable[[IntegerBounds, Node], Range | None]] = {
@@ -346,6 +388,8 @@ _RULES: dict[str, Callable[[IntegerBounds, Node], Range | None]] = {
     "_to_dim_order": _convert,
     "_to": _convert,
     "to": _convert,
+    "getitem": _part,
+    "embedding": _first,
     "argmax": _arg,
     "argmin": _arg,
     "lt": _compare(_less),

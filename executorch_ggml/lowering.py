@@ -174,7 +174,7 @@ class PartitionLowering:
         meta = meta_of(node.meta["val"])
         tensor = self.view.tensor_of(node)
         initial = ""
-        if tensor is not None and has_data(tensor) and bool(tensor.count_nonzero()):
+        if tensor is not None and has_data(tensor) and bool((tensor != 0).any() | torch.signbit(tensor).any()):
             initial = f"{name}#initial"
             self.initial[initial] = node
         shape = tuple(int(d) for d in meta.shape)

@@ -59,6 +59,11 @@ def is_single(tensor: torch.Tensor) -> bool:
     return all(isinstance(d, int) and d == 1 for d in tensor.shape)
 
 
+def is_empty(value: object) -> bool:
+    """Whether this is a tensor with a size that is literally 0."""
+    return isinstance(value, torch.Tensor) and any(isinstance(d, int) and d == 0 for d in value.shape)
+
+
 @dataclass(frozen=True)
 class TensorMeta:
     """Shape and type of a result, as export recorded them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,12 +14,14 @@ from executorch.exir.backend.utils import tag_constant_data
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from . import boundary, staging
+from . import boundary, loadable, staging
 from .backend import GgmlBackend, encode_options
 from .dry_run import Decisions, dry_run
+from .input_sizes import InputSizes
 from .program_view import ProgramView, WeightOptions
 from .quantization import GgmlQuantConfig
 from .registry import entries, lookup
+from .rehearsal import rehearse
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +30,9 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
     """Delegates to ggml whatever its registry can lower exactly; the rest stays with ExecuTorch.
 
     Args:
-        weights: ``"embedded"`` stores parameters in the ``.pte``, ``"external"`` stores only their names (a GGUF file
-            supplies the data at load time), ``"auto"`` embeds those that have data and leaves parameters on the meta
-            device external.
+        weights: ``"embedded"`` stores parameters in the ``.pte``, ``"external"`` stores only their names: a GGUF file
+            supplies the data at load time. Buffers and constants that have data are stored. ``"auto"`` embeds those
+            that have data and leaves parameters on the meta device external.
         expectations: facts that a GGUF's metadata must state for this graph (JSON-encodable scalars or lists).
         weight_alternatives: per parameter name, the keys to look for in order (``{"output.weight":
             ["output.weight", "token_embd.weight"]}``).
@@ -40,6 +42,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         rewrites: run the pattern rewrites (RMSNorm, RoPE, attention ...) before decomposition.
         strict: refuse a program of which an operator that costs time would stay with ExecuTorch (``hot`` in the report
             of ``explain``): lowering raises ``UndelegatedError``, which names each with its reason and source line.
+        host_kernels: kernels that your runtime has beside ExecuTorch's own (``"aten::erfinv.out"``). Lowering refuses
+            a program that needs any other (``UnloadableError``).
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         quant: GgmlQuantConfig | None = None,
         rewrites: bool = True,
         strict: bool = False,
+        host_kernels: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.options = WeightOptions(
@@ -63,7 +68,13 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         )
         self.rewrites = rewrites
         self.strict = strict
+        self.host_kernels = frozenset(host_kernels)
+        self._sizes = InputSizes()
+        self.taken_apart: frozenset[Any] = frozenset()
+        """Operators that are decomposed although a delegate could have them whole, see ``take_apart``."""
         self.delegation_spec = DelegationSpec(GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))])
+        self.host_states: frozenset[str] = frozenset()
+        """Mutable buffers that stay with ExecuTorch although a delegate could own them."""
         self.decisions: Decisions | None = None
         """Why each node of the last program was taken or left."""
 
@@ -71,18 +82,25 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
     def transform_for_pre_decomposition(self, exported_program: ExportedProgram) -> ExportedProgram:
         """Rewrites the ATen program (RMSNorm, RoPE, attention, batch norm ...) before anything is decomposed."""
-        if not self.rewrites:
-            return exported_program
-        from .passes import run_pre_decomposition
+        self._sizes.note(exported_program)
+        from .passes import run_pre_decomposition, run_required
 
-        result: ExportedProgram = run_pre_decomposition(exported_program)
-        return result
+        if not self.rewrites:
+            return run_required(exported_program)
+        return run_pre_decomposition(exported_program, external=self.options.mode == "external")
 
     def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
-        """Operators registered ``keep=True`` of which every node in the program is supported."""
-        nodes = [n for n in ep.graph.nodes if n.op == "call_function"]
-        if any(getattr(n.target, "__name__", "") == "executorch_call_delegate" for n in nodes):
+        """Operators registered ``keep=True`` of which every node in the program is supported.
+
+        Asked once more about the edge program that results, after all partitioners: there it is checked.
+
+        Raises:
+            UnloadableError: the runtime could not load that program, or would refuse calls that export promised.
+        """
+        if ep.dialect == "EDGE":
+            loadable.require(loadable.check(ep, self._sizes, self.host_kernels))
             return [], None
+        nodes = [n for n in ep.graph.nodes if n.op == "call_function"]
         present = {n.target for n in nodes}
         keep = {e.target for e in entries() if e.keep and e.target in present}
         if keep:
@@ -91,23 +109,42 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             keep -= {n.target for n, reason in decisions.reasons.items() if reason and n.target in keep}
         # Operators that do not occur may still come out of a decomposition of another one.
         absent = {e.target for e in entries() if e.keep and e.target not in present and e.always_keep}
-        return [*keep, *absent], None
+        return [target for target in (*keep, *absent) if target not in self.taken_apart], None
+
+    def take_apart(self, operators: Collection[str]) -> bool:
+        """Lets operators be decomposed that were kept whole for ggml, and then did not come into a delegate.
+
+        Returns:
+            Whether that can make a difference: there is a decomposition, and it was not used before.
+        """
+        from executorch.exir.tracer import _default_decomposition_table
+
+        table = _default_decomposition_table()
+        found = {e.target for e in entries() if e.keep and str(e.target) in operators and e.target in table}
+        before = self.taken_apart
+        self.taken_apart = before | found
+        return self.taken_apart != before
 
     def partition(self, exported_program: ExportedProgram) -> PartitionResult:
-        """Tags the nodes of each partition; the graph itself is not changed."""
+        """Tags the nodes of each partition. Of the graph only orders in memory are changed: they become row-major."""
+        from .passes import use_row_major_edge
+
+        use_row_major_edge(exported_program)
         view = ProgramView(exported_program, self.options)
-        decisions = dry_run(exported_program, view)
+        decisions = dry_run(exported_program, view, not_owned=self.host_states)
         stages: dict[Node, int] = {}
         # A state is owned by a delegate only when everything that touches it is in that one delegate. Where the cut
         # tears one apart, its writers go back to the host, which may move the cut: repeat until nothing changes.
         while True:
             stages = self._cut(exported_program, view, decisions)
             torn = [b for b in decisions.states if not _together(decisions.states[b].members, stages)]
-            if not torn:
+            refused = {} if torn else rehearse(exported_program, view, stages, decisions.states)
+            if not torn and not refused:
                 break
             for name in torn:
                 log.debug("buffer %s stays with ExecuTorch: not all of its uses are in one delegate", name)
-            decisions = dry_run(exported_program, view, not_owned=decisions.not_owned | set(torn))
+            refused = {**decisions.refused, **refused}
+            decisions = dry_run(exported_program, view, not_owned=decisions.not_owned | set(torn), refused=refused)
         self.decisions = decisions
         decisions.stages = stages
         if self.strict:
@@ -119,9 +156,15 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             tag = f"ggml_{stage}"
             node.meta["delegation_tag"] = tag
             tags[tag] = self.delegation_spec
+        for node, reason in decisions.reasons.items():
+            if node not in stages:
+                node.meta[loadable.REFUSED] = reason
         tag_constant_data(exported_program)
         for state in decisions.states.values():
             state.placeholder.meta["delegation_tag"] = f"ggml_{stages[state.members[0]]}"
+        for node in exported_program.graph.nodes:
+            if view.is_mutated(node) and view.name_of(node) not in decisions.states:
+                node.meta["et_init_buffer"] = True  # else ExecuTorch leaves it to chance
         return PartitionResult(tagged_exported_program=exported_program, partition_tags=tags)
 
     def _cut(self, ep: ExportedProgram, view: ProgramView, decisions: Decisions) -> dict[Node, int]:

@@ -20,10 +20,11 @@ from typing import Any, cast
 from executorch_ggml import _abi, _arrays, _exit, _load
 from executorch_ggml._callback import Progress, ProgressCallback
 from executorch_ggml._watch import WatchCallback, WatchedValue
-from executorch_ggml.errors import BusyError, GgmlError, InternalError
+from executorch_ggml.errors import BusyError, GgmlError, InvalidArgumentError
+from executorch_ggml.files import replacing
 from executorch_ggml.gguf import GGUFFile
 
-_MAX_OUTPUTS = 256
+_FEW_OUTPUTS = 256
 
 
 class _Handle:
@@ -86,9 +87,9 @@ class Program:
             {
                 "device": device,
                 "threads": threads,
-                "cache_type": cache_type,
+                "cache_type": cache_type or None,
                 "methods": list(methods) if methods is not None else None,
-                "data_path": os.fspath(data_path) if data_path is not None else None,
+                "data_path": _utf8_path(data_path),
                 "max_plans": max_plans,
                 "profile": profile,
                 "etdump": etdump,
@@ -164,14 +165,22 @@ class Program:
     @staticmethod
     def _run(handle: _Handle, method: str, arguments: _arrays.Inputs, copy: bool) -> list[Any]:
         """The call itself, inside the lock."""
-        results = (_abi.Tensor * _MAX_OUTPUTS)()
-        count = ctypes.c_size_t(_MAX_OUTPUTS)
-        status = _load.library().etggml_program_execute(
-            handle.pointer, method.encode(), arguments.array, arguments.count, results, ctypes.byref(count)
-        )
+        room = _FEW_OUTPUTS
+        while True:
+            results = (_abi.Tensor * room)()
+            count = ctypes.c_size_t(room)
+            status = _load.library().etggml_program_execute(
+                handle.pointer,
+                _load.name_bytes(method, "method"),
+                arguments.array,
+                arguments.count,
+                results,
+                ctypes.byref(count),
+            )
+            if count.value <= room:
+                break
+            room = count.value  # nothing was computed yet
         _load.check(status)
-        if count.value > _MAX_OUTPUTS:
-            raise InternalError(f"method {method!r} has {count.value} outputs; at most {_MAX_OUTPUTS} are possible")
         return [_arrays.output(results[i], handle, as_torch=arguments.any_torch, copy=copy) for i in range(count.value)]
 
     def __call__(self, *inputs: Any) -> list[Any]:
@@ -187,10 +196,15 @@ class Program:
         return cast("dict[str, Any]", self._json("etggml_program_stats"))
 
     def write_etdump(self, path: str | os.PathLike[str]) -> None:
-        """Writes the events recorded since loading (with etdump=True) for ExecuTorch's Inspector, and starts anew."""
+        """Writes the events recorded since loading (with etdump=True) for ExecuTorch's Inspector, and starts anew.
+
+        The file appears complete or not at all. Raises FileError when it cannot be written, InvalidArgumentError for a
+        path that holds weights.
+        """
         handle = self._enter()
         try:
-            _load.check(_load.library().etggml_program_etdump(handle.pointer, _load.path_bytes(path)))
+            with replacing(path, (self.path,)) as temporary:
+                _load.check(_load.library().etggml_program_etdump(handle.pointer, _load.path_bytes(temporary)))
         finally:
             self._lock.release()
 
@@ -250,6 +264,16 @@ class Payload:
     index: int
     """within its method, from 0"""
     data: bytes
+
+
+def _utf8_path(path: str | os.PathLike[str] | None) -> str | None:
+    """A path that travels in options, which are JSON."""
+    if path is None:
+        return None
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidArgumentError(f"data_path {os.fspath(path)!r}: the name is not UTF-8; give a link to it") from None
 
 
 def payloads(pte: str | os.PathLike[str]) -> list[Payload]:

@@ -45,8 +45,9 @@ class WeightOptions:
     """How parameters reach the runtime.
 
     Attributes:
-        mode: ``embedded`` stores data in the ``.pte``; ``external`` stores keys only (a GGUF or ``.ptd`` brings the
-            data); ``auto`` embeds what has data and leaves meta-device parameters external.
+        mode: ``embedded`` stores data in the ``.pte``; ``external`` stores of parameters the keys only (a GGUF or
+            ``.ptd`` brings the data; buffers with data are stored, and a GGUF that has one by that name wins);
+            ``auto`` embeds what has data and leaves meta-device parameters external.
         alternatives: per parameter, the keys to try in order instead of its own name (tied heads).
         expectations: GGUF metadata that the graph relies on, as JSON text per key.
         by_content: names that stand for different data in different methods; these are keyed by content.
@@ -97,6 +98,14 @@ class ProgramView:
             **signature.inputs_to_lifted_tensor_constants,
         }
         self.constants = set(signature.inputs_to_lifted_tensor_constants)
+        hidden = set(signature.non_persistent_buffers)
+        self.buffers = {
+            node
+            for node, name in signature.inputs_to_buffers.items()
+            if name not in hidden and not name.rpartition(".")[2].startswith(_LIFTED)
+        }
+        self.stored = self.buffers | set(signature.inputs_to_parameters)
+        """Placeholders of what a checkpoint holds."""
         self.mutated: dict[str, str] = dict(signature.buffers_to_mutate)
         """Output node name -> buffer name."""
         self.mutated_buffers = {str(s.target) for s in signature.output_specs if s.kind is OutputKind.BUFFER_MUTATION}
@@ -142,7 +151,7 @@ class ProgramView:
         tensor = self.tensor_of(node)
         if tensor is None or not has_data(tensor):
             return None
-        if self.options.mode == "external" and node.name not in self.constants:
+        if self.options.mode == "external" and node.name in self.stored:
             return None
         return tensor
 
@@ -166,10 +175,15 @@ class ProgramView:
             raise Unsupported(f"{node.name} is not a parameter")
         meta = meta_of(node.meta["val"])
         shape = tuple(int(d) for d in meta.shape)
-        data = self.constant(node)
+        data, replaceable = self.constant(node), False
+        if data is None and node.name in self.buffers:
+            # Not asked of a file, which may hold parameters only; one that has it is followed.
+            tensor = self.tensor_of(node)
+            if tensor is not None and has_data(tensor):
+                data, replaceable = tensor, True
         if data is None:
             if self.options.mode == "embedded":
-                raise ValueError(f"weights='embedded', but {name} has no data (it lies on the meta device)")
+                raise InvalidArgumentError(f"weights='embedded', but {name} has no data (it lies on the meta device)")
             keys = [list(self.options.alternatives.get(name, [name]))]
             return builder.add_weight(name, shape, meta.dtype, keys=keys, external=True)
         key = name
@@ -177,8 +191,10 @@ class ProgramView:
             key = "_constant." + hashlib.sha256(_raw(data)).hexdigest()[:16]
         elif hash_constants and name in self.options.by_content:
             key = f"{name}@{hashlib.sha256(_raw(data)).hexdigest()[:16]}"
-        tensor = data
-        return builder.add_weight(key, shape, to_dtype(data.dtype), load=lambda: to_numpy(tensor))
+        elements = data
+        value = builder.add_weight(key, shape, to_dtype(data.dtype), load=lambda: to_numpy(elements))
+        builder.graph.weights[value.ref].replaceable = replaceable
+        return value
 
     def state_kind(self, node: Node) -> int:
         """KV_CACHE for a float buffer that only ``index_copy`` writes and only attention reads, else generic.

@@ -130,10 +130,15 @@ def _convolves(graph: g.Graph, readers: dict[int, list[tuple[int, int]]], result
     return (
         node not in results
         and bool(found)
-        and all(graph.nodes[reader].op == "Conv2d" and operand == 0 for reader, operand in found)
-        # One kernel per channel is little data, and takes F32 only.
-        and all(graph.nodes[node].ne[2] == graph.nodes[graph.nodes[reader].src[1]].ne[2] for reader, _ in found)
+        and all(operand == 0 and _dense_convolution(graph, node, graph.nodes[reader]) for reader, operand in found)
     )
+
+
+def _dense_convolution(graph: g.Graph, kernel: int, reader: g.Node) -> bool:
+    if reader.op == "Conv3d":
+        return True
+    # One kernel per channel is little data, and takes F32 only.
+    return reader.op == "Conv2d" and graph.nodes[kernel].ne[2] == graph.nodes[reader.src[1]].ne[2]
 
 
 def _target(weight: g.Weight, config: GgmlQuantConfig, convolves: bool) -> GgmlType | None:

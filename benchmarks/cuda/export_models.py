@@ -9,6 +9,7 @@ Exporting reads the header of a GGUF only, so a file of the right length with no
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from benchmarks.gguf_file import ALIGNMENT, GgufFile
 def write_hollow(path: Path, model: Model, kind: str) -> None:
     """The file that `write_gguf` writes, with a hole where the weights are."""
     architecture, shape = make_gguf.resolve(model.arch, model.size)
+    if model.layers:
+        shape = dataclasses.replace(shape, layers=model.layers)
     layout = make_gguf.LAYOUTS[architecture](shape)
     types = make_gguf.FileType(kind, shape.layers, shape.tied)
     metadata = make_gguf._metadata(layout, shape, types, None, None)

@@ -21,11 +21,18 @@ class Model:
     fused: tuple[str, ...] = ()
     arch: str = ""
     max_seq_len: int = MAX_SEQ_LEN
+    layers: int = 0
+    """The first ones only, of a model that is large for a session; 0: all."""
 
     @property
     def where(self) -> dict[str, Any]:
-        """Arguments of `write_gguf`."""
-        return {"size": self.size, **({"arch": self.arch} if self.arch else {})}
+        """Arguments of `write_gguf`. Large models repeat rows: they are for times."""
+        arguments: dict[str, Any] = {"size": self.size}
+        if self.arch:
+            arguments["arch"] = self.arch
+        if self.layers:
+            arguments |= {"layers": self.layers, "repeat": True}
+        return arguments
 
     def pte(self, folder: Path) -> Path:
         return folder / f"{self.name}.pte"
@@ -40,6 +47,11 @@ REAL = {
         Model("qwen3-0.6b", "qwen3-0.6b", ("q8_0", "q4_k_m", "f16", "f32"), ("q8_0", "q4_k_m", "f16")),
         Model("llama-3.2-1b", "llama-3.2-1b", ("q8_0",), ("q8_0",)),
         Model("qwen3-4b", "qwen3-4b", ("q8_0",), ("q8_0",)),
+        Model("qwen3-8b", "qwen3-8b", ("q4_k_m", "q8_0"), layers=9),
+        Model("qwen2.5-0.5b", "qwen2.5-0.5b", ("q8_0",)),
+        Model("gemma3-1b", "gemma3-1b", ("q8_0",)),
+        Model("phi3-mini", "phi3-mini-4k", ("q4_k_m",), max_seq_len=4096, layers=8),
+        Model("qwen3-30b-a3b", "qwen3-30b-a3b", ("q8_0",), layers=8),
     )
 }
 # For trying the scripts where there is neither a GPU nor time.

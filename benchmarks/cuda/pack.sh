@@ -34,7 +34,7 @@ strip --strip-unneeded "$out"/package/lib/*.so "$out"/package/bin/*
 
 $python third-party/fetch.py llama.cpp
 $python third-party/fetch.py llama.cpp-peer
-tar --create --xz --directory build/third-party --exclude 'llama.cpp-peer/ggml' --exclude '*/tools/*/public*' \
+tar --create --xz --directory build/third-party --exclude 'llama.cpp-peer/ggml/src' --exclude 'llama.cpp-peer/ggml/include' --exclude '*/tools/*/public*' \
   --exclude '*/tools/*/webui*' --exclude '*.gguf' --exclude '*/ggml-metal/*' --exclude '*/ggml-vulkan/*' \
   --file "$out/trees.tar.xz" llama.cpp llama.cpp-peer
 

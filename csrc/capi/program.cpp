@@ -73,9 +73,11 @@ etggml_status etggml_program_execute(etggml_program* program, const char* method
     ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
     // Asked before computing: a call must not change states (KV caches) and then fail for want of room.
     ETGGML_ASSIGN_OR_RETURN(const size_t outputs, program->impl->output_count(method));
-    if (*n_out < outputs) {
+    const size_t room = *n_out;
+    if (room < outputs) {
+      *n_out = outputs;
       return error(ETGGML_INVALID_ARGUMENT, "method '%s' has %zu outputs, there is room for %zu",
-                   method == nullptr ? "forward" : method, outputs, *n_out);
+                   method == nullptr ? "forward" : method, outputs, room);
     }
     ETGGML_RETURN_IF_ERROR(program->impl->execute(inside, method, in, n_in));
     const std::vector<etggml_tensor>& results = program->impl->outputs(inside);

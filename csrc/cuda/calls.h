@@ -9,7 +9,7 @@
 namespace etggml::cuda {
 
 /// Rises with every change of this file: both sides must agree on it.
-constexpr uint32_t kCallsVersion = 3;
+constexpr uint32_t kCallsVersion = 4;
 
 /// Columns (tokens) that a decode kernel takes at most; longer inputs are ggml's matrix products.
 constexpr int kMaxColumns = 8;
@@ -54,6 +54,9 @@ struct MatVecCall : Call {
   /// one matrix with both halves, the second segment's weight is the first's and starts at its row `second_row`.
   Glu glu;
   int64_t second_row;
+  /// The kernel before leaves multiprocessors idle. This one then takes so much shared memory that two of its blocks do
+  /// not fit on one: they would go there in pairs, and as many multiprocessors would have none.
+  bool spreads;
 };
 
 /// Normalises (q, k) and rotates heads, and writes keys and values into the caches.

@@ -14,7 +14,8 @@ struct FloatType {
   using Record = typename Stored::Record;
   static constexpr int kUnit = Each;
   static constexpr int kAlignment = 16;
-  static constexpr int kEach = 4;
+  static constexpr int kUnroll = 4;
+  static constexpr bool kLongPieces = false;
   static constexpr bool kHolds = true;
   static constexpr int kShareUnits = kWarp;
   static __host__ __device__ constexpr int bytes(int units) { return units * 16; }

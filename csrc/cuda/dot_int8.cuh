@@ -46,7 +46,8 @@ struct Int8Type {
   using Record = typename Stored::Record;
   static constexpr int kUnit = 64;              // elements
   static constexpr int kAlignment = Alignment;  // of rows, bytes
-  static constexpr int kEach = 1;               // units of a lane in a piece
+  static constexpr int kUnroll = 1;             // units of a lane in one step
+  static constexpr bool kLongPieces = false;    // may a piece have several steps? That takes registers
   static constexpr bool kHolds = false;         // are there registers for a column's first record beside weights?
   static constexpr int kShareUnits = 4;         // parts of rows are of whole blocks, and of whole pieces of 16 bytes
   static __host__ __device__ constexpr int bytes(int units) { return units * kUnit / BlockElements * BlockBytes; }
@@ -71,6 +72,7 @@ struct Q8_0 : Int8Type<AsQ8_0, 32, 34, 4> {
 };
 
 struct Q4_0 : Int8Type<AsQ4_0, 32, 18, 4> {
+  static constexpr bool kLongPieces = true;
   struct Weights {
     uint32_t w[9];
     __device__ Weights(const uint8_t* row, int unit) {
@@ -88,28 +90,28 @@ struct Q4_0 : Int8Type<AsQ4_0, 32, 18, 4> {
   };
 };
 
-/// Scale and minimum of sub-block j (of 8) of a K block with 12 bytes of packed 6-bit numbers.
-__device__ __forceinline__ void scale_min(const uint8_t* packed, int j, int* scale, int* minimum) {
-  if (j < 4) {
-    *scale = packed[j] & 63;
-    *minimum = packed[j + 4] & 63;
-  } else {
-    *scale = (packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4);
-    *minimum = (packed[j + 4] >> 4) | ((packed[j] >> 6) << 4);
-  }
+/// Byte `index` of a word as a float: under the exponent of 2^23 it is the mantissa's last bits. A conversion takes as
+/// long as four other instructions.
+__device__ __forceinline__ float byte_of(uint32_t word, int index) {
+  return __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440u + static_cast<uint32_t>(index))) - 8388608.0f;
 }
 
-/// Scales and minima of the two sub-blocks of a unit.
+/// Scales and minima of the two sub-blocks of a unit. A K block begins with d, dmin and, packed into 12 bytes, scales
+/// and minima of 6 bits: of sub-blocks 0 to 3 as they are, of 4 to 7 in nibbles, with the upper bits above the first.
 struct KScales {
   float d[2], m[2];
   __device__ KScales(const uint8_t* block, int quarter) {
-    const uint32_t dm = *reinterpret_cast<const uint32_t*>(block);
+    const uint4 head = *reinterpret_cast<const uint4*>(block);
+    const int shift = quarter % 2 * 16;
+    const uint32_t a = head.y >> shift, b = head.z >> shift, c = head.w >> shift;
+    const bool low = quarter < 2;
+    const uint32_t scales = low ? a & 0x3f3f : (c & 0x0f0f) | ((a >> 2) & 0x3030);
+    const uint32_t minima = low ? b & 0x3f3f : ((c >> 4) & 0x0f0f) | ((b >> 2) & 0x3030);
+    const float all = low_half(head.x), least = high_half(head.x);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      int scale, minimum;
-      scale_min(block + 4, 2 * quarter + i, &scale, &minimum);
-      d[i] = low_half(dm) * static_cast<float>(scale);
-      m[i] = high_half(dm) * static_cast<float>(minimum);
+      d[i] = all * byte_of(scales, i);
+      m[i] = least * byte_of(minima, i);
     }
   }
   template <class Record>
@@ -125,6 +127,7 @@ __device__ __forceinline__ void load32(const uint8_t* from, uint32_t (&w)[8]) {
 
 /// d, dmin, scales[12], qs[128]; sub-blocks 2g and 2g + 1 share 32 bytes of qs: a unit.
 struct Q4_K : Int8Type<InOrder, 256, 144, 16> {
+  static constexpr bool kLongPieces = true;
   struct Weights {
     KScales scales;
     uint32_t w[8];
@@ -142,6 +145,7 @@ struct Q4_K : Int8Type<InOrder, 256, 144, 16> {
 
 /// As Q4_K, with qh[32] before qs: bit j of byte i belongs to element i of sub-block j.
 struct Q5_K : Int8Type<InOrder, 256, 176, 16> {
+  static constexpr bool kLongPieces = true;
   struct Weights {
     KScales scales;
     uint32_t w[16];
@@ -193,12 +197,14 @@ struct Q6_K : Int8Type<InOrder, 256, 210, 2> {
       for (int i = 0; i < 16; ++i) {
         const uint32_t q =
             ((low[i] >> (nibble * 4)) & 0x0f0f0f0f) | (((high[i % 8] >> (nibble * 4 + i / 8 * 2)) & 0x03030303) << 4);
-        w[i] = __vsubss4(q, 0x20202020);
+        // q - 32 in each byte: q + 96 carries nowhere, and 128 more is the upper bit.
+        w[i] = (q + 0x60606060) ^ 0x80808080;
       }
-      const int8_t* scales = reinterpret_cast<const int8_t*>(from + 192) + 8 * h + 4 * nibble;
+      uint32_t scales[1];
+      load_unaligned(from + 192 + 8 * h + 4 * nibble, scales);
       const float all = __half2float(*reinterpret_cast<const __half*>(from + 208));
 #pragma unroll
-      for (int i = 0; i < 4; ++i) d[i] = all * static_cast<float>(scales[i]);
+      for (int i = 0; i < 4; ++i) d[i] = all * (byte_of(scales[0] ^ 0x80808080, i) - 128.0f);
     }
     __device__ float dot(const Record& x) const {
       float sum[2];

@@ -92,9 +92,9 @@ bool launch_matvec(int device, cudaStream_t stream, const MatVecCall& c) {
   p.overlaps_next = c.overlaps_next;
   p.columns.x = data(c.x) + c.x_offset;
   p.columns.gain = data(c.gain);
+  const size_t shared = c.spreads ? std::max(planned.shared, shared_memory_limit(device) / 2) : planned.shared;
   return launch(device, stream, dim3(static_cast<unsigned>(blocks(device, p))),
-                dim3(static_cast<unsigned>(warps_for(padded_columns(c.columns)) * kWarp)), planned.shared,
-                planned.kernel, p);
+                dim3(static_cast<unsigned>(warps_for(padded_columns(c.columns)) * kWarp)), shared, planned.kernel, p);
 }
 
 }  // namespace etggml::cuda

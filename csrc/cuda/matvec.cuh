@@ -29,13 +29,13 @@ struct Feed {
   const Rows& rows;
   const Weights& ring;
   int own, part, tiles, step;   // group of the warp; lane of the group; rows of the block in tiles of kGroups
-  int offset, bytes;            // of the share
+  int offset, bytes, piece;     // of the share; of a piece
   int tile, set = 0, from = 0;  // next: tile, row of the tile, byte of the share
   __device__ void ask(int slot) {
     if (tile < tiles) {
       const int row = min(tile * kGroups + own, rows.count - 1);
-      ring.ask(slot, rows.weight(rows.begin + row, set) + offset + from, min(Weights::kBytes, bytes - from), part);
-      from += Weights::kBytes;
+      ring.ask(slot, rows.weight(rows.begin + row, set) + offset + from, min(piece, bytes - from), part);
+      from += piece;
       if (from >= bytes) {
         from = 0;
         if (++set == Sets) {
@@ -84,14 +84,23 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
   __shared__ unsigned given[kMostSharedRows];
   __shared__ uint64_t arrived[kWarps][kMostSlots];
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, part = lane % Lanes, own = lane / Lanes;
-  const int slot_bytes = Weights::slot_bytes(p.aligned), ring_bytes = kWarps * kGroups * slot_bytes;
+  const int each = W::kLongPieces ? p.piece : W::kUnroll, units = each * Lanes;
+  const int slot_bytes = Weights::slot_bytes(units, p.aligned), ring_bytes = kWarps * kGroups * slot_bytes;
   const Weights ring{shared + (warp * kGroups + own) * slot_bytes, ring_bytes, p.aligned, arrived[warp]};
   const typename W::Stored x(shared + p.slots * ring_bytes, p.columns.k);  // all N are read
   const Rows rows(p);
   const int row_warp = warp / p.split, share = warp - row_warp * p.split, tiles = (rows.count + kGroups - 1) / kGroups;
   const int first = share * p.each, end = min(first + p.each, p.columns.k / W::kUnit), step = p.workers / p.split;
-  Feed<W, Sets, Lanes> feed{
-      rows, ring, own, part, tiles, step, W::bytes(first), W::bytes(end - first), warp < p.workers ? row_warp : tiles};
+  Feed<W, Sets, Lanes> feed{rows,
+                            ring,
+                            own,
+                            part,
+                            tiles,
+                            step,
+                            W::bytes(first),
+                            W::bytes(end - first),
+                            W::bytes(units),
+                            warp < p.workers ? row_warp : tiles};
   const int first_tile = feed.tile;  // it moves on with what is asked for
   allow_next(p.overlaps_next);
   ring.begin(p.slots, lane);
@@ -135,17 +144,20 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
     for (int set = 0; set < Sets; ++set) {
       float sums[kSums] = {};
 #pragma unroll 1
-      for (int from = first; from < end; from += Weights::kUnits) {
+      for (int from = first; from < end; from += units) {
         ring.wait(slot, round, p.slots);
         const uint8_t* piece = ring.piece(slot);
+#pragma unroll 1
+        for (int j = 0; j < each; j += W::kUnroll) {
 #pragma unroll
-        for (int i = 0; i < W::kEach; ++i) {
-          const int unit = from + i * Lanes + part;
-          if (unit >= end) break;
-          const typename W::Weights w(piece, i * Lanes + part);
+          for (int i = 0; i < W::kUnroll; ++i) {
+            const int at = (j + i) * Lanes + part, unit = from + at;
+            if (unit >= end) break;
+            const typename W::Weights w(piece, at);
 #pragma unroll
-          for (int c = 0; c < N; ++c) {
-            sums[c] += w.dot(kHolds && i == 0 && from == first ? held : x.record(c, unit));
+            for (int c = 0; c < N; ++c) {
+              sums[c] += w.dot(kHolds && i == 0 && j == 0 && from == first ? held : x.record(c, unit));
+            }
           }
         }
         __syncwarp();

@@ -24,6 +24,7 @@ struct MatVecParams {
   int each;         // units of a share
   int workers;      // warps: told, though known when compiled, since that leaves the compiler registers enough
   int slots;        // of a group of lanes
+  int piece;        // units of a lane in a slot
   float k_inverse;  // 1 / columns.k
   bool aligned;     // all pieces begin at multiples of 16 bytes
   bool overlaps_next;

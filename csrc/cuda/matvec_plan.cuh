@@ -14,6 +14,9 @@ namespace etggml::cuda {
 constexpr size_t kShareBytes = 110 * 1024;
 constexpr size_t kOwnBytes = 2 * 1024;  // the kernel's variables in shared memory, at most
 
+// A copy of fewer bytes takes as long as one of so many: about 50 ns, and a multiprocessor makes one after the other.
+constexpr int kLeastCopy = 2048;
+
 /// Lanes of a group and warps that share a row.
 struct Deal {
   int lanes, split, each;
@@ -33,7 +36,7 @@ Deal deal_for(const MatVecParams& p, int columns, int rows) {
       if (each * (split - 1) >= units) break;
       const int groups = kWarp / lanes, tiles = (rows + groups - 1) / groups,
                 steps = (tiles + warps / split - 1) / (warps / split),
-                trips = (each + lanes * W::kEach - 1) / (lanes * W::kEach);
+                trips = (each + lanes * W::kUnroll - 1) / (lanes * W::kUnroll);
       if (split > 1 && tiles > kMostSharedRows) break;
       // A step has its pieces, sums across lanes, and those across warps.
       const double time = steps * (trips + 0.5 + (split > 1 ? 0.5 : 0.0));
@@ -46,10 +49,11 @@ Deal deal_for(const MatVecParams& p, int columns, int rows) {
 }
 
 template <class W>
-size_t ring_bytes(int lanes, int warps, bool aligned) {
-  const int slot = lanes == 32   ? Ring<W, 32>::slot_bytes(aligned)
-                   : lanes == 16 ? Ring<W, 16>::slot_bytes(aligned)
-                                 : Ring<W, 8>::slot_bytes(aligned);
+size_t ring_bytes(int lanes, int warps, int piece, bool aligned) {
+  const int units = lanes * piece;
+  const int slot = lanes == 32   ? Ring<W, 32>::slot_bytes(units, aligned)
+                   : lanes == 16 ? Ring<W, 16>::slot_bytes(units, aligned)
+                                 : Ring<W, 8>::slot_bytes(units, aligned);
   return static_cast<size_t>(slot) * static_cast<size_t>(warps) * static_cast<size_t>(kWarp / lanes);
 }
 
@@ -92,15 +96,19 @@ MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
   const Deal deal = deal_for<W>(p, columns, rows);
   limit -= kOwnBytes;
   p.aligned = p.aligned && W::bytes(W::kShareUnits) % 16 == 0;
-  const size_t ring = ring_bytes<W>(deal.lanes, warps_for(columns), p.aligned),
-               groups = static_cast<size_t>(kWarp / deal.lanes);
+  const size_t groups = static_cast<size_t>(kWarp / deal.lanes);
   const int sums = padded_to_power(columns), sets = p.glu ? 2 : 1;
   const size_t shares = deal.split == 1
                             ? 0
                             : Shares::bytes((rows + static_cast<int>(groups) - 1) / static_cast<int>(groups),
                                             deal.split, static_cast<int>(groups) * sets * sums);
-  const size_t rest = W::Stored::bytes(p.columns.k, columns) + shares,
-               budget = rest + 2 * ring <= kShareBytes ? std::min(kShareBytes, limit) : limit;
+  const size_t rest = W::Stored::bytes(p.columns.k, columns) + shares;
+  auto ring_of = [&](int piece) { return ring_bytes<W>(deal.lanes, warps_for(columns), piece, p.aligned); };
+  p.piece = W::kUnroll;
+  while (W::kLongPieces && W::bytes(deal.lanes * p.piece) < kLeastCopy && deal.lanes * p.piece < deal.each &&
+         rest + 2 * ring_of(2 * p.piece) <= std::min(kShareBytes, limit))
+    p.piece *= 2;
+  const size_t ring = ring_of(p.piece), budget = rest + 2 * ring <= kShareBytes ? std::min(kShareBytes, limit) : limit;
   if (rest + 2 * ring > budget) return {};
   const size_t slots = std::min((budget - rest) / ring, static_cast<size_t>(kMostSlots));
   p.split = deal.split;

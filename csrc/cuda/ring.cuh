@@ -11,17 +11,17 @@ namespace etggml::cuda {
 
 constexpr int kMostSlots = 4;
 
-/// A slot holds a piece of a row: as many units for each lane as `W` has at a time. Copies are of 16 bytes, from where
+/// A slot holds a piece of a row: some units for each lane. Copies are of 16 bytes, from where
 /// a multiple of it is: where pieces begin elsewhere, what is before them comes along, and a slot begins with how much
 /// that is.
 template <class W, int Lanes>
 struct Ring {
-  static constexpr int kUnits = Lanes * W::kEach, kBytes = W::bytes(kUnits), kCopy = 16;
-  static constexpr int kTrips = ((kBytes + 2 * kCopy - 2) / kCopy + Lanes - 1) / Lanes;
-  static constexpr int kWhole = (kBytes + kCopy - 1) / kCopy * kCopy;
-  /// A header, and 15 bytes before and behind.
-  static constexpr int kUnaligned = kWhole + 3 * kCopy;
-  static __host__ __device__ int slot_bytes(bool aligned) { return aligned ? kWhole : kUnaligned; }
+  static constexpr int kCopy = 16;
+  /// Of a slot for `units` units: where pieces begin anywhere, a header and 15 bytes before and behind.
+  static __host__ __device__ int slot_bytes(int units, bool aligned) {
+    const int whole = (W::bytes(units) + kCopy - 1) / kCopy * kCopy;
+    return aligned ? whole : whole + 3 * kCopy;
+  }
 
   uint8_t* memory;  // of slot 0
   int apart;        // bytes from a slot to the next
@@ -78,11 +78,7 @@ struct Ring {
   __device__ void ask(int slot, const uint8_t* from, int bytes, int part) const {
     uint8_t* to = memory + slot * apart;
     from = aligned_copy(from, &to, &bytes, part == 0);
-#pragma unroll
-    for (int i = 0; i < kTrips; ++i) {
-      const int at = (i * Lanes + part) * kCopy;
-      if (at < bytes) copy_async<kCopy>(to + at, from + at);
-    }
+    for (int at = part * kCopy; at < bytes; at += Lanes * kCopy) copy_async<kCopy>(to + at, from + at);
   }
   /// Groups of copies are counted: every slot has one, even if nothing was left to ask for.
   __device__ void asked() const { commit_copies(); }

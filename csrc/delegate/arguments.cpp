@@ -39,7 +39,8 @@ Status InputViews::assign(executorch::runtime::Span<EValue*> values, size_t coun
       if (rank > ir::kMaxRank) return error(ETGGML_SHAPE, "input %zu has %zu dimensions", i, rank);
       if (!row_major(tensor)) {
         return error(ETGGML_INVALID_ARGUMENT,
-                     "input %zu is not row-major (channels-last?); export without a dim order or make it contiguous",
+                     "input %zu of the delegate is not row-major in the .pte; lower the model again: GgmlPartitioner "
+                     "makes every tensor of a program row-major",
                      i);
       }
       for (size_t d = 0; d < rank; ++d) dims_[i][d] = tensor.size(static_cast<ssize_t>(d));
@@ -81,6 +82,12 @@ Status EtOutputs::resize(size_t index, int32_t dtype, const std::vector<int64_t>
                  static_cast<int>(tensor.dim()));
   }
   for (size_t d = 0; d < dims.size(); ++d) sizes[d] = static_cast<SizesType>(dims[d]);
+  if (!row_major(tensor)) {
+    return error(ETGGML_FORMAT,
+                 "output %zu of the delegate is not row-major in the .pte; lower the model again: GgmlPartitioner makes "
+                 "every tensor of a program row-major",
+                 index);
+  }
   const Error err =
       executorch::runtime::resize_tensor(tensor, executorch::runtime::ArrayRef<SizesType>(sizes.data(), dims.size()));
   if (err != Error::Ok) {

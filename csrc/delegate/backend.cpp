@@ -14,6 +14,7 @@
 #include "delegate/named_data.h"
 #include "delegate/observer.h"
 #include "delegate/settings.h"
+#include "delegate/shared_states.h"
 #include "ir/program.h"
 #include "runtime/executable.h"
 #include "runtime/expectations.h"
@@ -41,6 +42,7 @@ using executorch::runtime::Span;
 using runtime::LoadScope;
 
 struct Handle {
+  std::shared_ptr<void> sharing;                    // of states with other delegates; released last
   std::unique_ptr<runtime::Executable> executable;  // null when loaded only to look at it
   std::shared_ptr<runtime::Context> context;
   std::vector<void*> adopted;
@@ -82,6 +84,10 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
     handle->context = scope->context;
   } else {
     ETGGML_ASSIGN_OR_RETURN(handle->context, stock_context(init));
+    // Contexts of a session are shared as a whole.
+    if (handle->context.use_count() == 1) {
+      handle->sharing = share_states(init.get_named_data_map(), handle->method, *program, handle->context.get());
+    }
   }
   sources.files = handle->context->files;
   ETGGML_ASSIGN_OR_RETURN(handle->executable,

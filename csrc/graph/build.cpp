@@ -7,6 +7,7 @@
 #include "graph/follow.h"
 #include "graph/node_builder.h"
 #include "graph/product.h"
+#include "graph/soft_max.h"
 #include "graph/unrolled.h"
 
 namespace etggml::graph {
@@ -23,11 +24,18 @@ size_t tensors_of(const ir::Program& program, const fb::Node& node) {
       return 2;  // padded factors
     case fb::Op_TopK:
       return 3;
+    case fb::Op_Scatter:
+      return 4;  // packed sources
+    case fb::Op_SoftMax:
+      return node.op_as_SoftMax()->empty_is_zero() ? kSoftMaxTensors : 1;
+    case fb::Op_FlashAttn:
+      return node.op_as_FlashAttn()->hidden() == fb::HiddenKeys_Passed ? 1 : kAttentionTensors;
     case fb::Op_Unary:
       return kUnaryTensors;
     case fb::Op_MulMat:
       return 1 + (node.op_as_MulMat()->then() ? kFollowTensors : node.src()->size() > 2 ? 2 : 0);
     case fb::Op_Conv2d:
+    case fb::Op_Conv3d:
       return kConvTensors + kFollowTensors;
     case fb::Op_Recurrence: {
       const auto* steps = program.graph().shapes()->Get(program.node(node.src()->Get(1)).shape())->ne();
@@ -59,7 +67,9 @@ Size size_of(const ir::Program& program, const BuildOptions& options) {
     const bool ours = op == fb::Op_Recurrence && options.kernels && options.kernels->takes_recurrence();
     size_t n = ours ? 1 : tensors_of(program, program.node(i));
     if (options.device && n > 0) n += adapted_tensors(program.node(i));
-    if (op == fb::Op_MulMat || op == fb::Op_FlashAttn || op == fb::Op_Recurrence) n += Kernels::kExtraTensors;
+    if (op == fb::Op_MulMat || op == fb::Op_MulMatId || op == fb::Op_FlashAttn || op == fb::Op_Recurrence) {
+      n += Kernels::kExtraTensors;
+    }
     size.tensors += n;
     size.graph += std::max<size_t>(n, 1);
   }

@@ -1,6 +1,7 @@
 #include "graph/composed_attention.h"
 
 #include "graph/product.h"
+#include "graph/soft_max.h"
 
 namespace etggml::graph {
 namespace {
@@ -30,8 +31,13 @@ ggml_tensor* composed_attention(NodeBuilder& b, const AttentionArgs& args) {
     scores = ggml_tanh(ctx, ggml_scale(ctx, scores, scale / args.softcap));
     scale = args.softcap;
   }
-  ggml_tensor* weights = ggml_soft_max_ext(ctx, scores, args.mask, scale, args.max_bias);
-  if (args.sinks || args.mask) ggml_soft_max_add_sinks(weights, args.sinks ? args.sinks : no_sinks(b, args.q->ne[2]));
+  ggml_tensor* weights = nullptr;
+  if (args.mask && args.hidden != HiddenKeys::kPassed && !args.sinks && args.max_bias == 0.0f) {
+    weights = soft_max_or_zero(b, {scores, args.mask, scale, args.hidden == HiddenKeys::kCausal});
+  } else {
+    weights = ggml_soft_max_ext(ctx, scores, args.mask, scale, args.max_bias);
+    if (args.sinks || args.mask) ggml_soft_max_add_sinks(weights, args.sinks ? args.sinks : no_sinks(b, args.q->ne[2]));
+  }
   ggml_tensor* v = ggml_is_quantized(args.v->type) ? as_f32(ctx, args.v) : args.v;
   v = ggml_permute(ctx, v, 1, 0, 2, 3);  // [S, Dv, Hkv, B]
   v = v->type == GGML_TYPE_F32 ? ggml_cont(ctx, v) : ggml_cast(ctx, v, GGML_TYPE_F32);

@@ -51,10 +51,18 @@ Result<Fused> fused_of(NodeBuilder& b, const fb::Epilogue* then, int64_t count) 
   return fused;
 }
 
-ggml_tensor* follow(ggml_context* ctx, ggml_tensor* y, ggml_tensor* bias, const Epilogue& epilogue) {
+ggml_tensor* follow(NodeBuilder& b, ggml_tensor* y, ggml_tensor* bias, const Epilogue& epilogue) {
+  ggml_context* ctx = b.ctx();
+  Kernels* kernels = b.options().kernels;
   if (bias) y = ggml_add(ctx, y, bias);
-  y = activate(ctx, y, epilogue.activation);
+  ggml_tensor* kept = nullptr;  // by a kernel of ours, which keeps NaN
+  if (kernels && epilogue.activation == Activation::kHardSigmoid) {
+    kept = kernels->function(ctx, {Function::kHardSigmoid}, y);
+  }
+  y = kept ? kept : activate(ctx, y, epilogue.activation);
   if (epilogue.min == -INFINITY && epilogue.max == INFINITY) return y;
+  kept = kernels ? kernels->function(ctx, {Function::kClamp, epilogue.min, epilogue.max}, y) : nullptr;
+  if (kept) return kept;
   if (epilogue.min == 0.0f && epilogue.max == INFINITY) return ggml_relu(ctx, y);
   return ggml_clamp(ctx, y, epilogue.min, epilogue.max);
 }

@@ -83,40 +83,71 @@ void to_float_type(const T* src, int64_t n, ggml_type type, bool is_bool, void* 
   }
 }
 
+/// What integers have to be, and how messages call their source.
+struct Numbers {
+  int64_t limit;  // at least 0 and below this, if it is not INT64_MAX
+  int64_t rows;   // numbers of so many rows; 0: not that
+  bool from_end;  // -1 is the last row
+  const char* name;
+};
+
+Status outside(const Numbers& in, int64_t element, int64_t value, int64_t lo, int64_t hi) {
+  return error(ETGGML_RANGE, "%s: element %lld is %lld, outside %lld..%lld", in.name, static_cast<ll>(element),
+               static_cast<ll>(value), static_cast<ll>(lo), static_cast<ll>(hi));
+}
+
 template <class T, class Out>
-Status to_integer(const T* src, int64_t n, bool is_bool, int64_t limit, const char* name, Out* dst) {
-  const int64_t lo = limit == INT64_MAX ? static_cast<int64_t>(std::numeric_limits<Out>::min()) : 0;
-  const int64_t hi = std::min<int64_t>(std::numeric_limits<Out>::max(), limit == INT64_MAX ? INT64_MAX : limit - 1);
+Status to_integer(const T* src, int64_t n, bool is_bool, const Numbers& in, Out* dst) {
+  const bool bounded = in.limit != INT64_MAX;
+  const int64_t lo = bounded ? 0 : static_cast<int64_t>(std::numeric_limits<Out>::min());
+  const int64_t hi = std::min<int64_t>(std::numeric_limits<Out>::max(), bounded ? in.limit - 1 : INT64_MAX);
   for (int64_t i = 0; i < n; ++i) {
-    const int64_t v = is_bool ? src[i] != 0 : static_cast<int64_t>(src[i]);
-    if (v < lo || v > hi) {
-      return error(ETGGML_RANGE, "%s: element %lld is %lld, outside %lld..%lld", name, static_cast<ll>(i),
-                   static_cast<ll>(v), static_cast<ll>(lo), static_cast<ll>(hi));
-    }
+    const int64_t given = is_bool ? src[i] != 0 : static_cast<int64_t>(src[i]);
+    if (in.rows != 0 && (given < (in.from_end ? -in.rows : 0) || given >= in.rows))
+      return outside(in, i, given, in.from_end ? -in.rows : 0, in.rows - 1);
+    const int64_t v = in.rows != 0 && given < 0 ? given + in.rows : given;
+    if (v < lo || v > hi) return outside(in, i, given, lo, hi);
     dst[i] = static_cast<Out>(v);
   }
   return ok_status();
 }
 
-Status integer_type(int32_t dtype, const void* src, int64_t n, ggml_type type, int64_t limit, const char* name,
-                    void* dst) {
+/// Numbers of rows as floats, which hold them: those beyond 2^24 are refused.
+template <class T>
+Status to_float_rows(const T* src, int64_t n, bool is_bool, const Numbers& in, float* dst) {
+  constexpr int64_t kExact = 1 << 24;
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t given = is_bool ? src[i] != 0 : static_cast<int64_t>(src[i]);
+    const int64_t lo = in.from_end ? -in.rows : 0;
+    if (given < lo || given >= in.rows) return outside(in, i, given, lo, in.rows - 1);
+    const int64_t v = given < 0 ? given + in.rows : given;
+    if (v > kExact) return outside(in, i, given, lo, kExact);
+    dst[i] = static_cast<float>(v);
+  }
+  return ok_status();
+}
+
+Status integer_type(int32_t dtype, const void* src, int64_t n, ggml_type type, const Numbers& in, void* dst) {
   Status status;
   with_source(dtype, src, [&](auto* typed) {
     using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
     if constexpr (std::is_integral<T>::value) {
       const bool is_bool = dtype == kBool;
       switch (type) {
+        case GGML_TYPE_F32:
+          status = to_float_rows(typed, n, is_bool, in, static_cast<float*>(dst));
+          break;
         case GGML_TYPE_I8:
-          status = to_integer(typed, n, is_bool, limit, name, static_cast<int8_t*>(dst));
+          status = to_integer(typed, n, is_bool, in, static_cast<int8_t*>(dst));
           break;
         case GGML_TYPE_I16:
-          status = to_integer(typed, n, is_bool, limit, name, static_cast<int16_t*>(dst));
+          status = to_integer(typed, n, is_bool, in, static_cast<int16_t*>(dst));
           break;
         case GGML_TYPE_I32:
-          status = to_integer(typed, n, is_bool, limit, name, static_cast<int32_t*>(dst));
+          status = to_integer(typed, n, is_bool, in, static_cast<int32_t*>(dst));
           break;
         default:
-          status = to_integer(typed, n, is_bool, limit, name, static_cast<int64_t*>(dst));
+          status = to_integer(typed, n, is_bool, in, static_cast<int64_t*>(dst));
           break;
       }
     }
@@ -167,7 +198,7 @@ Status convert(int32_t dtype, const void* src, int64_t count, ggml_type type, bo
     std::memcpy(dst, src, static_cast<size_t>(count) * scalar_size(dtype));
     return ok_status();
   }
-  if (!is_float_type(type)) return integer_type(dtype, src, count, type, limit, name, dst);
+  if (!is_float_type(type)) return integer_type(dtype, src, count, type, {limit, 0, false, name}, dst);
   with_source(dtype, src, [&](auto* typed) { to_float_type(typed, count, type, dtype == kBool, dst); });
   return ok_status();
 }
@@ -221,8 +252,12 @@ Status fill_host_input(const ir::Program& program, const HostInput& host, const 
     fill_causal_mask(view.data, declared.dtype(), ne[1], ne[0], mask->window(), static_cast<uint16_t*>(dst));
     return ok_status();
   }
-  return convert(ir::boundary_dtype(declared), view.data, count, type, leaf->mask(), host.index_limit, name.c_str(),
-                 dst);
+  const int32_t dtype = ir::boundary_dtype(declared);
+  if (leaf->rows() != 0) {
+    const Numbers numbers{host.index_limit, program.dim(leaf->rows(), symbols), leaf->from_end(), name.c_str()};
+    return integer_type(dtype, view.data, count, type, numbers, dst);
+  }
+  return convert(dtype, view.data, count, type, leaf->mask(), host.index_limit, name.c_str(), dst);
 }
 
 }  // namespace etggml::graph

@@ -133,6 +133,8 @@ OpFunction op_function(fb::Op op) {
       return build_get_rows;
     case fb::Op_SetRows:
       return build_set_rows;
+    case fb::Op_Scatter:
+      return build_scatter;
     case fb::Op_Cpy:
       return build_cpy;
     case fb::Op_Cast:
@@ -173,6 +175,8 @@ OpFunction op_function(fb::Op op) {
       return build_conv2d_dw;
     case fb::Op_Conv2d:
       return build_conv2d;
+    case fb::Op_Conv3d:
+      return build_conv3d;
     case fb::Op_Pool2d:
       return build_pool2d;
     case fb::Op_Recurrence:

@@ -111,6 +111,7 @@ Result<ggml_tensor*> build_rope(NodeBuilder&);
 Result<ggml_tensor*> build_flash_attn(NodeBuilder&);
 Result<ggml_tensor*> build_get_rows(NodeBuilder&);
 Result<ggml_tensor*> build_set_rows(NodeBuilder&);
+Result<ggml_tensor*> build_scatter(NodeBuilder&);
 Result<ggml_tensor*> build_cpy(NodeBuilder&);
 Result<ggml_tensor*> build_cast(NodeBuilder&);
 Result<ggml_tensor*> build_cont(NodeBuilder&);
@@ -130,6 +131,7 @@ Result<ggml_tensor*> build_cumsum(NodeBuilder&);
 Result<ggml_tensor*> build_im2col(NodeBuilder&);
 Result<ggml_tensor*> build_conv2d_dw(NodeBuilder&);
 Result<ggml_tensor*> build_conv2d(NodeBuilder&);
+Result<ggml_tensor*> build_conv3d(NodeBuilder&);
 Result<ggml_tensor*> build_pool2d(NodeBuilder&);
 Result<ggml_tensor*> build_recurrence(NodeBuilder&);
 

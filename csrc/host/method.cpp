@@ -6,11 +6,12 @@
 #include <executorch/runtime/executor/program.h>
 
 #include <algorithm>
-#include <new>
+#include <cstdlib>
 #include <utility>
 
 #include "host/et_log.h"
 #include "host/guarded.h"
+#include "host/layout.h"
 #include "runtime/load_scope.h"
 #include "util/scalar_type.h"
 
@@ -62,14 +63,19 @@ struct LoadedMethod::State {
     std::vector<executorch::aten::DimOrderType> order;
     std::vector<executorch::aten::StridesType> strides;
     std::unique_ptr<TensorImpl> tensor;
+    std::vector<uint8_t> reordered;  // the caller's elements in the order that the program expects, if it is another
   };
   executorch::extension::MallocMemoryAllocator method_memory, temp_memory;
-  std::vector<std::unique_ptr<uint8_t[]>> planned;
+  struct Free {
+    void operator()(uint8_t* memory) const { std::free(memory); }
+  };
+  std::vector<std::unique_ptr<uint8_t[], Free>> planned;
   std::vector<Span<uint8_t>> spans;
   std::unique_ptr<HierarchicalAllocator> planned_memory;
   std::unique_ptr<MemoryManager> memory;
   std::unique_ptr<Method> method;
   std::vector<Slot> slots;
+  std::vector<std::vector<uint8_t>> results;  // row-major copies of outputs that are in another order
 };
 
 LoadedMethod::LoadedMethod() : state_(std::make_unique<State>()) {}
@@ -115,8 +121,10 @@ Status LoadedMethod::plan_memory(const PteFile& file) {
                    "%s, method '%s' was exported with its values in device memory; export without \"target_device\"",
                    file.path().c_str(), name_.c_str());
     }
-    // Not value-initialised: an upper bound of many megabytes costs nothing until it is written.
-    state_->planned.emplace_back(new (std::nothrow) uint8_t[static_cast<size_t>(*size)]);
+    // Zero, so that a buffer without an initial value is the same in every run; an upper bound of many megabytes still
+    // costs nothing until it is written.
+    const size_t bytes = std::max<size_t>(1, static_cast<size_t>(*size));
+    state_->planned.emplace_back(static_cast<uint8_t*>(std::calloc(bytes, 1)));
     if (state_->planned.back() == nullptr) {
       return error(ETGGML_OUT_OF_MEMORY, "%s, method '%s' needs a buffer of %lld bytes", file.path().c_str(),
                    name_.c_str(), static_cast<long long>(*size));
@@ -128,6 +136,31 @@ Status LoadedMethod::plan_memory(const PteFile& file) {
   state_->memory =
       std::make_unique<MemoryManager>(&state_->method_memory, state_->planned_memory.get(), &state_->temp_memory);
   return ok_status();
+}
+
+bool LoadedMethod::is_fixed(size_t index) const {
+  std::vector<EValue> values(inputs_.size());
+  if (state_->method->get_inputs(values.data(), values.size()) != Error::Ok || !values[index].isTensor()) return false;
+  const auto dynamism = values[index].toTensor().unsafeGetTensorImpl()->shape_dynamism();
+  return dynamism == executorch::runtime::TensorShapeDynamism::STATIC;
+}
+
+Result<std::vector<runtime::HostStates::Place>> LoadedMethod::states(const PteFile& file) const {
+  std::vector<runtime::HostStates::Place> places;
+  const std::vector<PlannedState>& list = file.states(name_);
+  for (size_t i = 0; i < list.size(); ++i) {
+    const PlannedState& state = list[i];
+    if (state.buffer >= state_->spans.size() || state.offset > state_->spans[state.buffer].size() ||
+        state.bytes > state_->spans[state.buffer].size() - state.offset) {
+      return error(ETGGML_FORMAT, "%s, method '%s': state %zu lies outside the method's memory", file.path().c_str(),
+                   name_.c_str(), i);
+    }
+    // A state without a name is the method's own.
+    std::string name = state.name.empty() ? name_ + "#" + std::to_string(i) : state.name;
+    places.push_back(
+        {{std::move(name), state.dtype, state.shape, state.bytes}, state_->spans[state.buffer].data() + state.offset});
+  }
+  return places;
 }
 
 Status LoadedMethod::check_input(size_t index, const etggml_tensor& in) const {
@@ -142,7 +175,9 @@ Status LoadedMethod::check_input(size_t index, const etggml_tensor& in) const {
     return fail(ETGGML_INVALID_ARGUMENT,
                 is_double ? "a float is expected (ndim -2, double*)" : "an integer is expected (ndim -1, int64_t*)");
   }
-  if (in.ndim < 0) return fail(ETGGML_INVALID_ARGUMENT, "a tensor is expected, not a number");
+  if (in.ndim < 0)
+    return fail(ETGGML_INVALID_ARGUMENT, in.ndim == -3 ? "a tensor is expected, not None"
+                                                       : "a tensor is expected, not a number");
   if (in.ndim > 8) return fail(ETGGML_SHAPE, format("%d dimensions, at most 8 are possible", in.ndim));
   if (in.dtype != want.dtype)
     return fail(ETGGML_DTYPE, format("dtype is %s, must be %s", scalar_name(in.dtype), scalar_name(want.dtype)));
@@ -155,8 +190,13 @@ Status LoadedMethod::check_input(size_t index, const etggml_tensor& in) const {
   size_t bytes = scalar_size(in.dtype);
   for (size_t d = 0; d < rank; ++d) {
     if (in.shape[d] < 0 || in.shape[d] > want.bound[d]) {
-      return fail(ETGGML_SHAPE, format("shape %s: dimension %zu must be between 0 and %lld (at most %s)", have.c_str(),
-                                       d, static_cast<long long>(want.bound[d]), bound.c_str()));
+      if (is_fixed(index)) {
+        return fail(ETGGML_SHAPE,
+                    format("shape is %s, but it was exported as exactly %s", have.c_str(), bound.c_str()));
+      }
+      return fail(ETGGML_SHAPE,
+                  format("shape %s: dimension %zu is %lld, at most %lld is possible (of %s)", have.c_str(), d,
+                         static_cast<long long>(in.shape[d]), static_cast<long long>(want.bound[d]), bound.c_str()));
     }
     bytes *= static_cast<size_t>(in.shape[d]);
   }
@@ -176,15 +216,23 @@ Status LoadedMethod::set_input(size_t index, const etggml_tensor& in) {
     slot.sizes.resize(rank);
     slot.order.resize(rank);
     slot.strides.resize(rank);
+    const std::vector<uint8_t>& order = inputs_[index].order;
     int64_t stride = 1;
     for (size_t d = rank; d-- > 0;) {
       slot.sizes[d] = static_cast<executorch::aten::SizesType>(in.shape[d]);
-      slot.order[d] = static_cast<executorch::aten::DimOrderType>(d);
-      slot.strides[d] = static_cast<executorch::aten::StridesType>(stride);
-      stride *= std::max<int64_t>(1, in.shape[d]);
+      slot.order[d] = order[d];
+      slot.strides[order[d]] = static_cast<executorch::aten::StridesType>(stride);
+      stride *= std::max<int64_t>(1, in.shape[order[d]]);
+    }
+    // ExecuTorch copies memory and does not look at orders.
+    void* data = in.data;
+    if (!is_row_major(order.data(), in.shape, rank)) {
+      slot.reordered.resize(in.nbytes);
+      from_row_major(order.data(), in.shape, rank, scalar_size(in.dtype), in.data, slot.reordered.data());
+      data = slot.reordered.data();
     }
     slot.tensor = std::make_unique<TensorImpl>(static_cast<ScalarType>(in.dtype), static_cast<ssize_t>(rank),
-                                               slot.sizes.data(), in.data, slot.order.data(), slot.strides.data());
+                                               slot.sizes.data(), data, slot.order.data(), slot.strides.data());
     value = EValue(Tensor(slot.tensor.get()));
   } else if (kind == Kind::Int) {
     value = EValue(*static_cast<const int64_t*>(in.data));
@@ -247,6 +295,15 @@ Status LoadedMethod::read_output(size_t index, etggml_tensor* out) {
     for (ssize_t d = 0; d < tensor.dim(); ++d) out->shape[d] = tensor.size(d);
     out->data = const_cast<void*>(tensor.const_data_ptr());
     out->nbytes = tensor.nbytes();
+    const uint8_t* order = tensor.dim_order().data();
+    const size_t rank = static_cast<size_t>(tensor.dim());
+    if (out->data != nullptr && !is_row_major(order, out->shape, rank)) {
+      state_->results.resize(output_count());
+      std::vector<uint8_t>& result = state_->results[index];
+      result.resize(out->nbytes);
+      to_row_major(order, out->shape, rank, scalar_size(out->dtype), out->data, result.data());
+      out->data = result.data();
+    }
     return ok_status();
   }
   if (value.isDouble()) {
@@ -257,6 +314,10 @@ Status LoadedMethod::read_output(size_t index, etggml_tensor* out) {
   if (value.isInt() || value.isBool()) {
     int_outputs_[index] = value.isInt() ? value.toInt() : (value.toBool() ? 1 : 0);
     *out = etggml_tensor{value.isBool() ? kBool : kInt64, -1, {}, &int_outputs_[index], sizeof(int64_t)};
+    return ok_status();
+  }
+  if (value.isNone()) {
+    *out = etggml_tensor{0, -3, {}, nullptr, 0};
     return ok_status();
   }
   return error(ETGGML_UNSUPPORTED, "method '%s': output %zu is neither a tensor nor a number", name_.c_str(), index);

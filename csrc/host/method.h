@@ -8,6 +8,7 @@
 #include "executorch_ggml.h"
 #include "host/pte_file.h"
 #include "host/value_info.h"
+#include "runtime/host_states.h"
 #include "util/json.h"
 
 namespace executorch::runtime {
@@ -40,6 +41,9 @@ class LoadedMethod {
   /// Data of `in` is used in place during the call. Outputs are valid until the next call.
   Status execute(const etggml_tensor* in, size_t n_in, std::vector<etggml_tensor>* out);
 
+  /// The buffers in planned memory that the method changes.
+  Result<std::vector<runtime::HostStates::Place>> states(const PteFile& file) const;
+
   /// ExecuTorch cannot run a method again that failed in its middle: load it anew.
   bool stuck() const { return failed_; }
 
@@ -50,6 +54,8 @@ class LoadedMethod {
   static Result<std::unique_ptr<LoadedMethod>> load_guarded(const PteFile& file, const std::string& name,
                                                             executorch::runtime::EventTracer* tracer);
   Status plan_memory(const PteFile& file);
+  // Whether the export fixed the shape of a tensor input. Only after the method was loaded.
+  bool is_fixed(size_t index) const;
   Status check_input(size_t index, const etggml_tensor& in) const;
   Status set_input(size_t index, const etggml_tensor& in);
   Status read_output(size_t index, etggml_tensor* out);

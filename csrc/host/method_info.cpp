@@ -2,6 +2,7 @@
 #include <executorch/runtime/executor/program.h>
 
 #include "host/guarded.h"
+#include "host/layout.h"
 #include "host/method.h"
 #include "util/scalar_type.h"
 
@@ -49,6 +50,8 @@ Result<std::vector<ValueInfo>> values(const PteFile& file, const std::string& me
     out[i].dtype = static_cast<int32_t>(info->scalar_type());
     if (!info->name().empty()) out[i].name = std::string(info->name());
     for (int32_t size : info->sizes()) out[i].bound.push_back(size);
+    ETGGML_ASSIGN_OR_RETURN(out[i].order, checked_order(info->dim_order().data(), info->dim_order().size(),
+                                                        out[i].bound.size(), file.path(), method, out[i].name));
   }
   return out;
 }

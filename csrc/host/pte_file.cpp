@@ -24,6 +24,9 @@ using executorch::extension::MmapDataLoader;
 using executorch::runtime::Error;
 using executorch::runtime::Program;
 
+// Named data in which the exporter lists states (executorch_ggml/lowered_program.py).
+constexpr const char* kStatesKey = "executorch_ggml.states";
+
 // ExecuTorch opens anything: a FIFO would block it, a directory fails with a code that says nothing.
 Status check_regular(const std::string& path) {
   struct stat info;
@@ -95,13 +98,31 @@ Result<std::unique_ptr<PteFile>> PteFile::open_guarded(const std::string& path, 
   return file;
 }
 
-Status PteFile::check() const {
+Status PteFile::check() {
   using SegmentInfo = executorch::runtime::DataLoader::SegmentInfo;
   auto size = files_->loader->size();
   if (!size.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(size.error()).c_str());
   auto data = files_->loader->load(0, *size, SegmentInfo(SegmentInfo::Type::Program));
   if (!data.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(data.error()).c_str());
-  return check_delegates(data->data(), path_);
+  ETGGML_RETURN_IF_ERROR(check_delegates(data->data(), path_));
+  ETGGML_ASSIGN_OR_RETURN(states_, read_planned_states(data->data(), path_));
+  return name_states();
+}
+
+Status PteFile::name_states() {
+  auto map = files_->program->get_named_data_map();
+  if (!map.ok() || *map == nullptr) return ok_status();
+  auto found = (*map)->get_data(kStatesKey);
+  if (!found.ok()) return ok_status();
+  const std::string text(static_cast<const char*>(found->data()), found->size());
+  ETGGML_ASSIGN_OR_RETURN(const Json names, parse_object(text.c_str(), kStatesKey));
+  return name_planned_states(names, path_, &states_);
+}
+
+const std::vector<PlannedState>& PteFile::states(const std::string& method) const {
+  static const std::vector<PlannedState> none;
+  const auto it = states_.find(method);
+  return it == states_.end() ? none : it->second;
 }
 
 Status PteFile::read_methods() {

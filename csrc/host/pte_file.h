@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "host/planned_states.h"
 #include "util/status.h"
 
 namespace executorch::runtime {
@@ -32,18 +33,22 @@ class PteFile {
   const executorch::runtime::NamedDataMap* data() const;
   const std::vector<std::string>& methods() const { return methods_; }
   bool has_method(const std::string& name) const;
+  /// Buffers that a method changes in ExecuTorch's memory.
+  const std::vector<PlannedState>& states(const std::string& method) const;
 
  private:
   struct Files;  // ExecuTorch's objects: its program.h cannot be included together with FlatBuffers' headers
 
   PteFile();
   static Result<std::unique_ptr<PteFile>> open_guarded(const std::string& path, const std::string& data_path);
-  Status check() const;
+  Status check();
+  Status name_states();
   Status read_methods();
 
   std::string path_;
   std::unique_ptr<Files> files_;
   std::vector<std::string> methods_;
+  PlannedStates states_;
 };
 
 /// Text of an ExecuTorch error with what it logged on this thread: "InvalidProgram (0x23): ...".

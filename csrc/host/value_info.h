@@ -13,6 +13,7 @@ struct ValueInfo {
   Kind kind = Kind::None;
   int32_t dtype = 0;           ///< torch ScalarType; Tensor only
   std::vector<int64_t> bound;  ///< largest size of each dimension; Tensor only
+  std::vector<uint8_t> order;  ///< dimensions from the outermost to the innermost in memory; Tensor only
 };
 
 }  // namespace etggml::host

@@ -152,12 +152,13 @@ ETGGML_API etggml_status etggml_program_check(const char *pte_path, const etggml
 typedef void (*etggml_payload_fn)(const char *method, size_t index, const void *data, size_t size, void *user);
 ETGGML_API etggml_status etggml_program_payloads(const char *pte_path, etggml_payload_fn fn, void *user);
 
-/* JSON: methods with inputs and outputs (dtype, upper-bound shape), device, threads, states (name, type, shape, bytes),
- * weights (count, bytes, bytes_private), plans (count, bytes), cache_type. */
+/* JSON: methods with inputs and outputs (dtype, upper-bound shape), device, threads, states (name, type, shape, bytes,
+ * owner: "delegate" or "executorch"; of the methods loaded so far), weights (count, bytes, bytes_private), plans (count, bytes), cache_type. */
 ETGGML_API etggml_status etggml_program_info(etggml_program *program, char **json);
 
 /* dtype: torch ScalarType number: 0 uint8, 1 int8, 2 int16, 3 int32, 4 int64, 5 half, 6 float, 7 double, 11 bool, 15 bfloat16.
- * Row-major and contiguous. rank <= 8. An int argument of the method: ndim -1, data = int64_t*; float: ndim -2, double*. */
+ * Row-major and contiguous. rank <= 8. An int argument of the method: ndim -1, data = int64_t*; float: ndim -2, double*;
+ * no value (None): ndim -3, data NULL. */
 typedef struct etggml_tensor {
   int32_t dtype;
   int32_t ndim;
@@ -166,8 +167,8 @@ typedef struct etggml_tensor {
   size_t nbytes;
 } etggml_tensor;
 
-/* method: NULL = "forward". n_out: in, the capacity of out; set to the method's number of outputs. Output data belongs
- * to the program and stays valid until its next call. */
+/* method: NULL = "forward". n_out: in, the capacity of out; set to the method's number of outputs, also when that is more: then
+ * nothing was computed. Output data belongs to the program and stays valid until its next call. */
 ETGGML_API etggml_status etggml_program_execute(etggml_program *program, const char *method, const etggml_tensor *in, size_t n_in,
                                                 etggml_tensor *out, size_t *n_out);
 /* Sets every state (KV caches, ...) back to its initial value. */

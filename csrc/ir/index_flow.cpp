@@ -95,6 +95,7 @@ Status Validator::index_flow() {
         ids = 1;
         break;
       case fb::Op_SetRows:
+      case fb::Op_Scatter:
         ids = 2;
         break;
       case fb::Op_MulMatId:

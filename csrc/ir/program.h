@@ -21,7 +21,7 @@ namespace etggml::ir {
 namespace fb = ::executorch_ggml::ggml_ir;
 
 /// The newest payload version this reader understands; a payload whose min_reader is above it is refused.
-constexpr uint32_t kReaderVersion = 2;
+constexpr uint32_t kReaderVersion = 3;
 
 /// Limits of a payload. Far above any real graph, low enough that no allocation or loop driven by a payload hurts.
 constexpr size_t kMaxPayloadBytes = (size_t{1} << 31) - 64;  // FlatBuffers offsets are 32 bits, signed
@@ -134,9 +134,9 @@ class Program {
   std::vector<int64_t> dims(const flatbuffers::Vector<int64_t>* encoded, const std::vector<int64_t>& symbols) const;
 
   /// By node: the exclusive upper bound that the contents of an integer node must respect because they index rows
-  /// (GetRows, SetRows, MulMatId) somewhere downstream, for these symbols; INT64_MAX where nothing indexes with them.
-  /// For InputLeaf nodes fill_host_input() enforces it, because ggml's kernels abort on a bad row number. ETGGML_SHAPE
-  /// when a constant or a computed index could be out of range for these symbols.
+  /// (GetRows, SetRows, Scatter, MulMatId) somewhere downstream, for these symbols; INT64_MAX where nothing indexes
+  /// with them. For InputLeaf nodes fill_host_input() enforces it, because ggml's kernels abort on a bad row number.
+  /// ETGGML_SHAPE when a constant or a computed index could be out of range for these symbols.
   Result<std::vector<int64_t>> index_limits(const std::vector<int64_t>& symbols) const;
 
  private:

@@ -34,10 +34,12 @@ Arity arity(fb::Op op) {
       return {1, 2};
     case fb::Op_MulMatId:
     case fb::Op_SetRows:
+    case fb::Op_Scatter:
       return {3, 3};
     case fb::Op_Rope:
     case fb::Op_MulMat:
     case fb::Op_Conv2d:
+    case fb::Op_Conv3d:
       return {2, 3};
     case fb::Op_FlashAttn:
       return {3, 5};
@@ -46,6 +48,10 @@ Arity arity(fb::Op op) {
     default:
       return {1, 1};
   }
+}
+
+bool is_integer(int32_t dtype) {
+  return dtype == kUint8 || dtype == kInt8 || dtype == kInt16 || dtype == kInt32 || dtype == kInt64;
 }
 
 bool finite(std::initializer_list<float> values) {
@@ -126,6 +132,14 @@ Status Validator::input_leaf(uint32_t i, const fb::InputLeaf& leaf) {
     return node_fail(i, "an input of type %s cannot become %s%s", scalar_name(dtype),
                      node.type() == 255 ? "an open type" : ggml_type_name(static_cast<ggml_type>(node.type())),
                      leaf.mask() ? " as a mask" : "");
+  }
+  if (leaf.rows() != 0 || leaf.from_end()) {
+    ETGGML_RETURN_IF_ERROR(dimension(leaf.rows(), node_name(g_, i) + ": rows"));
+    if (leaf.rows() == 0 || leaf.mask() || !is_integer(dtype) || node.type() == GGML_TYPE_F16 ||
+        node.type() == GGML_TYPE_BF16) {
+      return node_fail(i, "an input of type %s%s cannot be numbers of rows", scalar_name(dtype),
+                       leaf.mask() ? " as a mask" : "");
+    }
   }
   return ok_status();
 }
@@ -279,6 +293,11 @@ Status Validator::node_fields(uint32_t i) {
       }
       break;
     }
+    case fb::Op_Scatter: {
+      const fb::ScatterKind kind = node.op_as_Scatter()->kind();
+      if (kind < fb::ScatterKind_MIN || kind > fb::ScatterKind_MAX) return node_fail(i, "kind %d is unknown", kind);
+      break;
+    }
     case fb::Op_TopK:
       if (node.op_as_TopK()->k() < 1) return node_fail(i, "k %d is below 1", node.op_as_TopK()->k());
       break;
@@ -295,6 +314,15 @@ Status Validator::node_fields(uint32_t i) {
     case fb::Op_Conv2d: {
       const auto* op = node.op_as_Conv2d();
       if (!in_range(1, {op->s0(), op->s1(), op->d0(), op->d1()}) || !in_range(0, {op->p0(), op->p1()})) {
+        return node_fail(i, "a stride, dilation or padding is out of range");
+      }
+      return epilogue(i, op->then());
+    }
+    case fb::Op_Conv3d: {
+      const auto* op = node.op_as_Conv3d();
+      if (op->channels() < 1) return node_fail(i, "channels %d is below 1", op->channels());
+      if (!in_range(1, {op->s0(), op->s1(), op->s2(), op->d0(), op->d1(), op->d2()}) ||
+          !in_range(0, {op->p0(), op->p1(), op->p2()})) {
         return node_fail(i, "a stride, dilation or padding is out of range");
       }
       return epilogue(i, op->then());

@@ -14,6 +14,7 @@
 #include "runtime/executable.h"
 #include "runtime/load_scope.h"
 #include "util/log.h"
+#include "util/scalar_type.h"
 
 namespace etggml::runtime {
 namespace {
@@ -58,9 +59,29 @@ Status Program::load_method(const std::string& name, const ProgressFn& progress)
   scope.origin = file_->path();
   scope.context = context_;
   scope.progress = progress;
+  host_states_.detach(name);
   methods_.erase(name);
-  ETGGML_ASSIGN_OR_RETURN(methods_[name], host::LoadedMethod::load(*file_, name, etdump_.get()));
+  ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<host::LoadedMethod> method,
+                          host::LoadedMethod::load(*file_, name, etdump_.get()));
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<HostStates::Place> places, method->states(*file_));
+  ETGGML_RETURN_IF_ERROR(host_states_.attach(name, places));
+  methods_[name] = std::move(method);
+  ETGGML_RETURN_IF_ERROR(one_owner());
   log(ETGGML_LOG_DEBUG, "%s: method '%s' loaded, %zu delegates", file_->path().c_str(), name.c_str(), scope.delegates);
+  return ok_status();
+}
+
+Status Program::one_owner() const {
+  const std::vector<HostStates::Info> on_host = host_states_.list();
+  for (const StateInfo& state : context_->states->list()) {
+    for (const HostStates::Info& other : on_host) {
+      if (state.name != other.name) continue;
+      return error(ETGGML_BIND,
+                   "%s: state '%s' belongs to a delegate in one method and to ExecuTorch in another; lower the methods "
+                   "together, with to_edge_rewrite_and_lower",
+                   file_->path().c_str(), state.name.c_str());
+    }
+  }
   return ok_status();
 }
 
@@ -98,6 +119,7 @@ Status Program::execute(const Guard&, const char* method, const etggml_tensor* i
     ETGGML_RETURN_IF_ERROR(load_method(name, ProgressFn()));
     it = methods_.find(name);
   }
+  host_states_.enter(name);
   return it->second->execute(in, n_in, &outputs_);
 }
 
@@ -126,7 +148,16 @@ Result<std::vector<host::ValueInfo>> Program::method_outputs(const char* method)
   return host::method_outputs(*file_, method_name(method));
 }
 
-std::vector<StateInfo> Program::states(const Guard&) const { return context_->states->list(); }
+std::vector<StateInfo> Program::states(const Guard&) const {
+  std::vector<StateInfo> all = context_->states->list();
+  for (const HostStates::Info& state : host_states_.list()) {
+    StateInfo info;
+    info.name = state.name;
+    info.bytes = state.bytes;
+    all.push_back(std::move(info));
+  }
+  return all;
+}
 
 Result<size_t> Program::output_count(const char* method) const {
   HostCall host_call;
@@ -139,6 +170,7 @@ Status Program::reset(const Guard&) {
   std::lock_guard<std::mutex> engine(context_->engine->mutex());
   outputs_.clear();
   serial_.fetch_add(1, std::memory_order_relaxed);
+  host_states_.reset();
   return context_->states->reset();
 }
 
@@ -155,8 +187,18 @@ Result<Json> Program::info(const Guard&) const {
   }
   Json states = Json::array();
   for (const StateInfo& state : context_->states->list()) {
-    states.push_back(
-        {{"name", state.name}, {"type", ggml_type_name(state.type)}, {"shape", state.ne}, {"bytes", state.bytes}});
+    states.push_back({{"name", state.name},
+                      {"type", ggml_type_name(state.type)},
+                      {"shape", state.ne},
+                      {"bytes", state.bytes},
+                      {"owner", "delegate"}});
+  }
+  for (const HostStates::Info& state : host_states_.list()) {
+    states.push_back({{"name", state.name},
+                      {"type", scalar_name(state.dtype)},
+                      {"shape", state.shape},
+                      {"bytes", state.bytes},
+                      {"owner", "executorch"}});
   }
   WeightTotals weights = context_->weight_totals();
   size_t plans = 0, plan_bytes = 0;

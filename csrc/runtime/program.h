@@ -17,6 +17,7 @@
 #include "gguf/file_set.h"
 #include "host/value_info.h"
 #include "runtime/choice.h"
+#include "runtime/host_states.h"
 #include "runtime/options.h"
 #include "runtime/progress.h"
 #include "runtime/state_info.h"
@@ -104,12 +105,14 @@ class Program {
  private:
   Program() = default;
   Status load_method(const std::string& name, const ProgressFn& progress);
+  Status one_owner() const;
 
   // The order of destruction matters: methods before what their delegates and ExecuTorch's loader use.
   std::shared_ptr<Context> context_;
   std::unique_ptr<host::PteFile> file_;
   std::unique_ptr<executorch::etdump::ETDumpGen> etdump_;
   std::map<std::string, std::unique_ptr<host::LoadedMethod>> methods_;
+  HostStates host_states_;  // their places belong to the methods
   std::vector<etggml_tensor> outputs_;
   std::atomic<uint64_t> serial_{0};
   std::atomic<int> observers_{0};

@@ -78,8 +78,8 @@ Status StateStore::load_initial(const ir::fb::StateSlot& slot, const NamedData* 
     return error(ETGGML_BIND, "the initial value '%s' of state '%s' is not in the .pte; export it again", key.c_str(),
                  state->info.name.c_str());
   }
-  // Stored in the slot's own type; a KV cache may live in another.
-  const ggml_type stored = static_cast<ggml_type>(slot.type());
+  // Stored as F32, whatever it lives in.
+  const ggml_type stored = GGML_TYPE_F32;
   ETGGML_ASSIGN_OR_RETURN(const size_t stored_bytes, tensor_bytes(stored, state->info.ne));
   if (blob.size != stored_bytes) {
     return error(ETGGML_FORMAT, "the initial value '%s' of state '%s' has %zu bytes, %s %s needs %zu", key.c_str(),

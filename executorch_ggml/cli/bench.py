@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from executorch_ggml.cli.options import AsJson, CacheType, DeviceName, Gguf, Pte, Threads, load_program, print_json
+from executorch_ggml.cli.options import (
+    AsJson,
+    CacheType,
+    DeviceName,
+    Gguf,
+    Pte,
+    Threads,
+    echo,
+    load_program,
+    print_json,
+)
 
 
 def bench(
@@ -83,10 +93,8 @@ def bench(
             }
         )
         return
-    typer.echo(
-        f"{info['device']}, {info['threads']} threads, cache {info['cache_type']}, depth {depth}, logits: {logits}"
-    )
+    echo(f"{info['device']}, {info['threads']} threads, cache {info['cache_type']}, depth {depth}, logits: {logits}")
     for name, count in (("prompt", prompt_len), ("decode", n_decode)):
         if name in summary:
             s = summary[name]
-            typer.echo(f"{name:<7} {s['median']:10.2f} tok/s  ({s['min']:.2f} .. {s['max']:.2f})  {count} tokens")
+            echo(f"{name:<7} {s['median']:10.2f} tok/s  ({s['min']:.2f} .. {s['max']:.2f})  {count} tokens")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from executorch_ggml.cli.errors import PROBLEMS
-from executorch_ggml.cli.options import AsJson, Gguf, Pte, print_json
+from executorch_ggml.cli.options import AsJson, Gguf, Pte, echo, print_json
 
 
 def check(pte: Pte, gguf: Gguf = None, as_json: AsJson = False) -> None:
@@ -18,6 +18,6 @@ def check(pte: Pte, gguf: Gguf = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(asdict(report))
     else:
-        typer.echo(str(report))
+        echo(str(report))
     if not report:
         raise typer.Exit(PROBLEMS)

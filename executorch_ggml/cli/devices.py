@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import typer
-
-from executorch_ggml.cli.options import AsJson, print_json, size
+from executorch_ggml.cli.options import AsJson, echo, print_json, size
 
 
 def devices(as_json: AsJson = False) -> None:
@@ -34,5 +32,5 @@ def devices(as_json: AsJson = False) -> None:
             "yes" if device.usable else f"no: {device.reason}",
         )
     Console().print(table)
-    typer.echo(f"\ncompute threads by default: {default_threads()}")
-    typer.echo(f"library: {build_info()['path']}")
+    echo(f"\ncompute threads by default: {default_threads()}")
+    echo(f"library: {build_info()['path']}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from executorch_ggml.cli.errors import FAILED, unusable_is_usage
-from executorch_ggml.cli.options import AsJson, Gguf, Threads, print_json
+from executorch_ggml.cli.options import AsJson, Gguf, Threads, echo, print_json
 
 if TYPE_CHECKING:
     from executorch_ggml.diff import DiffReport
@@ -49,7 +49,7 @@ def diff(
     if as_json:
         print_json(report.as_dict(worst))
     else:
-        typer.echo(report.text(worst))
+        echo(report.text(worst))
     if not report.ok:
         raise typer.Exit(FAILED)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from executorch_ggml._terminal import printable
+from executorch_ggml.cli.streams import discard_stdout, flush, repair_streams
 from executorch_ggml.errors import GgmlError
 
 FAILED, UNUSABLE, PROBLEMS, INTERRUPTED = 1, 2, 3, 130
@@ -20,17 +20,26 @@ FAILED, UNUSABLE, PROBLEMS, INTERRUPTED = 1, 2, 3, 130
 class CleanGroup(TyperGroup):
     """Turns what a command raises into a message. With ``-vv`` the traceback is logged as well."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        repair_streams()
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            flush()
+            return result
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            # The reader has gone (``| head``). Python would complain once more when it flushes stdout at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # the reader has gone (``| head``)
+            discard_stdout()
             raise typer.Exit(FAILED) from None
         except _FAILURES as error:
             _say(error)
+            try:
+                flush()
+            except OSError:
+                discard_stdout()
             raise typer.Exit(FAILED) from None
 
 
@@ -56,5 +65,5 @@ def _say(error: BaseException) -> None:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, GgmlError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+        return printable(f"{error.filename}: {error.strerror}")
+    return printable(str(error) or type(error).__name__)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from executorch_ggml.cli.errors import FAILED, unusable_is_usage
-from executorch_ggml.cli.options import AsJson, print_json
+from executorch_ggml.cli.options import AsJson, echo, print_json
 
 if TYPE_CHECKING:
     from executorch_ggml.explain import Explanation
@@ -34,9 +34,9 @@ def explain(
     if as_json:
         print_json(explanation.as_dict())
     else:
-        typer.echo(str(explanation))
+        echo(str(explanation))
         if nodes:
-            typer.echo("\n" + explanation.table())
+            echo("\n" + explanation.table())
     if strict:
         from executorch_ggml.errors import UndelegatedError
 

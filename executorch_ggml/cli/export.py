@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from executorch_ggml.cli.options import AsJson, print_json, size
+from executorch_ggml.cli.options import AsJson, echo, print_json, size
 
 
 def export(
@@ -53,4 +53,4 @@ def export(
         )
         return
     architecture = result.config.architecture.name
-    typer.echo(f"{result.path}: {architecture}, {size(result.bytes)}, {result.nodes} operators, {result.seconds:.1f} s")
+    echo(f"{result.path}: {architecture}, {size(result.bytes)}, {result.nodes} operators, {result.seconds:.1f} s")

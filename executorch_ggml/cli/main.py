@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from executorch_ggml._terminal import printable
 from executorch_ggml.cli.bench import bench
 from executorch_ggml.cli.check import check
 from executorch_ggml.cli.devices import devices
@@ -35,6 +36,13 @@ for command in (export, run, transcribe, bench, check, inspect, explain, diff, d
     app.command()(command)
 
 
+class _Printable(logging.Formatter):
+    """Log lines may quote files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def _version(show: bool) -> None:
     if show:
         from executorch_ggml import __version__
@@ -51,7 +59,9 @@ def options(
     ] = False,
 ) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("executorch_ggml").setLevel(level)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from executorch_ggml._terminal import json_safe, printable
+
 if TYPE_CHECKING:
     from executorch_ggml._callback import Progress
     from executorch_ggml.program import Program
@@ -26,7 +28,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    typer.echo(json_safe(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
+
+
+def echo(text: str) -> None:
+    """Text that may quote a file."""
+    typer.echo(printable(text))
 
 
 @contextmanager
@@ -36,9 +43,9 @@ def progress_bar(what: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=1.0)
+        task = bar.add_task(printable(what, one_line=True), total=1.0)
 
         def report(fraction: float) -> None:
             bar.update(task, completed=fraction)

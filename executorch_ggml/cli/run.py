@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from executorch_ggml.cli.options import CacheType, DeviceName, Gguf, Pte, Threads, load_program, progress_bar
+from executorch_ggml.cli.streams import model_text
 
 if TYPE_CHECKING:
     from executorch_ggml.program import Program
@@ -91,10 +92,10 @@ class _Session:
 
     def stream(self, generation: Generation, first: str = "") -> str:
         """Prints as it comes. Ctrl-C ends the answer, not the program."""
-        typer.echo(first, nl=False)
+        typer.echo(model_text(first), nl=False)
         try:
             for piece in generation:
-                typer.echo(piece, nl=False)
+                typer.echo(model_text(piece), nl=False)
                 sys.stdout.flush()
         except KeyboardInterrupt:
             generation.close()

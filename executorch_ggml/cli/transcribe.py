@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from executorch_ggml.cli.options import AsJson, CacheType, DeviceName, Gguf, Pte, Threads, print_json, progress_bar
+from executorch_ggml.cli.streams import model_text
 
 
 def transcribe(
@@ -63,7 +64,7 @@ def transcribe(
 
 
 def _show(text: str) -> None:
-    typer.echo(text, nl=False)
+    typer.echo(model_text(text), nl=False)
     sys.stdout.flush()
 
 
@@ -81,6 +82,6 @@ def _finish(result: Any, live: bool, timestamps: bool, as_json: bool) -> None:
         )
     elif timestamps:
         for word in words:
-            typer.echo(f"{word['start']:8.2f} {word['end']:8.2f}  {word['text']}")
+            typer.echo(f"{word['start']:8.2f} {word['end']:8.2f}  {model_text(word['text'])}")
     elif live:
         typer.echo("")

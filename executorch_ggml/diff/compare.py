@@ -79,7 +79,13 @@ def tolerance_for(dtypes: Iterable[str], weights: Iterable[str] = ()) -> Toleran
 
 
 def compare(
-    got: npt.ArrayLike, want: npt.ArrayLike, tolerance: Tolerance, *, scale: float = 0.0, dtype: str = "float32"
+    got: npt.ArrayLike,
+    want: npt.ArrayLike,
+    tolerance: Tolerance,
+    *,
+    scale: float = 0.0,
+    dtype: str = "float32",
+    strict: bool = False,
 ) -> Errors:
     """Errors of ``got`` (elements in the same order as ``want``; shapes are not looked at).
 
@@ -90,6 +96,7 @@ def compare(
         scale: largest absolute value of what ``want`` was computed from: differences that rounding of such numbers
             explains are not held against it.
         dtype: torch type of the reference, which says how coarse that rounding is.
+        strict: an infinity agrees with itself alone.
 
     Raises:
         ValueError: another number of elements.
@@ -102,7 +109,9 @@ def compare(
     a, b = a.astype(np.float64), b.astype(np.float64)
     if not a.size:
         return Errors(0.0, 0.0, 0.0, 0, True)
-    agree = (a == b) | (np.isnan(a) & np.isnan(b)) | _both_huge(a, b)
+    agree = (a == b) | (np.isnan(a) & np.isnan(b))
+    if not strict:
+        agree |= _both_huge(a, b)
     if exact:
         wrong = int((~agree).sum())
         most = float(np.abs(a - b)[~agree].max()) if wrong else 0.0

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._arrays import SCALAR_NAMES
 from ..errors import FileError, InvalidArgumentError
+from ..files import check_regular
 from ..ir.expr import evaluate
 from .pte_view import PteView
 
@@ -31,6 +32,7 @@ def read_inputs(path: str | os.PathLike[str]) -> list[Any]:
         InvalidArgumentError: another kind of file.
     """
     file = Path(path)
+    check_regular(file)
     try:
         if file.suffix == ".npy":
             return [np.load(file, allow_pickle=False)]
@@ -118,13 +120,16 @@ def _roles(graph: Any) -> dict[int, tuple[int | None, bool]]:
         sources = [int(s) for s in (node.src if node.src is not None else ())]
         if kind == "InputLeaf":
             inputs[index] = int(node.op.input)
+            if node.op.rows > 0:
+                rows, position = found.get(inputs[index], (None, False))
+                found[inputs[index]] = (int(node.op.rows) if rows is None else min(rows, int(node.op.rows)), position)
         elif kind in ("Reshape", "View", "Permute", "Cont", "Cast", "Repeat") and sources[0] in inputs:
             inputs[index] = inputs[sources[0]]
         for operand, source in enumerate(sources):
             if source not in inputs:
                 continue
             rows, position = found.get(inputs[source], (None, False))
-            if kind == "GetRows" and operand == 1:
+            if (kind, operand) in (("GetRows", 1), ("Scatter", 2)):
                 count = int(graph.shapes[graph.nodes[sources[0]].shape].ne[1])
                 rows = count if rows is None else min(rows, count)
             position |= (kind, operand) in (("CausalMask", 0), ("SetRows", 2), ("Rope", 1))

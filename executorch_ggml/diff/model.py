@@ -19,6 +19,7 @@ from ..node_view import overload_of
 from ..program import Program
 from ..reference import delegates as delegates_of
 from .compare import Tolerance, compare, tolerance_for
+from .emit import emit
 from .interpret import WatchedInterpreter
 from .mapping import LoweredDelegate
 from .native import Recording, record
@@ -74,6 +75,21 @@ def diff_model(
     return _Diff(exported, flat, partitioner, threads).run(nmse, peak, subject or "the program")
 
 
+def diff_lowered(exported: ExportedProgram, edge: Any, method: str, flat: list[Any]) -> DiffReport:
+    """The same for a method that was lowered already (``edge`` stays as it is).
+
+    Args:
+        exported: what it was lowered from.
+        edge: ``EdgeProgramManager`` with the method.
+        flat: inputs in the order in which the `.pte` takes them.
+
+    Raises:
+        InvalidArgumentError: nothing was delegated.
+        GgmlError: whatever running the program raises.
+    """
+    return _Diff(exported, flat, None, None, edge, method).run(None, None, method)
+
+
 def flat_inputs(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> list[Any]:
     """Inputs in the order in which the `.pte` takes them."""
     from torch.export._tree_utils import reorder_kwargs
@@ -89,15 +105,23 @@ def flat_inputs(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[s
 class _Diff:
     """One comparison."""
 
-    def __init__(self, exported: ExportedProgram, flat: list[Any], partitioner: Any, threads: int | None) -> None:
+    def __init__(
+        self,
+        exported: ExportedProgram,
+        flat: list[Any],
+        partitioner: Any,
+        threads: int | None,
+        edge: Any = None,
+        method: str = "forward",
+    ) -> None:
         from ..lower import to_edge_rewrite_and_lower
 
-        self.flat, self.threads = flat, threads
+        self.flat, self.threads, self.method = flat, threads, method
         # Before lowering, which may change the program it is given.
         self.atens: dict[str, tuple[Any, float, Node]] = {}
         self.wanted = Walk(exported, self._keep_aten)(flat)
-        self.edge = to_edge_rewrite_and_lower(exported, partitioner=partitioner)
-        self.lowered: ExportedProgram = self.edge.exported_program()
+        self.edge = edge or to_edge_rewrite_and_lower(exported, partitioner=partitioner)
+        self.lowered: ExportedProgram = self.edge.exported_program(method)
         found = delegates_of(self.lowered)
         if not found:
             raise InvalidArgumentError("nothing was delegated, so there is nothing to compare: see explain")
@@ -165,9 +189,9 @@ class _Diff:
         wanted = {(i, ir) for i, d in enumerate(self.delegates) for ir in d.nodes.values()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "diff.pte"
-            path.write_bytes(self.edge.to_executorch().buffer)
+            path.write_bytes(emit(self.edge))
             with Program(path, threads=self.threads, cache_type="f32") as program:
-                return record(program, "forward", [_as_input(a) for a in self.flat], wanted)
+                return record(program, self.method, [as_input(a) for a in self.flat], wanted)
 
     def _nodes(self, recordings: dict[int, Recording]) -> tuple[list[Difference], int]:
         values: list[Difference] = []
@@ -288,7 +312,8 @@ def _origin(node: Node) -> str:
     return name
 
 
-def _as_input(value: Any) -> Any:
+def as_input(value: Any) -> Any:
+    """An argument as the library takes it."""
     if value is None:
         return 0  # an argument that is always None takes anything
     return value.contiguous() if isinstance(value, torch.Tensor) else value

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, FormatError, InvalidArgumentError
+from ..files import open_regular
 
 BACKEND = "GgmlBackend"
 
@@ -40,7 +40,10 @@ class PteView:
         from executorch.exir._serialize._program import deserialize_pte_binary
 
         try:
-            data = Path(path).read_bytes()
+            with open_regular(path) as source:
+                data = source.read()
+        except FileError:
+            raise
         except OSError as e:
             raise FileError(f"{os.fspath(path)}: {e.strerror or e}") from e
         try:

@@ -103,7 +103,7 @@ class Layout(Leaves):
         """Row indices for ``set_rows`` into a table of ``rows`` rows: I64 from an input, else I32."""
         if v.kind is Kind.INPUT and v.dtype.is_integer:
             return self.input_leaf(v, GgmlType.I64)
-        return self.ids(v, rows)
+        return v if v.kind is Kind.NODE and v.type is GgmlType.I64 else self.ids(v, rows)
 
     def mask(self, v: Value) -> Value:
         """An attention mask as dense F16: booleans become 0 / -inf, floats are converted.

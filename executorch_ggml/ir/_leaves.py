@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import graph as g
-from .dims import INT64_MAX, Dim, Shape, same_shape, shape_of, static_shape
+from .dims import INT64_MAX, Dim, Shape, same_shape, shape_of, simplify, static_shape
 from .errors import IrError, Unsupported
 from .types import STORAGE, DType, GgmlType, numpy_type
 from .value import Kind, Ne, Value, contiguous_strides, fold
@@ -91,10 +91,20 @@ class Leaves:
 
     def input_leaf(self, v: Value, type: GgmlType, mask: bool = False) -> Value:
         """The contents of an undecided input, converted to ``type`` on upload; ``mask``: false/true become -inf/0."""
+        return self._input_leaf(v, type, mask=mask)
+
+    def row_numbers(self, v: Value, rows: Dim, from_end: bool, type: GgmlType = GgmlType.I32) -> Value:
+        """Numbers of ``rows`` rows from an undecided integer input: a call with another number is refused.
+
+        ``from_end``: -1 is the last row, and is ``rows - 1`` in the graph, and so on.
+        """
+        return self._input_leaf(v, type, mask=False, rows=simplify(rows), from_end=from_end)
+
+    def _input_leaf(self, v: Value, type: GgmlType, **attrs: Any) -> Value:
         if v.kind is not Kind.INPUT:
             raise IrError("input_leaf of a value that is not an input")
         declared = self.graph.inputs[v.ref].shape
-        leaf = self._emit("InputLeaf", (), declared, dtype=v.dtype, type=type, input=v.ref, mask=mask)
+        leaf = self._emit("InputLeaf", (), declared, dtype=v.dtype, type=type, input=v.ref, **attrs)
         return self._as_shape(leaf, v.shape)
 
     def _as_shape(self, v: Value, shape: Shape) -> Value:
@@ -213,7 +223,7 @@ class Leaves:
         if v.kind is not Kind.WEIGHT:
             return None
         weight = self.graph.weights[v.ref]
-        if weight.load is None or weight.packed:
+        if weight.load is None or weight.packed or weight.replaceable:
             return None
         data = weight.load()
         shape = static_shape(v.shape, "weight")
@@ -225,7 +235,7 @@ class Leaves:
     def has_data(self, v: Value) -> bool:
         """Whether ``data_of`` would give something (without loading it)."""
         weight = self.graph.weights[v.ref] if v.kind is Kind.WEIGHT else None
-        return weight is not None and weight.load is not None and not weight.packed
+        return weight is not None and weight.load is not None and not (weight.packed or weight.replaceable)
 
     def packed_weight(self, data: Value, shape: Sequence[int], dtype: DType, type: GgmlType) -> Value:
         """A float weight whose bytes, an undecided uint8 weight, are blocks of a ggml type already."""

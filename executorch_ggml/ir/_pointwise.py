@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 from ._layout import Layout
 from .dims import Shape, is_one, product, same, same_shape, shape_of
@@ -42,6 +43,9 @@ class UnaryKind(IntEnum):
     SIN = 24
     COS = 25
     GELU_TANH = 26
+    POWER = 27
+    POWER_OF = 28
+    TANHSHRINK = 29
 
 
 class BinaryKind(IntEnum):
@@ -69,20 +73,23 @@ class Pointwise(Layout):
 
     # ---------------------------------------------------------------- one operand
 
-    def unary(self, kind: UnaryKind, v: Value) -> Value:
-        """One of ggml's elementwise functions."""
+    def unary(self, kind: UnaryKind, v: Value, parameter: float = 0.0) -> Value:
+        """One of the elementwise functions; the parameter is an exponent or a base."""
         v = self.contiguous(self.f32(v))
-        return self._emit("Unary", (v,), v.shape, dtype=v.dtype, ne=v.ne, kind=int(kind))
+        return self._emit("Unary", (v,), v.shape, dtype=v.dtype, ne=v.ne, kind=int(kind), parameter=float(parameter))
 
     def leaky_relu(self, v: Value, slope: float) -> Value:
         """``x`` where positive, else ``slope * x``."""
         v = self.contiguous(self.f32(v))
         return self._emit("LeakyRelu", (v,), v.shape, dtype=v.dtype, ne=v.ne, slope=float(slope))
 
-    def clamp(self, v: Value, minimum: float = float("-inf"), maximum: float = float("inf")) -> Value:
-        """``min(max(x, minimum), maximum)``."""
+    def clamp(
+        self, v: Value, minimum: float = float("-inf"), maximum: float = float("inf"), *, keeps_nan: bool = False
+    ) -> Value:
+        """``min(max(x, minimum), maximum)``; NaN becomes the maximum, or on the CPU stays what it is if asked."""
         v = self.contiguous(self.f32(v))
-        return self._emit("Clamp", (v,), v.shape, dtype=v.dtype, ne=v.ne, min=float(minimum), max=float(maximum))
+        bounds: dict[str, Any] = {"min": float(minimum), "max": float(maximum), "keeps_nan": keeps_nan}
+        return self._emit("Clamp", (v,), v.shape, dtype=v.dtype, ne=v.ne, **bounds)
 
     def scale(self, v: Value, scale: float, bias: float = 0.0) -> Value:
         """``x * scale + bias``."""
@@ -205,11 +212,15 @@ class Pointwise(Layout):
         v = self.dense_rows(self.f32(v))
         return self._emit("L2Norm", (v,), v.shape, dtype=v.dtype, ne=v.ne, eps=float(eps))
 
-    def softmax(self, v: Value, mask: Value | None = None, scale: float = 1.0) -> Value:
-        """``softmax(x * scale + mask)`` of each row; the mask is F16 or F32 and at least as big as one matrix."""
+    def softmax(self, v: Value, mask: Value | None = None, scale: float = 1.0, *, empty_is_zero: bool = False) -> Value:
+        """``softmax(x * scale + mask)`` of each row; the mask is F16 or F32 and at least as big as one matrix.
+
+        A row of nothing but -inf is NaN, or zeros if asked.
+        """
         v = self.contiguous(self.f32(v))
         src = (v,) if mask is None else (v, self.contiguous(mask))
-        return self._emit("SoftMax", src, v.shape, dtype=v.dtype, ne=v.ne, scale=float(scale), max_bias=0.0)
+        how: dict[str, Any] = {"scale": float(scale), "max_bias": 0.0, "empty_is_zero": empty_is_zero}
+        return self._emit("SoftMax", src, v.shape, dtype=v.dtype, ne=v.ne, **how)
 
     def _rows(self, op: str, v: Value) -> Value:
         v = self.contiguous(self.f32(v))
@@ -252,7 +263,7 @@ class Pointwise(Layout):
         )
 
     def top_k(self, v: Value, k: int) -> Value:
-        """Indices of the k largest of each row, descending by value, I32."""
+        """Indices of the k largest of each row, falling, I32. On the CPU equal ones come as torch has them."""
         v = self.contiguous(self.f32(v))
         if isinstance(v.shape[-1], int) and k > v.shape[-1]:
             raise IrError(f"top {k} of {v.shape[-1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 from . import graph as g
 from ._pointwise import Pointwise
@@ -10,6 +11,24 @@ from .dims import Dim, is_one, product, same, same_shape, shape_of, simplify
 from .errors import IrError, Unsupported
 from .types import DType, GgmlType
 from .value import Kind, Value
+
+
+class ScatterKind(IntEnum):
+    """How a value and what a row holds become one."""
+
+    SET = 0
+    ADD = 1
+    MAX = 2
+    MIN = 3
+    MUL = 4
+
+
+class HiddenKeys(IntEnum):
+    """What keys count that a mask hides: as the schema numbers and explains them."""
+
+    PASSED = 0
+    COUNTED = 1
+    CAUSAL = 2
 
 
 class Products(Pointwise):
@@ -90,7 +109,9 @@ class Products(Pointwise):
 
     def get_rows(self, table: Value, ids: Value) -> Value:
         """table [N, K] (any type), ids integer of any shape -> F32 [*ids.shape, K]."""
-        if table.kind is Kind.WEIGHT and not table.swapped:
+        if table.kind is Kind.WEIGHT and not table.dtype.is_float:
+            table = self.f32(table)  # ggml looks up no rows of integers
+        elif table.kind is Kind.WEIGHT and not table.swapped:
             table = self.weight_leaf(table, g.ROWS)
         table = self.dense_rows(self.decided(table))
         if table.rank != 2:
@@ -121,7 +142,8 @@ class Products(Pointwise):
         if ids.rank != 1 or not same(ids.shape[0], values.shape[-2]):
             raise IrError("set_rows needs one row index per row")
         values = self.detach(values) if values.state == destination.state else values
-        values, rows = self.dense_rows(self.f32(values)), self.ids64(ids, destination.shape[-2])
+        values = self._as_kept(self.f32(values), destination)
+        values, rows = self.dense_rows(values), self.ids64(ids, destination.shape[-2])
         if self.before_overwrite is not None:
             self.before_overwrite(destination.state)
         return self._emit(
@@ -135,11 +157,34 @@ class Products(Pointwise):
             state=destination.state,
         )
 
+    def scatter(self, kind: ScatterKind, x: Value, values: Value, ids: Value) -> Value:
+        """x [B, R, K] with values [B, n, K] put in rows: ids, integers [B|1, n, K|1], say which, for each column.
+
+        Several values for one row are put there in order. Numbers are those of ``row_numbers``, or of ``ids``.
+        """
+        x, values = self.contiguous(self.f32(x)), self.contiguous(self.f32(values))
+        if ids.kind is not Kind.NODE or ids.type is not GgmlType.I32:
+            raise IrError("numbers of rows must be integers of the graph")
+        fits = x.rank == values.rank == ids.rank == 3 and same(ids.shape[1], values.shape[1])
+        for d in (0, 2):
+            fits = fits and same(x.shape[d], values.shape[d])
+            fits = fits and (is_one(ids.shape[d]) or same(ids.shape[d], x.shape[d]))
+        if not fits:
+            raise IrError(f"scatter of {list(values.shape)} at {list(ids.shape)} into {list(x.shape)}")
+        return self._emit("Scatter", (x, values, self.contiguous(ids)), x.shape, dtype=x.dtype, kind=int(kind))
+
+    def _as_kept(self, values: Value, state: Value) -> Value:
+        """Values as a state keeps them: of torch's type, although the memory is F32."""
+        kept = {DType.FLOAT16: GgmlType.F16, DType.BFLOAT16: GgmlType.BF16}.get(state.dtype)
+        if kept is None or state.type is not GgmlType.F32:
+            return values
+        return self.cast(self.cast(values, kept), GgmlType.F32)
+
     def cpy(self, values: Value, destination: Value) -> Value:
         """Overwrites a state with ``values`` of the same shape; the result is the destination after the update."""
         if destination.state < 0:
             raise Unsupported("only a mutable buffer that the delegate owns can be written")
-        values = self.expand(self.f32(values), destination.shape)
+        values = self.expand(self._as_kept(self.f32(values), destination), destination.shape)
         values = self.detach(values) if values.state == destination.state else values
         if self.before_overwrite is not None:
             self.before_overwrite(destination.state)
@@ -177,6 +222,7 @@ class Products(Pointwise):
         scale: float,
         softcap: float = 0.0,
         max_bias: float = 0.0,
+        hidden: HiddenKeys = HiddenKeys.PASSED,
     ) -> Value:
         """Attention: q [B, H, T, D], k [B, Hkv, S, D], v [B, Hkv, S, Dv] -> F32 **[B, T, H, Dv]**.
 
@@ -210,6 +256,7 @@ class Products(Pointwise):
             scale=float(scale),
             max_bias=float(max_bias),
             softcap=float(softcap),
+            hidden=int(hidden),
         )
 
     def rope(
@@ -295,6 +342,42 @@ class Products(Pointwise):
             d0=dilation[1],
             d1=dilation[0],
         )
+
+    def conv_3d(
+        self,
+        kernel: Value,
+        x: Value,
+        bias: Value | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+    ) -> Value:
+        """Cross-correlation: kernel [O, C, KD, KH, KW], x [N, C, D, H, W], bias [O] -> F32 [N, O, OD, OH, OW].
+
+        stride, padding and dilation are torch's (depth, height, width). Channels are static.
+        """
+        kernel, x = self.contiguous(self.f32(kernel)), self.contiguous(self.f32(x))
+        outputs, channels, *taps = kernel.shape
+        count, _, *sizes = x.shape
+        if not same(channels, x.shape[1]) or not isinstance(channels, int):
+            raise IrError(f"conv_3d of {list(x.shape)} by {list(kernel.shape)}")
+        spatial = [conv_size(*of) for of in zip(sizes, taps, stride, padding, dilation, strict=True)]
+        flat = self.reshape(kernel, (outputs * channels, *taps))
+        volumes = self.reshape(x, (product((count, channels)), *sizes))
+        sources = (flat, volumes) if bias is None else (flat, volumes, self._bias(bias, outputs))
+        result = self._emit(
+            "Conv3d",
+            sources,
+            (product((count, outputs)), *spatial),
+            dtype=x.dtype,
+            channels=channels,
+            **{
+                f"{name}{i}": of[2 - i]
+                for name, of in (("s", stride), ("p", padding), ("d", dilation))
+                for i in range(3)
+            },
+        )
+        return self.reshape(result, (count, outputs, *spatial))
 
     def _bias(self, bias: Value, count: Dim) -> Value:
         bias = self.contiguous(self.f32(bias))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import graph as g
 from ._leaves import INLINE_LIMIT
 from ._pointwise import BinaryKind, GluKind, UnaryKind
-from ._products import conv_size
+from ._products import HiddenKeys, ScatterKind, conv_size
 from ._recurrent import Cell, Recurrent
 from .dims import Dim, Shape
 from .errors import IrError, Unsupported
@@ -51,8 +51,10 @@ __all__ = [
     "Dim",
     "GgmlType",
     "GluKind",
+    "HiddenKeys",
     "IrError",
     "Kind",
+    "ScatterKind",
     "Shape",
     "UnaryKind",
     "Unsupported",

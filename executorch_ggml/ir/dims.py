@@ -24,6 +24,14 @@ _SMALL = 1 << 12
 """Numerators and denominators below it make exact products with sizes, in doubles."""
 
 
+class UnknownSize(Unsupported):
+    """A size that the inputs of a delegate do not determine."""
+
+    def __init__(self, symbol: str) -> None:
+        super().__init__(f"dimension symbol {symbol} cannot be computed from the inputs of the delegate")
+        self.symbol = symbol
+
+
 def simplify(dim: Dim) -> Dim:
     """The same dimension, as a plain int when it is a number, else expanded."""
     if isinstance(dim, int):
@@ -222,7 +230,7 @@ def _emit(e: Any, symbols: Mapping[str, int], out: list[tuple[int, int]]) -> Non
         out.append((postfix.CONST, int(e)))
     elif e.is_Symbol:
         if e.name not in symbols:
-            raise Unsupported(f"dimension symbol {e.name} cannot be computed from the inputs of the delegate")
+            raise UnknownSize(e.name)
         out.append((postfix.SYMBOL, symbols[e.name]))
     elif e.is_Add or e.is_Mul:
         # An exact rational coefficient (s*t/2) is one division at the end.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._terminal import printable
 from .expr import render
 from .graph import Activation
 from .serialize import deserialize
@@ -118,4 +119,4 @@ class _Dumper:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return printable(value.decode(errors="replace") if isinstance(value, bytes) else value, one_line=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..errors import InternalError, UnsupportedError
 
-class Unsupported(Exception):  # noqa: N818 - it is a verdict, not a failure
+
+class Unsupported(UnsupportedError):  # noqa: N818 - it is a verdict, not a failure
     """A node cannot be lowered faithfully; the text says why.
 
     Raised by lowerings and by the builder. The partitioner turns it into "stays with ExecuTorch" plus a reason for
@@ -11,5 +13,5 @@ class Unsupported(Exception):  # noqa: N818 - it is a verdict, not a failure
     """
 
 
-class IrError(Exception):
+class IrError(InternalError):
     """A broken intermediate graph: a bug in a lowering, or a damaged payload."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .graph import Activation, Epilogue, Graph, Node
 
-_PRODUCTS = frozenset({"MulMat", "Conv2d"})
+_PRODUCTS = frozenset({"MulMat", "Conv2d", "Conv3d"})
 _NOTHING = Epilogue()
 # UnaryKind, as the schema numbers it (ir/_pointwise.py), to what an epilogue can do.
 _RELU = 6

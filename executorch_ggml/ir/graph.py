@@ -40,7 +40,7 @@ class Activation(IntEnum):
 
 @dataclass(frozen=True)
 class Epilogue:
-    """``clamp(activation(y), min, max)`` of a product's result; the attribute ``then`` of MulMat and Conv2d."""
+    """``clamp(activation(y), min, max)`` of a product's result; the attribute ``then`` of MulMat, Conv2d and Conv3d."""
 
     activation: Activation = Activation.NONE
     min: float = float("-inf")
@@ -87,6 +87,7 @@ class Weight:
     ``load`` gives the elements (float32, or the integer type) in torch layout; None when only the key is known.
     ``is_requantized``: ``type`` was changed after lowering; what is stored is those elements in that type.
     ``packed``: ``load`` gives the bytes of ``type`` instead, and nothing may read or change them.
+    ``replaceable``: a file may bring other elements at load time, so nothing may be computed from these.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Weight:
     load: Callable[[], Array] | None = None
     is_requantized: bool = False
     packed: bool = False
+    replaceable: bool = False
 
 
 @dataclass

@@ -17,7 +17,7 @@ from .types import GgmlType, numpy_type
 _MOVES = frozenset({"View", "Reshape", "Permute", "Cont", "Repeat", "Concat", "Cast", "GetRows"})
 _INTEGERS = frozenset({GgmlType.I8, GgmlType.I16, GgmlType.I32, GgmlType.I64})
 # Operand that holds row numbers, and the dimension of operand 0 that they count.
-_USES = {"GetRows": (1, 1), "SetRows": (2, 1), "MulMatId": (2, 2)}
+_USES = {"GetRows": (1, 1), "SetRows": (2, 1), "Scatter": (2, 1), "MulMatId": (2, 2)}
 
 
 def index_problem(graph: Any, ne: Sequence[Sequence[int]]) -> str:

@@ -212,6 +212,11 @@ def _input(it: Interpreter, op: Any, node: Any, ne: Ne) -> Memory:
     if op.mask:
         array = np.where(array.astype(bool), 0.0, -np.inf)
     wanted = it.element_type(node.type)
+    rows = it.dim(op.rows)
+    if rows:
+        if array.size and (array.min() < (-rows if op.fromEnd else 0) or array.max() >= rows):
+            raise IrError(f"numbers outside {rows} rows")
+        array = np.where(array < 0, array + rows, array)
     if wanted.kind == "i":
         info = np.iinfo(wanted)
         if array.size and (array.min() < info.min or array.max() > info.max):

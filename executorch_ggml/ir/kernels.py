@@ -73,11 +73,18 @@ _UNARY = [
     np.sin,
     np.cos,
     _gelu_tanh,
+    None,
+    None,
+    lambda x: x - np.tanh(x),
 ]
 
 
 def unary(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        if op.kind == 27:
+            return np.asarray(np.power(src[0], op.parameter))
+        if op.kind == 28:
+            return np.asarray(np.power(op.parameter, src[0]))
         return np.asarray(_UNARY[op.kind](src[0]))
 
 
@@ -86,7 +93,8 @@ def leaky_relu(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
 
 
 def clamp(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    return np.asarray(np.minimum(np.maximum(src[0], op.min), op.max))
+    limited = np.minimum(np.maximum(src[0], op.min), op.max)
+    return np.asarray(np.where(np.isnan(src[0]), op.max, limited))  # ggml takes a NaN to the upper limit
 
 
 def scale(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
@@ -174,10 +182,12 @@ def l2_norm(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     return np.asarray(src[0] / np.maximum(np.sqrt((src[0] ** 2).sum(axis=-1, keepdims=True)), op.eps))
 
 
-def _softmax(x: Array) -> Array:
+def _softmax(x: Array, empty_is_zero: bool = False) -> Array:
     with np.errstate(invalid="ignore"):
-        e = np.exp(x - x.max(axis=-1, keepdims=True))
-        return np.asarray(e / e.sum(axis=-1, keepdims=True))
+        top = x.max(axis=-1, keepdims=True)
+        empty = (top == -np.inf) & empty_is_zero
+        e = np.exp(x - np.where(empty, 0.0, top))
+        return np.asarray(e / np.where(empty, 1.0, e.sum(axis=-1, keepdims=True)))
 
 
 def soft_max(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
@@ -185,7 +195,7 @@ def soft_max(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     if len(src) > 1:
         mask = src[1][:, :, : x.shape[2], :]
         x = x + np.tile(mask, (x.shape[0] // mask.shape[0], x.shape[1] // mask.shape[1], 1, 1))
-    return _softmax(x)
+    return _softmax(x, op.emptyIsZero)
 
 
 def rope(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
@@ -233,7 +243,7 @@ def flash_attn(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     if len(src) > 3:
         mask = src[3]
         scores = scores + np.tile(mask, (q.shape[0] // mask.shape[0], q.shape[1] // mask.shape[1], 1, 1))
-    return np.asarray(np.swapaxes(_softmax(scores) @ v, 1, 2))
+    return np.asarray(np.swapaxes(_softmax(scores, op.hidden != 0) @ v, 1, 2))
 
 
 def causal_mask(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
@@ -312,3 +322,17 @@ def top_k(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
 
 def cumsum(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     return np.asarray(np.cumsum(src[0], axis=-1))
+
+
+def scatter(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
+    x, values, ids = src[0][0].copy(), src[1][0], src[2][0]
+    index = np.broadcast_to(ids, values.shape)
+    if index.size and (index.min() < 0 or index.max() >= x.shape[1]):
+        raise IrError(f"row number outside [0, {x.shape[1]})")
+    functions = [lambda old, new: new, np.add, np.maximum, np.minimum, np.multiply]
+    tables, columns = np.ogrid[: x.shape[0], : x.shape[2]]
+    for i in range(values.shape[1]):
+        at = (tables, index[:, i], columns)
+        with np.errstate(invalid="ignore", over="ignore"):
+            x[at] = functions[op.kind](x[at], values[:, i])
+    return np.asarray(x[None])

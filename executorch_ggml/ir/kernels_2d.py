@@ -48,6 +48,17 @@ def conv2d(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     return epilogue(op, y + src[2].reshape(-1, 1, 1) if len(src) == 3 else y)
 
 
+def conv3d(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
+    kernel, x = (t.reshape(-1, op.channels, *t.shape[1:]) for t in src[:2])
+    padded = np.pad(x, [(0, 0), (0, 0), (op.p2, op.p2), (op.p1, op.p1), (op.p0, op.p0)])
+    span = [d * (k - 1) + 1 for d, k in zip((op.d2, op.d1, op.d0), kernel.shape[2:], strict=True)]
+    w = np.lib.stride_tricks.sliding_window_view(padded, span, (-3, -2, -1))
+    w = w[:, :, :: op.s2, :: op.s1, :: op.s0, :: op.d2, :: op.d1, :: op.d0]
+    y = np.einsum("ncdhwjkl,ocjkl->nodhw", w, kernel)
+    y = epilogue(op, y + src[2].reshape(-1, 1, 1, 1) if len(src) == 3 else y)
+    return np.asarray(y.reshape(-1, *y.shape[2:]))
+
+
 def pool2d(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     fill = -np.inf if op.kind == 0 else 0.0
     w = _windows(src[0], (op.k1, op.k0), (op.s1, op.s0), (op.p1, op.p0), (1, 1), fill)

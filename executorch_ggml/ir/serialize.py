@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 
 from . import graph as g
+from ._pointwise import UnaryKind
 from .dims import Dim, free_symbols, same, simplify, substitute, to_postfix
 from .expr import Postfix
 from .layout_check import settle_lower_bounds
 
-VERSION = 2
+VERSION = 3
 MIN_READER = 2
+"""The reader that every graph needs; one with operations that are newer needs a newer one."""
+_NEW_OPS = frozenset({"Conv3d", "Recurrence", "Scatter"})
+_NEW_FIELDS = ("rows", "keeps_nan", "empty_is_zero", "hidden", "parameter")
+"""Operations, and fields that are not as they were by default, which only a reader of VERSION knows."""
 
 
 def _fbs() -> Any:
@@ -94,7 +99,8 @@ def serialize(graph: g.Graph) -> bytes:
     renumber = {"WeightLeaf": ("slot", slots), "ConstLeaf": ("constant", constants), "StateLeaf": ("slot", states)}
 
     root = fbs.GraphT()
-    root.version, root.minReader, root.producer = VERSION, MIN_READER, graph.producer
+    least = VERSION if any(_is_new(graph.nodes[i]) for i in live) else MIN_READER
+    root.version, root.minReader, root.producer = VERSION, least, graph.producer
     root.namespaceKey = graph.name
     root.inputs = [_input(fbs, enc, item) for item in graph.inputs]
     root.nodes = [_node(fbs, enc, graph.nodes[i], number, renumber) for i in live]
@@ -113,17 +119,31 @@ def serialize(graph: g.Graph) -> bytes:
 
 
 def deserialize(data: bytes) -> Any:
-    """The generated ``GraphT`` of a payload (trusted or checked by the caller).
+    """The generated ``GraphT`` of a payload from anywhere.
 
     Raises:
-        IrError: no payload of ours.
+        IrError: no payload of ours, a damaged one, or one that would decode into more than it has bytes.
     """
+    from .bounded import check_size
     from .errors import IrError
 
     if len(data) < 8 or data[4:8] != b"GGIR":
         raise IrError("not a GGIR payload")
     fbs = _fbs()
-    return fbs.GraphT.InitFromObj(fbs.Graph.GetRootAs(data, 0))
+    try:
+        root = fbs.Graph.GetRootAs(data, 0)
+        check_size(root, len(data))
+        return fbs.GraphT.InitFromObj(root)
+    except IrError:
+        raise
+    except Exception as error:  # offsets that lead outside end in whatever struct and numpy raise
+        raise IrError(f"the payload is damaged: {error}") from error
+
+
+def _is_new(node: g.Node) -> bool:
+    if node.op == "Unary" and node.attrs["kind"] > UnaryKind.GELU_TANH:
+        return True
+    return node.op in _NEW_OPS or any(node.attrs.get(field) for field in _NEW_FIELDS)
 
 
 def _input(fbs: Any, enc: _Encoder, item: g.Input) -> Any:
@@ -149,6 +169,8 @@ def _node(
         attrs[name] = mapping[attrs[name]]
     if node.op == "View":
         attrs = {"strides": enc.dims(attrs["stride"]), "offset": enc.dim(attrs["offset"])}
+    if "rows" in attrs:
+        attrs["rows"] = enc.dim(attrs["rows"])
     for name, value in attrs.items():
         field = _camel(name)
         if not hasattr(op, field):

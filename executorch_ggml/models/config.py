@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from executorch_ggml.errors import FormatError, InvalidArgumentError, UnsupportedError
 from executorch_ggml.models.architectures import ARCHITECTURES, Architecture
 from executorch_ggml.models.header import GgufHeader, Value
-from executorch_ggml.models.metadata import Metadata
+from executorch_ggml.models.metadata import MAX_FLOAT, Metadata
 
 __all__ = ["ModelConfig", "RopeConfig", "load_config"]
 
@@ -228,12 +228,13 @@ def load_config(header: GgufHeader, max_seq_len: int) -> ModelConfig:
     )
     scale_dim = width // heads if layers in arch.scale_by_width_at_layers else head_dim
     name = header.get("general.name", arch.name)
-    bos = meta.ids("bos_token_id")
-    return ModelConfig(
+    vocab = _vocab(header)
+    bos = meta.ids("bos_token_id", limit=vocab)
+    config = ModelConfig(
         architecture=arch,
         name=str(name),
         layers=layers,
-        vocab=_vocab(header),
+        vocab=vocab,
         width=width,
         ff=ff,
         heads=heads,
@@ -251,9 +252,19 @@ def load_config(header: GgufHeader, max_seq_len: int) -> ModelConfig:
         context=context,
         max_seq_len=max_seq_len,
         bos=bos[0] if bos else None,
-        eos=tuple(meta.ids("eos_token_id", "eot_token_id", "eom_token_id")),
+        eos=tuple(meta.ids("eos_token_id", "eot_token_id", "eom_token_id", limit=vocab)),
         metadata=dict(meta.used),
     )
+    _check_floats(header, config)
+    return config
+
+
+def _check_floats(header: GgufHeader, config: ModelConfig) -> None:
+    """What was calculated from several values must fit float32 as each of them does."""
+    for part in (config, *{rope for rope in config.rope if rope is not None}):
+        for name, value in vars(part).items():
+            if isinstance(value, float) and not abs(value) <= MAX_FLOAT:
+                raise FormatError(f"{header.path}: the metadata make {name} {value}, which float32 cannot hold")
 
 
 def _check_temperature(meta: Metadata, max_seq_len: int) -> None:

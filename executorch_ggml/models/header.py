@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from executorch_ggml.errors import FileError, FormatError, UnsupportedError
+from executorch_ggml.files import open_regular
 
 __all__ = ["GgufHeader", "TensorInfo", "Value", "read_header"]
 
@@ -134,10 +135,10 @@ class GgufHeader(Mapping[str, Value]):
         return len(self._metadata)
 
     def length(self, key: str) -> int:
-        """Elements of an array, without decoding it. Raises KeyError when there is no such array."""
+        """Elements of an array, without decoding it. Raises KeyError without that key, FormatError for no array."""
         value = self._metadata[key]
         if not isinstance(value, _Array):
-            raise KeyError(key)
+            raise FormatError(f"{self.path}: metadata key {key!r} should be an array, but is {value!r:.60}")
         return value.count
 
 
@@ -173,8 +174,10 @@ def _parse_tensor(cursor: _Cursor, index: int) -> TensorInfo:
 
 def _read_one(path: Path) -> tuple[dict[str, Scalar | _Array], list[TensorInfo]]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileError:
+        raise
     except (OSError, ValueError) as error:  # mmap refuses an empty file with ValueError
         raise FileError(f"{path}: cannot be read: {error}") from error
     with data:

@@ -9,7 +9,11 @@ from __future__ import annotations
 from executorch_ggml.errors import FormatError, UnsupportedError
 from executorch_ggml.models.header import GgufHeader, Value
 
-__all__ = ["Metadata"]
+__all__ = ["MAX_FLOAT", "Metadata"]
+
+_MAX_INT = (1 << 31) - 1  # of the graph's own integers
+MAX_FLOAT = 3.4028234663852886e38
+"""The largest float32; numbers of the graph are stored as such."""
 
 
 class Metadata:
@@ -50,7 +54,7 @@ class Metadata:
         self.used[key] = value
         return value
 
-    def integer(self, name: str, default: int | None = None, *, minimum: int = 1, maximum: int = 1 << 31) -> int:
+    def integer(self, name: str, default: int | None = None, *, minimum: int = 1, maximum: int = _MAX_INT) -> int:
         """An integer in minimum..maximum. Raises FormatError when missing (without default), mistyped or outside."""
         key, value = self._take(name)
         if value is None:
@@ -73,7 +77,10 @@ class Metadata:
         return value
 
     def number(self, name: str, default: float | None = None, *, positive: bool = True) -> float:
-        """A finite float (an integer is accepted). Raises FormatError when missing (without default) or invalid."""
+        """A finite float (an integer is accepted) that float32 can hold.
+
+        Raises FormatError when missing (without default) or invalid.
+        """
         key, value = self._take(name)
         if value is None:
             if default is None:
@@ -81,8 +88,9 @@ class Metadata:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._mistyped(key, "a number", value)
-        if not abs(value) < float("inf") or (positive and value <= 0):
-            raise FormatError(f"{self.header.path}: metadata key {key!r} is {value}, want a finite number above 0")
+        if not abs(value) <= MAX_FLOAT or (positive and value <= 0):
+            want = "a number above 0" if positive else "a number"
+            raise FormatError(f"{self.header.path}: metadata key {key!r} is {value}, want {want} that float32 can hold")
         return float(value)
 
     def flags(self, name: str, count: int) -> tuple[bool, ...] | int | None:
@@ -100,12 +108,15 @@ class Metadata:
         """A value that does not enter the graph: not recorded."""
         return self.header.get(self._key(name))
 
-    def ids(self, *names: str) -> list[int]:
-        """The token ids that stand under `tokenizer.ggml.<name>`, in order, each once. Not recorded."""
+    def ids(self, *names: str, limit: int) -> list[int]:
+        """The token ids that stand under `tokenizer.ggml.<name>`, in order, each once. Not recorded.
+
+        Ids that the vocabulary of `limit` tokens does not have are left out, as llama.cpp does: they name no token.
+        """
         found = []
         for name in names:
             value = self.header.get(f"tokenizer.ggml.{name}")
-            if isinstance(value, int) and not isinstance(value, bool) and value not in found:
+            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit and value not in found:
                 found.append(value)
         return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -78,7 +80,7 @@ def elu(b: Builder, n: NodeView) -> Value:
 def hardtanh(b: Builder, n: NodeView) -> Value:
     """Clamp between two numbers."""
     n.require_float()
-    return b.clamp(n.tensor("self"), n.number("min_val"), n.number("max_val"))
+    return b.clamp(n.tensor("self"), n.number("min_val"), n.number("max_val"), keeps_nan=True)
 
 
 @register(
@@ -99,21 +101,21 @@ def clamp(b: Builder, n: NodeView) -> Value:
     low = n.number("min") if n.has("min") else -_INF
     high = n.number("max") if n.has("max") else _INF
     # torch yields the upper bound where the bounds cross; ggml's order of comparisons need not.
-    return b.clamp(n.tensor("self"), min(low, high), high).with_dtype(n.out.dtype)
+    return b.clamp(n.tensor("self"), min(low, high), high, keeps_nan=True).with_dtype(n.out.dtype)
 
 
 @register(_aten.clamp_min.default, cases=lambda: [Case(lambda x: torch.clamp_min(x, 0.3), [(3, 5)])])
 def clamp_min(b: Builder, n: NodeView) -> Value:
     """max(x, low)."""
     n.require_float()
-    return b.clamp(n.tensor("self"), minimum=n.number("min"))
+    return b.clamp(n.tensor("self"), minimum=n.number("min"), keeps_nan=True)
 
 
 @register(_aten.clamp_max.default, cases=lambda: [Case(lambda x: torch.clamp_max(x, 0.3), [(3, 5)])])
 def clamp_max(b: Builder, n: NodeView) -> Value:
     """min(x, high)."""
     n.require_float()
-    return b.clamp(n.tensor("self"), maximum=n.number("max"))
+    return b.clamp(n.tensor("self"), maximum=n.number("max"), keeps_nan=True)
 
 
 @register(
@@ -121,17 +123,27 @@ def clamp_max(b: Builder, n: NodeView) -> Value:
     keep=True,
     cases=lambda: [
         Case(F.softplus, [Arg((3, 5), low=-5, high=30)], tolerance=1e-8),
-        Case(lambda x: F.softplus(x, beta=2.0), [(3, 5)], tolerance=1e-8, name="beta"),
-        Case(lambda x: F.softplus(x, threshold=1.0), [(3, 5)], name="threshold"),
+        Case(lambda x: F.softplus(x, beta=2.0), [Arg((3, 9), low=-15, high=15)], tolerance=1e-8, name="beta"),
+        Case(lambda x: F.softplus(x, beta=-0.5), [Arg((3, 9), low=-60, high=60)], tolerance=1e-8, name="beta below 0"),
+        Case(lambda x: F.softplus(x, threshold=25.0), [(3, 5)], name="threshold"),
+        Case(lambda x: F.softplus(x, threshold=1.0), [(3, 5)], name="low threshold"),
     ],
 )
 def softplus(b: Builder, n: NodeView) -> Value:
-    """log(1 + exp(beta x)) / beta, x itself beyond beta x > 20 (ggml's fixed threshold, torch's default)."""
+    """log(1 + exp(beta x)) / beta; x itself beyond a threshold, where that is the same in F32."""
     n.require_float()
     beta, threshold = n.number("beta"), n.number("threshold")
-    if threshold != 20.0:
-        raise Unsupported(f"softplus with threshold {threshold}; ggml's is 20")
-    return b.scale(b.unary(UnaryKind.SOFTPLUS, b.scale(n.tensor("self"), beta)), 1.0 / beta)
+    if threshold < 20.0 or beta == 0.0:
+        raise Unsupported(f"softplus with threshold {threshold} and beta {beta}: ggml's threshold is 20")
+    x = b.f32(n.tensor("self"))
+    if beta == 1.0:
+        return b.unary(UnaryKind.SOFTPLUS, x)
+    # Far beyond the threshold beta times x may be infinite, but the result is x: the rest of it is added afterwards.
+    sign, end = math.copysign(1.0, beta), threshold / abs(beta)
+    x = b.scale(x, sign)
+    near = b.unary(UnaryKind.SOFTPLUS, b.scale(b.clamp(x, maximum=end, keeps_nan=True), abs(beta)))
+    rest = b.unary(UnaryKind.RELU, b.scale(x, 1.0, -end))
+    return b.scale(b.add(b.scale(near, 1.0 / abs(beta)), rest), sign)
 
 
 @register(

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from ..ir.builder import BinaryKind, Builder, UnaryKind, Value
+from ..ir.builder import BinaryKind, Builder, Kind, UnaryKind, Value
+from ..ir.dims import same_shape
 from ..registry import Arg, Case, NodeView, Unsupported, register
 
 _aten = torch.ops.aten
@@ -92,6 +93,7 @@ def add(b: Builder, n: NodeView) -> Value:
         *_cases(torch.sub),
         Case(lambda x, y: torch.sub(x, y, alpha=2.5), [(3, 5), (5,)], name="alpha"),
         Case(lambda x: x - 1.5, [(3, 5)], name="scalar"),
+        Case(lambda x: x - torch.tanh(x), [Arg((3, 5), low=-0.05, high=0.05)], name="tanhshrink", tolerance=1e-6),
     ],
 )
 def sub(b: Builder, n: NodeView) -> Value:
@@ -124,9 +126,20 @@ def _sum(b: Builder, n: NodeView, sign: float) -> Value:
     if left is not None and n.meta("self").rank <= other.rank:
         return b.scale(other, sign * alpha, left)
     x = n.tensor("self")
+    if alpha * sign == -1.0 and _is_tanh_of(b, other, x):
+        return b.unary(UnaryKind.TANHSHRINK, x)
     if alpha == 1.0:
         return b.binary(BinaryKind.ADD if sign > 0 else BinaryKind.SUB, x, other)
     return b.add(x, b.scale(other, sign * alpha))
+
+
+def _is_tanh_of(b: Builder, v: Value, x: Value) -> bool:
+    """Whether ``v`` is tanh(x): the difference x - tanh(x) keeps few digits near 0, a function of its own keeps all."""
+    node = b.graph.nodes[v.node] if v.kind is Kind.NODE else None
+    if node is None or node.op != "Unary" or node.attrs["kind"] != UnaryKind.TANH:
+        return False
+    source = b.contiguous(b.f32(x))
+    return same_shape(v.shape, x.shape) and source.kind is Kind.NODE and source.node == node.src[0]
 
 
 @register(

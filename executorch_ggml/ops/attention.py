@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .. import custom_ops
-from ..ir.builder import BinaryKind, DType, GgmlType, Kind, UnaryKind
+from ..ir.builder import BinaryKind, DType, GgmlType, HiddenKeys, Kind, UnaryKind
 from ..ir.dims import Dim, product, same, same_shape
 from ..ir.value import contiguous_strides, fold
 from ..registry import Arg, Builder, Case, NodeView, Unsupported, Value, register
@@ -151,6 +151,8 @@ def scaled_dot_product_attention(b: Builder, n: NodeView) -> Value:
     q, k, v = n.tensor("query"), n.tensor("key"), n.tensor("value")
     mask = n.opt_tensor("attn_mask")
     scale = n.opt_number("scale")
+    # Rows of a state that the mask hides are those that nobody has written yet.
+    hidden = HiddenKeys.PASSED if _is_state(b, k) and _is_state(b, v) else HiddenKeys.COUNTED
     if scale is None:
         if not isinstance(q.shape[-1], int):
             raise Unsupported("the head size is dynamic")
@@ -163,6 +165,8 @@ def scaled_dot_product_attention(b: Builder, n: NodeView) -> Value:
     q, k, v = (b.reshape(x, (1,) * (4 - x.rank) + x.shape) for x in (q, k, v))
     if mask is not None and len(out) < 4 and mask.rank == 3:
         mask = b.unsqueeze(mask, 0)
+    # What torch's fused kernel does not take is computed with all keys for every query.
+    fused = len(out) == 4 and same(v.shape[-1], q.shape[-1])
     grouped = n.flag("enable_gqa")
     if not grouped and not same(q.shape[1], k.shape[1]):
         raise Unsupported(f"{q.shape[1]} query heads for {k.shape[1]} key heads without enable_gqa")
@@ -170,12 +174,22 @@ def scaled_dot_product_attention(b: Builder, n: NodeView) -> Value:
         if mask is not None:
             raise Unsupported("is_causal together with a mask")
         mask = _top_left_mask(b, q.shape[2], k.shape[2])
+        if fused and hidden is HiddenKeys.COUNTED:
+            hidden = HiddenKeys.CAUSAL
     elif mask is not None and mask.dtype is DType.BOOL:
         mask = _bool_mask(b, mask, q.shape[2], k.shape[2])
     elif mask is not None:
         return b.reshape(_composed(b, q, k, v, mask, scale), out)
-    result = b.flash_attn(q, k, v, mask, scale=scale)
+    result = b.flash_attn(q, k, v, mask, scale=scale, hidden=hidden)
     return b.reshape(b.transpose(result, 1, 2), out)
+
+
+def _is_state(b: Builder, v: Value) -> bool:
+    """Whether a value is a state, or a part of one."""
+    node = b.graph.nodes[v.node] if v.kind is Kind.NODE else None
+    while node is not None and node.op in ("View", "Permute", "Reshape", "Cont", "SetRows", "Cpy", "Repeat"):
+        node = b.graph.nodes[node.src[1 if node.op == "Cpy" else 0]]
+    return node is not None and node.op == "StateLeaf"
 
 
 def _top_left_mask(b: Builder, queries: Dim, keys: Dim) -> Value:
@@ -215,7 +229,7 @@ def _composed(b: Builder, q: Value, k: Value, v: Value, mask: Value, scale: floa
     bias = b.reshape(bias, (1,) * (4 - bias.rank) + bias.shape)
     # ggml's softmax repeats whole matrices of a mask, not their rows or columns.
     bias = b.expand(bias, (*bias.shape[:2], *scores.shape[2:]))
-    weights = b.softmax(scores, bias, scale)
+    weights = b.softmax(scores, bias, scale, empty_is_zero=True)
     return b.mul_mat(b.contiguous(b.transpose(b.f32(v), 2, 3)), weights)
 
 

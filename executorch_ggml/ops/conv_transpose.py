@@ -76,7 +76,7 @@ def _spread(
         x = _axis.pad(b, x, 2 + i, reach - padding[i], reach - padding[i] + extra[i] - (stride[i] - 1))
     turned = _turned(b, w, groups)
     if spatial == 3:
-        return correlate(b, x, turned, [1] * 3, [0] * 3, dilation, groups)
+        return correlate(b, x, turned, None, [1] * 3, [0] * 3, dilation, groups)
     if spatial == 2:
         return image(b, x, turned, None, [1, 1], [0, 0], dilation, groups)
     result = image(b, b.unsqueeze(x, 2), b.unsqueeze(turned, 2), None, [1, 1], [0, 0], [1, dilation[0]], groups)

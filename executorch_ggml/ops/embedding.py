@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..registry import Arg, Builder, Case, NodeView, Value, register
+from ._indices import positions
 
 
 def _cases() -> list[Case]:
@@ -33,5 +34,7 @@ def _cases() -> list[Case]:
 @register(torch.ops.aten.embedding.default, cases=_cases)
 def embedding(b: Builder, n: NodeView) -> Value:
     """weight [N, K], indices of any shape. `padding_idx` matters to gradients only."""
-    n.require_float()
-    return b.get_rows(n.tensor("weight"), n.tensor("indices"))
+    n.require_exact()
+    table = n.tensor("weight")
+    ids = positions(b, n, n.raw("indices"), "weight", 0, from_end=False)
+    return b.get_rows(table if table.dtype.is_float else b.f32(table), ids)

@@ -11,6 +11,7 @@ from ..ir.builder import BinaryKind, Builder, UnaryKind, Value
 from ..ir.dims import simplify
 from ..registry import Arg, Case, NodeView, Unsupported, register
 from . import _axis
+from ._indices import positions as numbers
 from .creation import iota
 from .select import choose
 
@@ -81,7 +82,8 @@ def embedding_bag(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
     if n.integer("padding_idx") >= 0:
         raise Unsupported("bags that leave out a padding index")
     mode = n.integer("mode")
-    rows = b.get_rows(n.tensor("weight"), n.tensor("indices"))
+    ids = numbers(b, n, n.raw("indices"), "weight", 0, from_end=False)
+    rows = b.get_rows(n.tensor("weight"), ids)
     weights = n.opt_tensor("per_sample_weights")
     if weights is not None:
         rows = b.mul(rows, b.reshape(b.f32(weights), (rows.shape[0], 1)))

@@ -7,6 +7,7 @@ import torch
 from ..ir.builder import Builder, Value
 from ..ir.dims import is_one, product
 from ..registry import Arg, Case, NodeView, Unsupported, register
+from ._indices import positions
 
 _IDS = Arg((3,), torch.int64, 0, 3)
 
@@ -45,6 +46,7 @@ def index_select(b: Builder, n: NodeView) -> Value:
     else:
         table = b.contiguous(b.permute(b.f32(x), [dim, *others]))
     width = product(x.shape[d] for d in others)
+    index = positions(b, n, n.raw("index"), "self", dim, from_end=False)
     rows = b.get_rows(b.reshape(table, (x.shape[dim], width)), index)
     rows = b.reshape(rows, (index.shape[0], *(x.shape[d] for d in others)))
     back = list(range(1, x.rank))

@@ -1,4 +1,4 @@
-"""Elements in another order along a dimension, or written over a part of it."""
+"""Elements in another order along a dimension."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from ..ir.builder import Builder, DType, GgmlType, Value
 from ..ir.dims import product, static
-from ..registry import Case, NodeView, Unsupported, register
+from ..registry import Case, NodeView, register
 
 _aten = torch.ops.aten
 
@@ -72,41 +72,3 @@ def _flipped(b: Builder, x: Value, dim: int) -> Value:
     backwards = b.constant(np.arange(size - 1, -1, -1), DType.INT64, GgmlType.I32)
     flat = b.get_rows(b.reshape(rows, (size, product(rows.shape[1:]))), backwards)
     return b.permute(b.reshape(flat, rows.shape), [order.index(d) for d in range(x.rank)])
-
-
-@register(
-    _aten.slice_scatter.default,
-    keep=True,
-    cases=lambda: [
-        Case(lambda x, y: torch.slice_scatter(x, y, 0, 1, 3), [(5, 4), (2, 4)]),
-        Case(lambda x, y: torch.slice_scatter(x, y, 1, -2), [(5, 4), (5, 2)], name="tail"),
-        Case(lambda x, y: torch.slice_scatter(x, y, 1, 0, 9), [(5, 4), (5, 4)], name="whole"),
-        Case(lambda x, y: torch.slice_scatter(x, y, 2, 1, 2), [(2, 3, 4, 5), (2, 3, 1, 5)], name="middle"),
-        Case(lambda x, y: torch.slice_scatter(x, y, 0, 0, 5, 2), [(5, 4), (3, 4)], refused="step", name="step"),
-        Case(
-            lambda x, y: torch.slice_scatter(x, y, 1, 1, 3),
-            [(5, 4), (5, 2)],
-            dynamic=[{0: ("n", 1, 9)}] * 2,
-            name="dyn",
-        ),
-    ],
-)
-def slice_scatter(b: Builder, n: NodeView) -> Value:
-    """self with a range of one dimension replaced by src."""
-    n.require_exact()
-    x, src = b.f32(n.tensor("self")), b.f32(n.tensor("src"))
-    dim = n.integer("dim") % x.rank
-    size = static(x.shape[dim], "the written dimension")
-    if n.integer("step") != 1:
-        raise Unsupported("writing with a step")
-    start = n.integer("start") if n.has("start") else 0
-    end = n.integer("end") if n.has("end") else size
-    start, end = (max(0, min(p + size if p < 0 else p, size)) for p in (start, end))
-    end = max(start, end)
-    parts = [b.slice(x, dim, 0, start), src, b.slice(x, dim, end, size - end)]
-    return b.concat([p for p in parts if not _is_empty(p, dim)], dim) if end > start else x
-
-
-def _is_empty(v: Value, dim: int) -> bool:
-    size = v.shape[dim]
-    return isinstance(size, int) and size == 0

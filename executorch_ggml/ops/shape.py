@@ -231,7 +231,7 @@ def _convert(b: Builder, v: Value, to: DType, exact: bool) -> Value:
             raise Unsupported("a single integer stays with ExecuTorch")
         if exact and (v.kind is Kind.NODE or b.is_exact_input(v)):
             return b.decided(v).with_dtype(to)
-        if v.kind is Kind.INPUT and to.itemsize >= v.dtype.itemsize:
+        if v.kind is Kind.INPUT and _holds(to, v.dtype):
             return v.with_dtype(to)
         raise Unsupported(f"conversion from {v.dtype.name.lower()} to {to.name.lower()}")
     if to is DType.BOOL:
@@ -248,6 +248,13 @@ def _convert(b: Builder, v: Value, to: DType, exact: bool) -> Value:
     # Kept as F32 elements, but rounded as the narrow type rounds.
     narrow = b.cast(v, GgmlType.F16 if to is DType.FLOAT16 else GgmlType.BF16)
     return b.cast(narrow, GgmlType.F32).with_dtype(to)
+
+
+def _holds(wide: DType, narrow: DType) -> bool:
+    """Whether an integer type has every value of another one."""
+    if DType.UINT8 in (wide, narrow):
+        return narrow is DType.UINT8 and wide is not DType.INT8
+    return wide.itemsize >= narrow.itemsize
 
 
 def is_small(v: Value) -> bool:

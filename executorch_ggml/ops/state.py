@@ -55,21 +55,14 @@ class _Buffer(torch.nn.Module):
         return old + self.state
 
 
-def _cases() -> list[Case]:
+def buffer_cases() -> list[Case]:
+    """Updates of a state that the module reads before and after."""
     index = Arg((3,), torch.int64, 0, 5)
     return [
         Case(_Buffer(how, start), [(2, 3, 4), index], name=f"{how}_{start:g}")
         for how in ("index_copy", "index_put", "add", "copy")
         for start in (0.0, 1.5)
     ]
-
-
-@register(torch.ops.aten.index_copy.default, keep=True, cases=_cases)
-def index_copy(b: Builder, n: NodeView) -> Value:
-    """index_copy(self, dim, index [n], source): self's shape with n along dim."""
-    n.require_float()
-    state = n.tensor("self")
-    return write_rows(b, state, n.integer("dim") % max(state.rank, 1), n.tensor("index"), n.tensor("source"))
 
 
 @register(torch.ops.aten.copy.default)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -103,7 +104,7 @@ def square(b: Builder, n: NodeView) -> Value:
     ],
 )
 def pow_scalar(b: Builder, n: NodeView) -> Value:
-    """x ** e: products for whole exponents (so negative x is right), exp(e log x) for others (NaN for x < 0)."""
+    """x ** e: products for whole exponents (so negative x is right), one function for others."""
     n.require_float()
     return power(b, n.tensor("self"), n.number("exponent"))
 
@@ -112,16 +113,17 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
     """``x`` to a constant power."""
     if exponent == 0.0:
         return b.fill(1.0, x.shape)
-    if exponent < 0 and (exponent == int(exponent) or exponent == -0.5):
-        return b.reciprocal(power(b, x, -exponent))
+    if not math.isfinite(exponent) or abs(exponent) > 64:
+        raise Unsupported(f"power {exponent}")
+    if exponent == -0.5:
+        return b.reciprocal(b.unary(UnaryKind.SQRT, x))
     if exponent == 0.5:
         return b.unary(UnaryKind.SQRT, x)
     if exponent != int(exponent):
-        return b.unary(UnaryKind.EXP, b.scale(b.unary(UnaryKind.LOG, x), exponent))
-    if exponent > 64:
-        raise Unsupported(f"power {exponent}")
-    whole = int(exponent)
-    base = b.f32(x)
+        return b.unary(UnaryKind.POWER, x, exponent)
+    # The power of the inverse, not the inverse of the power: that could be infinite where the result is subnormal.
+    base = b.reciprocal(x) if exponent < 0 else b.f32(x)
+    whole = abs(int(exponent))
     while not whole & 1:
         base = b.unary(UnaryKind.SQR, base)
         whole >>= 1
@@ -135,14 +137,29 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
 
 @register(
     _aten.pow.Scalar,
-    cases=lambda: [Case(lambda x: torch.pow(2.5, x), [(3, 5)], tolerance=1e-8)],
+    cases=lambda: [
+        *(Case(lambda x, c=c: torch.pow(c, x), [(3, 5)], tolerance=1e-8, name=f"{c}") for c in (2.5, 0.3, 1.0)),
+        Case(lambda x: torch.pow(-2.0, x), [(3, 5)], refused="not positive", name="negative"),
+    ],
 )
 def scalar_pow(b: Builder, n: NodeView) -> Value:
-    """c ** x = exp(x log c) for positive c."""
-    import math
-
+    """c ** x for positive c."""
     n.require_float()
     base = n.number("self")
-    if base <= 0:
+    if not base > 0 or math.isinf(base):
         raise Unsupported("a power of a base that is not positive")
-    return b.unary(UnaryKind.EXP, b.scale(n.tensor("exponent"), math.log(base)))
+    return b.unary(UnaryKind.POWER_OF, n.tensor("exponent"), base)
+
+
+@register(_aten.exp2.default, keep=True, cases=lambda: _cases(torch.exp2, tolerance=1e-8))
+def exp2(b: Builder, n: NodeView) -> Value:
+    """2 ** x."""
+    n.require_float()
+    return b.unary(UnaryKind.POWER_OF, n.tensor("self"), 2.0)
+
+
+@register(_aten.expm1.default, cases=lambda: [*_cases(torch.expm1), Case(lambda x: torch.expm1(x * 1e-6), [(3, 5)])])
+def expm1(b: Builder, n: NodeView) -> Value:
+    """exp(x) - 1, with all digits near 0."""
+    n.require_float()
+    return b.unary(UnaryKind.EXPM1, n.tensor("self"))

@@ -276,6 +276,17 @@ class GraphEditor:
         return True
 
 
+def copy_of(graph: torch.fx.Graph) -> torch.fx.Graph:
+    """The same nodes, with the same names, in a new graph."""
+    new = torch.fx.Graph()
+    copies: dict[Node, Node] = {}
+    result = new.graph_copy(graph, copies, return_output_node=True)
+    assert isinstance(result, tuple)
+    output = new.output(result[0])
+    output.meta.update(next(n for n in graph.nodes if n.op == "output").meta)
+    return new
+
+
 def nodes_of(graph: torch.fx.Graph, *targets: object) -> list[Node]:
     """The calls of the given operators, in order; a list, so that the graph may change meanwhile."""
     return [node for node in graph.nodes if is_call(node, *targets)]

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
 from ._graph import GraphEditor, aten, is_call, is_tensor, value
@@ -51,14 +52,17 @@ def _overload(node: Node) -> Any:
 class _Known:
     """What is known ahead of time: the data, whether a parameter is behind it, whether anything was computed."""
 
-    def __init__(self, editor: GraphEditor) -> None:
+    def __init__(self, editor: GraphEditor, stored: bool) -> None:
         self.editor = editor
+        self.unknown = set() if stored else _stored(editor.ep)
         self.data: dict[Node, torch.Tensor] = {}
         self.created: set[Node] = set()
         self.computed: set[Node] = set()
 
     def of(self, node: Node) -> torch.Tensor | None:
-        return self.data[node] if node in self.data else self.editor.constant(node)
+        if node in self.data:
+            return self.data[node]
+        return None if node.name in self.unknown else self.editor.constant(node)
 
     def add(self, node: Node) -> None:
         """Evaluates a call if its arguments are known and small enough."""
@@ -80,10 +84,21 @@ class _Known:
             self.computed.add(node)
 
 
-def fold_constants(ep: ExportedProgram) -> bool:
-    """Evaluate, in place, every call whose arguments are small constants; True if there was one."""
+def _stored(ep: ExportedProgram) -> set[str]:
+    """Placeholders of what a checkpoint holds: parameters and persistent buffers."""
+    specs = ep.graph_signature.input_specs
+    parameters = {s.arg.name for s in specs if s.kind is InputKind.PARAMETER}
+    return parameters | {s.arg.name for s in specs if s.kind is InputKind.BUFFER and s.persistent}
+
+
+def fold_constants(ep: ExportedProgram, stored: bool = True) -> bool:
+    """Evaluate, in place, every call whose arguments are small constants; True if there was one.
+
+    Args:
+        stored: parameters and persistent buffers count as constants; False when a file may bring other ones.
+    """
     editor = GraphEditor(ep)
-    known = _Known(editor)
+    known = _Known(editor, stored)
     for node in list(editor.graph.nodes):
         if not is_call(node) or not is_tensor(node) or not _foldable(node):
             continue

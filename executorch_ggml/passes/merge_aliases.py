@@ -2,7 +2,8 @@
 
 A tensor that is a registered buffer and also an attribute of some other object (Hugging Face's static cache holds its
 keys so) becomes two inputs when it is exported with ``strict=False``: the buffer, and a lifted constant that the graph
-mutates. torch cannot make such a graph functional. Here the constant's readers and writers get the buffer.
+mutates. torch cannot make such a graph functional. Here the constant's readers and writers get the buffer. So do those
+of a buffer that is another one's memory under another name.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import ExportGraphSignature, InputKind, TensorArgument
-from torch.fx import Node
+from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind, TensorArgument
+
+from ._graph import copy_of
 
 
 def _identity(data: object) -> object | None:
@@ -23,11 +25,13 @@ def _identity(data: object) -> object | None:
 
 
 def merge_aliased_inputs(ep: ExportedProgram) -> ExportedProgram:
-    """The program with lifted constants that are buffers (or other constants) replaced by those.
+    """The program with constants and buffers that are other buffers (or constants) replaced by those.
 
     Returns `ep` itself if there are none; it is never changed.
     """
     signature = ep.graph_signature
+    if any(spec.kind is OutputKind.BUFFER_MUTATION for spec in signature.output_specs):
+        return ep  # functional: too late
     kept: dict[object, str] = {}
     merged: dict[str, str] = {}
     ranked = sorted(signature.input_specs, key=lambda s: s.kind is InputKind.CONSTANT_TENSOR)  # stable: buffers first
@@ -39,17 +43,11 @@ def merge_aliased_inputs(ep: ExportedProgram) -> ExportedProgram:
         if identity is None or not isinstance(spec.arg, TensorArgument):
             continue
         first = kept.setdefault(identity, spec.arg.name)
-        if first != spec.arg.name and spec.kind is InputKind.CONSTANT_TENSOR:
+        if first != spec.arg.name:
             merged[spec.arg.name] = first
     if not merged:
         return ep
-    graph = torch.fx.Graph()
-    copies: dict[Node, Node] = {}
-    result = graph.graph_copy(ep.graph, copies, return_output_node=True)
-    assert isinstance(result, tuple)
-    old_output = next(n for n in ep.graph.nodes if n.op == "output")
-    output = graph.output(result[0])
-    output.meta.update(old_output.meta)
+    graph = copy_of(ep.graph)
     by_name = {node.name: node for node in graph.nodes}
     for name, first in merged.items():
         by_name[name].replace_all_uses_with(by_name[first])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from ..node_view import is_empty
 from ._graph import GraphEditor, args_of, argument, aten, dim_index, is_call, is_tensor, same_shape, shape, value
 
 _VIEWS = (aten.view.default, aten._unsafe_view.default)
@@ -101,7 +102,8 @@ def _without_empty_parts(editor: GraphEditor, node: Node) -> Node | None:
     if not all(isinstance(p, Node) and is_tensor(p) for p in parts):
         return None
     dim = dim_index(argument(node, 1, "dim", 0), len(shape(node)))
-    kept = [p for p in parts if isinstance(p, Node) and not (len(shape(p)) > dim and shape(p)[dim] == 0)]
+    # The old form of an empty part, `torch.zeros(0)`, goes with tensors of any rank.
+    kept = [p for p in parts if isinstance(p, Node) and not is_empty(value(p))]
     if len(kept) == len(parts) or not kept or any(value(p).dtype != value(node).dtype for p in kept):
         return None
     return kept[0] if len(kept) == 1 else editor.call(node, aten.cat.default, kept, dim)

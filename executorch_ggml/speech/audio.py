@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from executorch_ggml.errors import AudioError, FileError, LibraryError
+from executorch_ggml.errors import AudioError, LibraryError
+from executorch_ggml.files import open_regular
 from executorch_ggml.speech.resample import Resampler
+from executorch_ggml.speech.wav import Unfinished, check_wav
 
 __all__ = ["AudioFile", "Samples", "load_audio", "mono_blocks"]
 
@@ -60,7 +62,6 @@ class AudioFile:
             raise AudioError(f"{self.path}: {self.channels} channels; 1 to {_CHANNELS} can be read")
         if self.frames < 1:
             raise AudioError(f"{self.path}: the file has no samples")
-        _check_length(self.path, self.frames)
 
     @property
     def seconds(self) -> float:
@@ -86,45 +87,14 @@ class AudioFile:
 
 
 def _open(library: Any, path: str) -> Any:
+    with open_regular(path) as file:
+        if not file.read(1):
+            raise AudioError(f"{path}: the file is empty")
+    unfinished = check_wav(path)
     try:
-        with open(path, "rb") as file:
-            if not file.read(1):
-                raise AudioError(f"{path}: the file is empty")
-    except OSError as error:
-        if isinstance(error, AudioError):
-            raise
-        raise FileError(f"{path}: {error.strerror or error}") from error
-    try:
-        return library.SoundFile(path)
+        return library.SoundFile(path if unfinished is None else Unfinished(path, *unfinished))
     except (library.LibsndfileError, TypeError) as error:  # TypeError: an extension for headerless data
         raise AudioError(f"{path}: not an audio file that can be read: {error}") from error
-
-
-def _check_length(path: str, frames: int) -> None:
-    """libsndfile shortens a WAV whose data chunk claims more than the file holds; here that is an error.
-
-    Half a recording looks like a whole one in every other way.
-    """
-    import struct
-
-    with open(path, "rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return
-        size = os.fstat(file.fileno()).st_size
-        position = 12
-        while position + 8 <= size:
-            file.seek(position)
-            name, length = struct.unpack("<4sI", file.read(8))
-            # Streams of unknown length say 0 or the largest number.
-            if name == b"data":
-                if 0 < length < 0xFFFFFF00 and position + 8 + length > size:
-                    raise AudioError(
-                        f"{path}: the file is cut off: {length} bytes of samples announced, "
-                        f"{size - position - 8} are there"
-                    )
-                return
-            position += 8 + length + (length & 1)
 
 
 def mono_blocks(blocks: Iterable[Any], source_rate: int, rate: int, *, name: str = "audio") -> Iterator[Samples]:

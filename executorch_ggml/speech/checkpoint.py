@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from executorch_ggml.errors import BindError, FileError, FormatError, LibraryError
+from executorch_ggml.files import check_regular, open_regular
 
 __all__ = ["Checkpoint", "NemoArchive", "SafetensorsCheckpoint", "missing_and_extra", "open_checkpoint", "read_json"]
 
@@ -116,8 +117,7 @@ def open_checkpoint(path: str | os.PathLike[str], names: tuple[str, ...] = ()) -
         if not found:
             raise FileError(f"{target}: the folder has no model.safetensors, no index of shards and no .nemo file")
         target = found[0]
-    if not target.exists():
-        raise FileError(f"{target}: there is no such file")
+    check_regular(target)
     logger.info("reading %s", target)
     return NemoArchive(target) if target.suffix == ".nemo" else SafetensorsCheckpoint(target)
 
@@ -125,8 +125,11 @@ def open_checkpoint(path: str | os.PathLike[str], names: tuple[str, ...] = ()) -
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises FileError, FormatError."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            value = json.loads(file.read().decode("utf-8"))
     except OSError as error:
+        if isinstance(error, FileError):
+            raise
         raise FileError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:
         raise FormatError(f"{path}: no JSON: {error}") from error

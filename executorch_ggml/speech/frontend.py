@@ -37,19 +37,21 @@ class FeatureStream:
         self.preemphasis, self.at_once, self.shortest, self.least = preemphasis, at_once, shortest, least
 
     def __call__(self, blocks: Iterable[Array]) -> Iterator[Array]:
-        """Frames [n, mels]. Raises AudioError for blocks that are not mono, or samples that are no finite numbers."""
+        """Frames [n, mels].
+
+        Raises AudioError for blocks that are not mono or not floats, samples that are not finite, and no samples.
+        """
         held = np.zeros(self.window // 2, np.float32)
         last = np.float32(0.0)
         received = made = 0
         for given in blocks:
-            block = np.asarray(given, np.float32)
-            if block.ndim != 1 or not np.isfinite(block).all():
-                what = (
-                    "samples that are not finite numbers" if block.ndim == 1 else f"shape {list(block.shape)}, not [n]"
-                )
+            block = np.asarray(given)
+            what = _fault(block)
+            if what:
                 raise AudioError(f"a block of audio, {received} samples into it, has {what}")
             if not len(block):
                 continue
+            block = block.astype(np.float32, copy=False)
             before = np.concatenate(([last], block[:-1]))
             held = np.concatenate((held, block - np.float32(self.preemphasis) * before))
             last, received = block[-1], received + len(block)
@@ -57,6 +59,8 @@ class FeatureStream:
             while self._complete(held) >= self.at_once + (self.least if self.least > 1 else 0):
                 yield self._frames(held, self.at_once)
                 held, made = held[self.at_once * self.hop :], made + self.at_once
+        if not received:
+            raise AudioError("there are no samples")
         total = max(received // self.hop, self.shortest)
         held = np.concatenate((held, np.zeros(total * self.hop - received + self.window, np.float32)))
         while made < total:
@@ -71,6 +75,15 @@ class FeatureStream:
         samples = held[: self.hop * count + self.window - self.hop]
         frames: Array = self._log_mel(samples[None])[0]
         return frames
+
+
+def _fault(block: np.ndarray[Any, Any]) -> str:
+    """What makes a block unusable, or nothing."""
+    if block.ndim != 1:
+        return f"shape {list(block.shape)}, not [n]"
+    if block.dtype.kind != "f":  # integers have a scale of their own; mono_blocks knows it
+        return f"samples of type {block.dtype}, not float32 (mono_blocks converts)"
+    return "" if np.isfinite(block).all() else "samples that are not finite numbers"
 
 
 class Statistics:

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from executorch_ggml.errors import InvalidArgumentError, ShapeError
-from executorch_ggml.export_gguf import write_atomically
+from executorch_ggml.files import check_target, write_atomically
 from executorch_ggml.ir.types import GgmlType
 from executorch_ggml.quantization import BLOCKS, QUANT_TYPES
 
@@ -87,6 +86,7 @@ def write_gguf(
     Raises InvalidArgumentError (an unknown dtype, a name that is too long), ShapeError (a source that gives something
     else than it announced), FileError, and LibraryError when a block type is wanted and the native library is missing.
     """
+    check_target(path, kind="gguf")
     layout = layout_of(tensors, dtype, exact, metadata or {})
 
     def write(file: BinaryIO) -> None:
@@ -98,7 +98,7 @@ def write_gguf(
                 written += file.write(block)
             file.write(bytes(-written % _ALIGNMENT))
 
-    write_atomically(Path(path), write)
+    write_atomically(path, write, kind="gguf")
     return layout.size
 
 

@@ -17,7 +17,9 @@ import torch
 from torch import nn
 
 from executorch_ggml.errors import UnsupportedError
-from executorch_ggml.export_gguf import quiet, undisturbed, write_atomically
+from executorch_ggml.export_gguf import quiet, undisturbed
+from executorch_ggml.export_lock import EXPORTING
+from executorch_ggml.files import check_target, write_atomically
 from executorch_ggml.partitioner import GgmlPartitioner
 from executorch_ggml.passes.sizes_of_inputs import ask_inputs_for_sizes
 from executorch_ggml.quantization import GgmlQuantConfig
@@ -83,7 +85,9 @@ def export_methods(
     """
     from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
 
-    with quiet(), undisturbed(), torch.no_grad():
+    target = Path(path)
+    check_target(target)
+    with EXPORTING, quiet(), undisturbed(), torch.no_grad():
         programs = {}
         for name, method in methods.items():
             logger.info("exporting %s", name)
@@ -107,7 +111,6 @@ def export_methods(
         del programs
         found = {name: _delegate(name, edge.exported_program(name)) for name in methods}
         executorch = edge.to_executorch(ExecutorchBackendConfig())
-        target = Path(path)
         write_atomically(target, executorch.write_to_file)
     size = target.stat().st_size
     logger.info("%s: %d bytes", target, size)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +13,9 @@ from jinja2.exceptions import SecurityError
 
 from executorch_ggml.errors import FormatError, InvalidArgumentError, UnsupportedError
 from executorch_ggml.text.metadata import string
-from executorch_ggml.text.sandbox import MAX_TEMPLATE, Budget, Sandbox
+from executorch_ggml.text.sandbox import Sandbox
+from executorch_ggml.text.template_budget import MAX_RESULT, Budget, weight_of
+from executorch_ggml.text.template_tree import MAX_TEMPLATE
 
 Message = Mapping[str, Any]
 """``{"role": "system" | "user" | "assistant" | "tool", "content": str, ...}``; more keys as the template likes."""
@@ -49,15 +51,15 @@ class ChatTemplate:
         self._constants = {
             "bos_token": bos_token,
             "eos_token": eos_token,
-            "raise_exception": _raise,
+            "raise_exception": self._raise,
             "strftime_now": _now,
         }
         try:
             self._template = self._environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
-            raise FormatError(f"chat template {name!r}, line {error.lineno}: {error.message}") from error
+            raise FormatError(f"chat template {name!r}, line {error.lineno}: {_short(error.message)}") from error
         except (jinja2.TemplateError, RecursionError, MemoryError, SyntaxError, ValueError) as error:
-            raise FormatError(f"chat template {name!r} cannot be compiled: {error}") from error
+            raise FormatError(f"chat template {name!r} cannot be compiled: {_short(error)}") from error
 
     @classmethod
     def select(cls, templates: Mapping[str, str], name: str, *, bos_token: str, eos_token: str) -> ChatTemplate:
@@ -92,7 +94,10 @@ class ChatTemplate:
         :class:`FormatError` when the template is faulty or does what templates must not do.
         """
         conversation = [_plain(message, i) for i, message in enumerate(messages)]
-        size = sum(len(str(message)) for message in conversation) + len(str(tools or "")) + len(str(documents or ""))
+        try:
+            size = weight_of([conversation, tools, documents, variables])
+        except SecurityError as error:
+            raise InvalidArgumentError(f"the conversation, its tools or its variables: {error}") from None
         context = {
             **self._constants,
             "messages": conversation,
@@ -102,17 +107,22 @@ class ChatTemplate:
             **variables,
         }
         with self._lock:
-            self._environment.budget = Budget(4_000_000 + 64 * size)
+            # Long conversations are work, too. What is made of one may be four times as long in any one value.
+            self._environment.budget = Budget(4_000_000 + 64 * size, MAX_RESULT + 4 * size)
             try:
                 return self._template.render(context)
             except _RefusedError as error:
                 raise InvalidArgumentError(f"the chat template refuses this conversation: {error}") from None
             except SecurityError as error:
-                raise FormatError(f"chat template {self._name!r} was stopped: {error}") from None
+                raise FormatError(f"chat template {self._name!r} was stopped: {_short(error)}") from None
             except jinja2.TemplateError as error:
-                raise FormatError(f"chat template {self._name!r} failed: {error.message or error}") from error
+                raise FormatError(f"chat template {self._name!r} failed: {_short(error.message or error)}") from error
             except Exception as error:  # whatever Python raises inside foreign code
-                raise FormatError(f"chat template {self._name!r} failed: {type(error).__name__}: {error}") from error
+                reason = f"{type(error).__name__}: {_short(error)}"
+                raise FormatError(f"chat template {self._name!r} failed: {reason}") from error
+
+    def _raise(self, message: Any) -> None:
+        raise _RefusedError(_short(self._environment.budget.text(message)))
 
 
 def _plain(message: Message, index: int) -> dict[str, Any]:
@@ -123,9 +133,11 @@ def _plain(message: Message, index: int) -> dict[str, Any]:
     return dict(message)
 
 
-def _raise(message: str) -> None:
-    raise _RefusedError(message)
-
-
 def _now(pattern: str) -> str:
-    return time.strftime(pattern[:256])
+    return datetime.datetime.now().strftime(pattern[:256])
+
+
+def _short(reason: object) -> str:
+    """The text of an error, which may quote a value of any length."""
+    text = str(reason)
+    return text if len(text) <= 500 else f"{text[:500]}..."

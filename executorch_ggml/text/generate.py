@@ -8,6 +8,7 @@ print(generation.finish_reason, generation.stats)
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 import weakref
@@ -20,6 +21,7 @@ from executorch_ggml.errors import CancelledError, InvalidArgumentError
 from executorch_ggml.text.chat import Message
 from executorch_ggml.text.sampling import Sampling
 from executorch_ggml.text.stream import StopStrings
+from executorch_ggml.text.token_ids import token_ids
 from executorch_ggml.text.token_loop import TokenLoop
 from executorch_ggml.text.tokenizer import Tokenizer
 
@@ -282,9 +284,11 @@ def generate(
         file = getattr(target, "gguf", None)
         tokenizer = tokenizer_of(file) if file is not None else None
     ids = encode_prompt(tokenizer, prompt, parse_special, template, template_options)
-    if max_tokens is not None and max_tokens < 0:
-        raise InvalidArgumentError(f"max_tokens is {max_tokens}; it must not be negative")
+    if max_tokens is not None:
+        max_tokens = _count(max_tokens, "max_tokens")
     stops = [stop] if isinstance(stop, str) else list(stop)
+    if not all(isinstance(text, str) for text in stops):
+        raise InvalidArgumentError(f"stop is {stop!r:.60}; stop strings are text")
     if stops and tokenizer is None:
         raise InvalidArgumentError("stop strings need a tokenizer")
     owns_loop = loop is None
@@ -311,25 +315,44 @@ def encode_prompt(
     template: str = "default",
     template_options: Mapping[str, Any] | None = None,
 ) -> list[int]:
-    """Token ids of any kind of prompt. Raises InvalidArgumentError for an empty one or a mixture."""
+    """Token ids of any kind of prompt.
+
+    Raises InvalidArgumentError for an empty one, a mixture, or ids that are no integers; ValueRangeError for ids that
+    no vocabulary has.
+    """
     if isinstance(prompt, str):
         if tokenizer is None:
             raise InvalidArgumentError("a text prompt needs a tokenizer")
         ids = tokenizer.encode(prompt, parse_special=parse_special)
     else:
-        items: list[Any] = list(prompt)
+        kind = "a prompt is text, a list of token ids or a list of messages"
+        if isinstance(prompt, (bytes, bytearray, Mapping)):
+            raise InvalidArgumentError(f"{kind}, not {type(prompt).__name__}")
+        try:
+            items: list[Any] = list(prompt)
+        except TypeError:
+            raise InvalidArgumentError(f"{kind}, not {prompt!r:.60}") from None
         if items and all(isinstance(item, Mapping) for item in items):
             if tokenizer is None:
                 raise InvalidArgumentError("chat messages need a tokenizer")
             ids = tokenizer.encode_chat(items, template=template, **dict(template_options or {}))
         else:
-            try:
-                ids = [int(item) for item in items]
-            except (TypeError, ValueError):
-                raise InvalidArgumentError("a prompt is text, a list of token ids or a list of messages") from None
+            if any(isinstance(item, (str, Mapping)) or item is None for item in items):
+                raise InvalidArgumentError(kind)
+            ids = token_ids(items, "prompt")
     if not ids:
         raise InvalidArgumentError("the prompt is empty, and the model has no token to begin a text with")
     return ids
+
+
+def _count(value: Any, name: str) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InvalidArgumentError(f"{name} is {value!r:.60}; it must be an integer") from None
+    if number < 0:
+        raise InvalidArgumentError(f"{name} is {number}; it must not be negative")
+    return number
 
 
 def tokenizer_of(file: GGUFFile) -> Tokenizer:

@@ -76,9 +76,15 @@ _bloom = PreTokenizer((" ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)
 _bailing = PreTokenizer(
     (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",)
 )
-# Groups of three digits counted from the right: 1234567 -> 1 234 567.
-_RIGHT_DIGITS = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"
-_tiny_aya = PreTokenizer((r"\d{1,3}(?=(?:\d{3})*\b)", _GPT4O))
+# Groups of three digits counted from the right: 1234567 -> 1 234 567. The models' own expressions look ahead to the end
+# of the digits at every group, which takes the square of their number. These look ahead once, where the digits begin;
+# behind the first group, all others have three.
+_RIGHT_DIGITS = r"(?<!\p{N})\p{N}{1,2}(?=(?:\p{N}{3})*+(?!\p{N}))|\p{N}{3}"  # \p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))
+# Digits before a letter are left whole. \G: only where the group before has just ended.
+_tiny_aya = PreTokenizer((r"(?<!\d)\d{1,3}(?=(?:\d{3})*+\b)|\G(?<=\d)\d{3}", _GPT4O))  # \d{1,3}(?=(?:\d{3})*\b)
+# (?=(\d{3})+(?!\d)) cuts before a group, not behind the last one: other numerals (\p{N} without \d) stay with it.
+_OTHERS = r"(?:[\p{N}&&[^\d]]|(?<!\d)\d{1,2}(?:(?!\d)|(?=(?:\d{3})++(?!\d))))"
+_superbpe = PreTokenizer((r"\p{N}+", rf"{_OTHERS}+|\d{{3}}{_OTHERS}*"))
 _spm_bpe = PreTokenizer((r"[^\n]+|[\n]+",), byte_level=False, escape_spaces=True)
 _gemma4 = replace(_spm_bpe, newline_runs=True)
 
@@ -115,7 +121,7 @@ PRE_TOKENIZERS: dict[str, PreTokenizer] = {
     "granite-embed-multi-97m": replace(_gpt4o, ignore_merges=True),
     "viking": PreTokenizer((*_bloom.patterns, r"\p{N}")),
     "kimi-k2": PreTokenizer((_KIMI,)),
-    "superbpe": PreTokenizer((r"\p{N}+", r"(?=(\d{3})+(?!\d))")),
+    "superbpe": _superbpe,
     "deepseek-coder": PreTokenizer((r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _DEEPSEEK_CJK, r"\p{N}")),
     "deepseek-llm": PreTokenizer(
         (

@@ -14,6 +14,7 @@ from executorch_ggml import _arrays, _load
 from executorch_ggml._callback import Progress, ProgressCallback
 from executorch_ggml.errors import GgmlError
 from executorch_ggml.text.sampling import Sampling
+from executorch_ggml.text.token_ids import token_ids
 
 if TYPE_CHECKING:
     from executorch_ggml.program import Program
@@ -56,9 +57,8 @@ class TokenLoop:
         token ids the model does not have and for a sequence that does not fit the cache, before anything is run.
         """
         handle = self._handle
-        ids = [int(token) for token in tokens]
-        # ctypes would cut a number that is too large; -1 is out of range in any vocabulary, so the library refuses it
-        array = (ctypes.c_int32 * len(ids))(*[i if 0 <= i < 2**31 else -1 for i in ids])
+        ids = token_ids(tokens, "tokens")
+        array = (ctypes.c_int32 * len(ids))(*ids)
         callback = ProgressCallback(progress)
         callback.check(self._library.etggml_generator_feed(handle, array, len(ids), callback.c, None))
         self.tokens += ids

@@ -13,6 +13,7 @@ from executorch_ggml.text.chat import ChatTemplate, Message, select_template
 from executorch_ggml.text.partition import Partitioner
 from executorch_ggml.text.spm import SpmEncoder
 from executorch_ggml.text.stream import StreamDecoder
+from executorch_ggml.text.token_ids import token_id
 from executorch_ggml.text.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Vocabulary
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class Tokenizer:
         ``add_special`` puts the bos and eos tokens where the vocabulary wants them. ``parse_special`` recognises
         control tokens written out in the text (``<|im_start|>``): for rendered chat templates, not for foreign text.
         """
+        if not isinstance(text, str):
+            raise InvalidArgumentError(f"the text is {type(text).__name__}, not str")
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -132,7 +135,7 @@ class Tokenizer:
     def decode(self, tokens: Iterable[int], *, special: bool = False) -> str:
         """Text of a whole sequence; bytes that are not UTF-8 become U+FFFD. ``special`` writes control tokens out."""
         stream = self.stream(special=special)
-        return "".join([stream.push(int(token)) for token in tokens]) + stream.flush()
+        return "".join([stream.push(token_id(token, "a token")) for token in tokens]) + stream.flush()
 
     def stream(self, previous: int | None = None, *, special: bool = False) -> StreamDecoder:
         """A decoder that takes one token at a time; ``previous`` is the last token before them, if any."""

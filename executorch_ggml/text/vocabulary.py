@@ -93,8 +93,9 @@ class Vocabulary:
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Vocabulary:
         """Reads and checks the ``tokenizer.ggml.*`` keys.
 
-        Raises :class:`FormatError` for missing keys, arrays of different lengths, wrong element types, duplicate tokens
-        and ids out of range; :class:`UnsupportedError` for a tokenizer model or pre-tokenizer not known here.
+        Ids out of range are ignored, with a warning. Raises :class:`FormatError` for missing keys, arrays of different
+        lengths, wrong element types and duplicate tokens; :class:`UnsupportedError` for a tokenizer model or
+        pre-tokenizer not known here.
         """
         model = string(metadata, "tokenizer.ggml.model")
         if model is None:
@@ -127,15 +128,17 @@ class Vocabulary:
             value = integer(metadata, key)
             if value is None:
                 return default if default is not None and default < n else None
-            if not 0 <= value < n:
-                raise FormatError(f"{key} is {value}, but the vocabulary has {n} tokens (0..{n - 1})")
-            return value
+            if 0 <= value < n:
+                return value
+            # Files in circulation write 4294967295 (-1) for "none". As in llama.cpp, the default takes its place.
+            log.warning("%s is %d, but the vocabulary has %d tokens (0..%d); it is ignored", key, value, n, n - 1)
+            return default if default is not None and default < n else None
 
         bos_id = special("bos", 1 if spm else None)
         eos_id = special("eos", 2 if spm else None)
         eot_id, eom_id = special("eot", None), special("eom", None)
         for fim in ("fim_pre", "fim_suf", "fim_mid", "sep", "mask"):
-            special(fim, None)  # checked for range only
+            special(fim, None)  # for the warning only
         fim_ends = {special(name, None) for name in ("fim_pad", "fim_rep", "fim_sep")} - {None}
 
         merges = [] if spm else _merges(metadata)

@@ -73,7 +73,8 @@ void container() {
 
 void header() {
   refuse(
-      "needs reader version 3", [](Base& b) { b.m.version = b.m.min_reader = 3; }, ETGGML_UNSUPPORTED);
+      "needs reader version", [](Base& b) { b.m.version = b.m.min_reader = etggml::ir::kReaderVersion + 1; },
+      ETGGML_UNSUPPORTED);
   refuse("version 0", [](Base& b) { b.m.version = b.m.min_reader = 0; });
   refuse("version 0", [](Base& b) { b.m.version = 0; });
 }

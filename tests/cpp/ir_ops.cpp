@@ -30,6 +30,8 @@ struct OneInput {
 
 float softplus(float x) { return x > 20 ? x : std::log1p(std::exp(x)); }
 
+constexpr float kParameter = 1.7f;
+
 float expected_unary(fb::UnaryKind kind, float x) {
   switch (kind) {
     case fb::UnaryKind_Abs:
@@ -85,6 +87,12 @@ float expected_unary(fb::UnaryKind kind, float x) {
       return std::sin(x);
     case fb::UnaryKind_Cos:
       return std::cos(x);
+    case fb::UnaryKind_Power:
+      return std::pow(x, kParameter);
+    case fb::UnaryKind_PowerOf:
+      return std::pow(kParameter, x);
+    case fb::UnaryKind_Tanhshrink:
+      return x - std::tanh(x);
   }
   return NAN;
 }
@@ -94,10 +102,12 @@ void unary() {
     const auto kind = static_cast<fb::UnaryKind>(k);
     std::vector<float> data = noise(3 * 37, 7 + k), want;
     for (float& v : data)
-      v = kind == fb::UnaryKind_Sqrt || kind == fb::UnaryKind_Log ? std::fabs(v) * 4 + 0.01f : v * 4;
+      v = kind == fb::UnaryKind_Sqrt || kind == fb::UnaryKind_Log || kind == fb::UnaryKind_Power
+              ? std::fabs(v) * 4 + 0.01f
+              : v * 4;
     for (float v : data) want.push_back(expected_unary(kind, v));
     OneInput g({3, 37}, {37, 3, 1, 1});
-    const uint32_t y = g.m.n(fb::CreateUnary(g.m.b, kind), {g.x}, GGML_TYPE_F32, g.m.shape({37, 3, 1, 1}));
+    const uint32_t y = g.m.n(fb::CreateUnary(g.m.b, kind, kParameter), {g.x}, GGML_TYPE_F32, g.m.shape({37, 3, 1, 1}));
     const double e = nmse(g.run(y, {3, 37}, data, {3, 37}), want);
     if (!(e < 1e-5))
       std::printf("unary %s: nmse %g\n", fb::EnumNameUnaryKind(kind), e);  // gelu goes through a f16 table

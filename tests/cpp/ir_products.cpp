@@ -188,6 +188,90 @@ void convolution(const Conv& o) {
   check(what, **program, store, {Arg::floats(dims, image)}, want, o.type != GGML_TYPE_F32);
 }
 
+struct Volume {
+  int64_t size[3] = {7, 6, 5}, kernel[3] = {3, 3, 3};  // width, height, depth
+  int64_t channels = 4, outputs = 5, count = 1;
+  int stride[3] = {1, 1, 1}, padding[3] = {1, 1, 1}, dilation[3] = {1, 1, 1};
+  bool has_bias = true;
+  ggml_type type = GGML_TYPE_F32;
+  Then then;
+};
+
+void volume(const Volume& o) {
+  int64_t out[3];
+  for (int i = 0; i < 3; ++i)
+    out[i] = (o.size[i] + 2 * o.padding[i] - o.dilation[i] * (o.kernel[i] - 1) - 1) / o.stride[i] + 1;
+  const std::vector<int64_t> dims{o.count * o.channels, o.size[2], o.size[1], o.size[0]};
+  Maker m;
+  const uint32_t x = m.input_leaf(m.input("x", F32, dims), GGML_TYPE_F32,
+                                  m.shape({o.size[0], o.size[1], o.size[2], o.count * o.channels}));
+  const uint32_t ks = m.shape({o.kernel[0], o.kernel[1], o.kernel[2], o.outputs * o.channels}),
+                 bs = m.shape({o.outputs, 1, 1, 1});
+  std::vector<uint32_t> src{
+      m.weight_leaf(m.weight_slot("k", ks, static_cast<uint8_t>(o.type)), static_cast<uint8_t>(o.type), ks), x};
+  if (o.has_bias) src.push_back(m.weight_leaf(m.weight_slot("b", bs, GGML_TYPE_F32), GGML_TYPE_F32, bs));
+  m.output(m.n(fb::CreateConv3d(m.b, static_cast<int>(o.channels), o.stride[0], o.stride[1], o.stride[2], o.padding[0],
+                                o.padding[1], o.padding[2], o.dilation[0], o.dilation[1], o.dilation[2],
+                                epilogue(m, o.then)),
+               src, GGML_TYPE_F32, m.shape({out[0], out[1], out[2], o.outputs * o.count})),
+           {o.outputs * o.count, out[2], out[1], out[0]});
+  auto program = parse(m.finish());
+  CHECK_OK(program.status());
+  if (!program.ok()) return;
+  Store store(**program);
+  const int64_t plane = o.size[0] * o.size[1], taps = o.kernel[0] * o.kernel[1] * o.kernel[2];
+  const auto kernel = noise(size_t(taps * o.channels * o.outputs), 8), bias = noise(size_t(o.outputs), 9);
+  const auto data = noise(size_t(plane * o.size[2] * o.channels * o.count), 10);
+  store.set_weight("k", o.type, kernel);
+  if (o.has_bias) store.set_weight("b", GGML_TYPE_F32, bias);
+  const auto w = rounded(o.type, kernel);
+  std::vector<float> want;
+  for (int64_t r = 0; r < o.count * o.outputs; ++r)
+    for (int64_t z = 0; z < out[2]; ++z)
+      for (int64_t y = 0; y < out[1]; ++y)
+        for (int64_t i = 0; i < out[0]; ++i) {
+          const int64_t n = r / o.outputs, q = r % o.outputs, at[3] = {i, y, z};
+          double sum = o.has_bias ? bias[size_t(q)] : 0;
+          for (int64_t c = 0; c < o.channels; ++c)
+            for (int64_t t = 0; t < taps; ++t) {
+              const int64_t tap[3] = {t % o.kernel[0], t / o.kernel[0] % o.kernel[1], t / (o.kernel[0] * o.kernel[1])};
+              int64_t from[3];
+              bool inside = true;
+              for (int d = 0; d < 3; ++d) {
+                from[d] = at[d] * o.stride[d] + tap[d] * o.dilation[d] - o.padding[d];
+                inside = inside && from[d] >= 0 && from[d] < o.size[d];
+              }
+              if (!inside) continue;
+              sum += double(data[size_t(((n * o.channels + c) * o.size[2] + from[2]) * plane + from[1] * o.size[0] +
+                                        from[0])]) *
+                     w[size_t((q * o.channels + c) * taps + t)];
+            }
+          want.push_back(static_cast<float>(apply(o.then, sum)));
+        }
+  char what[200];
+  std::snprintf(what, sizeof(what), "volume %lldx%lldx%lldx%lldx%lld by %lldx%lldx%lldx%lld", (long long)o.count,
+                (long long)o.channels, (long long)o.size[2], (long long)o.size[1], (long long)o.size[0],
+                (long long)o.outputs, (long long)o.kernel[2], (long long)o.kernel[1], (long long)o.kernel[0]);
+  check(what, **program, store, {Arg::floats(dims, data)}, want, o.type != GGML_TYPE_F32);
+}
+
+void volumes() {
+  auto with = [](const std::function<void(Volume&)>& change) {
+    Volume o;
+    change(o);
+    volume(o);
+  };
+  with([](Volume&) {});
+  with([](Volume& o) { o.count = 3, o.outputs = 17, o.size[0] = 13, o.has_bias = false; });
+  with([](Volume& o) { o.stride[0] = 2, o.stride[2] = 2, o.size[0] = 21, o.size[2] = 9; });
+  with([](Volume& o) { o.stride[1] = 3, o.dilation[0] = 2, o.dilation[2] = 2, o.padding[2] = 3, o.size[1] = 10; });
+  with([](Volume& o) { o.kernel[2] = 5, o.padding[2] = 4, o.size[2] = 3; });  // planes outside on both sides
+  with([](Volume& o) { o.kernel[0] = o.kernel[1] = 1, o.padding[0] = o.padding[1] = 0, o.channels = 33; });
+  with([](Volume& o) { o.kernel[2] = 1, o.padding[2] = 0, o.channels = 1, o.size[0] = 50; });
+  with([](Volume& o) { o.then = {fb::Activation_Silu, -0.25f, 0.5f}, o.count = 2; });
+  with([](Volume& o) { o.type = GGML_TYPE_F16; });
+}
+
 void convolutions() {
   for (bool depthwise : {false, true}) {
     auto with = [&](const std::function<void(Conv&)>& change) {
@@ -386,6 +470,7 @@ int main() {
     set_threads(threads);
     linears();
     convolutions();
+    volumes();
     pools();
   }
   not_finite();

@@ -135,3 +135,15 @@ def test_command_line(tmp_path: Path) -> None:
     bad = subprocess.run([*command, "--set", "layrs=3"], capture_output=True, text=True, check=False)
     assert bad.returncode == 2
     assert "layrs" in bad.stderr
+
+
+def test_repeated_rows_fill_the_same_file(tmp_path: Path) -> None:
+    sizes = []
+    for repeat in (False, True):
+        path = tmp_path / f"{repeat}.gguf"
+        write_gguf(path, arch="qwen3", type="q8_0", repeat=repeat)
+        reader = gguf.GGUFReader(path)
+        sizes.append([(t.name, tuple(t.shape), t.tensor_type, t.n_bytes) for t in reader.tensors])
+        matrices = [bytes(t.data[:4].tobytes()) for t in reader.tensors if len(t.shape) == 2 and t.shape[0] == 256]
+        assert len(set(matrices)) > len(matrices) // 2
+    assert sizes[0] == sizes[1]

@@ -42,8 +42,10 @@ def test_every_value_type(tmp_path: Path) -> None:
     header = read_header(tmp_path / "x.gguf")
     assert {key: header[key] for key in header} == {kv.key: kv.value for kv in kvs}
     assert header.length("a.strs") == 2
-    with pytest.raises(KeyError):
+    with pytest.raises(FormatError, match=r"'a\.str' should be an array, but is 'héllo'"):
         header.length("a.str")
+    with pytest.raises(KeyError):
+        header.length("a.nothing")
 
 
 def _header(kvs: bytes, n_kv: int, tensors: bytes = b"", n_tensors: int = 0, version: int = 3) -> bytes:

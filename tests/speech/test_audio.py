@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,39 @@ def test_blocks_that_are_wrong() -> None:
         list(mono_blocks([np.zeros(3)], 0, 16000))
     with pytest.raises(AudioError, match=r"\[n\] or \[n, channels\]"):
         list(mono_blocks([np.zeros((1, 2, 3))], 16000, 16000))
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0"])
+def test_a_recorder_that_was_switched_off(tail: bytes, tmp_path: Path) -> None:
+    """Its data chunk still says 0: the samples are read to the end of the file, in every pass."""
+    samples = (tone(0.3, 16000) * 32767).astype("<i2")
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(data=samples.tobytes() + tail, announced=0))
+    file = AudioFile(path)
+    assert file.frames == 4800
+    for _ in range(2):
+        np.testing.assert_allclose(np.concatenate(list(file)), samples / 32768, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_data_chunk_of_length_0_before_other_chunks(channels: int, tmp_path: Path) -> None:
+    """Nothing was recorded: what follows is no samples."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(channels=channels, data=b"") + b"LIST" + struct.pack("<I", 4) + b"INFO")
+    with pytest.raises(AudioError, match="no samples"):
+        AudioFile(path)
+
+
+@pytest.mark.parametrize(("bits", "align"), [(13, 1), (16, 1), (24, 2), (8, 2), (12, 3)])
+def test_a_header_that_contradicts_itself(bits: int, align: int, tmp_path: Path) -> None:
+    data = bytearray(wav())
+    data[32:36] = struct.pack("<HH", align, bits)
+    (tmp_path / "a.wav").write_bytes(data)
+    with pytest.raises(AudioError, match=f"samples of {bits} bits"):
+        AudioFile(tmp_path / "a.wav")
+
+
+def test_a_fifo_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(FileError, match="FIFO"):
+        AudioFile(tmp_path / "a.wav")

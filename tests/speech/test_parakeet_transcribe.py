@@ -69,3 +69,15 @@ def test_audio_errors_come_through(parakeet: ParakeetTranscriber) -> None:
 
     with pytest.raises(AudioError, match="sample 1 is nan"):
         parakeet.transcribe(Bad())
+
+
+@pytest.mark.parametrize("audio", [[], [np.zeros(0, np.float32)], [np.zeros(0)] * 3])
+def test_nothing_to_hear(audio: list[np.ndarray], parakeet: ParakeetTranscriber) -> None:
+    with pytest.raises(AudioError, match="no samples"):
+        parakeet.transcribe(audio)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8, np.bool_])
+def test_integers_have_a_scale_that_is_not_ours_to_guess(dtype: type, parakeet: ParakeetTranscriber) -> None:
+    with pytest.raises(AudioError, match="mono_blocks converts"):
+        parakeet.transcribe([np.ones(16000, dtype)])

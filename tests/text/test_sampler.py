@@ -142,7 +142,7 @@ def test_broken_logits(place: int, options: dict[str, Any]) -> None:
         ({"temperature": float("nan")}, "JSON|temperature"),
         ({"top_k": -1}, "top_k"),
         ({"top_k": 1.5}, "top_k"),
-        ({"top_p": 0.0}, "top_p"),
+        ({"top_p": -0.1}, "top_p"),
         ({"top_p": 1.1}, "top_p"),
         ({"min_p": -0.1}, "min_p"),
         ({"min_p": 2}, "min_p"),

@@ -126,14 +126,29 @@ class Rewriter {
   std::unordered_map<const ggml_tensor*, ggml_tensor*> moved_;  // attention -> the node that goes before it
 };
 
-/// Tells every call whether the node that runs after it is one too.
+/// Rows of a product that surely has a block for every multiprocessor of a device.
+constexpr int64_t kManyRows = 512;
+
+/// Whether a call's kernel may leave multiprocessors idle: only products have a block for each.
+bool may_leave_idle(const cuda::Call* call) {
+  if (call->kind != cuda::Kind::MatVec) return true;
+  const auto* product = static_cast<const cuda::MatVecCall*>(call);
+  int64_t rows = 0;
+  for (int i = 0; i < (product->glu != cuda::MatVecCall::None ? 1 : product->segments); ++i)
+    rows += product->segment[i].rows;
+  return rows < kManyRows;
+}
+
+/// Tells every call whether the node that runs after it is one too, and products what runs before them.
 void mark_neighbours(const std::vector<ggml_tensor*>& nodes) {
   cuda::Call* last = nullptr;
   for (ggml_tensor* node : nodes) {
     if (is_view(node) || is_leaf(node)) continue;
-    const bool call = node->op == GGML_OP_CUSTOM;
-    if (last != nullptr) last->overlaps_next = call;
-    last = call ? const_cast<cuda::Call*>(call_of(node)) : nullptr;
+    cuda::Call* call = node->op == GGML_OP_CUSTOM ? const_cast<cuda::Call*>(call_of(node)) : nullptr;
+    if (last != nullptr) last->overlaps_next = call != nullptr;
+    if (call != nullptr && call->kind == cuda::Kind::MatVec)
+      static_cast<cuda::MatVecCall*>(call)->spreads = last != nullptr && may_leave_idle(last);
+    last = call;
   }
 }
 

@@ -38,8 +38,8 @@ ggml_tensor* attention_node(ggml_context* ctx, const AttentionArgs& a, const cha
   if (ne[0] == 0) ne = {a.v->ne[0], a.q->ne[2], a.q->ne[1], a.q->ne[3]};
   ggml_tensor* y =
       ggml_custom_4d(ctx, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], args, n, compute, GGML_N_TASKS_MAX, user);
-  const AttentionParams params{a.scale,           a.max_bias,        a.softcap, static_cast<int16_t>(chunks),
-                               a.mask != nullptr, a.sinks != nullptr};
+  const AttentionParams params{a.scale,           a.max_bias,         a.softcap, static_cast<int16_t>(chunks),
+                               a.mask != nullptr, a.sinks != nullptr, a.hidden};
   set_custom_op(y, name, params);
   return y;
 }

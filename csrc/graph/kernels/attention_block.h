@@ -20,6 +20,7 @@ struct AttentionBlock {
   const float* q = nullptr;            // [rows][dk], with the scale multiplied in
   const float* const* bias = nullptr;  // by row: [kAttentionTile] added to scores (-inf hides), or nullptr for none
   const float* slopes = nullptr;       // by row: factor on the bias
+  bool bounds = false;                 // bias is -inf or inf, and what a score may not exceed: NaN does not pass it
   float softcap = 0;                   // 0 for none; q is divided by it as well
   // Running results, as in AttentionTile.
   float* acc = nullptr;

@@ -62,7 +62,8 @@ inline float soften_row(const AttentionBlock& b, int row, float* scores) {
   if (const float* bias = b.bias[row]) {
     const Reg slope = Simd::set(b.slopes[row]);
     for (int i = 0; i < kAttentionTile; i += kW) {
-      Simd::store(scores + i, Simd::fma(Simd::load(bias + i), slope, Simd::load(scores + i)));
+      const Reg x = Simd::load(bias + i), s = Simd::load(scores + i);
+      Simd::store(scores + i, b.bounds ? Simd::min(s, x) : Simd::fma(x, slope, s));
     }
   }
   return soften(scores, kAttentionTile, b.max[row], b.sum[row]);

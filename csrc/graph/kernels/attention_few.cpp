@@ -22,6 +22,13 @@ struct View {
     biased = false;
   }
 
+  /// All of them, those that are hidden with a bias of -inf.
+  void read_all(const ggml_fp16_t* mask, int n) {
+    all(n);
+    biased = true;
+    for (int i = 0; i < n; ++i) bias[i] = ggml_fp16_to_fp32(mask[i]);
+  }
+
   void read(const ggml_fp16_t* mask, int n) {
     if (all_equal(mask, n, 0)) return all(n);
     count = 0;
@@ -56,6 +63,7 @@ class Worker {
       const int64_t i = (u - first_) * p_.rows();
       p_.load_queries(u, 0, p_.queries, q_ + i * p_.dk, slope_ + i);
     }
+    tame_ = counts_ && p_.is_tame(q_, static_cast<int64_t>(rows) * p_.dk);
   }
 
   void run(int64_t from, int64_t to) {
@@ -64,7 +72,7 @@ class Worker {
       if (!p_.mask) {
         views_[0].all(n);
       } else if (p_.mask->ne[2] == 1 && p_.mask->ne[3] == 1) {
-        if (!look(s, n, 0, 0)) continue;
+        if (!look(s, n, 0, 0) && !counts_) continue;
       }
       for (int64_t u = first_; u < last_; ++u) {
         const bool last = u + 1 == last_;
@@ -86,13 +94,28 @@ class Worker {
   }
 
  private:
-  /// Reads the mask of every query for a tile; false when none sees any of it.
-  bool look(int64_t s, int n, int64_t head, int64_t batch) {
+  /// Reads the mask of every query for a tile; false when none sees any of it. `all`: as far as what is hidden counts,
+  /// it is seen.
+  bool look(int64_t s, int n, int64_t head, int64_t batch, bool all = false) {
     bool any = false;
+    hides_ = false;
     for (int64_t t = 0; t < p_.queries; ++t) {
-      views_[static_cast<size_t>(t)].read(p_.mask_row(t, head, batch) + s, n);
-      any |= views_[static_cast<size_t>(t)].count > 0;
+      View& view = views_[static_cast<size_t>(t)];
+      const ggml_fp16_t* mask = p_.mask_row(t, head, batch) + s;
+      all&& s < p_.counted(t) ? view.read_all(mask, n) : view.read(mask, n);
+      any |= view.count > 0;
+      hides_ |= view.count < n;
     }
+    whole_ = all;
+    return any;
+  }
+
+  /// The same for one unit, which may hold what shows although it is hidden.
+  bool look_at_unit(int64_t u, int64_t s, int n, int64_t head) {
+    const bool shared = p_.mask->ne[2] == 1 && p_.mask->ne[3] == 1;
+    // What run() has read stays read, unless a unit before this one wanted more.
+    bool any = shared && !whole_ ? true : look(s, n, head, p_.batch_of(u));
+    if (counts_ && hides_ && !(tame_ && p_.is_tame(u, s, n))) any = look(s, n, head, p_.batch_of(u), true);
     return any;
   }
 
@@ -107,14 +130,15 @@ class Worker {
     tile.dk = p_.dk;
     tile.dv = p_.dv;
     tile.softcap = p_.params.softcap;
+    tile.bounds = p_.params.hidden == HiddenKeys::kCausal;
     if (p_.mask && p_.mask->ne[2] != 1) {  // a mask of its own for every head
       for (int64_t g = 0; g < p_.group; ++g) {
-        if (!look(s, n, p_.head_of(u, g), p_.batch_of(u))) continue;
+        if (!look_at_unit(u, s, n, p_.head_of(u, g))) continue;
         for (int64_t t = 0; t < p_.queries; ++t) rows(tile, u, t * p_.group + g, 1, views_[static_cast<size_t>(t)]);
       }
       return;
     }
-    if (p_.mask && p_.mask->ne[3] != 1 && !look(s, n, 0, p_.batch_of(u))) return;
+    if (p_.mask && (counts_ || p_.mask->ne[3] != 1) && !look_at_unit(u, s, n, 0)) return;
     for (int64_t t = 0; t < p_.queries; ++t) {
       const View& view = views_[p_.mask ? static_cast<size_t>(t) : 0];
       for (int64_t g = 0; g < p_.group; g += kAttentionMaxRows) {
@@ -143,6 +167,10 @@ class Worker {
   const AttentionTileFunction tile_;
   const int64_t first_, last_;
   std::vector<View> views_;
+  const bool counts_ = p_.params.hidden != HiddenKeys::kPassed && p_.mask != nullptr;
+  bool tame_ = false;   // the queries
+  bool hides_ = false;  // something of the tile from some query
+  bool whole_ = false;  // views hold what is hidden
   float *q_, *acc_, *max_, *sum_, *slope_;
 };
 
@@ -190,8 +218,8 @@ void join(ggml_tensor* y, int thread, int threads, void*) {
     for (int64_t c = 0; c < p.params.chunks; ++c) max = std::max(max, part(c)[p.dv]);
     std::fill(acc.begin(), acc.end(), 0.0f);
     for (int64_t c = 0; c < p.params.chunks; ++c) {
-      if (part(c)[p.dv + 1] == 0.0f) continue;  // saw nothing: its maximum is -inf
-      const float factor = std::exp(part(c)[p.dv] - max);
+      // What saw nothing has a maximum of -inf, and zeros or NaN.
+      const float factor = part(c)[p.dv + 1] == 0.0f ? 1.0f : std::exp(part(c)[p.dv] - max);
       for (int d = 0; d < p.dv; ++d) acc[static_cast<size_t>(d)] += part(c)[d] * factor;
       sum += part(c)[p.dv + 1] * factor;
     }

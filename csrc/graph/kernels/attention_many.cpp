@@ -23,9 +23,11 @@ class TileMask {
     sees_.resize(bias_.size());
   }
 
-  /// Looks at positions [s, s + n); false if no query sees any of them.
-  bool look(int64_t s, int n) {
+  /// Looks at positions [s, s + n); false if no query sees any of them. `all`: as far as hidden ones count, they are
+  /// seen, with a bias of -inf.
+  bool look(int64_t s, int n, bool all) {
     std::fill(visible, visible + kAttentionTile, false);
+    hides = false;
     bool any = false;
     for (int64_t t = 0; t < queries_; ++t) {
       for (int64_t g = 0; g < p_.group; ++g) {
@@ -34,7 +36,7 @@ class TileMask {
           sees_[row] = sees_[row - 1];
           bias_[row] = bias_[row - 1];
         } else {
-          any |= look_row(s, n, t, g, row);
+          any |= look_row(s, n, t, g, row, all && s < p_.counted(from_ + t));
         }
       }
     }
@@ -44,14 +46,18 @@ class TileMask {
   bool sees(int64_t row) const { return sees_[static_cast<size_t>(row)]; }
   const float* const* bias(int64_t row) const { return bias_.data() + row; }
   bool visible[kAttentionTile];  // by position: some query sees it
+  bool hides = false;            // something from some query
 
  private:
-  bool look_row(int64_t s, int n, int64_t t, int64_t g, size_t row) {
+  bool look_row(int64_t s, int n, int64_t t, int64_t g, size_t row, bool all) {
     static const ggml_fp16_t none[kAttentionTile] = {};
     const ggml_fp16_t* mask = p_.mask ? p_.mask_row(from_ + t, p_.head_of(unit_, g), p_.batch_of(unit_)) + s : none;
     bias_[row] = nullptr;
-    sees_[row] = !all_equal(mask, n, kHalfMinusInfinity);
-    if (!sees_[row]) return false;
+    sees_[row] = all || !all_equal(mask, n, kHalfMinusInfinity);
+    if (!sees_[row]) {
+      hides = true;
+      return false;
+    }
     if (n == kAttentionTile && all_equal(mask, n, 0)) {
       std::fill(visible, visible + n, true);
       return true;
@@ -59,7 +65,10 @@ class TileMask {
     float* bias = biases_.data() + static_cast<size_t>(per_head_ ? t * p_.group + g : t) * kAttentionTile;
     for (int i = 0; i < kAttentionTile; ++i) {
       bias[i] = i < n ? ggml_fp16_to_fp32(mask[i]) : -INFINITY;
-      visible[i] |= bias[i] != -INFINITY;
+      if (bounds_ && bias[i] != -INFINITY) bias[i] = INFINITY;
+      const bool sees = bias[i] != -INFINITY;
+      hides |= i < n && !sees;
+      visible[i] |= sees || (all && i < n);
     }
     bias_[row] = bias;
     return true;
@@ -68,6 +77,7 @@ class TileMask {
   const AttentionProblem& p_;
   const int64_t unit_, from_, queries_;
   const bool per_head_;
+  const bool bounds_ = p_.params.hidden == HiddenKeys::kCausal;
   std::vector<float> biases_;
   std::vector<const float*> bias_;
   std::vector<char> sees_;
@@ -104,14 +114,19 @@ void compute_item(ggml_tensor* y, const AttentionProblem& p, const AttentionBloc
   p.load_queries(unit, from, to, m.q, m.slopes);
   const auto convert = p.k->type == GGML_TYPE_F16 ? f.convert_f16 : f.convert_f32;
   TileMask mask(p, unit, from, to);
+  const bool counts = p.params.hidden != HiddenKeys::kPassed;
+  const bool tame = counts && p.is_tame(m.q, rows * p.dk);
   AttentionBlock block;
   block.operands = m.operands;
   block.dk = p.dk;
   block.dv = p.dv;
   block.softcap = p.params.softcap;
+  block.bounds = p.params.hidden == HiddenKeys::kCausal;
   for (int64_t s = 0; s < p.positions; s += kAttentionTile) {
     const int n = static_cast<int>(std::min<int64_t>(kAttentionTile, p.positions - s));
-    if (!mask.look(s, n)) continue;
+    bool any = mask.look(s, n, false);
+    if (counts && mask.hides && !(tame && p.is_tame(unit, s, n))) any = mask.look(s, n, true);
+    if (!any) continue;
     convert(p.key(unit, s), static_cast<int64_t>(p.k->nb[1]), p.dk, p.value(unit, s), static_cast<int64_t>(p.v->nb[1]),
             p.dv, mask.visible, n, m.operands);
     for (int64_t row = 0; row < rows;) {

@@ -24,6 +24,7 @@ struct AttentionParams {
   int16_t chunks;  // pieces that the positions are cut into for the threads
   bool has_mask;
   bool has_sinks;
+  HiddenKeys hidden;
 };
 
 /// The operands of a node and what follows from their shapes.
@@ -59,6 +60,13 @@ struct AttentionProblem {
   const ggml_fp16_t* mask_row(int64_t query, int64_t head, int64_t b) const {
     return reinterpret_cast<const ggml_fp16_t*>(row(mask, head % mask->ne[2], b % mask->ne[3], query));
   }
+  /// Positions from here on count nothing for a query that the mask hides them from.
+  int64_t counted(int64_t query) const;
+  /// Whether a dot product of so many small numbers with positions [s, s + n) is a number, and so is every value there:
+  /// then it makes no difference whether those that a mask hides are passed over. False for NaN and infinities.
+  bool is_tame(int64_t unit, int64_t s, int n) const;
+  /// The same for queries as load_queries() gives them.
+  static bool is_tame(const float* x, int64_t n);
   float* output_row(ggml_tensor* y, int64_t b, int64_t query, int64_t head) const {
     return static_cast<float*>(y->data) + ((b * queries + query) * heads + head) * dv;
   }

@@ -22,15 +22,17 @@ struct Single {
 };
 
 /// Scores of one row -> exp(score - new maximum), over `padded` (whole registers) of them; brings the row's running
-/// maximum and sum up to date and returns the factor for what was accumulated under the old maximum.
+/// maximum and sum up to date and returns the factor for what was accumulated under the old maximum. Scores of -inf
+/// weigh nothing, also where there are no others; a NaN makes the sum NaN.
 inline float soften(float* scores, int padded, float& max, float& sum) {
   Reg top = Simd::load(scores);
   for (int i = kW; i < padded; i += kW) top = Simd::max(top, Simd::load(scores + i));
   const float old = max, now = fmaxf(old, Simd::largest(top));
   const float factor = old == now ? 1.0f : expf(old - now);
+  const float base = now == -INFINITY ? 0.0f : now;
   Reg total = Simd::zero();
   for (int i = 0; i < padded; i += kW) {
-    const Reg e = exp_negative(Simd::sub(Simd::load(scores + i), Simd::set(now)));
+    const Reg e = exp_negative(Simd::sub(Simd::load(scores + i), Simd::set(base)));
     Simd::store(scores + i, e);
     total = Simd::add(total, e);
   }

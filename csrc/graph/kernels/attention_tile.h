@@ -19,6 +19,7 @@ struct AttentionTile {
   const uint8_t* visible = nullptr;                // the positions to attend to, ascending, in [0, kAttentionTile)
   int count = 0;                                   // how many; at least 1
   const float* bias = nullptr;                     // [count], added to scores; nullptr for none
+  bool bounds = false;                             // bias is -inf or 0, and -inf hides a NaN, too
   float slopes[kAttentionMaxRows] = {1, 1, 1, 1};  // factor on the bias, by row
   int rows = 1;                                    // queries, 1..kAttentionMaxRows
   int dk = 0, dv = 0;

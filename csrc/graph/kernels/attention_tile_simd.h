@@ -33,7 +33,9 @@ inline float soften_row(const AttentionTile& t, int r, float* scores) {
     for (int i = 0; i < t.count; ++i) scores[i] = t.softcap * tanhf(scores[i]);
   }
   if (t.bias) {
-    for (int i = 0; i < t.count; ++i) scores[i] += t.slopes[r] * t.bias[i];
+    for (int i = 0; i < t.count; ++i) {
+      scores[i] = t.bounds && t.bias[i] == -INFINITY ? -INFINITY : scores[i] + t.slopes[r] * t.bias[i];
+    }
   }
   int padded = t.count;
   for (; padded % kW != 0; ++padded) scores[padded] = -INFINITY;

@@ -21,7 +21,11 @@ struct ConvKernel {
 /// nullptr for everything else.
 ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& kernel);
 
-/// Whether `node` is a dense convolution by conv_2d() to which nothing but a bias has been added.
+/// Takes a contiguous F32 volume and a contiguous kernel in plain host memory: F32, F16 or BF16; nullptr for everything
+/// else.
+ggml_tensor* conv_3d(ggml_context* ctx, const Conv3dArgs& args, const ConvKernel& kernel);
+
+/// Whether `node` is a dense convolution by conv_2d() or conv_3d() to which nothing but a bias has been added.
 bool can_add(const ggml_tensor* node);
 
 /// Makes `result` what `conv`, of which can_add() holds, would give plus `residual`, then `epilogue`: dense F32 tensors

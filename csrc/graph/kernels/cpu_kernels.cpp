@@ -13,7 +13,8 @@ bool listed(const std::string& names, const char* name) {
   return names.empty() || ("," + names + ",").find(std::string(",") + name + ",") != std::string::npos;
 }
 
-constexpr const char* kNames[] = {"gemv", "gemm", "attention", "linear", "conv", "rows", "unary", "recurrence", "none"};
+constexpr const char* kNames[] = {"gemv", "gemm",  "attention",  "linear", "conv",
+                                  "rows", "unary", "recurrence", "exact",  "none"};
 
 }  // namespace
 
@@ -23,8 +24,8 @@ Status check_kernel_names(const std::string& names) {
     if (std::find(std::begin(kNames), std::end(kNames), word) == std::end(kNames)) {
       return error(
           ETGGML_INVALID_ARGUMENT,
-          "EXECUTORCH_GGML_KERNELS: there is no kernel '%s'; give gemv, gemm, attention, linear, conv, rows, unary and "
-          "recurrence, separated by commas, or none",
+          "EXECUTORCH_GGML_KERNELS: there is no kernel '%s'; give gemv, gemm, attention, linear, conv, rows, unary, "
+          "recurrence and exact, separated by commas, or none",
           word.c_str());
     }
   }
@@ -49,6 +50,8 @@ CpuKernelSet::CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int
   use_rows = listed(names, "rows");
   if (listed(names, "unary")) unary = unary_functions();
   if (listed(names, "recurrence")) recurrence = recurrence_functions();
+  use_exact = listed(names, "exact");
+  soft_max = soft_max_row();
 }
 
 ggml_tensor* CpuKernels::mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) {
@@ -69,6 +72,10 @@ ggml_tensor* CpuKernels::linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* 
   return set_.use_linear ? graph::linear(ctx, w, x, fused, set_.linear, panels_) : nullptr;
 }
 
+ggml_tensor* CpuKernels::conv_3d(ggml_context* ctx, const Conv3dArgs& args) {
+  return set_.use_conv ? graph::conv_3d(ctx, args, set_.conv) : nullptr;
+}
+
 ggml_tensor* CpuKernels::conv_2d(ggml_context* ctx, const ConvArgs& args) {
   return set_.use_conv ? graph::conv_2d(ctx, args, set_.conv) : nullptr;
 }
@@ -87,6 +94,18 @@ ggml_tensor* CpuKernels::unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x) {
 
 ggml_tensor* CpuKernels::recurrence(ggml_context* ctx, const RecurrenceArgs& args) {
   return graph::recurrence(ctx, args, set_.recurrence);
+}
+
+ggml_tensor* CpuKernels::function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* x) {
+  return set_.use_exact ? graph::function(ctx, args, x) : nullptr;
+}
+
+ggml_tensor* CpuKernels::soft_max(ggml_context* ctx, const SoftMaxArgs& args) {
+  return set_.use_exact ? graph::soft_max(ctx, args, set_.soft_max) : nullptr;
+}
+
+ggml_tensor* CpuKernels::mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tensor* x, ggml_tensor* ids) {
+  return set_.use_exact ? graph::mended(ctx, y, w, x, ids) : y;
 }
 
 ggml_tensor* CpuKernels::row_means(ggml_context* ctx, ggml_tensor* x) {

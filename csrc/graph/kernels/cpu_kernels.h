@@ -6,6 +6,8 @@
 #include "graph/kernels/attention.h"
 #include "graph/kernels/batched.h"
 #include "graph/kernels/conv.h"
+#include "graph/kernels/exact_rows.h"
+#include "graph/kernels/functions.h"
 #include "graph/kernels/gemm.h"
 #include "graph/kernels/gemv_prefetch.h"
 #include "graph/kernels/kernels.h"
@@ -13,6 +15,7 @@
 #include "graph/kernels/movement.h"
 #include "graph/kernels/recurrence.h"
 #include "graph/kernels/rows.h"
+#include "graph/kernels/softmax.h"
 #include "graph/kernels/unary.h"
 #include "util/status.h"
 
@@ -30,16 +33,20 @@ struct CpuKernelSet {
   ConvKernel conv;
   UnaryFunctions unary;
   RecurrenceFunctions recurrence;
+  SoftMaxRow soft_max = nullptr;
   bool use_gemv = true;
   bool use_gemm = true;
   bool use_attention = true;
   bool use_linear = true;
   bool use_conv = true;
   bool use_rows = true;
+  bool use_exact = true;
 
   /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv",
-  /// "gemm", "attention", "linear", "conv", "rows", "unary" and "recurrence", separated by commas; "none" for none of
-  /// them, "" for all.
+  /// "gemm", "attention", "linear", "conv", "rows", "unary", "recurrence" and "exact" (what is right where ggml's is
+  /// not: functions, soft maxima of nothing, products of what is not finite), separated by commas; "none" for none of
+  /// them,
+  /// "" for all.
   CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names);
 };
 
@@ -50,11 +57,15 @@ class CpuKernels final : public Kernels {
   ggml_tensor* mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x) override;
   ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused) override;
   ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args) override;
+  ggml_tensor* conv_3d(ggml_context* ctx, const Conv3dArgs& args) override;
   ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args) override;
   ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) override;
   ggml_tensor* unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x) override;
   bool takes_recurrence() const override { return set_.recurrence.pack != nullptr; }
   ggml_tensor* recurrence(ggml_context* ctx, const RecurrenceArgs& args) override;
+  ggml_tensor* function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* x) override;
+  ggml_tensor* soft_max(ggml_context* ctx, const SoftMaxArgs& args) override;
+  ggml_tensor* mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tensor* x, ggml_tensor* ids) override;
   ggml_tensor* row_means(ggml_context* ctx, ggml_tensor* x) override;
   ggml_tensor* concat(ggml_context* ctx, ggml_tensor* x, ggml_tensor* y, int dim) override;
   ggml_tensor* get_rows(ggml_context* ctx, ggml_tensor* table, ggml_tensor* ids) override;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/exact_rows.h"
 #include "graph/kernels/host_matrix.h"
 #include "graph/kernels/thread_memory.h"
 
@@ -15,13 +16,21 @@ constexpr size_t kColumnBytes = 1 << 20;
 // Every thread keeps memory for a panel of 32 rows, 48 bytes a column; far beyond the matrices of any model.
 constexpr int64_t kMaxColumns = 1 << 19;
 
+/// Whether a packed row stands for what it was made of: not for NaN, infinities, and numbers whose inverse is one.
+bool stands(const ActivationBlock* row, int64_t blocks) {
+  bool good = true;
+  for (int64_t i = 0; i < blocks; ++i) good &= row[i].scale == 0.0f || (row[i].scale > 1e-37f && row[i].scale < 1e37f);
+  return good;
+}
+
 void pack(ggml_tensor* y, int thread, int threads, void* user) {
   const GemmFunctions& f = static_cast<const GemmKernel*>(user)->functions;
   const ggml_tensor* x = y->src[0];
   const int64_t rows = ggml_nrows(x), k = x->ne[0];
   for (int64_t r = rows * thread / threads; r < rows * (thread + 1) / threads; ++r) {
-    f.pack_activations(static_cast<const float*>(x->data) + r * k, k,
-                       static_cast<ActivationBlock*>(y->data) + r * (k / kGemmBlock));
+    auto* row = static_cast<ActivationBlock*>(y->data) + r * (k / kGemmBlock);
+    f.pack_activations(static_cast<const float*>(x->data) + r * k, k, row);
+    row->odd = !stands(row, k / kGemmBlock);
   }
 }
 
@@ -43,7 +52,8 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   const GemmFunctions& f = static_cast<const GemmKernel*>(user)->functions;
   const ggml_tensor* w = y->src[0];
   const auto* x = static_cast<const ActivationBlock*>(y->src[1]->data);
-  const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
+  const auto* numbers = static_cast<const float*>(y->src[2]->data);  // that x was made of
+  const auto* bias = y->src[3] ? static_cast<const float*>(y->src[3]->data) : nullptr;
   const auto params = custom_op_params<Params>(y);
   const int64_t k = w->ne[0], rows = w->ne[1], columns = ggml_nrows(y), blocks = k / kGemmBlock;
   const int64_t panels = (rows + kPanelRows - 1) / kPanelRows;
@@ -59,6 +69,11 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
                    panel);
       float* out = static_cast<float*>(y->data) + from * rows + row;
       f.multiply(w->type, panel, count, k, x + from * blocks, to - from, out, rows);
+      for (int64_t c = from; c < to; ++c) {
+        if (!x[c * blocks].odd) continue;
+        exact_rows(w->type, static_cast<const char*>(w->data), w->nb[1], numbers + c * k, k, row, row + count,
+                   static_cast<float*>(y->data) + c * rows);
+      }
       if (params.finish) params.finish(bias ? bias + row : nullptr, params.epilogue, count, to - from, out, rows);
     }
   }
@@ -80,8 +95,8 @@ ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused
     activations = ggml_custom_4d(ctx, GGML_TYPE_I8, bytes, ggml_nrows(x), 1, 1, &x, 1, pack, GGML_N_TASKS_MAX, user);
     set_custom_op(activations, "PACK", int32_t{0});
   }
-  ggml_tensor* args[3] = {w, activations, fused.bias};
-  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, fused.bias ? 3 : 2,
+  ggml_tensor* args[4] = {w, activations, x, fused.bias};
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, fused.bias ? 4 : 3,
                                   compute, GGML_N_TASKS_MAX, user);
   set_custom_op(y, "MUL_MAT_PANEL", Params{finishes ? kernel.finish : nullptr, fused.epilogue});
   return y;

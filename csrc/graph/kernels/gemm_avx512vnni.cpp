@@ -34,7 +34,7 @@ void pack_activations(const float* x, int64_t k, ActivationBlock* out) {
     out->sum[0] = out->scale * static_cast<float>(sums[0] + sums[1]);
     out->sum[1] = out->scale * static_cast<float>(sums[0]);
     out->sum[2] = out->scale * static_cast<float>(sums[1]);
-    out->unused = 0.0f;
+    out->odd = 0;
   }
 }
 

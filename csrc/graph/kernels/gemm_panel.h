@@ -22,7 +22,7 @@ struct ActivationBlock {
   float scale;
   int32_t offset[3];  // -128 * sum of q: of the block, of its first half, of its second
   float sum[3];       // scale * sum of q: the same
-  float unused;
+  int32_t odd;        // of a row's first block: the row must be multiplied with numbers (exact_rows.h)
 };
 static_assert(sizeof(ActivationBlock) == 64, "one cache line");
 
@@ -36,7 +36,7 @@ struct Panel {
 struct GemmFunctions {
   /// Types that pack_panel and multiply know.
   bool (*takes)(ggml_type type) = nullptr;
-  /// Quantises k (a multiple of 32) floats. NaN and infinity make their block's products NaN.
+  /// Quantises k (a multiple of 32) floats. NaN and infinity make their block's scale NaN.
   void (*pack_activations)(const float* x, int64_t k, ActivationBlock* out) = nullptr;
   /// Brings rows (1..32) of a quantised matrix into a panel; rows that are missing repeat the last one.
   void (*pack_panel)(ggml_type type, const char* w, size_t row_bytes, int rows, int64_t k,

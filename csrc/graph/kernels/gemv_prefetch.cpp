@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/exact_rows.h"
 #include "graph/kernels/host_matrix.h"
 
 namespace etggml::graph {
@@ -18,12 +19,20 @@ inline void prefetch(const char* row, size_t bytes) {
 
 /// x in the type that rows of the weight are multiplied with. Each thread converts all of it: that costs less than a
 /// barrier.
-const void* converted(const GemvPrefetch& gemv, ggml_type type, const ggml_tensor* x) {
-  if (type == GGML_TYPE_F32) return x->data;
+const void* converted(const GemvPrefetch& gemv, ggml_type type, const float* x, int64_t n) {
+  if (type == GGML_TYPE_F32) return x;
   static thread_local std::vector<uint64_t> buffer;
-  const size_t words = ggml_row_size(type, x->ne[0]) / sizeof(uint64_t) + 1;
+  const size_t words = ggml_row_size(type, n) / sizeof(uint64_t) + 1;
   if (buffer.size() < words) buffer.resize(words);
-  gemv.traits(type)->from_float(static_cast<const float*>(x->data), buffer.data(), x->ne[0]);
+  gemv.traits(type)->from_float(x, buffer.data(), n);
+  return buffer.data();
+}
+
+/// x times a number.
+const float* scaled(const float* x, int64_t n, double scale) {
+  static thread_local std::vector<float> buffer;
+  buffer.resize(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) buffer[static_cast<size_t>(i)] = static_cast<float>(x[i] * scale);
   return buffer.data();
 }
 
@@ -32,8 +41,16 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   const ggml_tensor* w = y->src[0];
   const ggml_tensor* x = y->src[1];
   const ggml_type_traits_cpu* traits = gemv.traits(w->type);
-  const void* row = converted(gemv, traits->vec_dot_type, x);
   const int64_t rows = w->ne[1], from = rows * thread / threads, to = rows * (thread + 1) / threads;
+  const auto* numbers = static_cast<const float*>(x->data);
+  const RowKind kind = row_kind(numbers, x->ne[0], traits->vec_dot_type);
+  if (kind == RowKind::kExact) {
+    return exact_rows(w->type, static_cast<const char*>(w->data), w->nb[1], numbers, x->ne[0], from, to,
+                      static_cast<float*>(y->data));
+  }
+  const double scale = kind == RowKind::kScaled ? row_scale(numbers, x->ne[0]) : 1.0;
+  if (kind == RowKind::kScaled) numbers = scaled(numbers, x->ne[0], scale);
+  const void* row = converted(gemv, traits->vec_dot_type, numbers, x->ne[0]);
   const int columns = static_cast<int>(w->ne[0]);
   const size_t stride = w->nb[1];
   const char* weights = static_cast<const char*>(w->data);
@@ -43,6 +60,9 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
     // Only rows of this thread: the next ones are another core's.
     if (r + ahead < to) prefetch(weights + static_cast<size_t>(r + ahead) * stride, stride);
     traits->vec_dot(columns, out + r, 0, weights + static_cast<size_t>(r) * stride, 0, row, 0, 1);
+  }
+  if (kind == RowKind::kScaled) {
+    for (int64_t r = from; r < to; ++r) out[r] = static_cast<float>(out[r] / scale);
   }
 }
 

@@ -3,7 +3,7 @@
 // Decoding one token reads every weight once, so it runs at the speed of memory. ggml's loop over rows leaves the
 // hardware prefetcher to find the stream anew at every row of every matrix; asking for the lines of the rows ahead
 // keeps more loads in flight. The arithmetic is ggml's (same conversion of x, same dot product), so results are the
-// same bits.
+// same bits, but for rows that the conversion would spoil (exact_rows.h).
 #pragma once
 
 #include "ggml-cpu.h"

@@ -7,6 +7,9 @@
 
 namespace etggml::graph {
 
+/// As in the schema, where they are explained.
+enum class HiddenKeys : int8_t { kPassed, kCounted, kCausal };
+
 /// Operands of ggml_flash_attn_ext: q [D, T, H, B] F32, k [D, S, Hkv, B], v [Dv, S, Hkv, B], mask F16 or nullptr, sinks
 /// F32 [H] or nullptr.
 struct AttentionArgs {
@@ -18,6 +21,32 @@ struct AttentionArgs {
   float scale = 1.0f;
   float max_bias = 0.0f;
   float softcap = 0.0f;
+  HiddenKeys hidden = HiddenKeys::kPassed;
+};
+
+/// softmax(x * scale + mask) along ne[0]: x contiguous F32, mask F16 or F32 or nullptr; zeros for a row of -inf.
+struct SoftMaxArgs {
+  ggml_tensor* x = nullptr;
+  ggml_tensor* mask = nullptr;
+  float scale = 1.0f;
+  bool bounds = false;  // the mask is -inf or 0, and -inf hides a NaN, too
+};
+
+/// Elementwise functions with up to two numbers: slope; bounds; exponent; base.
+enum class Function : int32_t {
+  kRelu,
+  kLeakyRelu,
+  kClamp,
+  kHardSigmoid,
+  kSoftplus,
+  kExpm1,
+  kPower,
+  kPowerOf,
+  kTanhshrink
+};
+struct FunctionArgs {
+  Function kind = Function::kRelu;
+  float a = 0.0f, b = 0.0f;
 };
 
 /// What follows a product: bias F32 [rows of the weight] or nullptr, then the epilogue.
@@ -33,6 +62,17 @@ struct ConvArgs {
   ggml_tensor* image = nullptr;
   int stride[2] = {1, 1}, padding[2] = {0, 0}, dilation[2] = {1, 1};
   int64_t out_w = 0, out_h = 0;
+  Fused fused;
+};
+
+/// kernel [KW, KH, KD, C * OC], volume F32 [W, H, D, C * N] -> F32 [out_w, out_h, out_d, OC * N]. Triples are (width,
+/// height, depth).
+struct Conv3dArgs {
+  ggml_tensor* kernel = nullptr;
+  ggml_tensor* volume = nullptr;
+  int64_t channels = 1;
+  int stride[3] = {1, 1, 1}, padding[3] = {0, 0, 0}, dilation[3] = {1, 1, 1};
+  int64_t out_w = 0, out_h = 0, out_d = 0;
   Fused fused;
 };
 
@@ -70,10 +110,21 @@ class Kernels {
   /// The same and what follows it; asked first where something does.
   virtual ggml_tensor* linear(ggml_context*, ggml_tensor* /*w*/, ggml_tensor* /*x*/, const Fused&) { return nullptr; }
   virtual ggml_tensor* conv_2d(ggml_context*, const ConvArgs&) { return nullptr; }
+  virtual ggml_tensor* conv_3d(ggml_context*, const Conv3dArgs&) { return nullptr; }
   virtual ggml_tensor* pool_2d(ggml_context*, const PoolArgs&) { return nullptr; }
   /// F16 [n_kv, positions], see CausalMask in the schema; otherwise the host fills it.
   virtual ggml_tensor* causal_mask(ggml_context*, ggml_tensor* /*positions*/, int64_t /*n_kv*/, int64_t /*window*/) {
     return nullptr;
+  }
+  /// F32 of x's shape, right for NaN and for small results.
+  virtual ggml_tensor* function(ggml_context*, const FunctionArgs&, ggml_tensor* /*x*/) { return nullptr; }
+  /// F32 of x's shape.
+  virtual ggml_tensor* soft_max(ggml_context*, const SoftMaxArgs&) { return nullptr; }
+  /// y, a product w * x of ggml's (or with `ids`, of experts), in place with the rows put right of which the type that
+  /// ggml converts x to cannot hold the numbers; y itself where none can be wrong.
+  virtual ggml_tensor* mended(ggml_context*, ggml_tensor* y, ggml_tensor* /*w*/, ggml_tensor* /*x*/,
+                              ggml_tensor* /*ids*/) {
+    return y;
   }
   /// x op y, y repeated: F32 of x's shape.
   virtual ggml_tensor* per_row(ggml_context*, RowOp, ggml_tensor* /*x*/, ggml_tensor* /*y*/) { return nullptr; }

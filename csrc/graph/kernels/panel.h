@@ -54,8 +54,10 @@ struct PixelRun {
 
 /// An image's channel planes and how a kernel moves over them.
 struct PixelSource {
-  const float* image = nullptr;  // [C, H, W]
+  const float* image = nullptr;  // a plane [H, W] of each channel
   int64_t channels = 0, height = 0, width = 0;
+  int64_t plane_stride = 0;  // floats between the planes of neighbouring channels
+  int64_t taps = 0;          // elements of a channel's kernel: panel rows from one channel to the next
   int64_t kernel_h = 0, kernel_w = 0;
   int64_t stride_w = 0, dilation_h = 0, dilation_w = 0;
 };
@@ -66,7 +68,7 @@ struct PanelFunctions {
   /// Columns (1..kPanelVectors * lanes) that lie in memory as rows of x, row_stride apart: elements [from, to) of each
   /// into rows [from, to) of the panel; `from` is a multiple of lanes. Missing columns become 0.
   void (*pack_rows)(const float* x, int64_t row_stride, int columns, int64_t from, int64_t to, float* panel) = nullptr;
-  /// Patches of an image: row (c * kernel_h + i) * kernel_w + j of the panel holds what the kernel's element (c, i, j)
+  /// Patches of an image: row c * taps + i * kernel_w + j of the panel holds what the kernel's element (c, i, j)
   /// meets at each pixel, 0 outside the image. The runs cover all `columns`.
   void (*pack_pixels)(const PixelSource& source, const PixelRun* runs, int run_count, int columns,
                       float* panel) = nullptr;

@@ -237,7 +237,7 @@ inline void pack_pieces(const PixelSource& s, const Pieces& pieces, int first, f
   }
   const float* image = s.image;
   out += first * kW;
-  for (int64_t c = 0; c < s.channels; ++c, image += s.height * s.width, out += step) {
+  for (int64_t c = 0; c < s.channels; ++c, image += s.plane_stride, out += step) {
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) {
       Reg x = Simd::zero();
@@ -274,9 +274,8 @@ inline Reg load_pixels(const float* p, int64_t stride, const Lanes& l) {
 /// One element of the kernel in all channels: rows of the panel `step` apart.
 template <int S>
 inline void pack_element(const PixelSource& s, const Lanes* lanes, int used, int zeros, float* out, int64_t step) {
-  const int64_t plane = s.height * s.width;
   const float* image = s.image;
-  for (int64_t c = 0; c < s.channels; ++c, image += plane, out += step) {
+  for (int64_t c = 0; c < s.channels; ++c, image += s.plane_stride, out += step) {
     for (int v = 0; v < zeros; v += kW) Simd::store(out + v, Simd::zero());
     for (int n = 0; n < used; ++n) {
       const Lanes& l = lanes[n];
@@ -302,7 +301,7 @@ inline void clip(const PixelSource& s, const PixelRun& run, int64_t j, int64_t* 
 }
 
 void pack_side_by_side(const PixelSource& s, const PixelRun* runs, int run_count, int width, float* panel) {
-  const int64_t step = s.kernel_h * s.kernel_w * width;
+  const int64_t step = s.taps * width;
   for (int64_t i = 0; i < s.kernel_h; ++i) {
     for (int64_t j = 0; j < s.kernel_w; ++j, panel += width) {
       Pieces pieces;
@@ -330,7 +329,6 @@ void pack_side_by_side(const PixelSource& s, const PixelRun* runs, int run_count
 void pack_pixels(const PixelSource& s, const PixelRun* runs, int run_count, int columns, float* panel) {
   const int width = (columns + kW - 1) / kW * kW;
   if (s.stride_w == 1) return pack_side_by_side(s, runs, run_count, width, panel);
-  const int64_t taps = s.kernel_h * s.kernel_w;
   for (int64_t j = 0; j < s.kernel_w; ++j) {
     // What does not depend on the kernel's row: with few channels finding it takes longer than packing.
     Lanes columns_of[kPanelWidth];
@@ -355,9 +353,9 @@ void pack_pixels(const PixelSource& s, const PixelRun* runs, int run_count, int 
       float* out = panel + (i * s.kernel_w + j) * width;
       const int zeros = filled < width ? width : 0;
       if (s.stride_w == 2) {
-        pack_element<2>(s, lanes, used, zeros, out, taps * width);
+        pack_element<2>(s, lanes, used, zeros, out, s.taps * width);
       } else {
-        pack_element<0>(s, lanes, used, zeros, out, taps * width);
+        pack_element<0>(s, lanes, used, zeros, out, s.taps * width);
       }
     }
   }

@@ -24,8 +24,8 @@ inline Reg exp_in_range(Reg x) {
   return Simd::scale_by_power(p, n);
 }
 
-/// exp(x) for x <= 0. Below -104, and for NaN, the result is 0 or the smallest number there is.
-inline Reg exp_negative(Reg x) { return exp_in_range(Simd::max(x, Simd::set(-104.0f))); }
+/// exp(x) for x <= 0. Below -104 the result is 0 or the smallest number there is; NaN stays NaN.
+inline Reg exp_negative(Reg x) { return exp_in_range(Simd::max(Simd::set(-104.0f), x)); }
 
 /// exp(-|x|), NaN where x is.
 inline Reg exp_of_minus_abs(Reg x) {

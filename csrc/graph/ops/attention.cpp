@@ -1,11 +1,14 @@
 // Soft maximum, rotary positions, fused attention.
 #include "graph/adapt.h"
 #include "graph/composed_attention.h"
+#include "graph/soft_max.h"
 
 namespace etggml::graph {
 namespace {
 
 using ll = long long;
+
+constexpr int64_t kManyScores = 64 << 20;
 
 /// Rotary factors at least half a row long. ggml's kernel reads one for every pair of the row, also for the pairs
 /// beyond n_dims that it does not rotate, so shorter factors (partial rotary models) are padded; the padding is never
@@ -44,6 +47,10 @@ Result<ggml_tensor*> build_soft_max(NodeBuilder& b) {
     }
   } else if (op->max_bias() > 0) {
     return b.fail("max_bias needs a mask");
+  }
+  if (op->empty_is_zero()) {
+    if (op->max_bias() > 0) return b.fail("empty_is_zero with max_bias");
+    return soft_max_or_zero(b, {x, mask, op->scale()});
   }
   return adapt(b, {x}, [=](ggml_context* ctx, const Sources& s) {
     return ggml_soft_max_ext(ctx, s[0], mask, op->scale(), op->max_bias());
@@ -123,14 +130,23 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
     }
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({v->ne[0], q->ne[2], q->ne[1], q->ne[3]}));
-  const AttentionArgs args{q, k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap()};
+  static_assert(static_cast<int>(HiddenKeys::kCausal) == fb::HiddenKeys_MAX &&
+                    static_cast<int>(HiddenKeys::kCounted) == fb::HiddenKeys_Counted,
+                "kernels and schema number them alike");
+  if (op->hidden() < fb::HiddenKeys_MIN || op->hidden() > fb::HiddenKeys_MAX) return b.fail("hidden is unknown");
+  const AttentionArgs args{
+      q, k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap(), static_cast<HiddenKeys>(op->hidden())};
   if (b.options().kernels) {
     if (ggml_tensor* ours = b.options().kernels->attention(b.ctx(), args)) return ours;
   }
   const Make fused = [&args](ggml_context* ctx, const Sources& s) { return fused_attention(ctx, args, s); };
   // Fused kernels of GPUs round keys and values to halves: those of an F32 model, or of an F32 cache, stay what they
-  // are.
-  const bool fits = !b.options().device || (k->type != GGML_TYPE_F32 && v->type != GGML_TYPE_F32);
+  // are. ggml-cpu's passes over what is hidden, and makes a number of an infinite score; only where all scores would
+  // take a lot of memory, and nothing is hidden, is it asked all the same.
+  const bool on_cpu = !b.options().device;
+  const bool many = !mask && k->ne[1] * ggml_nelements(q) / q->ne[0] > kManyScores;
+  const bool fits = on_cpu ? args.hidden == HiddenKeys::kPassed || many || !b.options().kernels
+                           : k->type != GGML_TYPE_F32 && v->type != GGML_TYPE_F32;
   if (fits && device_runs(b, {q, k, v}, fused)) return fused(b.ctx(), {q, k, v});
   return composed_attention(b, args);
 }

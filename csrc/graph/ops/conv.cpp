@@ -1,4 +1,4 @@
-// Convolution by im2col, depthwise convolution, pooling. Images are [W, H, C, N].
+// Convolution of images and volumes, depthwise convolution, pooling. Images are [W, H, C, N].
 #include "graph/follow.h"
 #include "graph/product.h"
 #include "ir/validate.h"
@@ -39,6 +39,28 @@ Result<ggml_tensor*> ggml_dense(NodeBuilder& b, const ConvArgs& args) {
   if (count == 1) return ggml_reshape_4d(ctx, y, args.out_w, args.out_h, outputs, 1);
   y = ggml_permute(ctx, ggml_reshape_3d(ctx, y, pixels, count, outputs), 0, 2, 1, 3);
   return ggml_cont_4d(ctx, y, args.out_w, args.out_h, outputs, count);
+}
+
+/// A volume by patches and one product: [OW * OH * OD, OC * N] in the layout of the result.
+Result<ggml_tensor*> ggml_volume(NodeBuilder& b, const Conv3dArgs& args, int64_t outputs, int64_t count) {
+  ggml_tensor *kernel = args.kernel, *volume = args.volume;
+  // The kernel of im2col keeps distances between volumes in an int.
+  if (volume->nb[3] > static_cast<size_t>(INT32_MAX / args.channels))
+    return b.fail("a volume of %zu bytes is too large", volume->nb[3]);
+  const int64_t k = kernel->ne[0] * kernel->ne[1] * kernel->ne[2] * args.channels;
+  const Shape patches_ne{k, args.out_w, args.out_h, args.out_d * count};
+  if (const std::string problem = ir::shape_problem(patches_ne); !problem.empty())
+    return b.fail("patches of shape %s: %s", shape_text(patches_ne).c_str(), problem.c_str());
+  ggml_context* ctx = b.ctx();
+  ggml_tensor* patches =
+      ggml_im2col_3d(ctx, kernel, volume, args.channels, args.stride[0], args.stride[1], args.stride[2],
+                     args.padding[0], args.padding[1], args.padding[2], args.dilation[0], args.dilation[1],
+                     args.dilation[2], kernel->type == GGML_TYPE_F16 ? GGML_TYPE_F16 : b.type());
+  const int64_t pixels = args.out_w * args.out_h * args.out_d;
+  ggml_tensor* y =
+      product(b, ggml_reshape_2d(ctx, patches, k, pixels * count), ggml_reshape_2d(ctx, kernel, k, outputs));
+  if (count == 1) return y;
+  return ggml_cont(ctx, ggml_permute(ctx, ggml_reshape_3d(ctx, y, pixels, count, outputs), 0, 2, 1, 3));
 }
 
 }  // namespace
@@ -135,7 +157,49 @@ Result<ggml_tensor*> build_conv2d(NodeBuilder& b) {
   }
   ETGGML_ASSIGN_OR_RETURN(ggml_tensor * y, depthwise ? ggml_depthwise(b, args) : ggml_dense(b, args));
   ggml_tensor* bias = args.fused.bias ? ggml_reshape_3d(b.ctx(), args.fused.bias, 1, 1, kernel->ne[3]) : nullptr;
-  return follow(b.ctx(), y, bias, args.fused.epilogue);
+  return follow(b, y, bias, args.fused.epilogue);
+}
+
+// src: kernel [KW, KH, KD, C * OC], volume [W, H, D, C * N], optional bias [OC] -> [OW, OH, OD, OC * N].
+Result<ggml_tensor*> build_conv3d(NodeBuilder& b) {
+  const auto* op = b.node().op_as_Conv3d();
+  Conv3dArgs args;
+  args.kernel = b.src(0);
+  args.volume = b.src(1);
+  args.channels = op->channels();
+  ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16}));
+  ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32}));
+  for (uint32_t i = 0; i < 2; ++i) {
+    ETGGML_RETURN_IF_ERROR(b.contiguous(i));
+    ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
+  }
+  ggml_tensor *kernel = args.kernel, *volume = args.volume;
+  if (kernel->ne[3] % args.channels != 0 || volume->ne[3] % args.channels != 0) {
+    return b.fail("a kernel of shape %s over a volume of shape %s, of %lld channels",
+                  shape_text(shape_of(kernel)).c_str(), shape_text(shape_of(volume)).c_str(),
+                  static_cast<long long>(args.channels));
+  }
+  const int strides[3] = {op->s0(), op->s1(), op->s2()}, paddings[3] = {op->p0(), op->p1(), op->p2()},
+            dilations[3] = {op->d0(), op->d1(), op->d2()};
+  int64_t* const sizes[3] = {&args.out_w, &args.out_h, &args.out_d};
+  for (int i = 0; i < 3; ++i) {
+    args.stride[i] = strides[i], args.padding[i] = paddings[i], args.dilation[i] = dilations[i];
+    *sizes[i] = conv_size(volume->ne[i], kernel->ne[i], strides[i], paddings[i], dilations[i]);
+    if (*sizes[i] < 1) return b.fail("the volume is smaller than the kernel");
+  }
+  const int64_t outputs = kernel->ne[3] / args.channels, count = volume->ne[3] / args.channels;
+  ETGGML_RETURN_IF_ERROR(b.result_shape({args.out_w, args.out_h, args.out_d, outputs * count}));
+  ETGGML_ASSIGN_OR_RETURN(args.fused, fused_of(b, op->then(), outputs));
+  if (b.options().kernels) {
+    if (ggml_tensor* ours = b.options().kernels->conv_3d(b.ctx(), args)) return ours;
+  }
+  ETGGML_ASSIGN_OR_RETURN(ggml_tensor * y, ggml_volume(b, args, outputs, count));
+  ggml_context* ctx = b.ctx();
+  // As one image for each result: [OW * OH * OD, OC, N], where a bias repeats.
+  y = ggml_reshape_3d(ctx, y, args.out_w * args.out_h * args.out_d, outputs, count);
+  ggml_tensor* bias = args.fused.bias ? ggml_reshape_2d(ctx, args.fused.bias, 1, outputs) : nullptr;
+  y = follow(ctx, y, bias, args.fused.epilogue);
+  return ggml_reshape_4d(ctx, y, args.out_w, args.out_h, args.out_d, outputs * count);
 }
 
 Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {

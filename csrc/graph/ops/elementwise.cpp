@@ -1,11 +1,30 @@
 // Unary, binary and gated elementwise ops.
+#include <cmath>
+
 #include "graph/adapt.h"
 #include "graph/follow.h"
 
 namespace etggml::graph {
 namespace {
 
-ggml_tensor* unary(ggml_context* ctx, fb::UnaryKind kind, ggml_tensor* x) {
+/// exp(x) - 1 with all digits near 0, of ggml's ELU: for x above 0 exp(x) times -(exp(-x) - 1). NaN stays NaN.
+ggml_tensor* exact_expm1(ggml_context* ctx, ggml_tensor* x) {
+  ggml_tensor* above = ggml_relu(ctx, x);
+  ggml_tensor* below = ggml_neg(ctx, ggml_relu(ctx, ggml_neg(ctx, x)));
+  ggml_tensor* grown = ggml_mul(ctx, ggml_elu(ctx, ggml_neg(ctx, above)), ggml_exp(ctx, above));
+  ggml_tensor* is_number = ggml_step(ctx, ggml_scale_bias(ctx, ggml_abs(ctx, x), 1.0f, 1.0f));
+  return ggml_div(ctx, ggml_sub(ctx, ggml_elu(ctx, below), grown), is_number);
+}
+
+/// max(x, 0) + log(1 + e) with e = exp(-|x|): u = 1 + e lost u - 1 - e in rounding, which the logarithm needs.
+ggml_tensor* exact_softplus(ggml_context* ctx, ggml_tensor* x) {
+  ggml_tensor* e = ggml_exp(ctx, ggml_neg(ctx, ggml_abs(ctx, x)));
+  ggml_tensor* u = ggml_scale_bias(ctx, e, 1.0f, 1.0f);
+  ggml_tensor* lost = ggml_div(ctx, ggml_sub(ctx, ggml_scale_bias(ctx, u, 1.0f, -1.0f), e), u);
+  return ggml_add(ctx, ggml_relu(ctx, x), ggml_sub(ctx, ggml_log(ctx, u), lost));
+}
+
+ggml_tensor* unary(ggml_context* ctx, fb::UnaryKind kind, float parameter, ggml_tensor* x) {
   switch (kind) {
     case fb::UnaryKind_Abs:
       return ggml_abs(ctx, x);
@@ -38,9 +57,9 @@ ggml_tensor* unary(ggml_context* ctx, fb::UnaryKind kind, ggml_tensor* x) {
     case fb::UnaryKind_GeluErf:
       return ggml_gelu_erf(ctx, x);
     case fb::UnaryKind_Softplus:
-      return ggml_softplus(ctx, x);
+      return exact_softplus(ctx, x);
     case fb::UnaryKind_Expm1:
-      return ggml_expm1(ctx, x);
+      return exact_expm1(ctx, x);
     case fb::UnaryKind_Floor:
       return ggml_floor(ctx, x);
     case fb::UnaryKind_Ceil:
@@ -61,8 +80,41 @@ ggml_tensor* unary(ggml_context* ctx, fb::UnaryKind kind, ggml_tensor* x) {
       return ggml_cos(ctx, x);
     case fb::UnaryKind_GeluTanh:
       return gelu_tanh(ctx, x);
+    case fb::UnaryKind_Power:
+      return ggml_exp(ctx, ggml_scale(ctx, ggml_log(ctx, x), parameter));
+    case fb::UnaryKind_PowerOf:
+      return ggml_exp(ctx, ggml_scale(ctx, x, std::log(parameter)));
+    case fb::UnaryKind_Tanhshrink:
+      return ggml_sub(ctx, x, ggml_tanh(ctx, x));
   }
   return nullptr;
+}
+
+/// The kernel of ours for a function, if there is one.
+bool function_of(fb::UnaryKind kind, FunctionArgs& args) {
+  switch (kind) {
+    case fb::UnaryKind_Relu:
+      return args.kind = Function::kRelu, true;
+    case fb::UnaryKind_HardSigmoid:
+      return args.kind = Function::kHardSigmoid, true;
+    case fb::UnaryKind_Softplus:
+      return args.kind = Function::kSoftplus, true;
+    case fb::UnaryKind_Expm1:
+      return args.kind = Function::kExpm1, true;
+    case fb::UnaryKind_Power:
+      return args.kind = Function::kPower, true;
+    case fb::UnaryKind_PowerOf:
+      return args.kind = Function::kPowerOf, true;
+    case fb::UnaryKind_Tanhshrink:
+      return args.kind = Function::kTanhshrink, true;
+    default:
+      return false;
+  }
+}
+
+/// A kernel of ours that computes it, or nullptr.
+ggml_tensor* ours(NodeBuilder& b, const FunctionArgs& args) {
+  return b.options().kernels ? b.options().kernels->function(b.ctx(), args, b.src(0)) : nullptr;
 }
 
 ggml_tensor* binary(ggml_context* ctx, fb::BinaryKind kind, ggml_tensor* x, ggml_tensor* y) {
@@ -114,15 +166,20 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   const fb::UnaryKind kind = b.node().op_as_Unary()->kind();
   if (kind < fb::UnaryKind_MIN || kind > fb::UnaryKind_MAX) return b.fail("kind is unknown");
-  if (kind == fb::UnaryKind_GeluTanh) {
+  if (kind == fb::UnaryKind_GeluTanh || kind == fb::UnaryKind_Softplus || kind == fb::UnaryKind_Expm1) {
     ETGGML_RETURN_IF_ERROR(b.contiguous(0));
     ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
   }
   if (b.options().kernels && (kind == fb::UnaryKind_Tanh || kind == fb::UnaryKind_Sigmoid)) {
     const UnaryOp op = kind == fb::UnaryKind_Tanh ? UnaryOp::kTanh : UnaryOp::kSigmoid;
-    if (ggml_tensor* ours = b.options().kernels->unary(b.ctx(), op, b.src(0))) return ours;
+    if (ggml_tensor* y = b.options().kernels->unary(b.ctx(), op, b.src(0))) return y;
   }
-  return adapt(b, {b.src(0)}, [kind](ggml_context* ctx, const Sources& s) { return unary(ctx, kind, s[0]); });
+  FunctionArgs args;
+  args.a = b.node().op_as_Unary()->parameter();
+  if (function_of(kind, args)) {
+    if (ggml_tensor* y = ours(b, args)) return y;
+  }
+  return adapt(b, {b.src(0)}, [&](ggml_context* ctx, const Sources& s) { return unary(ctx, kind, args.a, s[0]); });
 }
 
 // The kernels of leaky_relu and clamp step from row to row by nb[1] alone, whatever the rank.
@@ -131,6 +188,7 @@ Result<ggml_tensor*> build_leaky_relu(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.contiguous_1(0));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   const float slope = b.node().op_as_LeakyRelu()->slope();
+  if (ggml_tensor* y = ours(b, {Function::kLeakyRelu, slope})) return y;
   return adapt(b, {b.src(0)}, [slope](ggml_context* ctx, const Sources& s) {
     return ggml_leaky_relu(ctx, s[0], slope, /*inplace=*/false);
   });
@@ -141,6 +199,9 @@ Result<ggml_tensor*> build_clamp(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.contiguous_1(0));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   const auto* clamp = b.node().op_as_Clamp();
+  if (clamp->keeps_nan()) {
+    if (ggml_tensor* y = ours(b, {Function::kClamp, clamp->min(), clamp->max()})) return y;
+  }
   return adapt(b, {b.src(0)}, [clamp](ggml_context* ctx, const Sources& s) {
     return ggml_clamp(ctx, s[0], clamp->min(), clamp->max());
   });

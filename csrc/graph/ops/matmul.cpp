@@ -50,8 +50,11 @@ Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
     if (ggml_tensor* ours = kernels->linear(b.ctx(), w, x, fused)) return ours;
   }
   ggml_tensor* y = kernels ? kernels->mul_mat(b.ctx(), w, x) : nullptr;
-  if (!y) y = product(b, w, x);
-  return follows ? follow(b.ctx(), y, fused.bias, fused.epilogue) : y;
+  if (!y) {
+    y = product(b, w, x);
+    if (kernels) y = kernels->mended(b.ctx(), y, w, x, nullptr);
+  }
+  return follows ? follow(b, y, fused.bias, fused.epilogue) : y;
 }
 
 Result<ggml_tensor*> build_mul_mat_id(NodeBuilder& b) {
@@ -72,7 +75,8 @@ Result<ggml_tensor*> build_mul_mat_id(NodeBuilder& b) {
   // Its scratch memory is experts x ids entries; ggml does not check that product.
   if (ids->ne[0] * ids->ne[1] > INT32_MAX / 8 / experts->ne[2])
     return b.fail("too many ids for %lld experts", static_cast<ll>(experts->ne[2]));
-  return expert_product(b, experts, x, ids);
+  ggml_tensor* y = expert_product(b, experts, x, ids);
+  return b.options().kernels ? b.options().kernels->mended(b.ctx(), y, experts, x, ids) : y;
 }
 
 }  // namespace etggml::graph

@@ -53,20 +53,6 @@ Result<ggml_tensor*> build_argsort(NodeBuilder& b) {
   return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) { return ggml_argsort(ctx, s[0], order); });
 }
 
-// Not ggml_top_k: its order is unspecified (the kernel even swaps the first two on purpose).
-Result<ggml_tensor*> build_top_k(NodeBuilder& b) {
-  ETGGML_RETURN_IF_ERROR(f32_rows(b));
-  ETGGML_RETURN_IF_ERROR(b.contiguous_1(0));
-  const ggml_tensor* x = b.src(0);
-  const int k = b.node().op_as_TopK()->k();
-  if (k > x->ne[0]) return b.fail("k %d of rows of %lld elements", k, static_cast<long long>(x->ne[0]));
-  ETGGML_RETURN_IF_ERROR(b.result_shape({k, x->ne[1], x->ne[2], x->ne[3]}));
-  return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) {
-    ggml_tensor* y = ggml_argsort_top_k(ctx, s[0], k);
-    return ggml_is_contiguous(y) ? y : ggml_cont(ctx, y);
-  });
-}
-
 Result<ggml_tensor*> build_cumsum(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));

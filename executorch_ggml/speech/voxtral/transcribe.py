@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from executorch_ggml.errors import FormatError, InvalidArgumentError, ValueRangeError
+from executorch_ggml.errors import AudioError, FormatError, InvalidArgumentError, ValueRangeError
 from executorch_ggml.speech.frontend import FeatureStream
 from executorch_ggml.speech.package import SpeechProgram
 from executorch_ggml.speech.transcriber import Transcriber
@@ -168,4 +168,6 @@ class VoxtralTranscriber(Transcriber):
             count += len(block)
             self.audio_seconds = count / self.sample_rate
             yield block
+        if not count:
+            raise AudioError("there are no samples")
         yield np.zeros(-count % token + self.right * token, np.float32)

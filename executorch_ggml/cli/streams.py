@@ -1,0 +1,56 @@
+"""The standard streams of the command line, made usable however the process was started."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+
+from executorch_ggml._terminal import printable
+
+
+def repair_streams() -> None:
+    """Opens what was closed (``<&-``), and lets no character stop a stream.
+
+    A closed descriptor is filled with the null device: else the next file that is opened gets its number, and what
+    some library prints would go into that file.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            _fill(number)
+            # Lives as long as the process.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError, OSError):  # it may be closed, or have been read from
+                stream.reconfigure(errors="surrogateescape" if mode == "r" else "backslashreplace")
+
+
+def _fill(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        handle = os.open(os.devnull, os.O_RDWR)
+        if handle != number:
+            os.dup2(handle, number)
+            os.close(handle)
+
+
+def flush() -> None:
+    """Writes what stdout holds back, so that a full disk is an error of the command, not of the interpreter's end."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def discard_stdout() -> None:
+    """Its reader or its disk is gone: Python would complain once more when it flushes at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        handle = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(handle, sys.stdout.fileno())
+        os.close(handle)
+
+
+def model_text(text: str) -> str:
+    """Text of a model for stdout: as it is for files and pipes, without control characters on a terminal."""
+    return printable(text) if sys.stdout is not None and sys.stdout.isatty() else text

@@ -1,0 +1,86 @@
+"""The new value of a mutable buffer is a node of its own.
+
+torch lets one node be several results of a program: the new value of two buffers, a buffer's new value and an output,
+an argument that becomes the value of a buffer. ExecuTorch names each result once, so it mixes such results up: it
+refuses `buffer.copy_(argument)`, and it exchanges two buffers one after the other. Buffers are written at the end of
+a method, and a view of an old value would show the new one by then. A copy in between tells them apart.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
+from torch.fx import Node
+
+from ._graph import GraphEditor, aten, copy_of, is_tensor
+
+
+def separate_new_values(ep: ExportedProgram) -> bool:
+    """Gives every new value of a buffer, and every buffer that is returned, a node of its own; in place."""
+    editor = GraphEditor(ep)
+    output = next(n for n in ep.graph.nodes if n.op == "output")
+    results: list[Any] = list(output.args[0])
+    specs = ep.graph_signature.output_specs
+    if not any(spec.kind is OutputKind.BUFFER_MUTATION for spec in specs):
+        return False
+    uses = Counter(result for result in results if isinstance(result, Node))
+    for i, (spec, result) in enumerate(zip(specs, results, strict=True)):
+        if not is_tensor(result):
+            continue
+        if spec.kind is OutputKind.BUFFER_MUTATION:
+            mixed = uses[result] > 1 or memory_of(result).op == "placeholder"
+        else:
+            mixed = spec.kind is OutputKind.USER_OUTPUT and editor.is_mutated_buffer(memory_of(result))
+        if mixed:
+            results[i] = editor.call(output, aten.clone.default, result, memory_format=torch.contiguous_format)
+    if editor.changed:
+        output.args = (tuple(results),)
+    return editor.finish()
+
+
+def copy_what_is_written(ep: ExportedProgram) -> ExportedProgram:
+    """The program, as torch exports it, with a copy in front of every ``copy_`` into a buffer.
+
+    torch makes the source the buffer's new value, and cannot handle two buffers with one. Returns `ep` itself if there
+    is no such ``copy_``; it is never changed.
+    """
+    if not any(_writes_all(n) for n in ep.graph.nodes):
+        return ep
+    graph = copy_of(ep.graph)
+    for node in list(graph.nodes):
+        if _writes_all(node):
+            source = node.args[1]
+            with graph.inserting_before(node):
+                copy = graph.call_function(aten.clone.default, (source,))
+            copy.meta.update(node.meta)
+            copy.meta["val"] = source.meta["val"]
+            node.update_arg(1, copy)
+    result: ExportedProgram = ep._update(torch.fx.GraphModule(ep.graph_module, graph), ep.graph_signature)
+    return result
+
+
+def _writes_all(node: Node) -> bool:
+    return (
+        node.op == "call_function"
+        and node.target == aten.copy_.default
+        and isinstance(node.args[1], Node)
+        and memory_of(node).op == "placeholder"
+    )
+
+
+def memory_of(node: Node) -> Node:
+    """The node whose memory a node shows."""
+    while node.op == "call_function" and node.args and isinstance(node.args[0], Node):
+        schema = getattr(node.target, "_schema", None)
+        shows = node.target in (operator.getitem, aten._unsafe_view.default) or (
+            schema is not None and any(r.alias_info is not None for r in schema.returns)
+        )
+        if not shows:
+            break
+        node = node.args[0]
+    return node
