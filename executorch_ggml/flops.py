@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from . import custom_ops
+from . import custom_ops, custom_ops_recurrent
 from .node_view import overload_of
 from .registry import lookup
 
 Shape = tuple[int, ...]
 _aten = torch.ops.aten
-assert custom_ops  # importing it defines the operators named below
+assert custom_ops  # importing them defines the operators named below
+assert custom_ops_recurrent
 
 
 def count(node: Node) -> int:
@@ -103,6 +104,11 @@ def _recurrent(node: Node, out: Shape) -> int:
     return 2 * math.prod(out[:-1]) * sum(map(math.prod, matrices))
 
 
+def _steps(node: Node, out: Shape) -> int:
+    """The steps of a recurrent layer, whose inputs are a product of their own; out is [T, B, H]."""
+    return 2 * math.prod(out[:-1]) * math.prod(_shape(node.args[1]) or (1,))
+
+
 def _experts(node: Node, out: Shape) -> int:
     weights = _shape(node.args[0]) or (1,)
     return 2 * math.prod(out) * weights[-1]
@@ -127,4 +133,5 @@ _RULES: dict[Any, Callable[[Node, Shape], int]] = {
     _aten.scaled_dot_product_attention: _attention,
     torch.ops.executorch_ggml.causal_attention: _attention,
     torch.ops.executorch_ggml.mul_mat_id: _experts,
+    torch.ops.executorch_ggml.recurrent_layer: _steps,
 }

@@ -11,7 +11,7 @@ from torch.fx import Node
 
 from . import bounds
 from .ir.builder import Builder, DType, IrError, Unsupported, Value
-from .ir.dims import Dim, Shape, shape_of, simplify, static
+from .ir.dims import Dim, Shape, shape_of, simplify, static, whole
 
 _DTYPES: dict[torch.dtype, DType] = {
     torch.uint8: DType.UINT8,
@@ -50,7 +50,7 @@ def to_dim(value: Any) -> Dim:
     if isinstance(value, int):
         return value
     if isinstance(value, torch.SymInt):
-        return simplify(value.node.expr)
+        return simplify(whole(value.node.expr))
     raise Unsupported(f"{value!r} is not an integer")
 
 

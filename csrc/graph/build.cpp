@@ -8,12 +8,13 @@
 #include "graph/node_builder.h"
 #include "graph/product.h"
 #include "graph/soft_max.h"
+#include "graph/unrolled.h"
 
 namespace etggml::graph {
 namespace {
 
 /// ggml tensors that a node may need, beside the ones the caller owns.
-size_t tensors_of(const fb::Node& node) {
+size_t tensors_of(const ir::Program& program, const fb::Node& node) {
   switch (node.op_type()) {
     case fb::Op_WeightLeaf:
     case fb::Op_StateLeaf:
@@ -36,6 +37,10 @@ size_t tensors_of(const fb::Node& node) {
     case fb::Op_Conv2d:
     case fb::Op_Conv3d:
       return kConvTensors + kFollowTensors;
+    case fb::Op_Recurrence: {
+      const auto* steps = program.graph().shapes()->Get(program.node(node.src()->Get(1)).shape())->ne();
+      return (static_cast<size_t>(steps->Get(2)) + 1) * kStepTensors;
+    }
     default:
       return 1;
   }
@@ -58,10 +63,13 @@ Size size_of(const ir::Program& program, const BuildOptions& options) {
   size.tensors = size.graph = kSpareTensors;
   for (uint32_t i = 0; i < program.node_count(); ++i) {
     if (!program.live(i)) continue;
-    size_t n = tensors_of(program.node(i));
-    if (options.device && n > 0) n += adapted_tensors(program.node(i));
     const fb::Op op = program.node(i).op_type();
-    if (op == fb::Op_MulMat || op == fb::Op_MulMatId || op == fb::Op_FlashAttn) n += Kernels::kExtraTensors;
+    const bool ours = op == fb::Op_Recurrence && options.kernels && options.kernels->takes_recurrence();
+    size_t n = ours ? 1 : tensors_of(program, program.node(i));
+    if (options.device && n > 0) n += adapted_tensors(program.node(i));
+    if (op == fb::Op_MulMat || op == fb::Op_MulMatId || op == fb::Op_FlashAttn || op == fb::Op_Recurrence) {
+      n += Kernels::kExtraTensors;
+    }
     size.tensors += n;
     size.graph += std::max<size_t>(n, 1);
   }
@@ -115,7 +123,7 @@ Result<ggml_tensor*> build_node(BuildState& state, uint32_t i) {
   ETGGML_ASSIGN_OR_RETURN(ggml_tensor * t, function(b));
   state.open_type[i] = leaves_type_open(state, i);
   ETGGML_RETURN_IF_ERROR(verify_result(b, t, state.open_type[i]));
-  if (tensors_of(b.node()) > 0) ggml_format_name(t, "%s.%u", fb::EnumNameOp(b.node().op_type()), i);
+  if (tensors_of(state.program, b.node()) > 0) ggml_format_name(t, "%s.%u", fb::EnumNameOp(b.node().op_type()), i);
   return t;
 }
 

@@ -179,6 +179,8 @@ OpFunction op_function(fb::Op op) {
       return build_conv3d;
     case fb::Op_Pool2d:
       return build_pool2d;
+    case fb::Op_Recurrence:
+      return build_recurrence;
     case fb::Op_NONE:
       return nullptr;
   }

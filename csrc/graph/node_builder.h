@@ -133,5 +133,6 @@ Result<ggml_tensor*> build_conv2d_dw(NodeBuilder&);
 Result<ggml_tensor*> build_conv2d(NodeBuilder&);
 Result<ggml_tensor*> build_conv3d(NodeBuilder&);
 Result<ggml_tensor*> build_pool2d(NodeBuilder&);
+Result<ggml_tensor*> build_recurrence(NodeBuilder&);
 
 }  // namespace etggml::graph

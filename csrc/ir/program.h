@@ -39,6 +39,7 @@ constexpr uint32_t kMaxRank = 16;        // torch order; a delegate tensor may h
 constexpr uint32_t kMaxName = 1024;      // bytes
 constexpr int64_t kMaxElements = int64_t{1} << 40;
 constexpr int64_t kMaxDim = INT32_MAX;  // ggml's kernels count columns, and rows, in int
+constexpr int64_t kMaxSteps = 16384;    // of a recurrence: other devices get nodes for each
 constexpr int64_t kMaxSymbolValue = int64_t{1} << 40;
 
 /// One actual argument of a call, in torch order. Non-owning.

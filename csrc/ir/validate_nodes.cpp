@@ -43,6 +43,8 @@ Arity arity(fb::Op op) {
       return {2, 3};
     case fb::Op_FlashAttn:
       return {3, 5};
+    case fb::Op_Recurrence:
+      return {4, 5};
     default:
       return {1, 1};
   }
@@ -330,6 +332,17 @@ Status Validator::node_fields(uint32_t i) {
       if (!in_range(1, {op->s0(), op->s1(), op->d0(), op->d1()}) || !in_range(0, {op->p0(), op->p1()})) {
         return node_fail(i, "a stride, dilation or padding is out of range");
       }
+      break;
+    }
+    case fb::Op_Recurrence: {
+      const auto* op = node.op_as_Recurrence();
+      if (op->cell() < fb::Cell_MIN || op->cell() > fb::Cell_MAX) return node_fail(i, "cell %d is unknown", op->cell());
+      const uint32_t states = op->cell() == fb::Cell_Lstm ? 5 : 4;
+      if (Program::count(node.src()) != states)
+        return node_fail(i, "src has %u values, this cell takes %u", Program::count(node.src()), states);
+      const int64_t steps = g_.shapes()->Get(p_.node(node.src()->Get(1)).shape())->ne()->Get(2);
+      if (steps < 1 || steps > kMaxSteps)
+        return node_fail(i, "the number of steps must be a literal from 1 to %lld", static_cast<long long>(kMaxSteps));
       break;
     }
     case fb::Op_Pool2d: {

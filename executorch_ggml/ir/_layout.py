@@ -378,7 +378,7 @@ class Layout(Leaves):
                 raise Unsupported(f"cannot prove that {list(v.shape)} expands to {list(shape)}")
         return self._repeat_groups(v, shape, repeats)
 
-    def repeat(self, v: Value, counts: Sequence[int]) -> Value:
+    def repeat(self, v: Value, counts: Sequence[Dim]) -> Value:
         """torch's repeat: the whole tensor ``counts[i]`` times along dimension ``i``."""
         v = self.decided(v)
         v = self.reshape(v, (1,) * (len(counts) - v.rank) + v.shape)

@@ -10,15 +10,16 @@ from __future__ import annotations
 from . import graph as g
 from ._leaves import INLINE_LIMIT
 from ._pointwise import BinaryKind, GluKind, UnaryKind
-from ._products import HiddenKeys, Products, ScatterKind, conv_size
+from ._products import HiddenKeys, ScatterKind, conv_size
+from ._recurrent import Cell, Recurrent
 from .dims import Dim, Shape
 from .errors import IrError, Unsupported
 from .types import DType, GgmlType
 from .value import Kind, Value
 
 
-class Builder(Products):
-    """The whole builder; see ``_leaves``, ``_layout``, ``_pointwise`` and ``_products`` for its parts."""
+class Builder(Recurrent):
+    """The whole builder; its parts are ``_leaves``, ``_layout``, ``_pointwise``, ``_products`` and ``_recurrent``."""
 
     def add_output(self, name: str, v: Value, shape: Shape | None = None, dtype: DType | None = None) -> None:
         """The next result of the delegate: made dense, in the order of the calls."""
@@ -45,6 +46,7 @@ __all__ = [
     "INLINE_LIMIT",
     "BinaryKind",
     "Builder",
+    "Cell",
     "DType",
     "Dim",
     "GgmlType",

@@ -20,6 +20,9 @@ INT64_MAX = (1 << 63) - 1
 
 _LONGEST_CHAIN = 16
 
+_SMALL = 1 << 12
+"""Numerators and denominators below it make exact products with sizes, in doubles."""
+
 
 class UnknownSize(Unsupported):
     """A size that the inputs of a delegate do not determine."""
@@ -37,6 +40,30 @@ def simplify(dim: Dim) -> Dim:
         return int(dim)
     expanded = dim.expand()
     return int(expanded) if expanded.is_Integer else expanded
+
+
+def whole(dim: Dim) -> Dim:
+    """The dimension without the detour through floats that a factor of 2.0 or 1.5 takes in torch."""
+    if isinstance(dim, int):
+        return dim
+    return dim.replace(lambda e: type(e).__name__ == "TruncToInt", _truncated)
+
+
+def _truncated(outer: Any) -> Any:
+    """trunc(c * n) by integers, if the product is exact for every size that there is; else as it stands."""
+    import sympy
+
+    factors = sympy.Mul.make_args(outer.args[0])
+    numbers = [f for f in factors if f.is_Float or f.is_Integer]
+    sizes = [f for f in factors if type(f).__name__ == "ToFloat"]
+    if len(sizes) != 1 or len(numbers) + 1 != len(factors):
+        return outer
+    n = sizes[0].args[0]
+    factor = float(sympy.Mul(*numbers))
+    top, bottom = factor.as_integer_ratio()
+    if not (n.is_integer and n.is_nonnegative and 0 < top < _SMALL and bottom < _SMALL):
+        return outer
+    return top * n if bottom == 1 else sympy.floor(top * n / sympy.Integer(bottom))
 
 
 def shape_of(dims: Iterable[Dim]) -> Shape:
@@ -96,6 +123,23 @@ def _unnest(outer: Any) -> Any:
         argument = sympy.expand((inner[0].args[0] + rest) / denominator)
     whole = sympy.floor(argument.as_coeff_Add()[0])
     return sympy.floor(argument - whole) + whole
+
+
+def substitute(dim: Dim, old: Dim, new: Dim) -> Dim:
+    """The dimension with ``old`` replaced where it occurs, if need be as the one floor that ``old`` is made of."""
+    import sympy
+
+    plain = simplify(dim.subs(old, new))
+    if isinstance(plain, int) or not free_symbols(old) & free_symbols(plain):
+        return plain
+    dim, old = _one_division(dim), _one_division(old)
+    floors = [] if isinstance(old, int) else list(old.atoms(sympy.floor))
+    if isinstance(dim, int) or len(floors) != 1:
+        return plain
+    factor, rest = old.coeff(floors[0]), simplify(old - old.coeff(floors[0]) * floors[0])
+    if factor not in (1, -1) or free_symbols(factor):
+        return plain
+    return simplify(dim.subs(floors[0], (new - rest) * factor))
 
 
 def same_shape(a: Sequence[Dim], b: Sequence[Dim]) -> bool:

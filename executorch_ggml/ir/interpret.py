@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels, kernels_2d
+from . import kernels, kernels_2d, kernels_recurrent
 from .errors import IrError
 from .expr import evaluate
 from .memory import Memory
@@ -152,7 +152,8 @@ class Interpreter:
             result = _LEAVES[name](self, op, node, ne)
         else:
             name = _snake(name)
-            function: Callable[..., Array] | None = getattr(kernels, name, None) or getattr(kernels_2d, name, None)
+            found = (getattr(m, name, None) for m in (kernels, kernels_2d, kernels_recurrent))
+            function: Callable[..., Array] | None = next((f for f in found if f), None)
             if function is None:
                 raise IrError("no kernel")
             array = function(self, op, [self._floats(s) for s in src], ne)

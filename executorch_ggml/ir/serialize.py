@@ -9,14 +9,14 @@ import numpy as np
 
 from . import graph as g
 from ._pointwise import UnaryKind
-from .dims import Dim, free_symbols, same, simplify, to_postfix
+from .dims import Dim, free_symbols, same, simplify, substitute, to_postfix
 from .expr import Postfix
 from .layout_check import settle_lower_bounds
 
 VERSION = 3
 MIN_READER = 2
 """The reader that every graph needs; one with operations that are newer needs a newer one."""
-_NEW_OPS = frozenset({"Conv3d", "Scatter"})
+_NEW_OPS = frozenset({"Conv3d", "Recurrence", "Scatter"})
 _NEW_FIELDS = ("rows", "keeps_nan", "empty_is_zero", "hidden", "parameter")
 """Operations, and fields that are not as they were by default, which only a reader of VERSION knows."""
 
@@ -71,7 +71,7 @@ def rewrite(dim: Dim, replacements: Iterable[tuple[Any, Any]]) -> Dim:
         if same(dim, old):
             dim = new
         elif free_symbols(old) & free_symbols(dim):
-            dim = simplify(dim.subs(old, new))
+            dim = substitute(dim, old, new)
     return simplify(dim)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ir.builder import Builder, Dim, DType, GgmlType, Unsupported, Value
-from ..ir.dims import product, simplify, static
+from ..ir.builder import Builder, Dim, DType, GgmlType, Unsupported, Value, conv_size
+from ..ir.dims import product, same, simplify, static
 
 # A literal of row numbers must fit into the graph itself (4 kB): only there can the loader check its range.
 MAX_POSITIONS = 1024
@@ -65,12 +65,31 @@ def pad(b: Builder, x: Value, dim: int, before: int, after: int) -> Value:
     return b.reshape(padded, (*x.shape[:dim], padded.shape[1], *x.shape[dim + 1 :]))
 
 
+def edges(b: Builder, x: Value, dim: int, before: int, after: int) -> Value:
+    """The first entry of one dimension ``before`` times more, the last one ``after`` times."""
+    parts = [x]
+    for place, width, start in ((0, before, 0), (len(parts), after, simplify(x.shape[dim] - 1))):
+        if width:
+            entry = b.slice(x, dim, start, 1)
+            shape = (*x.shape[:dim], width, *x.shape[dim + 1 :])
+            parts.insert(len(parts) if place else 0, b.expand(entry, shape))
+    return concat(b, parts, dim)
+
+
 def concat(b: Builder, parts: Sequence[Value], dim: int) -> Value:
     """Concatenation in pairs: each element is copied log2(n) times, not n/2 times as from left to right."""
     parts = list(parts)
     while len(parts) > 1:
         parts = [b.concat(parts[i : i + 2], dim) for i in range(0, len(parts), 2)]
     return parts[0]
+
+
+def open_end(size: Dim, out: Dim, kernel: int, stride: int, padding: int) -> int:
+    """Entries to add behind a dimension so that pooling gives ``out`` results or more; 0 where it gives as many.
+
+    With one fewer than the stride every window that begins inside is complete, whatever the size.
+    """
+    return 0 if same(conv_size(size, kernel, stride, padding, 1), out) else stride - 1
 
 
 def sizes(shape: Sequence[Dim], what: str) -> list[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..ir.builder import Builder, Value, conv_size
-from ..ir.dims import product, same
+from ..ir.builder import BinaryKind, Builder, Value, conv_size
+from ..ir.dims import product, same, simplify
 from ..registry import Case, NodeView, register
 from . import _axis
 from .max_pool import per_dim
@@ -26,6 +28,8 @@ def _pool(b: Builder, n: NodeView, spatial: int) -> Value:
     padding = per_dim(n, "padding", spatial, [0])
     first = x.rank - spatial
     size, out = x.shape[first:], n.out.shape[first:]
+    if not all(isinstance(d, int) for d in (*size, *out)):
+        return _of_any_size(b, n, x, kernel, stride, padding)
     whole = all(
         same(conv_size(s, k, st, p, 1), o) for s, o, k, st, p in zip(size, out, kernel, stride, padding, strict=True)
     )
@@ -44,6 +48,40 @@ def _pool(b: Builder, n: NodeView, spatial: int) -> Value:
                 factor = b.constant(np.array([kernel[i] / c for c in counts], dtype=np.float32))
                 x = b.mul(x, b.reshape(factor, (len(counts), *[1] * (spatial - 1 - i))))
     return x
+
+
+def _of_any_size(
+    b: Builder, n: NodeView, x: Value, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> Value:
+    """Sizes that are not known yet: where torch counts fewer elements than a window has, the same windows of ones,
+    with zeros for what is not counted, say how many.
+    """
+    spatial = len(kernel)
+    first = x.rank - spatial
+    size, out = x.shape[first:], n.out.shape[first:]
+    ends = [_axis.open_end(*of) for of in zip(size, out, kernel, stride, padding, strict=True)]
+    divisor = n.number("divisor_override") if n.has("divisor_override") else None
+    counted = n.flag("count_include_pad")
+    counts = []
+    for i in range(spatial):
+        if divisor is not None or not (ends[i] or (padding[i] and not counted)):
+            continue
+        inside = b.fill(1.0, (1, simplify(size[i] + 2 * padding[i]) if counted else size[i]))
+        inside = _axis.pad(b, inside, 1, 0, ends[i])
+        count = _axis.pool(b, inside, 1, False, kernel[i], stride[i], 0 if counted else padding[i])
+        counts.append((i, b.slice(count, 1, 0, out[i])))
+    for i in range(spatial):
+        x = _axis.pad(b, x, first + i, 0, ends[i])
+    if spatial == 2 and x.rank <= 4:
+        x = b.pool_2d(x, False, kernel, stride, padding)
+    else:
+        for i in range(spatial):
+            x = _axis.pool(b, x, first + i, False, kernel[i], stride[i], padding[i])
+    for i in range(spatial):
+        x = b.slice(x, first + i, 0, out[i])
+    for i, count in counts:
+        x = b.binary(BinaryKind.DIV, x, b.reshape(b.contiguous(count), (out[i], *[1] * (spatial - 1 - i))))
+    return x if divisor is None else b.scale(x, product(kernel) / divisor)
 
 
 def _windows(b: Builder, x: Value, dim: int, kernel: int, stride: int, padding: int, out: object) -> Value:
@@ -87,8 +125,13 @@ def _cases_2d() -> list[Case]:
             lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
             [_IMAGE],
             dynamic=[{2: ("h", 4, 9)}],
-            refused="dynamic dimension",
             name="padding not counted, dynamic height",
+        ),
+        Case(
+            lambda x: F.avg_pool2d(x, 3, 2, 1, divisor_override=5),
+            [_IMAGE],
+            dynamic=[{2: ("h", 4, 9), 3: ("w", 4, 9)}],
+            name="divisor, dynamic sides",
         ),
         Case(lambda x: F.avg_pool1d(x, 3, 2, 1), [(2, 3, 9)], name="one dimension"),
         Case(lambda x: F.avg_pool1d(x, 3, 2, 1, True, False), [(2, 3, 10)], name="one dimension, all"),

@@ -87,6 +87,8 @@ def _windows(n: NodeView, spatial: int) -> tuple[Windows | None, list[int], list
     )
     if plain:
         return None, kernel, stride, padding
+    if all(d == 1 for d in dilation) and not all(isinstance(d, int) for d in (*size, *out)):
+        return None, kernel, stride, padding  # by _open_end
     what = "pooling with dilation or with windows over the edge"
     windows = [
         [inside([i * st - p + j * d for j in range(k)], s) for i in range(o)]
@@ -103,6 +105,23 @@ def _values(b: Builder, n: NodeView, spatial: int) -> Value:
     windows, kernel, stride, padding = _windows(n, spatial)
     if windows is not None:
         return maxima(b, x, windows)
+    out = n.outs[0].shape[-spatial:]
+    first = x.rank - spatial
+    ends = [_axis.open_end(x.shape[first + i], out[i], kernel[i], stride[i], padding[i]) for i in range(spatial)]
+    for i, end in enumerate(ends):
+        # A window that goes beyond the last entry holds it: once more it changes no maximum.
+        x = _axis.edges(b, x, first + i, 0, end)
+    if any(ends):
+        x = _pooled(b, x, spatial, kernel, stride, padding)
+        for i, size in enumerate(out):
+            x = b.slice(x, first + i, 0, size)
+        return x
+    return _pooled(b, x, spatial, kernel, stride, padding)
+
+
+def _pooled(
+    b: Builder, x: Value, spatial: int, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> Value:
     if spatial == 2 and x.rank <= 4:
         return b.pool_2d(x, True, kernel, stride, padding)
     for i in range(spatial):
@@ -132,6 +151,9 @@ def _cases_2d() -> list[Case]:
         Case(lambda x: F.max_pool2d(x.permute(0, 3, 1, 2), 2), [(2, 8, 7, 3)], name="channels last"),
         Case(lambda x: F.max_pool2d(x, 2), [_IMAGE], dynamic=[{0: ("n", 1, 4)}], name="dynamic batch"),
         Case(lambda x: F.max_pool2d(x, 2, ceil_mode=True), [_IMAGE], dynamic=[{0: ("n", 1, 4)}], name="ceil, dynamic"),
+        Case(
+            lambda x: F.max_pool2d(x - 9, 3, 2, 1), [_IMAGE], dynamic=[{2: ("h", 3, 9), 3: ("w", 3, 9)}], name="sides"
+        ),
     ]
 
 

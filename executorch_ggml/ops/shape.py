@@ -163,11 +163,12 @@ def expand(b: Builder, n: NodeView) -> Value:
         Case(lambda x: x.repeat(2, 1, 3), [(3, 5)], name="new"),
         Case(lambda x: x.repeat(1, 2, 1, 2, 1), [(2, 3, 2, 2, 2)], name="rank 5"),
         Case(lambda x: x.t().repeat(1, 2), [(3, 5)], name="transposed"),
+        Case(lambda x: x.repeat(x.shape[0], 2), [(5, 3)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
     ],
 )
 def repeat(b: Builder, n: NodeView) -> Value:
     """The whole tensor several times along each dimension."""
-    return b.repeat(_floats(b, n), n.integers("repeats"))
+    return b.repeat(_floats(b, n), n.dims("repeats"))
 
 
 @register(

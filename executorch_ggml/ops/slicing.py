@@ -10,6 +10,7 @@ from ..ir.builder import Builder, Dim, Kind, Value
 from ..ir.dims import simplify, static
 from ..node_view import overload_of
 from ..registry import Arg, Case, NodeView, Unsupported, register
+from . import _axis
 
 _aten = torch.ops.aten
 
@@ -206,6 +207,7 @@ def stack(b: Builder, n: NodeView) -> Value:
         Case(lambda x: F.pad(x, (1, -2, -1, 1), value=2.0), [(3, 5)], name="crop and value"),
         Case(lambda x: F.pad(x, (1, 0)), [(5, 3)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
         Case(lambda x: F.pad(x.t(), (1, 0)), [(5, 3)], name="transposed"),
+        Case(lambda x: F.pad(x, (1, 2, 0, 1, 2, 1)), [(2, 1, 4, 5, 3)], dynamic=[{3: ("n", 1, 9)}], name="volumes"),
     ],
 )
 def constant_pad_nd(b: Builder, n: NodeView) -> Value:
@@ -224,7 +226,11 @@ def constant_pad_nd(b: Builder, n: NodeView) -> Value:
             x = b.slice(x, dim, crop_front, simplify(x.shape[dim] - crop_front - crop_back))
     before, after = [max(0, v) for v in before], [max(0, v) for v in after]
     if value == 0.0:
-        return b.pad_zeros(x, before, after)
+        if x.rank <= 4:
+            return b.pad_zeros(x, before, after)
+        for dim in range(x.rank):
+            x = _axis.pad(b, x, dim, before[dim], after[dim])
+        return x
     # ggml pads with zeros: other values are concatenated.
     for dim in range(x.rank):
         parts = [x]

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ..ir.builder import Builder, Value
+from ..ir.builder import Builder, Unsupported, Value
 from ..registry import Case, NodeView, register
-from . import _axis
+from . import _axis, _periodic
 
 _aten = torch.ops.aten
 
@@ -21,18 +21,20 @@ Floats = npt.NDArray[np.float32]
 Tap = tuple[npt.NDArray[np.int64], "Floats | None"]
 
 
-def _ratios(n: NodeView, size: list[int], out: list[int]) -> list[np.float32]:
-    """Source pixels per result pixel and dimension, in torch's own precision: what the user gave, else the sizes'."""
-    given: list[float | None] = [None] * len(size)
+def _factors(n: NodeView, count: int) -> list[float | None]:
+    """What the user gave for each dimension, if anything."""
+    given: list[float | None] = [None] * count
     if n.has("scale_factors"):
         given = [float(s) for s in n.raw("scale_factors")]
     else:
-        names = ["scales"] if len(size) == 1 else ["scales_d", "scales_h", "scales_w"][3 - len(size) :]
+        names = ["scales"] if count == 1 else ["scales_d", "scales_h", "scales_w"][3 - count :]
         given = [n.number(name) if n.has(name) else None for name in names]
-    return [
-        np.float32(1.0 / g) if g is not None and g > 0 else np.float32(s) / np.float32(o)
-        for g, s, o in zip(given, size, out, strict=True)
-    ]
+    return [g if g is not None and g > 0 else None for g in given]
+
+
+def _ratio(size: int, out: int, factor: float | None) -> np.float32:
+    """Source pixels per result pixel, in torch's own precision."""
+    return np.float32(1.0 / factor if factor is not None else size / out)
 
 
 def _sources(n: NodeView, size: int, out: int, ratio: np.float32) -> Floats:
@@ -68,7 +70,11 @@ def _cubic(n: NodeView, size: int, out: int, ratio: np.float32) -> list[Tap]:
     """Keys' kernel with a = -0.75."""
     source = _sources(n, size, out, ratio)
     before = np.floor(source).astype(np.int64)
-    t = source - before
+    return [(before + i - 1, np.asarray(w, dtype=np.float32)) for i, w in enumerate(_keys(source - before))]
+
+
+def _keys(t: Any) -> list[Any]:
+    """Weights of four pixels for a result at a distance t behind the second."""
     a = -0.75
 
     def near(x: Any) -> Any:
@@ -77,24 +83,46 @@ def _cubic(n: NodeView, size: int, out: int, ratio: np.float32) -> list[Tap]:
     def far(x: Any) -> Any:
         return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
 
-    weights = [far(t + 1), near(t), near(1 - t), far(2 - t)]
-    return [(before + i - 1, np.asarray(w, dtype=np.float32)) for i, w in enumerate(weights)]
+    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
 
-def _resize(b: Builder, n: NodeView, taps: Callable[[NodeView, int, int, np.float32], list[Tap]]) -> Value:
+Taps = Callable[[NodeView, int, int, np.float32], list[Tap]]
+
+
+def _resize(b: Builder, n: NodeView, taps: Taps) -> Value:
     n.require_float()
     x = b.f32(n.tensor("input" if n.takes("input") else "self"))
-    size, out = _axis.sizes(x.shape[2:], "resizing"), _axis.sizes(n.out.shape[2:], "resizing")
-    for i, ratio in enumerate(_ratios(n, size, out)):
-        total: Value | None = None
-        for position, weight in taps(n, size[i], out[i], ratio):
-            part = _axis.gather(b, x, 2 + i, np.clip(position, 0, size[i] - 1).tolist())
-            if weight is not None:
-                part = b.mul(part, b.constant(weight.reshape(out[i], *[1] * (len(size) - 1 - i))))
-            total = part if total is None else b.add(total, part)
-        assert total is not None
-        x = total
+    for i, factor in enumerate(_factors(n, x.rank - 2)):
+        size, out = x.shape[2 + i], n.out.shape[2 + i]
+        if isinstance(size, int) and isinstance(out, int):
+            x = _by_table(b, x, 2 + i, out, taps(n, size, out, _ratio(size, out, factor)))
+        else:
+            x = _by_period(b, n, x, 2 + i, _periodic.period(size, out, factor), taps)
     return x
+
+
+def _by_table(b: Builder, x: Value, dim: int, out: int, taps: list[Tap]) -> Value:
+    total: Value | None = None
+    for position, weight in taps:
+        part = _axis.gather(b, x, dim, np.clip(position, 0, x.shape[dim] - 1).tolist())
+        if weight is not None:
+            part = b.mul(part, b.constant(weight.reshape(out, *[1] * (x.rank - 1 - dim))))
+        total = part if total is None else b.add(total, part)
+    assert total is not None
+    return total
+
+
+def _by_period(b: Builder, n: NodeView, x: Value, dim: int, how: _periodic.Period, taps: Taps) -> Value:
+    """A dimension whose size is not known yet."""
+    if taps is _nearest or taps is _nearest_exact:
+        return _periodic.nearest(b, x, dim, how, 0.5 if taps is _nearest_exact else 0.0)
+    if how.results == how.sources:
+        return x
+    if n.flag("align_corners"):
+        raise Unsupported("resizing with aligned corners depends on a dynamic dimension: no two results lie alike")
+    if taps is _linear:
+        return _periodic.linear(b, x, dim, how)
+    return _periodic.cubic(b, x, dim, how, _keys)
 
 
 _SIZES = [(2, 3, 7), (2, 3, 5, 6), (2, 3, 4, 5, 3)]
@@ -120,17 +148,38 @@ def _cases(mode: str, dims: int, **kwargs: Any) -> list[Case]:
     ]
 
 
+def _any_size(mode: str, dims: int, **kwargs: Any) -> list[Case]:
+    """Sizes that are not known yet. With aligned corners such a dimension stays on the host."""
+    shape = _SIZES[dims - 1]
+    all_sides = [{2 + d: (f"s{d}", 2, 9) for d in range(dims)}]
+
+    def to(factor: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: F.interpolate(x, scale_factor=factor, mode=mode, **kwargs)
+
+    return [
+        Case(to(2.0), [shape], all_sides, name=f"dynamic twice {kwargs}"),
+        Case(to(3.0), [shape], [{2: ("s", 2, 9)}], name=f"dynamic thrice {kwargs}"),
+        Case(to(0.5), [shape], [{2: ("s", 4, 9)}], name=f"dynamic half {kwargs}"),
+        Case(to(1.5), [shape], [{2: ("s", 4, 9)}], name=f"dynamic one and a half {kwargs}"),
+    ]
+
+
 def _nearest2d() -> list[Case]:
     # Only of the two-dimensional ones can the exporter make something else.
     dynamic = [{2: ("h", 4, 9)}]
     return [
         *_cases("nearest", 2),
-        Case(lambda x: F.interpolate(x, scale_factor=2.0), [_SIZES[1]], dynamic, refused="dynamic dimension"),
+        *_any_size("nearest", 2),
+        Case(lambda x: F.interpolate(x, scale_factor=1.3), [_SIZES[1]], dynamic, refused="dynamic dimension"),
     ]
 
 
 def _corners(mode: str, dims: int) -> list[Case]:
-    return [*_cases(mode, dims, align_corners=False), *_cases(mode, dims, align_corners=True)]
+    return [
+        *_cases(mode, dims, align_corners=False),
+        *_cases(mode, dims, align_corners=True),
+        *(_any_size(mode, dims, align_corners=False) if dims == 2 else []),
+    ]
 
 
 @register(_aten.upsample_nearest1d.vec, _aten.upsample_nearest1d.default, keep=True, cases=lambda: _cases("nearest", 1))
@@ -145,7 +194,7 @@ def upsample_nearest(b: Builder, n: NodeView) -> Value:
     _aten._upsample_nearest_exact2d.vec,
     _aten._upsample_nearest_exact2d.default,
     keep=True,
-    cases=lambda: _cases("nearest-exact", 2),
+    cases=lambda: [*_cases("nearest-exact", 2), *_any_size("nearest-exact", 2)],
 )
 def upsample_nearest_exact(b: Builder, n: NodeView) -> Value:
     """Each result pixel is the source pixel under its centre."""

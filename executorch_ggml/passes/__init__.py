@@ -13,6 +13,7 @@ from __future__ import annotations
 from torch.export import ExportedProgram
 
 from .. import custom_ops as _custom_ops  # registers the operators that the passes emit
+from .. import custom_ops_recurrent as _custom_ops_recurrent
 from ._graph import is_functional
 from .argument_changes import drop_argument_changes
 from .attention import fuse_cached_attention
@@ -35,10 +36,13 @@ from .integer_buffers import keep_integers_visible
 from .integer_division import divide_integers
 from .integer_powers import expand_integer_powers
 from .merge_aliases import merge_aliased_inputs
+from .named_pads import name_pads
 from .new_values import separate_new_values
 from .plain_results import return_plain_results
+from .recurrent import expand_recurrent
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_entries import expand_repeats
+from .restore_ranges import restore_ranges
 from .returned_constants import copy_returned_constants
 from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
@@ -60,6 +64,7 @@ __all__ = [
     "expand_circular_pads",
     "expand_diagonal_scatters",
     "expand_integer_powers",
+    "expand_recurrent",
     "expand_repeats",
     "fold_batch_norm",
     "fold_constants",
@@ -72,9 +77,11 @@ __all__ = [
     "keep_integers_visible",
     "make_functional",
     "merge_aliased_inputs",
+    "name_pads",
     "refuse_dynamic_numbers",
     "remove_asserts",
     "replace_empty",
+    "restore_ranges",
     "return_plain_results",
     "run_pre_decomposition",
     "run_required",
@@ -90,10 +97,12 @@ __all__ = [
 ]
 
 assert _custom_ops
+assert _custom_ops_recurrent
 
 
 def _functional(ep: ExportedProgram) -> ExportedProgram:
     """A functional copy whose tensors are row-major and whose results are the model's own."""
+    restore_ranges(ep)
     refuse_dynamic_numbers(ep)
     ep = make_functional(ep)
     use_row_major(ep)
@@ -106,7 +115,15 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
     ep = _functional(ep)
     return_plain_results(ep)
     if is_functional(ep):
-        for rewrite in (replace_empty, check_indices, expand_integer_powers, divide_integers, copy_returned_constants):
+        rewrites = (
+            expand_recurrent,
+            replace_empty,
+            check_indices,
+            expand_integer_powers,
+            divide_integers,
+            copy_returned_constants,
+        )
+        for rewrite in rewrites:
             rewrite(ep)
         separate_new_values(ep)
     return ep
@@ -128,6 +145,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     keep_integers_visible(ep)
     return_plain_results(ep)
     remove_asserts(ep)
+    expand_recurrent(ep)
     replace_empty(ep)
     complex_to_pairs(ep)
     use_constant_powers(ep)
@@ -145,6 +163,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     fuse_cached_attention(ep)
     expand_repeats(ep)
     expand_circular_pads(ep)
+    name_pads(ep)
     expand_diagonal_scatters(ep)
     fuse_glu(ep)
     fuse_experts(ep)

@@ -72,6 +72,13 @@ std::vector<uint8_t> seed_payload() {
       m.n(fb::CreateIm2col(m.b, 1, 1, 0, 0, 1, 1, true),
           {m.n(fb::CreateReshape(m.b), {kernel}, F, m.shape({3, 3, 2, 1})), pad}, F, m.shape({18, 2, 2, 1}));
   const uint32_t act = m.n(fb::CreateUnary(m.b, fb::UnaryKind_Silu), {columns}, F, m.shape({18, 2, 2, 1}));
+  const uint32_t recurrent = m.n(fb::CreateFill(m.b, 0.5f), {}, F, m.shape({3, 12, 1, 1}));
+  const uint32_t gates = m.n(fb::CreateFill(m.b, 0.1f), {}, F, m.shape({12, 2, 2, 1}));
+  const uint32_t offset = m.n(fb::CreateFill(m.b, 0.0f), {}, F, m.shape({12, 1, 1, 1}));
+  const uint32_t first = m.n(fb::CreateFill(m.b, 1.0f), {}, F, m.shape({3, 2, 1, 1}));
+  const uint32_t steps = m.n(fb::CreateRecurrence(m.b, fb::Cell_Lstm, true), {recurrent, gates, offset, first, first},
+                             F, m.shape({3, 2, 3, 1}));
+  m.output(m.n(fb::CreateUnary(m.b, fb::UnaryKind_Tanh), {steps}, F, m.shape({3, 2, 3, 1})), {3, 2, 3});
   const uint32_t half = m.n(fb::CreateCast(m.b), {act}, GGML_TYPE_F16, m.shape({18, 2, 2, 1}));
   const uint32_t rep = m.n(fb::CreateRepeat(m.b), {half}, GGML_TYPE_F16, m.shape({18, 2, 2, 3}));
   m.output(m.n(fb::CreateCont(m.b), {m.permute(rep, GGML_TYPE_F16, m.shape({2, 18, 2, 3}), {1, 0, 2, 3})},
@@ -123,7 +130,7 @@ void execute(const Program& p, const std::vector<int64_t>& symbols, int value, T
   store.cache_type = value ? GGML_TYPE_BF16 : GGML_TYPE_F16;
   store.set_weight("w", value ? GGML_TYPE_Q4_0 : GGML_TYPE_F32, noise(256, 3));
   store.set_weight("token_embd.weight", value ? GGML_TYPE_Q8_0 : GGML_TYPE_BF16, noise(448, 4));
-  static const etggml::graph::CpuKernelSet set(nullptr, 1, "gemm,linear,conv,attention");
+  static const etggml::graph::CpuKernelSet set(nullptr, 1, "gemm,linear,conv,attention,unary,recurrence");
   etggml::graph::CpuKernels kernels(set);
   etggml::graph::BuildOptions options;
   if (value) options.kernels = &kernels;

@@ -13,7 +13,8 @@ bool listed(const std::string& names, const char* name) {
   return names.empty() || ("," + names + ",").find(std::string(",") + name + ",") != std::string::npos;
 }
 
-constexpr const char* kNames[] = {"gemv", "gemm", "attention", "linear", "conv", "rows", "exact", "none"};
+constexpr const char* kNames[] = {"gemv", "gemm",  "attention",  "linear", "conv",
+                                  "rows", "unary", "recurrence", "exact",  "none"};
 
 }  // namespace
 
@@ -23,8 +24,8 @@ Status check_kernel_names(const std::string& names) {
     if (std::find(std::begin(kNames), std::end(kNames), word) == std::end(kNames)) {
       return error(
           ETGGML_INVALID_ARGUMENT,
-          "EXECUTORCH_GGML_KERNELS: there is no kernel '%s'; give gemv, gemm, attention, linear, conv, rows and exact, "
-          "separated by commas, or none",
+          "EXECUTORCH_GGML_KERNELS: there is no kernel '%s'; give gemv, gemm, attention, linear, conv, rows, unary, "
+          "recurrence and exact, separated by commas, or none",
           word.c_str());
     }
   }
@@ -47,6 +48,8 @@ CpuKernelSet::CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int
   use_linear = listed(names, "linear");
   use_conv = listed(names, "conv");
   use_rows = listed(names, "rows");
+  if (listed(names, "unary")) unary = unary_functions();
+  if (listed(names, "recurrence")) recurrence = recurrence_functions();
   use_exact = listed(names, "exact");
   soft_max = soft_max_row();
 }
@@ -83,6 +86,14 @@ ggml_tensor* CpuKernels::pool_2d(ggml_context* ctx, const PoolArgs& args) {
 
 ggml_tensor* CpuKernels::per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) {
   return set_.use_rows ? graph::per_row(ctx, op, x, y) : nullptr;
+}
+
+ggml_tensor* CpuKernels::unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x) {
+  return graph::unary(ctx, op, x, set_.unary);
+}
+
+ggml_tensor* CpuKernels::recurrence(ggml_context* ctx, const RecurrenceArgs& args) {
+  return graph::recurrence(ctx, args, set_.recurrence);
 }
 
 ggml_tensor* CpuKernels::function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* x) {

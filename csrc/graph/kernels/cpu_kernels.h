@@ -13,8 +13,10 @@
 #include "graph/kernels/kernels.h"
 #include "graph/kernels/linear.h"
 #include "graph/kernels/movement.h"
+#include "graph/kernels/recurrence.h"
 #include "graph/kernels/rows.h"
 #include "graph/kernels/softmax.h"
+#include "graph/kernels/unary.h"
 #include "util/status.h"
 
 namespace etggml::graph {
@@ -29,6 +31,8 @@ struct CpuKernelSet {
   AttentionKernel attention;
   LinearKernel linear;
   ConvKernel conv;
+  UnaryFunctions unary;
+  RecurrenceFunctions recurrence;
   SoftMaxRow soft_max = nullptr;
   bool use_gemv = true;
   bool use_gemm = true;
@@ -39,8 +43,10 @@ struct CpuKernelSet {
   bool use_exact = true;
 
   /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv",
-  /// "gemm", "attention", "linear", "conv", "rows" and "exact" (what is right where ggml's is not: functions, soft
-  /// maxima of nothing, products of what is not finite), separated by commas; "none" for none of them, "" for all.
+  /// "gemm", "attention", "linear", "conv", "rows", "unary", "recurrence" and "exact" (what is right where ggml's is
+  /// not: functions, soft maxima of nothing, products of what is not finite), separated by commas; "none" for none of
+  /// them,
+  /// "" for all.
   CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names);
 };
 
@@ -54,6 +60,9 @@ class CpuKernels final : public Kernels {
   ggml_tensor* conv_3d(ggml_context* ctx, const Conv3dArgs& args) override;
   ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args) override;
   ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) override;
+  ggml_tensor* unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x) override;
+  bool takes_recurrence() const override { return set_.recurrence.pack != nullptr; }
+  ggml_tensor* recurrence(ggml_context* ctx, const RecurrenceArgs& args) override;
   ggml_tensor* function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* x) override;
   ggml_tensor* soft_max(ggml_context* ctx, const SoftMaxArgs& args) override;
   ggml_tensor* mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tensor* x, ggml_tensor* ids) override;

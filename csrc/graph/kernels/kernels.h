@@ -84,6 +84,18 @@ struct PoolArgs {
   int64_t out_w = 0, out_h = 0;
 };
 
+/// Elementwise functions that ggml computes one element at a time.
+enum class UnaryOp : int32_t { kTanh, kSigmoid };
+
+/// One direction of a recurrent layer: see Recurrence in the schema.
+enum class Cell : int32_t { kTanh, kRelu, kLstm, kGru };
+struct RecurrenceArgs {
+  ggml_tensor *w = nullptr, *gates = nullptr, *bias = nullptr, *hidden = nullptr;
+  ggml_tensor* cell_state = nullptr;  // kLstm
+  Cell cell = Cell::kTanh;
+  bool reverse = false;
+};
+
 /// x op y, y being one number for all of a row.
 enum class RowOp : int32_t { kAdd, kSub, kMul, kDiv };
 
@@ -116,6 +128,12 @@ class Kernels {
   }
   /// x op y, y repeated: F32 of x's shape.
   virtual ggml_tensor* per_row(ggml_context*, RowOp, ggml_tensor* /*x*/, ggml_tensor* /*y*/) { return nullptr; }
+  /// F32 of x's shape.
+  virtual ggml_tensor* unary(ggml_context*, UnaryOp, ggml_tensor* /*x*/) { return nullptr; }
+  /// Whether recurrence() takes every one: otherwise nodes are made for each step.
+  virtual bool takes_recurrence() const { return false; }
+  /// The result that the schema promises, of contiguous F32 operands.
+  virtual ggml_tensor* recurrence(ggml_context*, const RecurrenceArgs&) { return nullptr; }
   /// F32 [1, x->ne[1], x->ne[2], x->ne[3]].
   virtual ggml_tensor* row_means(ggml_context*, ggml_tensor* /*x*/) { return nullptr; }
   /// ggml_concat of two tensors of one type.

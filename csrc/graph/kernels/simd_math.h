@@ -27,11 +27,30 @@ inline Reg exp_in_range(Reg x) {
 /// exp(x) for x <= 0. Below -104 the result is 0 or the smallest number there is; NaN stays NaN.
 inline Reg exp_negative(Reg x) { return exp_in_range(Simd::max(Simd::set(-104.0f), x)); }
 
+/// exp(-|x|), NaN where x is.
+inline Reg exp_of_minus_abs(Reg x) {
+  return exp_in_range(Simd::max(Simd::set(-104.0f), Simd::sub(Simd::zero(), Simd::abs(x))));
+}
+
 /// 1 / (1 + exp(-x)).
 inline Reg sigmoid(Reg x) {
-  const Reg e = exp_in_range(Simd::max(Simd::set(-104.0f), Simd::sub(Simd::zero(), Simd::abs(x))));
-  const Reg one = Simd::set(1.0f), s = Simd::div(one, Simd::add(one, e));
-  return Simd::where_ge(x, Simd::zero(), s, Simd::mul(e, s));
+  const Reg e = exp_of_minus_abs(x), one = Simd::set(1.0f);
+  return Simd::div(Simd::where_ge(x, Simd::zero(), one, e), Simd::add(one, e));
+}
+
+/// Near 0, where a quotient of exponentials would lose digits, x * p(x^2) with the polynomial of Cephes' tanhf.
+inline Reg tanh(Reg x) {
+  const Reg z = Simd::mul(x, x);
+  Reg p = Simd::set(-5.70498872745e-3f);
+  p = Simd::fma(p, z, Simd::set(2.06390887954e-2f));
+  p = Simd::fma(p, z, Simd::set(-5.37397155531e-2f));
+  p = Simd::fma(p, z, Simd::set(1.33314422036e-1f));
+  p = Simd::fma(p, z, Simd::set(-3.33332819422e-1f));
+  const Reg near = Simd::mul(x, Simd::fma(p, z, Simd::set(1.0f)));  // -0 stays -0
+  const Reg e = exp_of_minus_abs(Simd::add(x, x)), one = Simd::set(1.0f);
+  const Reg far = Simd::div(Simd::sub(one, e), Simd::add(one, e));
+  const Reg signed_far = Simd::where_ge(x, Simd::zero(), far, Simd::sub(Simd::zero(), far));
+  return Simd::where_ge(Simd::abs(x), Simd::set(0.625f), signed_far, near);
 }
 
 /// erf(x / sqrt(2)), to 2.5e-7: x * p(x^2), p of degree 14 fitted by weighted least squares in Chebyshev points of

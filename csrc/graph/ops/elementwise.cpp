@@ -170,6 +170,10 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
     ETGGML_RETURN_IF_ERROR(b.contiguous(0));
     ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
   }
+  if (b.options().kernels && (kind == fb::UnaryKind_Tanh || kind == fb::UnaryKind_Sigmoid)) {
+    const UnaryOp op = kind == fb::UnaryKind_Tanh ? UnaryOp::kTanh : UnaryOp::kSigmoid;
+    if (ggml_tensor* y = b.options().kernels->unary(b.ctx(), op, b.src(0))) return y;
+  }
   FunctionArgs args;
   args.a = b.node().op_as_Unary()->parameter();
   if (function_of(kind, args)) {

@@ -1,0 +1,14 @@
+// Recurrent layers as nodes, for devices and CPUs without a kernel of ours.
+#pragma once
+
+#include "graph/node_builder.h"
+
+namespace etggml::graph {
+
+/// Tensors that a step takes at most, on any device.
+constexpr size_t kStepTensors = 40;
+
+/// The result that the schema promises for Recurrence.
+ggml_tensor* unrolled(NodeBuilder& b, const RecurrenceArgs& args);
+
+}  // namespace etggml::graph
