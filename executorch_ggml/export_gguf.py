@@ -12,7 +12,7 @@ import contextlib
 import gc
 import logging
 import os
-import tempfile
+import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -200,19 +200,14 @@ def quiet() -> Iterator[None]:
 def write_atomically(target: Path, write: Callable[[BinaryIO], object]) -> None:
     """Replaces `target` by what `write` writes, in one step, so that no reader ever maps half a file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    # Not mkstemp: its files are for their owner alone, and reading the umask to widen that means changing it.
+    name = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
-        os.chmod(name, 0o666 & ~_umask())
         os.replace(name, target)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -7,6 +7,7 @@
 
 #include "executorch_ggml.h"
 #include "util/status.h"
+#include "util/unwind.h"
 
 namespace etggml::capi {
 
@@ -22,7 +23,7 @@ etggml_status guard(Fn body) {
     return finish(Status(ETGGML_OUT_OF_MEMORY, "out of memory"));
   } catch (const std::exception& e) {
     return finish(Status(ETGGML_INTERNAL, e.what()));
-  } catch (...) {
+  } ETGGML_CATCH_UNWIND catch (...) {
     return finish(Status(ETGGML_INTERNAL, "unknown exception"));
   }
 }

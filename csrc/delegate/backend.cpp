@@ -21,6 +21,7 @@
 #include "runtime/process_weights.h"
 #include "runtime/report.h"
 #include "util/env.h"
+#include "util/unwind.h"
 
 namespace etggml::delegate {
 namespace {
@@ -80,6 +81,8 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
   }
   if (scope != nullptr) {
     handle->context = scope->context;
+    const auto* inputs = program->graph().inputs();
+    scope->delegate_inputs.push_back(inputs == nullptr ? 0 : inputs->size());
   } else {
     ETGGML_ASSIGN_OR_RETURN(handle->context, stock_context(init));
   }
@@ -119,7 +122,7 @@ Status guarded(Fn fn) {
     return error(ETGGML_OUT_OF_MEMORY, "out of memory");
   } catch (const std::exception& e) {
     return error(ETGGML_INTERNAL, "%s", e.what());
-  } catch (...) {
+  } ETGGML_CATCH_UNWIND catch (...) {
     return error(ETGGML_INTERNAL, "unknown exception");
   }
 }

@@ -72,6 +72,7 @@ class Executable::SlotLeaves final : public graph::Leaves {
 Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, NodeObserver* observer) {
   CallTimes times;
   bool hit = false;
+  ETGGML_RETURN_IF_ERROR(context_->engine->survive_fork());
   std::lock_guard<std::mutex> guard(context_->engine->mutex());
   std::vector<int64_t> symbols;
   {
@@ -199,6 +200,13 @@ void Executable::fill_choice(const Plan& plan, char* staging) {
 }
 
 Status Executable::compute(const Plan& plan, NodeObserver* observer) {
+  const Status status = compute_graph(plan, observer);
+  // Our kernels count in their nodes what they have done; one that memory ran out in did not get to the end.
+  if (status.code == ETGGML_OUT_OF_MEMORY) plans_.clear();
+  return status;
+}
+
+Status Executable::compute_graph(const Plan& plan, NodeObserver* observer) {
   if (observer != nullptr || context_->options.profile) return compute_nodes(plan, observer);
   if (ggml_graph_n_nodes(plan.graph()) == 0) return ok_status();
   (void)take_launched();

@@ -14,6 +14,7 @@
 #include "runtime/separate.h"
 #include "runtime/types.h"
 #include "util/env.h"
+#include "util/fork.h"
 
 namespace etggml::runtime {
 namespace {
@@ -23,9 +24,9 @@ namespace {
 Result<const graph::CpuKernelSet*> cpu_kernels(int threads) {
   const std::string names = env_string("EXECUTORCH_GGML_KERNELS");
   ETGGML_RETURN_IF_ERROR(graph::check_kernel_names(names));
-  static auto* mutex = new std::mutex();
+  static auto* mutex = new ProcessMutex(70);
   static auto* sets = new std::map<int, graph::CpuKernelSet>();
-  std::lock_guard<std::mutex> guard(*mutex);
+  std::lock_guard<ProcessMutex> guard(*mutex);
   return &sets->try_emplace(threads, cpu_traits_function(), threads, names).first->second;
 }
 

@@ -8,6 +8,7 @@ print(generation.finish_reason, generation.stats)
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 import weakref
@@ -324,7 +325,7 @@ def encode_prompt(
             ids = tokenizer.encode_chat(items, template=template, **dict(template_options or {}))
         else:
             try:
-                ids = [int(item) for item in items]
+                ids = [operator.index(item) for item in items]
             except (TypeError, ValueError):
                 raise InvalidArgumentError("a prompt is text, a list of token ids or a list of messages") from None
     if not ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from executorch_ggml import _arrays, _load
+from executorch_ggml import _arrays, _interrupt, _load
 from executorch_ggml._callback import Progress, ProgressCallback
-from executorch_ggml.errors import GgmlError
+from executorch_ggml.errors import GgmlError, ValueRangeError
 from executorch_ggml.text.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -56,15 +57,18 @@ class TokenLoop:
         token ids the model does not have and for a sequence that does not fit the cache, before anything is run.
         """
         handle = self._handle
-        ids = [int(token) for token in tokens]
-        # ctypes would cut a number that is too large; -1 is out of range in any vocabulary, so the library refuses it
-        array = (ctypes.c_int32 * len(ids))(*[i if 0 <= i < 2**31 else -1 for i in ids])
+        ids = [operator.index(token) for token in tokens]
+        for position, token in enumerate(ids):
+            if not 0 <= token < 2**31:  # ctypes would cut it
+                raise ValueRangeError(f"token {position} of the sequence is {token}, which no vocabulary has")
+        array = (ctypes.c_int32 * len(ids))(*ids)
         callback = ProgressCallback(progress)
         callback.check(self._library.etggml_generator_feed(handle, array, len(ids), callback.c, None))
         self.tokens += ids
 
     def next(self) -> int:
         """The next token, appended to the sequence. Raises ValueRangeError when the cache is full."""
+        _interrupt.arm()
         status = self._library.etggml_generator_next(self._handle, self._token_ref)
         if status:
             _load.check(status)

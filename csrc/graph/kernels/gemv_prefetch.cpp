@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "graph/kernels/custom_op.h"
 #include "graph/kernels/host_matrix.h"
+#include "graph/kernels/kernel_guard.h"
+#include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
 namespace {
@@ -20,11 +21,10 @@ inline void prefetch(const char* row, size_t bytes) {
 /// barrier.
 const void* converted(const GemvPrefetch& gemv, ggml_type type, const ggml_tensor* x) {
   if (type == GGML_TYPE_F32) return x->data;
-  static thread_local std::vector<uint64_t> buffer;
-  const size_t words = ggml_row_size(type, x->ne[0]) / sizeof(uint64_t) + 1;
-  if (buffer.size() < words) buffer.resize(words);
-  gemv.traits(type)->from_float(static_cast<const float*>(x->data), buffer.data(), x->ne[0]);
-  return buffer.data();
+  struct Converted {};
+  void* row = thread_memory<Converted>(ggml_row_size(type, x->ne[0]));
+  gemv.traits(type)->from_float(static_cast<const float*>(x->data), row, x->ne[0]);
+  return row;
 }
 
 void compute(ggml_tensor* y, int thread, int threads, void* user) {
@@ -59,7 +59,7 @@ ggml_tensor* gemv_prefetch(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, co
     if (!input || !input->from_float || x->ne[0] % ggml_blck_size(traits->vec_dot_type) != 0) return nullptr;
   }
   ggml_tensor* args[2] = {w, x};
-  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], 1, 1, 1, args, 2, compute, GGML_N_TASKS_MAX,
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], 1, 1, 1, args, 2, guarded_kernel<compute>, GGML_N_TASKS_MAX,
                                   const_cast<GemvPrefetch*>(&gemv));
   set_custom_op(y, "MUL_MAT_VEC", int32_t{0});
   return y;
