@@ -40,7 +40,8 @@ Status check_delegates(const Table* program, const Table* plan, const Place& pla
 Status check_operators(const Table* plan, const Place& place) {
   const Tables* operators = tables(plan, Plan::kOperators);
   for (uint32_t i = 0; i < count(operators); ++i) {
-    if (text(operators->Get(i), 0) == nullptr) return place.corrupt(format("operator %u has no name", i));
+    const String* name = text(operators->Get(i), 0);
+    if (name == nullptr || name->size() == 0) return place.corrupt(format("operator %u has no name", i));
   }
   return ok_status();
 }

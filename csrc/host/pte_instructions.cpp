@@ -1,4 +1,5 @@
 // The instructions of a method, as a file states them.
+#include <algorithm>
 #include <map>
 
 #include "host/pte_check.h"
@@ -115,11 +116,14 @@ class Checker {
     const Indices* args;
     ETGGML_RETURN_IF_ERROR(arguments(call, &args));
     if (args->size() == 0) return ok_status();
-    // What a kernel returns is the last argument: the memory that it writes to.
+    const std::string name = text(operators->Get(static_cast<uint32_t>(op)), 0)->str();
     const auto last = static_cast<uint32_t>(args->Get(args->size() - 1));
     ETGGML_RETURN_IF_ERROR(written(last));
-    const bool view = text(operators->Get(static_cast<uint32_t>(op)), 0)->str() == "executorch_prim::et_view";
-    if (view) filled_[last] = true;
+    for (uint32_t k = args->size() - 1 - std::min(results(last), args->size() - 1); k + 1 < args->size(); ++k)
+      ETGGML_RETURN_IF_ERROR(written(static_cast<uint32_t>(args->Get(k))));
+    if (name.back() == '_' || name == "executorch_prim::et_copy_index")
+      ETGGML_RETURN_IF_ERROR(written(static_cast<uint32_t>(args->Get(0))));
+    if (name == "executorch_prim::et_view") filled_[last] = true;
     for (uint32_t k = 0; k < args->size(); ++k) {
       const auto arg = static_cast<uint32_t>(args->Get(k));
       if (!filled_[arg]) {
@@ -127,6 +131,14 @@ class Checker {
       }
     }
     return ok_status();
+  }
+
+  // The last argument is what the kernel returns, a tensor or a list of them; before it the same again, one by one: the
+  // memory that it writes to.
+  uint32_t results(uint32_t last) const {
+    if (tensor_of(values_, last) != nullptr) return 1;
+    const Table* list = member(values_->Get(last), 0, kTensorList);
+    return list == nullptr ? 0 : count(indices(list, 0));
   }
 
   Status written(uint32_t index) const {

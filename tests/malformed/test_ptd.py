@@ -21,7 +21,6 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A program for ExecuTorch's kernels and its constants beside it."""
     import torch
     from executorch.exir import ExecutorchBackendConfig, to_edge
-    from executorch.exir.passes.external_constants_pass import delegate_external_constants_pass  # noqa: F401
     from torch import nn
 
     folder = tmp_path_factory.mktemp("external")
