@@ -10,8 +10,10 @@ when the call has ended, which `stop` makes it do.
 from __future__ import annotations
 
 import ctypes
+import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import Any, TypeVar
@@ -57,9 +59,24 @@ def _from_callback(traceback: TracebackType | None) -> bool:
     return traceback is not None and traceback.tb_frame.f_code in _callbacks
 
 
+def _from_finalizer(raised: BaseException | None, traceback: TracebackType | None) -> bool:
+    """A signal that arrived while `weakref.finalize` freed something (a program that was closed) is lost likewise."""
+    if traceback is None or traceback.tb_frame.f_code is not weakref.finalize.__call__.__code__:
+        return False
+    if isinstance(raised, KeyboardInterrupt):
+        return True
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()} - {None}
+    following = traceback.tb_next
+    while following is not None:
+        if following.tb_frame.f_code in handlers:
+            return True
+        following = following.tb_next
+    return False
+
+
 def hook(unraisable: Any) -> None:
     """`sys.unraisablehook` while the library may call back."""
-    if _from_callback(unraisable.exc_traceback):
+    if _from_callback(unraisable.exc_traceback) or _from_finalizer(unraisable.exc_value, unraisable.exc_traceback):
         keep(unraisable.exc_value if unraisable.exc_value is not None else unraisable.exc_type())
         return
     # Whoever replaced ours may have kept it as its own previous one.

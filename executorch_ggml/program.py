@@ -234,6 +234,7 @@ class Program:
         self._enter()
         self._handle = None
         self._lock.release()
+        _interrupt.raise_kept()
 
     @property
     def closed(self) -> bool:

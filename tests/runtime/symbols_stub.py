@@ -16,6 +16,8 @@ from executorch_ggml._load import library_path
 # The version at the end is that of a system library, where the symbol was linked from one.
 _BINDING = re.compile(r"binding file (\S+) \[\d+\] to (\S+) \[\d+\]: \w+ symbol `([^']+)'(?: \[(\S+)\])?")
 _SYSTEM = ("GLIBC", "CXXABI", "GCC")
+# Of the C++ library, with a version or without one: old tool chains link such functions into every library.
+_STANDARD = re.compile(r"_Z(N[KV]*S|S|N9__gnu_cxx|T[ISV]S|T[ISV]NS|Z?N[KV]*St)")
 PREFIX = "etg_"
 
 
@@ -40,7 +42,7 @@ def bindings(code: str, folder: Path, **environment: str) -> list[tuple[str, str
     for part in folder.glob("bindings.*"):
         for line in part.read_text(errors="replace").splitlines():
             match = _BINDING.search(line)
-            if match and match[1].startswith(ours) and not (match[4] or "").startswith(_SYSTEM):
+            if match and match[1].startswith(ours) and not (match[4] or "").startswith(_SYSTEM) and not _STANDARD.match(match[3]):
                 found.append((match[1], match[2], match[3]))
         part.unlink()
     return found
