@@ -3,11 +3,13 @@
 #include <map>
 #include <utility>
 
+#include "graph/ggml_internals.h"
 #include "graph/kernels/kernel_guard.h"
 #include "graph/kernels/thread_memory.h"
 #include "runtime/device_calls.h"
 #include "runtime/threads.h"
 #include "util/log.h"
+#include "util/room.h"
 
 namespace etggml::runtime {
 namespace {
@@ -41,6 +43,11 @@ Arena::~Arena() { ggml_gallocr_free(allocator_); }
 size_t Arena::bytes() const { return bytes_; }
 
 Status Arena::place(ggml_cgraph* graph) {
+  // What the allocator notes of a graph: a slot of two hash tables, never more than half full, and where its sources lie.
+  constexpr size_t kNode = 1024;
+  const size_t nodes = static_cast<size_t>(graph->n_nodes) + static_cast<size_t>(graph->n_leafs);
+  if (!room_for(nodes * kNode))
+    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate the plan of a graph of %zu nodes", nodes);
   // Without the first call the allocator decides by what nodes read and write whether its memory still fits. An input
   // that is itself an output is neither, and a larger one would end the process on ggml's assertion.
   if (!ggml_gallocr_reserve(allocator_, graph) || !ggml_gallocr_alloc_graph(allocator_, graph)) {
@@ -122,7 +129,7 @@ Status Engine::touch_threads() {
   if (pool_ == nullptr) return ok_status();
   ggml_init_params params = {};
   params.mem_size = ggml_tensor_overhead() + ggml_graph_overhead_custom(8, false) + 1024;
-  ggml_context* context = ggml_init(params);
+  ggml_context* context = room_for(params.mem_size) ? ggml_init(params) : nullptr;
   if (context == nullptr) return error(ETGGML_OUT_OF_MEMORY, "out of memory while threads were started");
   ggml_tensor* node =
       ggml_custom_4d(context, GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, graph::touch_thread_memory, GGML_N_TASKS_MAX, nullptr);

@@ -12,6 +12,7 @@
 #include "util/env.h"
 #include "util/log.h"
 #include "util/scalar_type.h"
+#include "util/room.h"
 
 namespace etggml::runtime {
 namespace {
@@ -221,7 +222,7 @@ Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
   ggml_init_params params = {};
   params.mem_size = ggml_graph_overhead_custom(8, false) + 1024;
   params.no_alloc = true;
-  ContextPtr scratch(ggml_init(params));
+  ContextPtr scratch(room_for(params.mem_size) ? ggml_init(params) : nullptr);
   if (scratch == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate a graph for profiling");
   ggml_cgraph* single = ggml_new_graph_custom(scratch.get(), 8, false);
   const bool values = observer != nullptr && observer->wants_values();

@@ -15,6 +15,7 @@
 #include "runtime/types.h"
 #include "util/env.h"
 #include "util/fork.h"
+#include "util/room.h"
 
 namespace etggml::runtime {
 namespace {
@@ -60,7 +61,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   ggml_init_params params = {};
   params.mem_size = graph::context_bytes(program, options);
   params.no_alloc = true;
-  plan->context_.reset(ggml_init(params));
+  if (room_for(params.mem_size)) plan->context_.reset(ggml_init(params));
   if (plan->context_ == nullptr)
     return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for a graph", params.mem_size);
 

@@ -94,10 +94,12 @@ Bytes seed_file() {
                              W::ref(6, w.vector(operators)), W::ref(7, w.vector<Ref>({delegate})),
                              W::ref(8, w.vector<int64_t>({0, 96}))});
   const auto buffer = [&](size_t n) { return w.table({W::ref(0, w.b.CreateVector(Bytes(n, 1)).o)}); };
-  const std::vector<Ref> constants{buffer(0), buffer(32)};
   const auto payload = buffer(64);
-  const auto program = w.table({W::ref(1, w.vector<Ref>({plan})), W::ref(2, w.vector(constants)),
-                                W::ref(3, w.vector<Ref>({payload}))});
+  // The constants lie in the first bytes of the file itself.
+  const auto segment = w.table({W::num(0, 0, 8), W::num(1, 64, 8)});
+  const auto constants = w.table({W::num(0, 0, 4), W::ref(1, w.vector<int64_t>({0, 16}))});
+  const auto program = w.table({W::ref(1, w.vector<Ref>({plan})), W::ref(3, w.vector<Ref>({payload})),
+                                W::ref(4, w.vector<Ref>({segment})), W::ref(5, constants.o)});
   w.b.Finish(program, "ET12");
   return Bytes(w.b.GetBufferPointer(), w.b.GetBufferPointer() + w.b.GetSize());
 }
