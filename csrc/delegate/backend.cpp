@@ -122,9 +122,8 @@ Status guarded(Fn fn) {
     return error(ETGGML_OUT_OF_MEMORY, "out of memory");
   } catch (const std::exception& e) {
     return error(ETGGML_INTERNAL, "%s", e.what());
-  } ETGGML_CATCH_UNWIND catch (...) {
-    return error(ETGGML_INTERNAL, "unknown exception");
   }
+  ETGGML_CATCH_UNWIND catch (...) { return error(ETGGML_INTERNAL, "unknown exception"); }
 }
 
 class GgmlBackend final : public BackendInterface {

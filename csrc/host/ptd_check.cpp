@@ -63,7 +63,8 @@ Status check_ptd(const void* data, size_t size, const std::string& path) {
     return corrupt(path, "it has no header of that format");
   // Offsets of the tables count from the beginning of the file; the header lies among them.
   uint64_t end;
-  if (__builtin_add_overflow(header.tables_offset, header.tables_size, &end) || end > size || end < kHeaderAt + sizeof header)
+  if (__builtin_add_overflow(header.tables_offset, header.tables_size, &end) || end > size ||
+      end < kHeaderAt + sizeof header)
     return corrupt(path, "its tables do not lie inside it");
   flatbuffers::Verifier verifier(bytes, static_cast<size_t>(end));
   if (!fb::VerifyFileBuffer(verifier)) return corrupt(path, "its tables are damaged");
@@ -75,8 +76,8 @@ Status check_ptd(const void* data, size_t size, const std::string& path) {
     if (entry.key() == nullptr) return corrupt(path, format("entry %u has no key", i));
     if (!keys.insert(entry.key()->str()).second) return corrupt(path, "'" + entry.key()->str() + "' is there twice");
     if (entry.segment() >= file.segments()->size())
-      return corrupt(path, format("'%s' names segment %u of %u", entry.key()->c_str(), entry.segment(),
-                                  file.segments()->size()));
+      return corrupt(
+          path, format("'%s' names segment %u of %u", entry.key()->c_str(), entry.segment(), file.segments()->size()));
     const fb::Segment& segment = *file.segments()->Get(entry.segment());
     uint64_t from, to;
     if (__builtin_add_overflow(header.base, segment.offset(), &from) ||

@@ -15,8 +15,8 @@
 #include "host/et_log.h"
 #include "host/guarded.h"
 #include "host/kernels.h"
-#include "host/pte_check.h"
 #include "host/ptd_check.h"
+#include "host/pte_check.h"
 #include "runtime/load_scope.h"
 
 namespace etggml::host {
@@ -61,10 +61,11 @@ class MappedFile {
     if (fd_ < 0) return ok_status();
     if (fstat(fd_, &now) != 0) return error(ETGGML_IO, "%s: %s", path_.c_str(), std::strerror(errno));
     if (now.st_size == opened_.st_size && same_time(now, opened_)) return ok_status();
-    return error(ETGGML_IO,
-                 "%s: the file changed after it was opened (%lld bytes then, %lld now); load it again. To replace a file "
-                 "that is in use, write another one and rename it",
-                 path_.c_str(), static_cast<long long>(opened_.st_size), static_cast<long long>(now.st_size));
+    return error(
+        ETGGML_IO,
+        "%s: the file changed after it was opened (%lld bytes then, %lld now); load it again. To replace a file "
+        "that is in use, write another one and rename it",
+        path_.c_str(), static_cast<long long>(opened_.st_size), static_cast<long long>(now.st_size));
   }
 
   /// Shows `look` the whole file.

@@ -176,7 +176,7 @@ class Checker {
   const Tables* values_;
   uint32_t n_values_;
   std::vector<bool> constant_;
-  std::vector<bool> filled_;  // has memory, or needs none
+  std::vector<bool> filled_;                             // has memory, or needs none
   std::multimap<uint32_t, std::vector<bool>> skipping_;  // by the target of a jump: what was filled at its source
   uint32_t at_ = 0;
 };

@@ -29,7 +29,20 @@ struct Plan {
 struct TensorField {
   static constexpr int kType = 0, kSizes = 2, kOrder = 3, kBuffer = 5, kAllocation = 6, kDynamism = 8, kExtra = 9;
 };
-enum Kind : uint8_t { kNone = 0, kNull, kInt, kBool, kDouble, kTensor, kString, kIntList, kDoubleList, kBoolList, kTensorList, kOptionalTensorList };
+enum Kind : uint8_t {
+  kNone = 0,
+  kNull,
+  kInt,
+  kBool,
+  kDouble,
+  kTensor,
+  kString,
+  kIntList,
+  kDoubleList,
+  kBoolList,
+  kTensorList,
+  kOptionalTensorList
+};
 enum Call : uint8_t { kKernel = 1, kDelegate, kMove, kJump, kFree };
 
 inline const Table* root(const void* data) { return flatbuffers::GetRoot<Table>(data); }

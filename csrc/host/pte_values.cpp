@@ -11,8 +11,8 @@ using namespace pte;
 constexpr uint32_t kMaxRank = 16;  // ExecuTorch's kTensorDimensionLimit
 constexpr uint8_t kDynamicUnbound = 2;
 
-const char* const kKinds[] = {"nothing",      "none",      "an integer",     "a boolean",     "a number",       "a tensor",
-                              "a string",     "integers",  "numbers",        "booleans",      "tensors",        "optional tensors"};
+const char* const kKinds[] = {"nothing",  "none",     "an integer", "a boolean", "a number", "a tensor",
+                              "a string", "integers", "numbers",    "booleans",  "tensors",  "optional tensors"};
 
 Status check_shape(const Table* tensor, uint32_t i, const Place& place, uint64_t* elements) {
   const Indices* sizes = indices(tensor, TensorField::kSizes);
@@ -48,8 +48,8 @@ Status check_tensor(const Table* plan, const Table* tensor, uint32_t i, const Pl
   if (allocation == nullptr) return ok_status();
   const auto* memories = plan->GetPointer<const Vector<int64_t>*>(slot(Plan::kBufferSizes));
   const uint32_t memory = number<uint32_t>(allocation, 0);
-  const uint64_t offset =
-      number<uint32_t>(allocation, 1) | static_cast<uint64_t>(number<uint32_t>(allocation, 2)) << 32;
+  const uint64_t offset = number<uint32_t>(allocation, 1) | static_cast<uint64_t>(number<uint32_t>(allocation, 2))
+                                                                << 32;
   // Memory 0 is the constants'.
   if (memory == 0 || memory >= count(memories))
     return place.corrupt(format("tensor %u lies in memory %u, there are %u", i, memory, count(memories)));
@@ -69,7 +69,8 @@ Status check_list(const Table* list, uint32_t n_values, int64_t least, uint32_t 
   for (uint32_t k = 0; k < items->size(); ++k) {
     const int64_t item = items->Get(k);
     if (item < least || item >= static_cast<int64_t>(n_values))
-      return place.corrupt(format("item %u of list %u is value %lld of %u", k, i, static_cast<long long>(item), n_values));
+      return place.corrupt(
+          format("item %u of list %u is value %lld of %u", k, i, static_cast<long long>(item), n_values));
   }
   return ok_status();
 }
@@ -78,7 +79,8 @@ Status check_items_are(Kind kind, const Tables* values, const Table* list, uint3
   const auto* items = list->GetPointer<const Indices*>(slot(0));
   for (uint32_t k = 0; k < items->size(); ++k) {
     const int32_t item = items->Get(k);
-    const uint8_t found = item < 0 ? static_cast<uint8_t>(kNull) : number<uint8_t>(values->Get(static_cast<uint32_t>(item)), 0);
+    const uint8_t found =
+        item < 0 ? static_cast<uint8_t>(kNull) : number<uint8_t>(values->Get(static_cast<uint32_t>(item)), 0);
     if (found != kind && !(kind == kTensor && found == kNull))
       return place.corrupt(format("item %u of list %u is %s, not %s", k, i, kKinds[found], kKinds[kind]));
   }

@@ -165,8 +165,10 @@ Status module_failure(const std::string& directory) {
     return error(ETGGML_OUT_OF_MEMORY, "out of memory while ggml's CPU module was looked for in '%s'",
                  directory.c_str());
   }
-  // The loader has no code for it: these are its sentences for mmap and mprotect without memory, and for its own malloc.
-  for (const char* sign : {"Cannot allocate memory", "cannot map zero-fill pages", "failed to map segment", "out of memory"}) {
+  // The loader has no code for it: these are its sentences for mmap and mprotect without memory, and for its own
+  // malloc.
+  for (const char* sign :
+       {"Cannot allocate memory", "cannot map zero-fill pages", "failed to map segment", "out of memory"}) {
     if (reason.find(sign) != std::string::npos)
       return error(ETGGML_OUT_OF_MEMORY, "out of memory while ggml's CPU module was loaded: %s", reason.c_str());
   }
@@ -237,8 +239,7 @@ void* cpu_module_symbol(const char* name) {
   if (!load_backends().ok()) return nullptr;
   ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   // The module was loaded privately by ggml; a function it published tells which file it is.
-  static const std::string* file =
-      new std::string(file_of_address(backend_function(cpu, "ggml_threadpool_new")));
+  static const std::string* file = new std::string(file_of_address(backend_function(cpu, "ggml_threadpool_new")));
   void* module = file->empty() ? nullptr : dlopen(file->c_str(), RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
   if (module == nullptr) return nullptr;
   void* symbol = dlsym(module, name);

@@ -43,7 +43,8 @@ Arena::~Arena() { ggml_gallocr_free(allocator_); }
 size_t Arena::bytes() const { return bytes_; }
 
 Status Arena::place(ggml_cgraph* graph) {
-  // What the allocator notes of a graph: a slot of two hash tables, never more than half full, and where its sources lie.
+  // What the allocator notes of a graph: a slot of two hash tables, never more than half full, and where its sources
+  // lie.
   constexpr size_t kNode = 1024;
   const size_t nodes = static_cast<size_t>(graph->n_nodes) + static_cast<size_t>(graph->n_leafs);
   if (!room_for(nodes * kNode))
@@ -131,8 +132,8 @@ Status Engine::touch_threads() {
   params.mem_size = ggml_tensor_overhead() + ggml_graph_overhead_custom(8, false) + 1024;
   ggml_context* context = room_for(params.mem_size) ? ggml_init(params) : nullptr;
   if (context == nullptr) return error(ETGGML_OUT_OF_MEMORY, "out of memory while threads were started");
-  ggml_tensor* node =
-      ggml_custom_4d(context, GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, graph::touch_thread_memory, GGML_N_TASKS_MAX, nullptr);
+  ggml_tensor* node = ggml_custom_4d(context, GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, graph::touch_thread_memory,
+                                     GGML_N_TASKS_MAX, nullptr);
   ggml_cgraph* graph = ggml_new_graph_custom(context, 8, false);
   ggml_graph_add_node(graph, node);
   const ggml_status status = ggml_backend_graph_compute(backend_, graph);
@@ -212,7 +213,8 @@ Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
     return broken();
   }
   if (is_cpu() && graph::take_failed_kernel(graph))
-    return error(ETGGML_OUT_OF_MEMORY, "memory ran out while computing; use shorter inputs or fewer programs at a time");
+    return error(ETGGML_OUT_OF_MEMORY,
+                 "memory ran out while computing; use shorter inputs or fewer programs at a time");
   if (status == GGML_STATUS_SUCCESS) return ok_status();
   if (status == GGML_STATUS_ABORTED) return error(ETGGML_CANCELLED, "the call was cancelled");
   if (status == GGML_STATUS_ALLOC_FAILED) {

@@ -11,8 +11,8 @@
 #include "runtime/output.h"
 #include "util/env.h"
 #include "util/log.h"
-#include "util/scalar_type.h"
 #include "util/room.h"
+#include "util/scalar_type.h"
 
 namespace etggml::runtime {
 namespace {

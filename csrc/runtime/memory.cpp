@@ -1,9 +1,10 @@
 #include "runtime/memory.h"
-#include "util/room.h"
 
 #include <sys/mman.h>
 
 #include <utility>
+
+#include "util/room.h"
 
 namespace etggml::runtime {
 namespace {

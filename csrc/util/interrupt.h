@@ -1,5 +1,5 @@
-// Signals of the host language. A host that handles them itself, between two of its own instructions (Python), cannot do
-// so while a call of ours runs. So a running call asks it now and then.
+// Signals of the host language. A host that handles them itself, between two of its own instructions (Python), cannot
+// do so while a call of ours runs. So a running call asks it now and then.
 #pragma once
 
 #include <cstdint>

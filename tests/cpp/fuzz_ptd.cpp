@@ -86,7 +86,8 @@ int main(int argc, char** argv) {
     std::puts("the undamaged file was refused");
     return 1;
   }
-  const uint64_t values[] = {0, 1, 2, 4, 8, 16, 24, 25, 100, 255, 1u << 15, 1u << 31, UINT32_MAX, 1ull << 40, UINT64_MAX, UINT64_MAX - 8};
+  const uint64_t values[] = {0,   1,   2,        4,        8,          16,         24,         25,
+                             100, 255, 1u << 15, 1u << 31, UINT32_MAX, 1ull << 40, UINT64_MAX, UINT64_MAX - 8};
   int accepted = 0;
   for (int i = 0; i < iterations; ++i) {
     Bytes file = seed;

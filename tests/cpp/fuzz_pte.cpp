@@ -1,6 +1,6 @@
-// Damaged programs: opening a .pte ends with a program or a Status, and what is accepted has nothing in its instructions that
-// ExecuTorch would follow out of its tables. The seed has every kind of value and instruction, made table by table.
-// A fixed number of mutations: fuzz_pte [iterations] [seed].
+// Damaged programs: opening a .pte ends with a program or a Status, and what is accepted has nothing in its
+// instructions that ExecuTorch would follow out of its tables. The seed has every kind of value and instruction, made
+// table by table. A fixed number of mutations: fuzz_pte [iterations] [seed].
 #include <unistd.h>
 
 #include <cstdio>
@@ -58,7 +58,8 @@ class Writer {
 Ref tensor(Writer& w, int32_t buffer, bool planned, int32_t at = 0) {
   const auto sizes = w.vector<int32_t>({2, 4});
   const auto order = w.vector<uint8_t>({0, 1});
-  std::vector<Writer::Field> fields{Writer::num(0, 6, 1), Writer::ref(2, sizes), Writer::ref(3, order), Writer::num(5, buffer, 4)};
+  std::vector<Writer::Field> fields{Writer::num(0, 6, 1), Writer::ref(2, sizes), Writer::ref(3, order),
+                                    Writer::num(5, buffer, 4)};
   if (planned) fields.push_back(Writer::ref(6, w.table({Writer::num(0, 1, 4), Writer::num(1, at, 4)}).o));
   return w.member(pte::kTensor, w.table(fields));
 }
@@ -82,17 +83,18 @@ Bytes seed_file() {
   instructions.push_back(w.member(pte::kMove, w.table({W::num(0, 1, 4), W::num(1, 3, 4)})));
   instructions.push_back(w.member(pte::kKernel, w.table({W::num(0, 1, 4), args({7, 6, 3, 3})})));
   const auto chain = w.table({W::ref(2, w.vector(instructions))});
-  const std::vector<Ref> operators{w.table({W::ref(0, w.b.CreateString("aten::add").o), W::ref(1, w.b.CreateString("out").o)}),
-                                   w.table({W::ref(0, w.b.CreateString("aten::cat").o)})};
+  const std::vector<Ref> operators{
+      w.table({W::ref(0, w.b.CreateString("aten::add").o), W::ref(1, w.b.CreateString("out").o)}),
+      w.table({W::ref(0, w.b.CreateString("aten::cat").o)})};
   const auto spec = w.table({W::ref(0, w.b.CreateString("key").o), W::ref(1, w.vector<uint8_t>({1}))});
   const auto where = w.table({W::num(0, 0, 1), W::num(1, 0, 4)});
-  const auto delegate = w.table({W::ref(0, w.b.CreateString("GgmlBackend").o), W::ref(1, where.o),
-                                 W::ref(2, w.vector<Ref>({spec}))});
+  const auto delegate =
+      w.table({W::ref(0, w.b.CreateString("GgmlBackend").o), W::ref(1, where.o), W::ref(2, w.vector<Ref>({spec}))});
   const auto name = w.b.CreateString("forward").o;
-  const auto plan = w.table({W::ref(0, name), W::ref(2, w.vector(values)), W::ref(3, w.vector<int32_t>({0, 4})),
-                             W::ref(4, w.vector<int32_t>({3, 1})), W::ref(5, w.vector<Ref>({chain})),
-                             W::ref(6, w.vector(operators)), W::ref(7, w.vector<Ref>({delegate})),
-                             W::ref(8, w.vector<int64_t>({0, 96}))});
+  const auto plan =
+      w.table({W::ref(0, name), W::ref(2, w.vector(values)), W::ref(3, w.vector<int32_t>({0, 4})),
+               W::ref(4, w.vector<int32_t>({3, 1})), W::ref(5, w.vector<Ref>({chain})), W::ref(6, w.vector(operators)),
+               W::ref(7, w.vector<Ref>({delegate})), W::ref(8, w.vector<int64_t>({0, 96}))});
   const auto buffer = [&](size_t n) { return w.table({W::ref(0, w.b.CreateVector(Bytes(n, 1)).o)}); };
   const auto payload = buffer(64);
   // The constants lie in the first bytes of the file itself.
@@ -154,7 +156,8 @@ int main(int argc, char** argv) {
       const uint32_t value = rng() % 2 == 0 ? values[rng() % (sizeof values / sizeof *values)] : rng();
       std::memcpy(file.data() + at, &value, width);
     }
-    std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(file.data()), static_cast<std::streamsize>(file.size()));
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(file.data()), static_cast<std::streamsize>(file.size()));
     auto opened = PteFile::open(path, "");
     if (opened.ok()) {
       walk(file);

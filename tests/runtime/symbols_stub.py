@@ -42,7 +42,12 @@ def bindings(code: str, folder: Path, **environment: str) -> list[tuple[str, str
     for part in folder.glob("bindings.*"):
         for line in part.read_text(errors="replace").splitlines():
             match = _BINDING.search(line)
-            if match and match[1].startswith(ours) and not (match[4] or "").startswith(_SYSTEM) and not _STANDARD.match(match[3]):
+            if (
+                match
+                and match[1].startswith(ours)
+                and not (match[4] or "").startswith(_SYSTEM)
+                and not _STANDARD.match(match[3])
+            ):
                 found.append((match[1], match[2], match[3]))
         part.unlink()
     return found

@@ -96,7 +96,9 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
     for attempt in range(4):
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         time.sleep(0.1 + 0.017 * attempt)
         process.send_signal(signal.SIGINT)
@@ -129,5 +131,3 @@ def test_other_unraisable_exceptions_are_not_ours(monkeypatch: pytest.MonkeyPatc
 
     Broken()
     assert len(seen) == 1 and _interrupt.kept is None
-
-

@@ -210,7 +210,8 @@ ggml_tensor* attention_few(ggml_context* ctx, const AttentionArgs& a, const Atte
   const int64_t dv = a.v->ne[0], rows = a.q->ne[2] * a.q->ne[1] * a.q->ne[3];
   void* user = const_cast<AttentionTileFunctions*>(&kernel.tile);
   if (chunks == 1) return attention_node(ctx, a, "ATTENTION", chunks, nullptr, guarded_kernel<compute>, user);
-  ggml_tensor* parts = attention_node(ctx, a, "ATTENTION", chunks, nullptr, guarded_kernel<compute>, user, {dv + 2, rows, chunks, 1});
+  ggml_tensor* parts =
+      attention_node(ctx, a, "ATTENTION", chunks, nullptr, guarded_kernel<compute>, user, {dv + 2, rows, chunks, 1});
   return attention_node(ctx, a, "ATTENTION_JOIN", chunks, parts, guarded_kernel<join>, user);
 }
 

@@ -241,7 +241,8 @@ ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& 
   ggml_tensor* operands[3] = {args.kernel, args.image, args.fused.bias};
   ggml_tensor* y =
       ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, w->ne[3], x->ne[3], operands, args.fused.bias ? 3 : 2,
-                     depthwise ? guarded_kernel<compute_depthwise> : guarded_kernel<compute_dense>, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
+                     depthwise ? guarded_kernel<compute_depthwise> : guarded_kernel<compute_dense>, GGML_N_TASKS_MAX,
+                     const_cast<ConvKernel*>(&kernel));
   set_custom_op(y, depthwise ? "CONV_2D_DEPTHWISE" : "CONV_2D", params);
   return y;
 }
@@ -271,8 +272,8 @@ ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& 
     return nullptr;
   if (!kernel.window.max || args.window[0] > kMaxWindow) return nullptr;
   if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x)) return nullptr;
-  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, x->ne[2], x->ne[3], &x, 1, guarded_kernel<compute_pool>,
-                                  GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, x->ne[2], x->ne[3], &x, 1,
+                                  guarded_kernel<compute_pool>, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
   set_custom_op(y, args.max ? "POOL_2D_MAX" : "POOL_2D_MEAN", params);
   return y;
 }

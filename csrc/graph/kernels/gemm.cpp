@@ -78,7 +78,8 @@ ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused
   ggml_tensor*& activations = packed[x];
   if (!activations) {
     const int64_t bytes = x->ne[0] / kGemmBlock * static_cast<int64_t>(sizeof(ActivationBlock));
-    activations = ggml_custom_4d(ctx, GGML_TYPE_I8, bytes, ggml_nrows(x), 1, 1, &x, 1, guarded_kernel<pack>, GGML_N_TASKS_MAX, user);
+    activations = ggml_custom_4d(ctx, GGML_TYPE_I8, bytes, ggml_nrows(x), 1, 1, &x, 1, guarded_kernel<pack>,
+                                 GGML_N_TASKS_MAX, user);
     set_custom_op(activations, "PACK", int32_t{0});
   }
   ggml_tensor* args[3] = {w, activations, fused.bias};

@@ -59,8 +59,8 @@ ggml_tensor* gemv_prefetch(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, co
     if (!input || !input->from_float || x->ne[0] % ggml_blck_size(traits->vec_dot_type) != 0) return nullptr;
   }
   ggml_tensor* args[2] = {w, x};
-  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], 1, 1, 1, args, 2, guarded_kernel<compute>, GGML_N_TASKS_MAX,
-                                  const_cast<GemvPrefetch*>(&gemv));
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], 1, 1, 1, args, 2, guarded_kernel<compute>,
+                                  GGML_N_TASKS_MAX, const_cast<GemvPrefetch*>(&gemv));
   set_custom_op(y, "MUL_MAT_VEC", int32_t{0});
   return y;
 }

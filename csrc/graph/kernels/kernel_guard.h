@@ -1,5 +1,5 @@
-// Memory that runs out inside a kernel of ours. It may happen in a worker thread, where an exception ends the process, so
-// it is noted there and asked for after the graph has run.
+// Memory that runs out inside a kernel of ours. It may happen in a worker thread, where an exception ends the process,
+// so it is noted there and asked for after the graph has run.
 #pragma once
 
 #include <exception>

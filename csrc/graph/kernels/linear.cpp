@@ -141,8 +141,8 @@ ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fus
   void* user = const_cast<PanelFunctions*>(&f);
   ggml_tensor*& panels = packed[x];
   if (!panels) {
-    panels = ggml_custom_4d(ctx, GGML_TYPE_F32, round_up(ggml_nrows(x), f.lanes), x->ne[0], 1, 1, &x, 1, guarded_kernel<pack>,
-                            GGML_N_TASKS_MAX, user);
+    panels = ggml_custom_4d(ctx, GGML_TYPE_F32, round_up(ggml_nrows(x), f.lanes), x->ne[0], 1, 1, &x, 1,
+                            guarded_kernel<pack>, GGML_N_TASKS_MAX, user);
     set_custom_op(panels, "PACK", int32_t{0});
   }
   ggml_tensor* args[3] = {w, panels, fused.bias};
