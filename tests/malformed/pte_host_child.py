@@ -1,5 +1,8 @@
-"""Loads and runs damaged copies of host_program(): python pte_host_child.py PTE SCRATCH COUNT SEED. Damage lies in the
-tables that ExecuTorch reads, not in the payload. Prints each index before, so that the parent knows where a crash was."""
+"""Loads and runs damaged copies of host_program(): python pte_host_child.py PTE SCRATCH COUNT SEED.
+
+Damage lies in the tables that ExecuTorch reads, not in the payload. Prints each index before, so that the parent knows
+where a crash was.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,7 @@ def outcome(path: Path) -> str:
             for _ in range(2):
                 program(np.ones((2, 8), np.float32), np.arange(2))
     except GgmlError as error:
-        assert str(error)
-        return type(error).__name__
+        return type(error).__name__ if str(error) else "no message"
     return "ok"
 
 

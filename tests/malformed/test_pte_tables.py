@@ -14,7 +14,7 @@ from shared_models import child
 from executorch_ggml.errors import FormatError
 from executorch_ggml.program import Program
 
-X, I = np.ones((2, 8), np.float32), np.arange(2)
+X, POSITIONS = np.ones((2, 8), np.float32), np.arange(2)
 
 
 @pytest.fixture(scope="module")
@@ -156,16 +156,18 @@ def test_refused_with_a_reason(host_pte: Path, tmp_path: Path, edit: Callable[[A
 def test_the_program_itself_is_right(host_pte: Path, tmp_path: Path) -> None:
     same = edited(host_pte, tmp_path / "same.pte", lambda plan: None)
     for path in (host_pte, same):
-        floats, sums, joined, table = Program(path, threads=1)(X, I)
+        floats, sums, joined, table = Program(path, threads=1)(X, POSITIONS)
         assert floats.shape == (2, 4)
-        assert sums.tolist() == [10, 14] and joined.tolist() == [10, 14, 0, 1] and table.tolist() == [10, 11]
+        assert sums.tolist() == [10, 14]
+        assert joined.tolist() == [10, 14, 0, 1]
+        assert table.tolist() == [10, 11]
 
 
 def test_a_move_and_a_jump_are_no_damage(host_pte: Path, tmp_path: Path) -> None:
     def edit(plan: Any) -> None:
         add(plan, "MoveCall", plan.outputs[1], plan.outputs[1])
 
-    assert Program(edited(host_pte, tmp_path / "moved.pte", edit), threads=1)(X, I)[1].tolist() == [10, 14]
+    assert Program(edited(host_pte, tmp_path / "moved.pte", edit), threads=1)(X, POSITIONS)[1].tolist() == [10, 14]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -176,6 +178,6 @@ def test_random_damage_of_the_tables(host_pte: Path, tmp_path: Path, seed: int) 
     assert done.returncode == 0, f"exit {done.returncode} after '{last[0]}'\n{done.stderr[-2000:]}"
     counts = dict(pair.split("=") for pair in last[0].split()[1:])
     assert sum(int(count) for count in counts.values()) == 3000
-    assert int(counts["FormatError"]) > 300 and int(counts["ok"]) > 300
-    assert set(counts) <= {"ok", "FormatError", "UnsupportedError", "InvalidArgumentError", "ShapeError", "DtypeError",
-                           "BindError", "InternalError", "ValueRangeError", "OutOfMemoryError", "FileError"}, counts  # fmt: skip
+    assert int(counts["FormatError"]) > 300
+    assert int(counts["ok"]) > 300
+    assert not {"hang", "no message"} & set(counts)

@@ -72,15 +72,20 @@ def test_no_interrupt_in_a_prompt_is_lost(bundled: TinyLlm) -> None:
     assert lost == 0
 
 
+def load_for_long(mlp: Mlp) -> None:
+    began = time.monotonic()
+    while time.monotonic() - began < 5:
+        Program(mlp.bare_pte, mlp.gguf, threads=1, methods=["forward"], progress=lambda _: None).close()
+
+
 def test_no_interrupt_in_a_load_is_lost(mlp: Mlp, caplog: pytest.LogCaptureFixture) -> None:
     """Log lines and progress are callbacks too."""
     caplog.set_level("DEBUG", logger="executorch_ggml")
     for attempt in range(12):
         with alarm(0.001 + 0.0007 * attempt), pytest.raises(Interrupt):
-            began = time.monotonic()
-            while time.monotonic() - began < 5:
-                Program(mlp.bare_pte, mlp.gguf, threads=1, methods=["forward"], progress=lambda _: None).close()
-    assert _interrupt.kept is None and not _interrupt.stop.value
+            load_for_long(mlp)
+    assert _interrupt.kept is None
+    assert not _interrupt.stop.value
 
 
 def test_ctrl_c_ends_a_process(mlp: Mlp) -> None:
@@ -99,7 +104,8 @@ except KeyboardInterrupt:
         process = subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
         time.sleep(0.1 + 0.017 * attempt)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
@@ -117,7 +123,8 @@ def test_a_handler_that_raises_nothing_runs_during_a_call(slow_pte: Path) -> Non
             ended = time.monotonic()
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert ran and ran[0] < ended
+    assert ran
+    assert ran[0] < ended
 
 
 def test_other_unraisable_exceptions_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,4 +137,5 @@ def test_other_unraisable_exceptions_are_not_ours(monkeypatch: pytest.MonkeyPatc
             raise ValueError
 
     Broken()
-    assert len(seen) == 1 and _interrupt.kept is None
+    assert len(seen) == 1
+    assert _interrupt.kept is None

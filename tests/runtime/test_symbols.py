@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from elf_symbols import exported
 from shared_models import Mlp
 from symbols_stub import PREFIX, bindings, stub
 
@@ -82,9 +83,7 @@ def test_beside_a_package(run: str, tmp_path: Path, package: str) -> None:
 
 
 def test_a_library_exports_its_interface_only() -> None:
-    """What is not exported cannot be taken for another's: also C++ templates, and symbols of which a process has one."""
-    from elf_symbols import exported
-
+    """What is not exported cannot be taken for another's: also C++ templates, and symbols that a process has once."""
     for library in sorted(library_path().parent.glob("lib*.so")):
         names = exported(library)
         assert names, library
