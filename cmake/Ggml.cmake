@@ -75,7 +75,11 @@ foreach(target IN LISTS EXECUTORCH_GGML_GGML_TARGETS)
   target_link_options(${target} PRIVATE ${EXECUTORCH_GGML_SANITIZE_FLAGS})
   # Our own header, included by the patched ggml-cpu.c.
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/csrc/ggml_ext")
+  executorch_ggml_seal(${target})
 endforeach()
+# Everything that calls ggml links its base, and so takes the new names from it.
+target_compile_options(ggml-base PUBLIC
+  "$<$<COMPILE_LANGUAGE:C,CXX,CUDA,OBJC,OBJCXX>:SHELL:-include '${EXECUTORCH_GGML_NAMES}'>")
 if(GGML_CUDA)
   include("${CMAKE_CURRENT_LIST_DIR}/Cuda.cmake")
   list(APPEND EXECUTORCH_GGML_GGML_TARGETS ${EXECUTORCH_GGML_CUDA_TARGETS})

@@ -36,6 +36,7 @@ add_dependencies(executorch_ggml ${EXECUTORCH_GGML_GGML_TARGETS})   # the module
 set_target_properties(executorch_ggml PROPERTIES
   LINKER_LANGUAGE CXX
   INSTALL_RPATH "${EXECUTORCH_GGML_ORIGIN};${EXECUTORCH_GGML_ORIGIN}/../../executorch/lib")
+executorch_ggml_seal(executorch_ggml)
 target_include_directories(executorch_ggml INTERFACE "${PROJECT_SOURCE_DIR}/csrc/include")
 target_link_libraries(executorch_ggml PRIVATE executorch_ggml_objects)
 if(NOT APPLE AND NOT EXECUTORCH_GGML_SANITIZE)   # a sanitizer's runtime is resolved from the executable

@@ -16,6 +16,14 @@ if(EXECUTORCH_GGML_PYTHON_IN_TREE)
   set(python_commands COMMAND "${CMAKE_COMMAND}" -E copy_if_different "${EXECUTORCH_GGML_GENERATED_PYTHON}" "${PROJECT_SOURCE_DIR}/executorch_ggml/_ggml_ir.py")
   file(MAKE_DIRECTORY "${PROJECT_SOURCE_DIR}/executorch_ggml")
 endif()
+# Read by C++ alone.
+set(ptd_schema "${PROJECT_SOURCE_DIR}/schema/ptd.fbs")
+set(ptd_header "${EXECUTORCH_GGML_GENERATED_DIR}/ptd_generated.h")
+add_custom_command(
+  OUTPUT "${ptd_header}"
+  COMMAND "${EXECUTORCH_GGML_FLATC}" --cpp -o "${EXECUTORCH_GGML_GENERATED_DIR}" "${ptd_schema}"
+  DEPENDS "${ptd_schema}" VERBATIM COMMENT "flatc: ptd_generated.h")
+
 add_custom_command(
   OUTPUT "${EXECUTORCH_GGML_GENERATED_PYTHON}"
   COMMAND "${EXECUTORCH_GGML_FLATC}" --python --gen-object-api --gen-onefile -o "${EXECUTORCH_GGML_GENERATED_DIR}" "${schema}"
@@ -23,4 +31,4 @@ add_custom_command(
   ${python_commands}
   DEPENDS "${schema}" VERBATIM COMMENT "flatc: _ggml_ir.py")
 
-add_custom_target(executorch_ggml_schema ALL DEPENDS "${generated_header}" "${EXECUTORCH_GGML_GENERATED_PYTHON}")
+add_custom_target(executorch_ggml_schema ALL DEPENDS "${generated_header}" "${ptd_header}" "${EXECUTORCH_GGML_GENERATED_PYTHON}")

@@ -96,6 +96,8 @@ class Value(ctypes.Structure):
 
 # typedef void (*etggml_log_fn)(int level, const char *message, void *user);
 LogFn = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
+# typedef void (*etggml_interrupt_fn)(void *user);
+InterruptFn = ctypes.CFUNCTYPE(None, c_void_p)
 # typedef bool (*etggml_progress_fn)(double fraction, void *user);
 ProgressFn = ctypes.CFUNCTYPE(c_bool, c_double, c_void_p)
 # typedef void (*etggml_payload_fn)(const char *method, size_t index, const void *data, size_t size, void *user);
@@ -120,6 +122,8 @@ PROTOTYPES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("etggml_build_info", _status, (_json_out,)),
     # void etggml_set_log(etggml_log_fn fn, void *user)
     ("etggml_set_log", None, (LogFn, c_void_p)),
+    # void etggml_set_interrupt(etggml_interrupt_fn fn, const volatile bool *stop, void *user)
+    ("etggml_set_interrupt", None, (InterruptFn, POINTER(c_bool), c_void_p)),
     # etggml_status etggml_devices(char **json)
     ("etggml_devices", _status, (_json_out,)),
     # int etggml_default_threads(void)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from executorch_ggml import _abi
+from executorch_ggml import _abi, _exit, _interrupt
 from executorch_ggml._load import check
 
 Progress = Callable[[float], "bool | None"]
@@ -16,20 +16,22 @@ class ProgressCallback:
     """The C callback for the duration of one call: `check(lib.f(..., cb.c, None))` becomes `cb.check(lib.f(...))`."""
 
     def __init__(self, function: Progress | None) -> None:
+        _interrupt.arm()
         self._function = function
         self._raised: BaseException | None = None
         self.c: Any = _abi.ProgressFn(self._call) if function is not None else _abi.ProgressFn(0)
 
+    @_interrupt.callback
     def _call(self, fraction: float, _user: object) -> bool:
-        assert self._function is not None
         try:
-            return self._function(fraction) is not False
-        except BaseException as raised:  # KeyboardInterrupt too: the user's Ctrl-C arrives here first
+            assert self._function is not None
+            return not _exit.ending() and self._function(fraction) is not False
+        except BaseException as raised:  # KeyboardInterrupt too; at the entry of this function it is _interrupt's
             self._raised = raised
             return False
 
     def check(self, status: int) -> None:
-        """Re-raises what the function raised, else what the status says."""
+        """Re-raises what the function or a signal's handler raised, else what the status says."""
         if self._raised is not None:
             raised, self._raised = self._raised, None
             raise raised

@@ -8,15 +8,18 @@ gone. (Python itself stops daemon threads in the same way, but only when they co
 from __future__ import annotations
 
 import atexit
+import contextlib
+import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _PATIENCE = 5.0  # seconds; a call is cancelled between two operations of its graph
 
 _ending = threading.Event()
+_calls: set[int] = set()  # of threads that are in calls which cannot be cancelled by a handle
 _programs: weakref.WeakKeyDictionary[Any, Callable[[Any], bool]] = weakref.WeakKeyDictionary()
 
 
@@ -25,10 +28,45 @@ def watch(handle: Any, cancel: Callable[[Any], bool]) -> None:
     _programs[handle] = cancel
 
 
+@contextlib.contextmanager
+def calling() -> Iterator[None]:
+    """Around a call of the library that has no handle yet, or none at all, and calls Python back: it is waited for.
+
+    Python would end its thread in the callback, and so by unwinding the library.
+    """
+    hold()
+    thread = threading.get_ident()
+    outermost = thread not in _calls
+    _calls.add(thread)
+    try:
+        yield
+    finally:
+        if outermost:
+            _calls.discard(thread)
+
+
+def ending() -> bool:
+    """Whether the interpreter ends; callbacks of threads other than the main one cancel then."""
+    return _ending.is_set() and threading.current_thread() is not threading.main_thread()
+
+
+def _forget() -> None:
+    """In a forked child: threads other than this one stayed in the parent."""
+    mine = threading.get_ident()
+    _calls.intersection_update({mine})
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 @atexit.register
 def _stop() -> None:
     _ending.set()
     deadline = time.monotonic() + _PATIENCE
+    mine = threading.get_ident()
+    while _calls - {mine} and time.monotonic() < deadline:
+        time.sleep(0.002)
     for handle, cancel in list(_programs.items()):
         while cancel(handle) and time.monotonic() < deadline:
             time.sleep(0.002)

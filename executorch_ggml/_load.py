@@ -14,6 +14,7 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -21,7 +22,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from executorch_ggml import _abi, _exit
+from executorch_ggml import _abi, _exit, _interrupt
 from executorch_ggml.errors import InvalidArgumentError, LibraryError, error_for
 
 logger = logging.getLogger("executorch_ggml")
@@ -35,7 +36,7 @@ EXECUTORCH_LIBRARIES = ("executorch", "executorch_threadpool", "executorch_etdum
 _lock = threading.RLock()
 _library: ctypes.CDLL | None = None
 _path: Path | None = None
-_log_callback: Any = None  # must live as long as the library may call it
+_callbacks: tuple[Any, ...] = ()  # must live as long as the library may call them
 
 
 def _file_name(stem: str) -> str:
@@ -138,9 +139,10 @@ def library() -> ctypes.CDLL:
         with _lock:
             if _library is None:
                 loaded, _path = _load()
-                _route_log(loaded)
+                _set_callbacks(loaded)
                 logger.debug("loaded %s", _path)
                 _library = loaded
+    _interrupt.arm()
     return _library
 
 
@@ -151,22 +153,44 @@ def library_path() -> Path:
     return _path
 
 
-def _route_log(loaded: ctypes.CDLL) -> None:
-    global _log_callback
+def _renew_lock() -> None:
+    """In a forked child: a thread that it does not have may have been loading."""
+    global _lock
+    _lock = threading.RLock()
 
-    def forward(level: int, message: bytes | None, _user: object) -> None:
-        # An exception cannot leave a callback, and ctypes would print it; a handler that fails is logging's business.
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+@_interrupt.callback
+def _forward(level: int, message: bytes | None, _user: object) -> None:
+    # An exception cannot leave a callback. A handler that fails is logging's business; what remains is a signal's.
+    try:
         if message is not None and logger.isEnabledFor(level):
             logger.log(level, "%s", message.decode("utf-8", "replace").rstrip())
+    except BaseException as raised:
+        _interrupt.keep(raised)
 
-    _log_callback = _abi.LogFn(forward)
-    loaded.etggml_set_log(_log_callback, None)
+
+def _set_callbacks(loaded: ctypes.CDLL) -> None:
+    global _callbacks
+    log, interrupt = _abi.LogFn(_forward), _abi.InterruptFn(_interrupt.look)
+    _callbacks = (log, interrupt)
+    loaded.etggml_set_log(log, None)
+    loaded.etggml_set_interrupt(interrupt, ctypes.byref(_interrupt.stop), None)
     # Threads of the library outlive the interpreter; they must not call into it then.
+    atexit.register(loaded.etggml_set_interrupt, _abi.InterruptFn(0), None, None)
     atexit.register(loaded.etggml_set_log, _abi.LogFn(0), None)
 
 
 def check(status: int) -> None:
-    """Raises the exception for `status` with the library's message; returns when it is 0."""
+    """Raises the exception for `status` with the library's message; returns when it is 0.
+
+    First what a signal's handler raised during the call.
+    """
+    if _interrupt.kept is not None:
+        _interrupt.raise_kept()
     if status != 0:
         _exit.hold()
         message = library().etggml_last_error()
@@ -188,10 +212,14 @@ def options_json(options: dict[str, Any]) -> bytes | None:
     """Options as the C interface takes them; entries that are None are left to their defaults."""
     given = {key: value for key, value in options.items() if value is not None}
     for key, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidArgumentError(f"option {key!r} must be a finite number, not {value}")
         try:
-            json.dumps(value, allow_nan=False, default=_number).encode()
-        except (TypeError, ValueError, RecursionError):
-            raise InvalidArgumentError(f"option {key!r} cannot be {value!r:.60}") from None
+            json.dumps(value, ensure_ascii=False, default=_number).encode()
+        except UnicodeEncodeError:
+            raise InvalidArgumentError(f"option {key!r} must be text that UTF-8 can encode: {value!r:.60}") from None
+        except (TypeError, ValueError, RecursionError) as failure:
+            raise InvalidArgumentError(f"option {key!r} cannot be {value!r:.60}: {failure}") from None
     return json.dumps(given, default=_number).encode() if given else None
 
 
@@ -199,7 +227,7 @@ def _number(value: Any) -> Any:
     """A numpy number as Python's."""
     item = getattr(value, "item", None)
     if item is None or getattr(value, "ndim", 0) != 0:
-        raise TypeError
+        raise TypeError(f"{type(value).__name__} is not a number, a text or a truth value")
     return item()
 
 

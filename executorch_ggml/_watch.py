@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from executorch_ggml import _abi, _arrays
+from executorch_ggml import _abi, _arrays, _interrupt
 
 Kind = Literal["symbol", "input", "node"]
 _KINDS: tuple[Kind, ...] = ("symbol", "input", "node")
@@ -39,10 +39,11 @@ class WatchCallback:
         self._raised: BaseException | None = None
         self.c: Any = _abi.ValueFn(self._call)
 
+    @_interrupt.callback
     def _call(self, pointer: Any, _user: object) -> None:
-        if self._raised is not None:
-            return
         try:
+            if self._raised is not None:
+                return
             raw = pointer.contents
             data = _arrays.output(raw.tensor, None, as_torch=False, copy=True)
             method = raw.method.decode("utf-8", "replace")

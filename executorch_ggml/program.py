@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
 
-from executorch_ggml import _abi, _arrays, _exit, _load
+from executorch_ggml import _abi, _arrays, _exit, _interrupt, _load
 from executorch_ggml._callback import Progress, ProgressCallback
 from executorch_ggml._watch import WatchCallback, WatchedValue
 from executorch_ggml.errors import BusyError, GgmlError, InvalidArgumentError
@@ -100,14 +100,16 @@ class Program:
         handle = file.handle if file is not None else None
         callback = ProgressCallback(progress)
         pointer = ctypes.c_void_p()
-        status = lib.etggml_program_load(
-            _load.path_bytes(pte), handle.pointer if handle is not None else None, options, callback.c, None,
-            ctypes.byref(pointer),
-        )  # fmt: skip
+        with _exit.calling():
+            status = lib.etggml_program_load(
+                _load.path_bytes(pte), handle.pointer if handle is not None else None, options, callback.c, None,
+                ctypes.byref(pointer),
+            )  # fmt: skip
         if status == 0:  # first, so that nothing leaks should the callback have raised on its last call
             self._handle: _Handle | None = _Handle(cast(int, pointer.value))
         callback.check(status)
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
     @property
     def handle(self) -> _Handle:
@@ -121,9 +123,16 @@ class Program:
         # until its next call.
         _exit.hold()
         handle = self.handle
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False) and not self._enter_forked():
             raise BusyError(f"{self.path}: another thread is inside this program; wait for it or load one per thread")
         return handle
+
+    def _enter_forked(self) -> bool:
+        """In a forked child the lock may be held by a thread that stayed in the parent; the library knows more then."""
+        if self._process == os.getpid():
+            return False
+        self._lock, self._process = threading.Lock(), os.getpid()
+        return self._lock.acquire(blocking=False)
 
     def execute(self, method: str, inputs: Sequence[Any], *, copy: bool = True) -> list[Any]:
         """Runs a method and returns its outputs.
@@ -239,6 +248,7 @@ class Program:
         self._enter()
         self._handle = None
         self._lock.release()
+        _interrupt.raise_kept()
 
     @property
     def closed(self) -> bool:
@@ -279,10 +289,19 @@ def _utf8_path(path: str | os.PathLike[str] | None) -> str | None:
 def payloads(pte: str | os.PathLike[str]) -> list[Payload]:
     """The payloads of our delegates in a `.pte`, in order of method and appearance."""
     found: list[Payload] = []
+    raised: list[BaseException] = []
 
+    @_interrupt.callback
     def collect(method: bytes, index: int, data: int, size: int, _user: object) -> None:
-        found.append(Payload(method.decode("utf-8", "replace"), index, ctypes.string_at(data, size)))
+        try:
+            found.append(Payload(method.decode("utf-8", "replace"), index, ctypes.string_at(data, size)))
+        except BaseException as failure:
+            raised.append(failure)
 
     callback = _abi.PayloadFn(collect)
-    _load.check(_load.library().etggml_program_payloads(_load.path_bytes(pte), callback, None))
+    with _exit.calling():
+        status = _load.library().etggml_program_payloads(_load.path_bytes(pte), callback, None)
+    if raised:
+        raise raised[0]
+    _load.check(status)
     return found

@@ -7,6 +7,7 @@
 
 #include "executorch_ggml.h"
 #include "util/status.h"
+#include "util/unwind.h"
 
 namespace etggml::capi {
 
@@ -22,9 +23,8 @@ etggml_status guard(Fn body) {
     return finish(Status(ETGGML_OUT_OF_MEMORY, "out of memory"));
   } catch (const std::exception& e) {
     return finish(Status(ETGGML_INTERNAL, e.what()));
-  } catch (...) {
-    return finish(Status(ETGGML_INTERNAL, "unknown exception"));
   }
+  ETGGML_CATCH_UNWIND catch (...) { return finish(Status(ETGGML_INTERNAL, "unknown exception")); }
 }
 
 /// *out = a copy that etggml_string_free releases. ETGGML_OUT_OF_MEMORY.

@@ -8,6 +8,7 @@
 #include "host/et_log.h"
 #include "ir/program.h"
 #include "runtime/devices.h"
+#include "util/interrupt.h"
 #include "util/json.h"
 #include "util/log.h"
 #include "util/paths.h"
@@ -74,6 +75,10 @@ etggml_status etggml_build_info(char** json) {
                  {"registration", executorch::runtime::to_string(registered)}};
     return copy_out(to_text(info), json);
   });
+}
+
+void etggml_set_interrupt(etggml_interrupt_fn fn, const volatile bool* stop, void* user) {
+  set_interrupt(fn, stop, user);
 }
 
 void etggml_set_log(etggml_log_fn fn, void* user) {

@@ -49,6 +49,8 @@ Status InputViews::assign(executorch::runtime::Span<EValue*> values, size_t coun
       view.rank = static_cast<int32_t>(rank);
       view.dims = dims_[i].data();
       view.data = tensor.const_data_ptr();
+      if (view.data == nullptr && tensor.numel() > 0)
+        return error(ETGGML_FORMAT, "input %zu has no memory in the .pte, or an instruction of it freed it", i);
     } else if (value.isInt()) {
       numbers_[i].i = value.toInt();
       view.kind = ir::fb::InputKind_Int;

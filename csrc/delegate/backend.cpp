@@ -22,6 +22,7 @@
 #include "runtime/process_weights.h"
 #include "runtime/report.h"
 #include "util/env.h"
+#include "util/unwind.h"
 
 namespace etggml::delegate {
 namespace {
@@ -82,6 +83,8 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
   }
   if (scope != nullptr) {
     handle->context = scope->context;
+    const auto* inputs = program->graph().inputs();
+    scope->delegate_inputs.push_back(inputs == nullptr ? 0 : inputs->size());
   } else {
     ETGGML_ASSIGN_OR_RETURN(handle->context, stock_context(init));
     // Contexts of a session are shared as a whole.
@@ -125,9 +128,8 @@ Status guarded(Fn fn) {
     return error(ETGGML_OUT_OF_MEMORY, "out of memory");
   } catch (const std::exception& e) {
     return error(ETGGML_INTERNAL, "%s", e.what());
-  } catch (...) {
-    return error(ETGGML_INTERNAL, "unknown exception");
   }
+  ETGGML_CATCH_UNWIND catch (...) { return error(ETGGML_INTERNAL, "unknown exception"); }
 }
 
 class GgmlBackend final : public BackendInterface {

@@ -7,6 +7,7 @@
 
 #include "runtime/process_weights.h"
 #include "util/env.h"
+#include "util/fork.h"
 #include "util/json.h"
 
 namespace etggml::delegate {
@@ -17,7 +18,7 @@ using executorch::runtime::kMaxOptionValueLength;
 using executorch::runtime::Span;
 
 struct Process {
-  std::mutex mutex;
+  ProcessMutex mutex{10};
   Json options = Json::object();
   std::map<std::string, std::weak_ptr<runtime::Context>> sessions;
 };
@@ -64,7 +65,7 @@ Status validate(Json options) {
 
 Status set_process_options(Span<BackendOption> options) {
   Process& p = process();
-  std::lock_guard<std::mutex> guard(p.mutex);
+  std::lock_guard<ProcessMutex> guard(p.mutex);
   Json merged = p.options;
   for (const BackendOption& option : options) ETGGML_RETURN_IF_ERROR(merge(option, &merged));
   ETGGML_RETURN_IF_ERROR(validate(merged));
@@ -80,7 +81,7 @@ Result<std::shared_ptr<runtime::Context>> stock_context(const executorch::runtim
   ETGGML_ASSIGN_OR_RETURN(Json merged,
                           parse_object(env_string("EXECUTORCH_GGML_OPTIONS").c_str(), "EXECUTORCH_GGML_OPTIONS"));
   {
-    std::lock_guard<std::mutex> guard(p.mutex);
+    std::lock_guard<ProcessMutex> guard(p.mutex);
     merged.update(p.options);
   }
   const auto specs = init.runtime_specs();
@@ -94,7 +95,7 @@ Result<std::shared_ptr<runtime::Context>> stock_context(const executorch::runtim
     ETGGML_ASSIGN_OR_RETURN(files, gguf::FileSet::open(weights));
   }
   if (session.empty()) return runtime::Context::create(std::move(options), std::move(files), false);
-  std::lock_guard<std::mutex> guard(p.mutex);
+  std::lock_guard<ProcessMutex> guard(p.mutex);
   if (std::shared_ptr<runtime::Context> context = p.sessions[session].lock()) return context;
   ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<runtime::Context> context,
                           runtime::Context::create(std::move(options), std::move(files), false));

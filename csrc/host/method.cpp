@@ -99,6 +99,8 @@ Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_guarded(const PteFile& 
   auto loaded = file.program().load_method(name.c_str(), method->state_->memory.get(), tracer, file.data());
   if (!loaded.ok()) return load_failure(file, name, loaded.error());
   method->state_->method = std::make_unique<Method>(std::move(loaded.get()));
+  if (const runtime::LoadScope* scope = runtime::LoadScope::current())
+    ETGGML_RETURN_IF_ERROR(file.check_delegate_results(name, scope->delegate_inputs));
   method->state_->slots.resize(method->inputs_.size());
   method->int_outputs_.resize(method->output_count());
   method->double_outputs_.resize(method->output_count());
@@ -295,6 +297,9 @@ Status LoadedMethod::read_output(size_t index, etggml_tensor* out) {
     for (ssize_t d = 0; d < tensor.dim(); ++d) out->shape[d] = tensor.size(d);
     out->data = const_cast<void*>(tensor.const_data_ptr());
     out->nbytes = tensor.nbytes();
+    if (out->data == nullptr && out->nbytes > 0)
+      return error(ETGGML_FORMAT, "method '%s': output %zu has no memory; the .pte plans none or frees it",
+                   name_.c_str(), index);
     const uint8_t* order = tensor.dim_order().data();
     const size_t rank = static_cast<size_t>(tensor.dim());
     if (out->data != nullptr && !is_row_major(order, out->shape, rank)) {

@@ -3,7 +3,9 @@
 #include <executorch/extension/data_loader/mmap_data_loader.h>
 #include <executorch/extension/flat_tensor/flat_tensor_data_map.h>
 #include <executorch/runtime/executor/program.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +15,7 @@
 #include "host/et_log.h"
 #include "host/guarded.h"
 #include "host/kernels.h"
+#include "host/ptd_check.h"
 #include "host/pte_check.h"
 #include "runtime/load_scope.h"
 
@@ -27,27 +30,77 @@ using executorch::runtime::Program;
 // Named data in which the exporter lists states (executorch_ggml/lowered_program.py).
 constexpr const char* kStatesKey = "executorch_ggml.states";
 
-// ExecuTorch opens anything: a FIFO would block it, a directory fails with a code that says nothing.
-Status check_regular(const std::string& path) {
-  struct stat info;
-  if (stat(path.c_str(), &info) != 0) return error(ETGGML_IO, "%s: %s", path.c_str(), std::strerror(errno));
-  if (!S_ISREG(info.st_mode)) return error(ETGGML_IO, "%s is not a regular file", path.c_str());
-  if (info.st_size == 0) return error(ETGGML_FORMAT, "%s is empty", path.c_str());
-  return ok_status();
-}
+// A file as ExecuTorch maps it, and a descriptor of our own that tells whether it is still the same.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  ~MappedFile() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
 
-Result<std::unique_ptr<MmapDataLoader>> map(const std::string& path) {
-  ETGGML_RETURN_IF_ERROR(check_regular(path));
-  auto loader = MmapDataLoader::from(path.c_str(), MmapDataLoader::MlockConfig::NoMlock);
-  if (!loader.ok()) return error(ETGGML_IO, "%s cannot be opened: %s", path.c_str(), describe(loader.error()).c_str());
-  return std::make_unique<MmapDataLoader>(std::move(loader.get()));
-}
+  Status open(const std::string& path) {
+    path_ = path;
+    // ExecuTorch opens anything: a FIFO would block it, a directory fails with a code that says nothing.
+    struct stat info;
+    if (stat(path.c_str(), &info) != 0) return error(ETGGML_IO, "%s: %s", path.c_str(), std::strerror(errno));
+    if (!S_ISREG(info.st_mode)) return error(ETGGML_IO, "%s is not a regular file", path.c_str());
+    if (info.st_size == 0) return error(ETGGML_FORMAT, "%s is empty", path.c_str());
+    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd_ < 0 || fstat(fd_, &opened_) != 0)
+      return error(ETGGML_IO, "%s cannot be opened: %s", path.c_str(), std::strerror(errno));
+    auto mapped = MmapDataLoader::from(path.c_str(), MmapDataLoader::MlockConfig::NoMlock);
+    if (!mapped.ok())
+      return error(ETGGML_IO, "%s cannot be opened: %s", path.c_str(), describe(mapped.error()).c_str());
+    loader_ = std::make_unique<MmapDataLoader>(std::move(mapped.get()));
+    return ok_status();
+  }
+
+  MmapDataLoader* loader() const { return loader_.get(); }
+
+  Status check_unchanged() const {
+    struct stat now;
+    if (fd_ < 0) return ok_status();
+    if (fstat(fd_, &now) != 0) return error(ETGGML_IO, "%s: %s", path_.c_str(), std::strerror(errno));
+    if (now.st_size == opened_.st_size && same_time(now, opened_)) return ok_status();
+    return error(
+        ETGGML_IO,
+        "%s: the file changed after it was opened (%lld bytes then, %lld now); load it again. To replace a file "
+        "that is in use, write another one and rename it",
+        path_.c_str(), static_cast<long long>(opened_.st_size), static_cast<long long>(now.st_size));
+  }
+
+  /// Shows `look` the whole file.
+  Status read(const std::function<Status(const void* data, size_t size)>& look) const {
+    using SegmentInfo = executorch::runtime::DataLoader::SegmentInfo;
+    auto size = loader_->size();
+    if (!size.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(size.error()).c_str());
+    auto data = loader_->load(0, *size, SegmentInfo(SegmentInfo::Type::Program));
+    if (!data.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(data.error()).c_str());
+    return look(data->data(), data->size());
+  }
+
+ private:
+  static bool same_time(const struct stat& a, const struct stat& b) {
+#if defined(__APPLE__)
+    return a.st_mtimespec.tv_sec == b.st_mtimespec.tv_sec && a.st_mtimespec.tv_nsec == b.st_mtimespec.tv_nsec;
+#else
+    return a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
+#endif
+  }
+
+  std::string path_;
+  int fd_ = -1;
+  struct stat opened_ {};
+  std::unique_ptr<MmapDataLoader> loader_;
+};
 
 }  // namespace
 
 // Order matters: a Program reads from its loader until it is destroyed.
 struct PteFile::Files {
-  std::unique_ptr<MmapDataLoader> loader, data_loader;
+  MappedFile pte, ptd;
   std::unique_ptr<FlatTensorDataMap> data;
   std::unique_ptr<Program> program;
 };
@@ -77,35 +130,36 @@ Result<std::unique_ptr<PteFile>> PteFile::open_guarded(const std::string& path, 
   take_executorch_errors();
   std::unique_ptr<PteFile> file(new PteFile());
   file->path_ = path;
-  ETGGML_ASSIGN_OR_RETURN(file->files_->loader, map(path));
-  auto program = Program::load(file->files_->loader.get(), Program::Verification::InternalConsistency);
+  Files& files = *file->files_;
+  ETGGML_RETURN_IF_ERROR(files.pte.open(path));
+  auto program = Program::load(files.pte.loader(), Program::Verification::InternalConsistency);
   if (!program.ok()) {
     return error(ETGGML_FORMAT, "%s is not a usable ExecuTorch program: %s", path.c_str(),
                  describe(program.error()).c_str());
   }
-  file->files_->program = std::make_unique<Program>(std::move(program.get()));
-  ETGGML_RETURN_IF_ERROR(file->check());
+  files.program = std::make_unique<Program>(std::move(program.get()));
+  ETGGML_RETURN_IF_ERROR(files.pte.read([&](const void* data, size_t) { return check_pte(data, path); }));
+  ETGGML_RETURN_IF_ERROR(file->read_states());
   if (!data_path.empty()) {
-    ETGGML_ASSIGN_OR_RETURN(file->files_->data_loader, map(data_path));
-    auto data = FlatTensorDataMap::load(file->files_->data_loader.get());
+    ETGGML_RETURN_IF_ERROR(files.ptd.open(data_path));
+    ETGGML_RETURN_IF_ERROR(
+        files.ptd.read([&](const void* data, size_t size) { return check_ptd(data, size, data_path); }));
+    auto data = FlatTensorDataMap::load(files.ptd.loader());
     if (!data.ok()) {
       return error(ETGGML_FORMAT, "%s is not a usable .ptd file: %s", data_path.c_str(),
                    describe(data.error()).c_str());
     }
-    file->files_->data = std::make_unique<FlatTensorDataMap>(std::move(data.get()));
+    files.data = std::make_unique<FlatTensorDataMap>(std::move(data.get()));
   }
   ETGGML_RETURN_IF_ERROR(file->read_methods());
   return file;
 }
 
-Status PteFile::check() {
-  using SegmentInfo = executorch::runtime::DataLoader::SegmentInfo;
-  auto size = files_->loader->size();
-  if (!size.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(size.error()).c_str());
-  auto data = files_->loader->load(0, *size, SegmentInfo(SegmentInfo::Type::Program));
-  if (!data.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(data.error()).c_str());
-  ETGGML_RETURN_IF_ERROR(check_delegates(data->data(), path_));
-  ETGGML_ASSIGN_OR_RETURN(states_, read_planned_states(data->data(), path_));
+Status PteFile::read_states() {
+  ETGGML_RETURN_IF_ERROR(files_->pte.read([&](const void* data, size_t) -> Status {
+    ETGGML_ASSIGN_OR_RETURN(states_, read_planned_states(data, path_));
+    return ok_status();
+  }));
   return name_states();
 }
 
@@ -123,6 +177,16 @@ const std::vector<PlannedState>& PteFile::states(const std::string& method) cons
   static const std::vector<PlannedState> none;
   const auto it = states_.find(method);
   return it == states_.end() ? none : it->second;
+}
+
+Status PteFile::check_unchanged() const {
+  ETGGML_RETURN_IF_ERROR(files_->pte.check_unchanged());
+  return files_->ptd.check_unchanged();
+}
+
+Status PteFile::check_delegate_results(const std::string& method, const std::vector<size_t>& n_inputs) const {
+  return files_->pte.read(
+      [&](const void* data, size_t) { return host::check_delegate_results(data, path_, method, n_inputs); });
 }
 
 Status PteFile::read_methods() {

@@ -36,12 +36,18 @@ class PteFile {
   /// Buffers that a method changes in ExecuTorch's memory.
   const std::vector<PlannedState>& states(const std::string& method) const;
 
+  /// ETGGML_IO when a file was truncated or rewritten in place since it was opened: reading its mapping could then end
+  /// the process, so ask before ExecuTorch looks at the program, runs it, or reads its constants.
+  Status check_unchanged() const;
+  /// See host/pte_check.h.
+  Status check_delegate_results(const std::string& method, const std::vector<size_t>& n_inputs) const;
+
  private:
   struct Files;  // ExecuTorch's objects: its program.h cannot be included together with FlatBuffers' headers
 
   PteFile();
   static Result<std::unique_ptr<PteFile>> open_guarded(const std::string& path, const std::string& data_path);
-  Status check();
+  Status read_states();
   Status name_states();
   Status read_methods();
 

@@ -63,6 +63,12 @@ typedef void (*etggml_log_fn)(int level, const char *message, void *user);
 /* Routes the library's, ggml's and ExecuTorch's log lines; NULL drops them. Nothing is written to stderr by default. */
 ETGGML_API void etggml_set_log(etggml_log_fn fn, void *user);
 
+/* For a host that handles signals itself, in its main thread (Python): while a call computes or loads there, fn runs about
+ * every 50 ms on that thread, and when *stop is true afterwards the call ends with ETGGML_CANCELLED. NULL: nobody is asked.
+ * stop must stay valid; fn must not call into the library. */
+typedef void (*etggml_interrupt_fn)(void *user);
+ETGGML_API void etggml_set_interrupt(etggml_interrupt_fn fn, const volatile bool *stop, void *user);
+
 /* JSON array, one object a device: name, description, type (cpu|gpu|igpu|accel), memory_free, memory_total, usable, reason.
  * Loads the plug-ins that are installed; one that cannot be used is listed under its family's name ("cuda") and says why. */
 ETGGML_API etggml_status etggml_devices(char **json);

@@ -12,6 +12,7 @@
 #include "graph/fusion/host_calls.h"
 #include "graph/kernels/custom_op.h"
 #include "util/env.h"
+#include "util/fork.h"
 #include "util/log.h"
 #include "util/paths.h"
 
@@ -94,9 +95,9 @@ const graph::CallSupport* calls_of(const Device& device) {
   std::call_once(once, [&] { loaded = load_module(device.handle); });
   const int number = number_of(ggml_backend_dev_name(device.handle));
   if (!loaded || number < 0) return nullptr;
-  static auto* mutex = new std::mutex();
+  static auto* mutex = new ProcessMutex(60);
   static auto* calls = new std::map<int, std::unique_ptr<ModuleCalls>>();
-  std::lock_guard<std::mutex> guard(*mutex);
+  std::lock_guard<ProcessMutex> guard(*mutex);
   std::unique_ptr<ModuleCalls>& entry = (*calls)[number];
   if (entry == nullptr) entry = std::make_unique<ModuleCalls>(number);
   return entry.get();

@@ -1,14 +1,18 @@
 #include "runtime/devices.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
+#include <cerrno>
 #include <map>
 #include <mutex>
 
 #include "runtime/plugin/plugins.h"
 #include "util/env.h"
+#include "util/fork.h"
 #include "util/log.h"
 #include "util/paths.h"
 
@@ -140,29 +144,63 @@ Result<Device> select_cpu() {
 
 }  // namespace
 
-Status load_backends() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    route_ggml_log();
-    const std::string& directory = library_directory();
-    // Only our own directory: ggml's default would also search the executable's and the current directory, where
-    // another package's modules of another version may lie.
-    if (!directory.empty()) ggml_backend_load_all_from_path(directory.c_str());
-    // Linked into a program of another directory (a C++ test): beside ggml's own library then.
-    const std::string base = parent_directory(file_of_address(reinterpret_cast<const void*>(&ggml_init)));
-    if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) == nullptr && base != directory) {
-      ggml_backend_load_all_from_path(base.c_str());
+namespace {
+
+bool has_cpu() { return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) != nullptr; }
+
+// Why no CPU module could be opened, from the loader's own words: ggml tries each and says nothing of the reason.
+Status module_failure(const std::string& directory) {
+  std::string reason;
+  if (DIR* entries = opendir(directory.c_str())) {
+    while (const dirent* entry = readdir(entries)) {
+      const std::string name = entry->d_name;
+      if (name.compare(0, 11, "libggml-cpu") != 0) continue;
+      void* module = dlopen((directory + "/" + name).c_str(), RTLD_NOW | RTLD_LOCAL);
+      const char* text = module == nullptr ? dlerror() : nullptr;
+      if (module != nullptr) dlclose(module);
+      if (text != nullptr) reason = text;
     }
-    for (size_t i = 0; i < ggml_backend_reg_count(); ++i) {
-      log(ETGGML_LOG_DEBUG, "ggml backend %s", ggml_backend_reg_name(ggml_backend_reg_get(i)));
-    }
-  });
-  if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) == nullptr) {
-    return error(ETGGML_DEVICE,
-                 "no ggml CPU module (libggml-cpu*.so) could be loaded from '%s': the installation is incomplete or "
-                 "was built for another machine; reinstall executorch-ggml",
-                 library_directory().c_str());
+    closedir(entries);
+  } else if (errno == ENOMEM) {
+    return error(ETGGML_OUT_OF_MEMORY, "out of memory while ggml's CPU module was looked for in '%s'",
+                 directory.c_str());
   }
+  // The loader has no code for it: these are its sentences for mmap and mprotect without memory, and for its own
+  // malloc.
+  for (const char* sign :
+       {"Cannot allocate memory", "cannot map zero-fill pages", "failed to map segment", "out of memory"}) {
+    if (reason.find(sign) != std::string::npos)
+      return error(ETGGML_OUT_OF_MEMORY, "out of memory while ggml's CPU module was loaded: %s", reason.c_str());
+  }
+  if (!reason.empty()) reason = " (" + reason + ")";
+  return error(ETGGML_DEVICE,
+               "no ggml CPU module (libggml-cpu*.so) could be loaded from '%s'%s: the installation is incomplete or "
+               "was built for another machine; reinstall executorch-ggml",
+               directory.c_str(), reason.c_str());
+}
+
+}  // namespace
+
+Status load_backends() {
+  // Until it succeeds: memory that was short once may be there the next time.
+  static auto* mutex = new ProcessMutex(40);
+  static std::atomic<bool> loaded{false};
+  if (loaded.load(std::memory_order_acquire)) return ok_status();
+  std::lock_guard<ProcessMutex> guard(*mutex);
+  if (loaded.load(std::memory_order_relaxed)) return ok_status();
+  route_ggml_log();
+  const std::string& directory = library_directory();
+  // Only our own directory: ggml's default would also search the executable's and the current directory, where
+  // another package's modules of another version may lie.
+  if (!directory.empty()) ggml_backend_load_all_from_path(directory.c_str());
+  // Linked into a program of another directory (a C++ test): beside ggml's own library then.
+  const std::string base = parent_directory(file_of_address(reinterpret_cast<const void*>(&ggml_init)));
+  if (!has_cpu() && base != directory) ggml_backend_load_all_from_path(base.c_str());
+  if (!has_cpu()) return module_failure(directory);
+  for (size_t i = 0; i < ggml_backend_reg_count(); ++i) {
+    log(ETGGML_LOG_DEBUG, "ggml backend %s", ggml_backend_reg_name(ggml_backend_reg_get(i)));
+  }
+  loaded.store(true, std::memory_order_release);
   return ok_status();
 }
 
@@ -198,14 +236,15 @@ void* backend_function(ggml_backend_dev_t device, const char* name) {
 }
 
 void* cpu_module_symbol(const char* name) {
-  static void* module = []() -> void* {
-    if (!load_backends().ok()) return nullptr;
-    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    // The module was loaded privately by ggml; a function it published tells which file it is.
-    const std::string file = file_of_address(backend_function(cpu, "ggml_threadpool_new"));
-    return file.empty() ? nullptr : dlopen(file.c_str(), RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
-  }();
-  return module == nullptr ? nullptr : dlsym(module, name);
+  if (!load_backends().ok()) return nullptr;
+  ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  // The module was loaded privately by ggml; a function it published tells which file it is.
+  static const std::string* file = new std::string(file_of_address(backend_function(cpu, "ggml_threadpool_new")));
+  void* module = file->empty() ? nullptr : dlopen(file->c_str(), RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
+  if (module == nullptr) return nullptr;
+  void* symbol = dlsym(module, name);
+  dlclose(module);  // ggml holds it
+  return symbol;
 }
 
 }  // namespace etggml::runtime

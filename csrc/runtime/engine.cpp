@@ -3,9 +3,13 @@
 #include <map>
 #include <utility>
 
+#include "graph/ggml_internals.h"
+#include "graph/kernels/kernel_guard.h"
+#include "graph/kernels/thread_memory.h"
 #include "runtime/device_calls.h"
 #include "runtime/threads.h"
 #include "util/log.h"
+#include "util/room.h"
 
 namespace etggml::runtime {
 namespace {
@@ -19,7 +23,11 @@ using SetPool = void (*)(ggml_backend_t, ggml_threadpool_t);
 // nothing.
 constexpr uint32_t kPoll = 2;
 
-bool abort_callback(void* engine) { return static_cast<const Engine*>(engine)->cancelled(); }
+bool abort_callback(void* engine) { return static_cast<Engine*>(engine)->should_stop(); }
+
+// Of our ggml's CPU module (ggml_ext/etggml_threads.h).
+using RestartPool = bool (*)(ggml_threadpool_t);
+using ForgetPool = void (*)(ggml_threadpool_t);
 
 }  // namespace
 
@@ -35,6 +43,12 @@ Arena::~Arena() { ggml_gallocr_free(allocator_); }
 size_t Arena::bytes() const { return bytes_; }
 
 Status Arena::place(ggml_cgraph* graph) {
+  // What the allocator notes of a graph: a slot of two hash tables, never more than half full, and where its sources
+  // lie.
+  constexpr size_t kNode = 1024;
+  const size_t nodes = static_cast<size_t>(graph->n_nodes) + static_cast<size_t>(graph->n_leafs);
+  if (!room_for(nodes * kNode))
+    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate the plan of a graph of %zu nodes", nodes);
   // Without the first call the allocator decides by what nodes read and write whether its memory still fits. An input
   // that is itself an output is neither, and a larger one would end the process on ggml's assertion.
   if (!ggml_gallocr_reserve(allocator_, graph) || !ggml_gallocr_alloc_graph(allocator_, graph)) {
@@ -63,12 +77,13 @@ Result<std::shared_ptr<Engine>> Engine::create(const std::string& device, int th
 Result<std::shared_ptr<Engine>> Engine::shared(const std::string& device, int threads) {
   // Leaked on purpose: threads may still hold engines while static destructors run.
   static auto* engines = new std::map<std::pair<std::string, int>, std::weak_ptr<Engine>>();
-  static auto* mutex = new std::mutex();
+  static auto* mutex = new ProcessMutex(20);
   ETGGML_ASSIGN_OR_RETURN(const Device selected, select_device(device));
-  const std::pair<std::string, int> key(selected.name, threads > 0 ? threads : default_threads());
-  std::lock_guard<std::mutex> guard(*mutex);
+  const std::pair<std::string, int> key(selected.name + "@" + std::to_string(forks()),
+                                        threads > 0 ? threads : default_threads());
+  std::lock_guard<ProcessMutex> guard(*mutex);
   if (std::shared_ptr<Engine> engine = (*engines)[key].lock()) return engine;
-  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<Engine> engine, create(key.first, key.second));
+  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<Engine> engine, create(selected.name, key.second));
   (*engines)[key] = engine;
   return engine;
 }
@@ -96,19 +111,88 @@ Status Engine::init(const std::string& device, int threads) {
     ggml_threadpool_params params = ggml_threadpool_params_default(threads_);
     params.poll = kPoll;
     pool_ = new_pool(&params);
-    if (pool_ == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot create a pool of %d threads", threads_);
+    if (pool_ == nullptr) {
+      return error(ETGGML_OUT_OF_MEMORY,
+                   "the system gives this process no %d compute threads (memory for stacks, or a limit on threads or "
+                   "processes); use fewer with the option \"threads\"",
+                   threads_);
+    }
     set_pool(backend_, pool_);
   }
+  ETGGML_RETURN_IF_ERROR(touch_threads());
   ETGGML_ASSIGN_OR_RETURN(arena_, Arena::create(buffer_type()));
   log(ETGGML_LOG_DEBUG, "engine on %s, %d threads", device_.name.c_str(), threads_);
   return ok_status();
 }
 
+// Now, while it is an error of loading, every thread gets what it would otherwise ask for in the middle of a graph.
+Status Engine::touch_threads() {
+  if (pool_ == nullptr) return ok_status();
+  ggml_init_params params = {};
+  params.mem_size = ggml_tensor_overhead() + ggml_graph_overhead_custom(8, false) + 1024;
+  ggml_context* context = room_for(params.mem_size) ? ggml_init(params) : nullptr;
+  if (context == nullptr) return error(ETGGML_OUT_OF_MEMORY, "out of memory while threads were started");
+  ggml_tensor* node = ggml_custom_4d(context, GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, graph::touch_thread_memory,
+                                     GGML_N_TASKS_MAX, nullptr);
+  ggml_cgraph* graph = ggml_new_graph_custom(context, 8, false);
+  ggml_graph_add_node(graph, node);
+  const ggml_status status = ggml_backend_graph_compute(backend_, graph);
+  ggml_free(context);
+  return status == GGML_STATUS_SUCCESS || status == GGML_STATUS_ABORTED
+             ? ok_status()
+             : error(ETGGML_OUT_OF_MEMORY, "out of memory while threads were started");
+}
+
 Engine::~Engine() {
+  if (lost()) {  // a driver that was not forked with the process, or memory that a lost thread was changing
+    (void)arena_.release();
+    return;
+  }
+  if (pool_ != nullptr && forks_.load() != forks()) {
+    const auto forget = reinterpret_cast<ForgetPool>(cpu_module_symbol("etggml_threadpool_forget"));
+    if (forget == nullptr) return;
+    forget(pool_);
+  }
   arena_.reset();
   if (backend_ != nullptr) ggml_backend_free(backend_);
   if (pool_ != nullptr) free_pool_(pool_);
 }
+
+bool Engine::lost() {
+  if (forks_.load() == forks()) return false;
+  if (!is_cpu()) return true;
+  const bool free = mutex_.try_lock();
+  if (free) mutex_.unlock();
+  return !free;
+}
+
+Status Engine::wake() {
+  if (!is_cpu()) {
+    return error(ETGGML_DEVICE,
+                 "device '%s' was opened before this process was forked and cannot be used in the child; load the "
+                 "program after the fork, in a process started with \"spawn\"",
+                 device_.name.c_str());
+  }
+  std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) {
+    // Either a thread of the parent, which will never let go, or one of this process that is doing the same.
+    if (forks_.load(std::memory_order_acquire) == forks()) return ok_status();
+    return error(ETGGML_DEVICE,
+                 "this process was forked while a thread of its parent was computing with this program; load the "
+                 "program again");
+  }
+  if (forks_.load(std::memory_order_relaxed) == forks()) return ok_status();
+  const auto restart = reinterpret_cast<RestartPool>(cpu_module_symbol("etggml_threadpool_restart"));
+  if (pool_ != nullptr && (restart == nullptr || !restart(pool_))) {
+    return error(ETGGML_OUT_OF_MEMORY,
+                 "the system gives this forked process no %d compute threads; load the program again with fewer",
+                 threads_);
+  }
+  forks_.store(forks(), std::memory_order_release);
+  return touch_threads();
+}
+
+bool Engine::should_stop() { return cancelled() || interrupts_.interrupted(); }
 
 ggml_backend_buffer_type_t Engine::buffer_type() const { return ggml_backend_dev_buffer_type(device_.handle); }
 
@@ -128,6 +212,9 @@ Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
     wait();  // what came before it still reads the caller's memory
     return broken();
   }
+  if (is_cpu() && graph::take_failed_kernel(graph))
+    return error(ETGGML_OUT_OF_MEMORY,
+                 "memory ran out while computing; use shorter inputs or fewer programs at a time");
   if (status == GGML_STATUS_SUCCESS) return ok_status();
   if (status == GGML_STATUS_ABORTED) return error(ETGGML_CANCELLED, "the call was cancelled");
   if (status == GGML_STATUS_ALLOC_FAILED) {

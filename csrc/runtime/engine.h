@@ -10,6 +10,8 @@
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
 #include "runtime/devices.h"
+#include "util/fork.h"
+#include "util/interrupt.h"
 #include "util/status.h"
 
 namespace etggml::runtime {
@@ -52,13 +54,22 @@ class Engine {
   ggml_backend_buffer_type_t buffer_type() const;
   Arena& arena() { return *arena_; }
 
-  /// Held while a plan is placed or computed: neither backend nor arena may be used by two threads at once.
+  /// Held while a plan is placed or computed: neither backend nor arena may be used by two threads at once. Before the
+  /// first time in a call, survive_fork().
   std::mutex& mutex() { return mutex_; }
+
+  /// In a child of fork() the pool's threads are started anew. ETGGML_DEVICE when the engine cannot be used there: it
+  /// drives a GPU, or was computing in a thread that the child does not have. ETGGML_OUT_OF_MEMORY without threads.
+  Status survive_fork() { return forks_.load(std::memory_order_acquire) == forks() ? ok_status() : wake(); }
+  /// Whether this process cannot free what belongs to the engine.
+  bool lost();
 
   /// From any thread: the computation under way ends early. Without effect when none is.
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   void clear_cancel() { cancelled_.store(false, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+  /// Between two nodes, by the thread of the call: whether it is to end, also because the host was interrupted.
+  bool should_stop();
 
   /// Runs a graph whose tensors all have memory. `plan`: a ggml graph plan, or nullptr. ETGGML_CANCELLED,
   /// ETGGML_OUT_OF_MEMORY, ETGGML_DEVICE (and ever after, once a kernel of ours could not be launched).
@@ -75,6 +86,8 @@ class Engine {
   Engine() = default;
   Status init(const std::string& device, int threads);
   Status broken() const;
+  Status wake();
+  Status touch_threads();
 
   Device device_;
   int threads_ = 1;
@@ -84,6 +97,8 @@ class Engine {
   std::unique_ptr<Arena> arena_;
   std::string failed_call_;  // a kernel of ours that could not be launched, and its node
   std::atomic<bool> cancelled_{false};
+  InterruptClock interrupts_;
+  std::atomic<uint64_t> forks_{forks()};
   std::mutex mutex_;
 };
 

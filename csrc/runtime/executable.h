@@ -87,6 +87,7 @@ class Executable {
   Status fill(const Plan& plan, const ir::InputView* inputs, size_t n);
   void fill_choice(const Plan& plan, char* staging);
   Status compute(const Plan& plan, NodeObserver* observer);
+  Status compute_graph(const Plan& plan, NodeObserver* observer);
   Status compute_nodes(const Plan& plan, NodeObserver* observer);
   static void show_call(const Plan& plan, const ir::InputView* inputs, size_t n, NodeObserver& observer);
   static Status show_node(uint32_t ir_node, const ggml_tensor* tensor, NodeObserver& observer);

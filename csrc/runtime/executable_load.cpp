@@ -64,8 +64,10 @@ Status Executable::load_weights(const Sources& sources, const ProgressFn& progre
 
   std::set<std::shared_ptr<const gguf::FileSet>> files;
   size_t copied = 0;
+  InterruptClock interrupts;
   for (size_t i = 0; i < slots.size(); ++i) {
     const BoundSlot& slot = slots[i];
+    if (interrupts.interrupted()) return error(ETGGML_CANCELLED, "loading was interrupted");
     if (progress && !progress(static_cast<double>(i) / static_cast<double>(slots.size()))) {
       return error(ETGGML_CANCELLED, "loading was cancelled");
     }

@@ -11,6 +11,7 @@
 #include "runtime/output.h"
 #include "util/env.h"
 #include "util/log.h"
+#include "util/room.h"
 #include "util/scalar_type.h"
 
 namespace etggml::runtime {
@@ -72,6 +73,7 @@ class Executable::SlotLeaves final : public graph::Leaves {
 Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, NodeObserver* observer) {
   CallTimes times;
   bool hit = false;
+  ETGGML_RETURN_IF_ERROR(context_->engine->survive_fork());
   std::lock_guard<std::mutex> guard(context_->engine->mutex());
   std::vector<int64_t> symbols;
   {
@@ -199,6 +201,13 @@ void Executable::fill_choice(const Plan& plan, char* staging) {
 }
 
 Status Executable::compute(const Plan& plan, NodeObserver* observer) {
+  const Status status = compute_graph(plan, observer);
+  // Our kernels count in their nodes what they have done; one that memory ran out in did not get to the end.
+  if (status.code == ETGGML_OUT_OF_MEMORY) plans_.clear();
+  return status;
+}
+
+Status Executable::compute_graph(const Plan& plan, NodeObserver* observer) {
   if (observer != nullptr || context_->options.profile) return compute_nodes(plan, observer);
   if (ggml_graph_n_nodes(plan.graph()) == 0) return ok_status();
   (void)take_launched();
@@ -213,7 +222,7 @@ Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
   ggml_init_params params = {};
   params.mem_size = ggml_graph_overhead_custom(8, false) + 1024;
   params.no_alloc = true;
-  ContextPtr scratch(ggml_init(params));
+  ContextPtr scratch(room_for(params.mem_size) ? ggml_init(params) : nullptr);
   if (scratch == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate a graph for profiling");
   ggml_cgraph* single = ggml_new_graph_custom(scratch.get(), 8, false);
   const bool values = observer != nullptr && observer->wants_values();

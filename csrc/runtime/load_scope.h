@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "gguf/file_set.h"
 #include "runtime/progress.h"
@@ -44,6 +45,7 @@ class LoadScope {
   std::function<void(const char* method, const void* data, size_t size)> payload;  ///< Payloads
   ProgressFn progress;                                                             ///< Run; may be empty
   size_t delegates = 0;                                                            ///< counted by init()
+  std::vector<size_t> delegate_inputs;                                             ///< Run: number of inputs of each
   Status failure;                                                                  ///< of the first init() that failed
 
  private:

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "util/room.h"
+
 namespace etggml::runtime {
 namespace {
 
@@ -19,7 +21,7 @@ Result<ContextPtr> make_context(size_t tensors) {
   ggml_init_params params = {};
   params.mem_size = (tensors + 1) * ggml_tensor_overhead();
   params.no_alloc = true;
-  ContextPtr context(ggml_init(params));
+  ContextPtr context(room_for(params.mem_size) ? ggml_init(params) : nullptr);
   if (context == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate descriptors of %zu tensors", tensors);
   return context;
 }

@@ -14,6 +14,8 @@
 #include "runtime/separate.h"
 #include "runtime/types.h"
 #include "util/env.h"
+#include "util/fork.h"
+#include "util/room.h"
 
 namespace etggml::runtime {
 namespace {
@@ -23,9 +25,9 @@ namespace {
 Result<const graph::CpuKernelSet*> cpu_kernels(int threads) {
   const std::string names = env_string("EXECUTORCH_GGML_KERNELS");
   ETGGML_RETURN_IF_ERROR(graph::check_kernel_names(names));
-  static auto* mutex = new std::mutex();
+  static auto* mutex = new ProcessMutex(70);
   static auto* sets = new std::map<int, graph::CpuKernelSet>();
-  std::lock_guard<std::mutex> guard(*mutex);
+  std::lock_guard<ProcessMutex> guard(*mutex);
   return &sets->try_emplace(threads, cpu_traits_function(), threads, names).first->second;
 }
 
@@ -59,7 +61,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   ggml_init_params params = {};
   params.mem_size = graph::context_bytes(program, options);
   params.no_alloc = true;
-  plan->context_.reset(ggml_init(params));
+  if (room_for(params.mem_size)) plan->context_.reset(ggml_init(params));
   if (plan->context_ == nullptr)
     return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for a graph", params.mem_size);
 

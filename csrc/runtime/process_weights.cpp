@@ -5,12 +5,13 @@
 #include <mutex>
 
 #include "util/env.h"
+#include "util/fork.h"
 
 namespace etggml::runtime {
 namespace {
 
 struct Registry {
-  std::mutex mutex;
+  ProcessMutex mutex{50};
   std::map<std::string, std::shared_ptr<const gguf::FileSet>> open;  // by path as given
   std::vector<std::string> added;
 };
@@ -33,7 +34,7 @@ Result<std::shared_ptr<const gguf::FileSet>> open_once(Registry& r, const std::s
 
 Result<std::vector<std::shared_ptr<const gguf::FileSet>>> process_weights() {
   Registry& r = registry();
-  std::lock_guard<std::mutex> guard(r.mutex);
+  std::lock_guard<ProcessMutex> guard(r.mutex);
   std::vector<std::string> paths = r.added;
   const std::string list = env_string("EXECUTORCH_GGML_WEIGHTS");
   for (size_t at = 0; at < list.size();) {
@@ -51,7 +52,7 @@ Result<std::vector<std::shared_ptr<const gguf::FileSet>>> process_weights() {
 
 Status add_process_weights(const std::string& path) {
   Registry& r = registry();
-  std::lock_guard<std::mutex> guard(r.mutex);
+  std::lock_guard<ProcessMutex> guard(r.mutex);
   ETGGML_RETURN_IF_ERROR(open_once(r, path).status());
   for (const std::string& known : r.added) {
     if (known == path) return ok_status();

@@ -1,10 +1,13 @@
 #include "runtime/program.h"
 
 #include <executorch/devtools/etdump/etdump_flatcc.h>
+#include <sys/stat.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 #include <utility>
 
@@ -46,13 +49,25 @@ Program::~Program() {
   HostCall host_call;  // what ExecuTorch says while it tears down belongs to us as well
   // Freeing a program that somebody is inside is a mistake, but an easy one to make while a process ends.
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
-  while (!lock.owns_lock()) {
+  // In a child of fork() that somebody may be a thread of the parent that was just going in or out.
+  int patience = born_ == forks() ? -1 : 10000;
+  while (!lock.owns_lock() && !lost() && patience-- != 0) {
     if (context_ != nullptr) context_->engine->cancel();
     std::this_thread::sleep_for(kPause);
     (void)lock.try_lock();
   }
+  if (!lock.owns_lock() || (context_ != nullptr && context_->engine->lost())) {
+    // Half of a call, or a device's memory, of the process that this one was forked from.
+    for (auto& method : methods_) (void)method.second.release();
+    new std::shared_ptr<Context>(context_);
+    (void)file_.release();
+    (void)etdump_.release();
+    return;
+  }
   methods_.clear();
 }
+
+bool Program::lost() const { return inside_forks_.load() != kNobody && inside_forks_.load() != forks(); }
 
 Status Program::load_method(const std::string& name, const ProgressFn& progress) {
   LoadScope scope(LoadScope::Mode::Run);
@@ -87,17 +102,20 @@ Status Program::one_owner() const {
 
 Result<Program::Guard> Program::enter() {
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
-  while (!lock.owns_lock() && observers_.load() > 0) {
+  while (!lock.owns_lock() && observers_.load() > 0 && !lost()) {
     std::this_thread::sleep_for(kPause);
     (void)lock.try_lock();
   }
+  if (lost()) return lost_call();
   if (!lock.owns_lock()) {
     return error(ETGGML_BUSY,
                  "another thread is inside this program; a program runs one call at a time, load it again to run calls "
                  "in parallel (weights are shared)");
   }
+  ETGGML_RETURN_IF_ERROR(file_->check_unchanged());
+  ETGGML_RETURN_IF_ERROR(context_->engine->survive_fork());
   context_->engine->clear_cancel();
-  return Guard(std::move(lock), nullptr);
+  return Guard(this, std::move(lock), nullptr);
 }
 
 Result<Program::Guard> Program::observe() {
@@ -105,9 +123,18 @@ Result<Program::Guard> Program::observe() {
   observers_.fetch_add(1);
   std::shared_ptr<void> observer(this, [](void* self) { static_cast<Program*>(self)->observers_.fetch_sub(1); });
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
+  if (lost()) return lost_call();
   if (!lock.owns_lock())
     return error(ETGGML_BUSY, "another thread is inside this program; ask again when its call has ended");
-  return Guard(std::move(lock), std::move(observer));
+  ETGGML_RETURN_IF_ERROR(file_->check_unchanged());
+  ETGGML_RETURN_IF_ERROR(context_->engine->survive_fork());
+  return Guard(this, std::move(lock), std::move(observer));
+}
+
+Status Program::lost_call() {
+  return error(ETGGML_DEVICE,
+               "this process was forked while another thread was inside this program, and has only half of that call; "
+               "load the program again");
 }
 
 Status Program::execute(const Guard&, const char* method, const etggml_tensor* in, size_t n_in) {
@@ -140,11 +167,13 @@ Status Program::finish_outputs(const Guard&) {
 
 Result<std::vector<host::ValueInfo>> Program::inputs(const char* method) const {
   HostCall host_call;
+  ETGGML_RETURN_IF_ERROR(file_->check_unchanged());
   return host::method_inputs(*file_, method_name(method));
 }
 
 Result<std::vector<host::ValueInfo>> Program::method_outputs(const char* method) const {
   HostCall host_call;
+  ETGGML_RETURN_IF_ERROR(file_->check_unchanged());
   return host::method_outputs(*file_, method_name(method));
 }
 
@@ -235,15 +264,24 @@ Status Program::write_etdump(const Guard&, const std::string& path) {
     return error(ETGGML_INVALID_ARGUMENT, "no ETDump is recorded; load the program with the option \"etdump\": true");
   const executorch::etdump::ETDumpResult dump = etdump_->get_etdump_data();
   Status status;
-  std::FILE* file = dump.buf == nullptr ? nullptr : std::fopen(path.c_str(), "wbe");
+  // Under another name until it is complete: what was there before stays if the disk is full.
+  struct stat info;
+  const bool in_place = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);  // a pipe, a device
+  const std::string partial = in_place ? path : path + ".partial";
+  std::FILE* file = dump.buf == nullptr ? nullptr : std::fopen(partial.c_str(), "wbe");
   if (dump.buf == nullptr) {
     status = error(ETGGML_INVALID_ARGUMENT, "nothing has been recorded yet");
   } else if (file == nullptr) {
-    status = error(ETGGML_IO, "%s cannot be written", path.c_str());
+    status = error(ETGGML_IO, "%s cannot be written: %s", partial.c_str(), std::strerror(errno));
   } else {
     const bool written = std::fwrite(dump.buf, 1, dump.size, file) == dump.size;
-    if (std::fclose(file) != 0 || !written)
-      status = error(ETGGML_IO, "%s could not be written completely", path.c_str());
+    if (std::fclose(file) != 0 || !written) {
+      status = error(ETGGML_IO, "%s could not be written completely: %s", path.c_str(), std::strerror(errno));
+      if (!in_place) (void)std::remove(partial.c_str());
+    } else if (!in_place && std::rename(partial.c_str(), path.c_str()) != 0) {
+      status = error(ETGGML_IO, "%s cannot be written: %s", path.c_str(), std::strerror(errno));
+      (void)std::remove(partial.c_str());
+    }
   }
   std::free(dump.buf);
   etdump_->reset();

@@ -22,6 +22,7 @@
 #include "runtime/progress.h"
 #include "runtime/state_info.h"
 #include "runtime/values.h"
+#include "util/fork.h"
 #include "util/json.h"
 
 namespace executorch::etdump {
@@ -56,10 +57,17 @@ class Program {
 
    private:
     friend class Program;
-    Guard(std::unique_lock<std::mutex> lock, std::shared_ptr<void> observer)
-        : observer_(std::move(observer)), lock_(std::move(lock)) {}
+    struct Leave {
+      void operator()(Program* program) const { program->inside_forks_.store(kNobody); }
+    };
+    Guard(Program* program, std::unique_lock<std::mutex> lock, std::shared_ptr<void> observer)
+        : observer_(std::move(observer)), lock_(std::move(lock)), inside_(program) {
+      program->inside_forks_.store(forks());
+    }
     std::shared_ptr<void> observer_;  // after lock_: released once the lock is
     std::unique_lock<std::mutex> lock_;
+    // Noted until then: a child of fork() sees by it that nobody will come out.
+    std::unique_ptr<Program, Leave> inside_;
   };
   /// ETGGML_BUSY at once when somebody is inside.
   Result<Guard> enter();
@@ -103,7 +111,11 @@ class Program {
   Status write_etdump(const Guard&, const std::string& path);
 
  private:
+  static constexpr uint64_t kNobody = UINT64_MAX;
+
   Program() = default;
+  bool lost() const;
+  static Status lost_call();
   Status load_method(const std::string& name, const ProgressFn& progress);
   Status one_owner() const;
 
@@ -116,6 +128,8 @@ class Program {
   std::vector<etggml_tensor> outputs_;
   std::atomic<uint64_t> serial_{0};
   std::atomic<int> observers_{0};
+  std::atomic<uint64_t> inside_forks_{kNobody};  // forks() of who is inside
+  const uint64_t born_ = forks();
   std::mutex busy_;
 };
 

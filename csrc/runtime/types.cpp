@@ -8,11 +8,16 @@
 #include "runtime/devices.h"
 
 namespace etggml::runtime {
+namespace {
 
-CpuTraitsFn cpu_traits_function() {
-  static const auto function = reinterpret_cast<CpuTraitsFn>(cpu_module_symbol("ggml_get_type_traits_cpu"));
-  return function;
-}
+// The name that the module exports, a macro's expansion (cmake/ggml_names.py).
+#define ETGGML_TEXT_(name) #name
+#define ETGGML_TEXT(name) ETGGML_TEXT_(name)
+constexpr const char* kTraits = ETGGML_TEXT(ggml_get_type_traits_cpu);
+
+}  // namespace
+
+CpuTraitsFn cpu_traits_function() { return reinterpret_cast<CpuTraitsFn>(cpu_module_symbol(kTraits)); }
 
 bool type_known(int32_t number) {
   if (number < 0 || number >= GGML_TYPE_COUNT) return false;

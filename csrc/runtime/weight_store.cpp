@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "runtime/types.h"
+#include "util/fork.h"
 #include "util/log.h"
 
 namespace etggml::runtime {
@@ -41,12 +42,13 @@ std::string recipe(const BoundSlot& slot) {
 }  // namespace
 
 std::shared_ptr<WeightStore> WeightStore::shared(const gguf::FileSet& files, const Device& device) {
-  // Leaked on purpose: programs may be freed while static destructors run.
+  // Leaked on purpose: programs may be freed while static destructors run. A forked process makes its own: a thread
+  // that it does not have may be filling its parent's.
   static auto* stores = new std::map<std::string, std::weak_ptr<WeightStore>>();
-  static auto* mutex = new std::mutex();
-  std::lock_guard<std::mutex> guard(*mutex);
+  static auto* mutex = new ProcessMutex(30);
+  std::lock_guard<ProcessMutex> guard(*mutex);
   for (auto it = stores->begin(); it != stores->end();) it = it->second.expired() ? stores->erase(it) : std::next(it);
-  std::weak_ptr<WeightStore>& entry = (*stores)[device.name + "|" + files.id()];
+  std::weak_ptr<WeightStore>& entry = (*stores)[std::to_string(forks()) + "|" + device.name + "|" + files.id()];
   std::shared_ptr<WeightStore> store = entry.lock();
   if (store == nullptr) {
     store = std::make_shared<WeightStore>(device);

@@ -7,8 +7,38 @@
 
 namespace etggml {
 
+namespace {
+
+// Options are flat. Writing a value out, for an error message, takes a stack frame for every level.
+constexpr int kMaxDepth = 32;
+
+bool too_deep(const char* text) {
+  int depth = 0;
+  bool quoted = false;
+  for (; *text != '\0'; ++text) {
+    if (quoted) {
+      if (*text == '\\' && text[1] != '\0') {
+        ++text;
+      } else {
+        quoted = *text != '"';
+      }
+    } else if (*text == '"') {
+      quoted = true;
+    } else if ((*text == '[' || *text == '{') && ++depth > kMaxDepth) {
+      return true;
+    } else if (*text == ']' || *text == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 Result<Json> parse_object(const char* text, const char* what) {
   if (text == nullptr || *text == '\0') return Json(Json::object());
+  if (too_deep(text))
+    return error(ETGGML_INVALID_ARGUMENT, "%s: nested more than %d levels deep: %.200s", what, kMaxDepth, text);
   // The last two arguments: no exceptions, comments not allowed.
   Json value = Json::parse(text, nullptr, false, false);
   if (value.is_discarded()) return error(ETGGML_INVALID_ARGUMENT, "%s: not valid JSON: %.200s", what, text);

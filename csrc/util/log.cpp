@@ -5,13 +5,14 @@
 #include <string>
 
 #include "ggml.h"
+#include "util/fork.h"
 #include "util/status.h"
 
 namespace etggml {
 namespace {
 
 struct Sink {
-  std::mutex mutex;
+  ProcessMutex mutex{100};
   etggml_log_fn fn = nullptr;
   void* user = nullptr;
   // ggml sends fragments: text is gathered here until a newline ends the line.
@@ -43,7 +44,7 @@ void on_ggml_log(ggml_log_level level, const char* text, void*) {
   int line_level;
   {
     Sink& s = sink();
-    std::lock_guard<std::mutex> guard(s.mutex);
+    std::lock_guard<ProcessMutex> guard(s.mutex);
     if (s.fn == nullptr) return;
     if (level != GGML_LOG_LEVEL_CONT) s.ggml_level = level_of(level);
     s.ggml_line += text;
@@ -59,14 +60,14 @@ void on_ggml_log(ggml_log_level level, const char* text, void*) {
 
 void set_log_sink(etggml_log_fn fn, void* user) {
   Sink& s = sink();
-  std::lock_guard<std::mutex> guard(s.mutex);
+  std::lock_guard<ProcessMutex> guard(s.mutex);
   s.fn = fn;
   s.user = user;
 }
 
 bool log_enabled() {
   Sink& s = sink();
-  std::lock_guard<std::mutex> guard(s.mutex);
+  std::lock_guard<ProcessMutex> guard(s.mutex);
   return s.fn != nullptr;
 }
 
@@ -75,7 +76,7 @@ void log_line(int level, const char* message) {
   void* user;
   {
     Sink& s = sink();
-    std::lock_guard<std::mutex> guard(s.mutex);
+    std::lock_guard<ProcessMutex> guard(s.mutex);
     fn = s.fn;
     user = s.user;
   }

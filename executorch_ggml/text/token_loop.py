@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from executorch_ggml import _arrays, _load
+from executorch_ggml import _arrays, _interrupt, _load
 from executorch_ggml._callback import Progress, ProgressCallback
 from executorch_ggml.errors import GgmlError
 from executorch_ggml.text.sampling import Sampling
@@ -65,6 +65,7 @@ class TokenLoop:
 
     def next(self) -> int:
         """The next token, appended to the sequence. Raises ValueRangeError when the cache is full."""
+        _interrupt.arm()
         status = self._library.etggml_generator_next(self._handle, self._token_ref)
         if status:
             _load.check(status)

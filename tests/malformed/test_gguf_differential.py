@@ -39,16 +39,16 @@ class _InitParams(ctypes.Structure):  # struct gguf_init_params
 @pytest.fixture(scope="module")
 def ggml() -> ctypes.CDLL:
     lib = ctypes.CDLL(str(library_path().parent / "libetggml-base.so"))
-    lib.gguf_init_from_file.restype = ctypes.c_void_p
-    lib.gguf_init_from_file.argtypes = [ctypes.c_char_p, _InitParams]
-    lib.gguf_free.argtypes = [ctypes.c_void_p]
-    lib.gguf_get_n_tensors.restype = lib.gguf_get_n_kv.restype = ctypes.c_int64
-    lib.gguf_get_n_tensors.argtypes = lib.gguf_get_n_kv.argtypes = [ctypes.c_void_p]
-    lib.gguf_get_data_offset.restype = lib.gguf_get_tensor_offset.restype = ctypes.c_size_t
-    lib.gguf_get_data_offset.argtypes = [ctypes.c_void_p]
-    lib.gguf_find_tensor.restype = ctypes.c_int64
-    lib.gguf_find_tensor.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    lib.gguf_get_tensor_offset.argtypes = lib.gguf_get_tensor_type.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+    lib.etg_gguf_init_from_file.restype = ctypes.c_void_p
+    lib.etg_gguf_init_from_file.argtypes = [ctypes.c_char_p, _InitParams]
+    lib.etg_gguf_free.argtypes = [ctypes.c_void_p]
+    lib.etg_gguf_get_n_tensors.restype = lib.etg_gguf_get_n_kv.restype = ctypes.c_int64
+    lib.etg_gguf_get_n_tensors.argtypes = lib.etg_gguf_get_n_kv.argtypes = [ctypes.c_void_p]
+    lib.etg_gguf_get_data_offset.restype = lib.etg_gguf_get_tensor_offset.restype = ctypes.c_size_t
+    lib.etg_gguf_get_data_offset.argtypes = [ctypes.c_void_p]
+    lib.etg_gguf_find_tensor.restype = ctypes.c_int64
+    lib.etg_gguf_find_tensor.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    lib.etg_gguf_get_tensor_offset.argtypes = lib.etg_gguf_get_tensor_type.argtypes = [ctypes.c_void_p, ctypes.c_int64]
     return lib
 
 
@@ -85,19 +85,19 @@ def compare_with_gguf_py(file: GGUFFile, path: Path) -> None:
 
 
 def compare_with_ggml(file: GGUFFile, path: Path, ggml: ctypes.CDLL) -> None:
-    context = ggml.gguf_init_from_file(str(path).encode(), _InitParams(True, None))
+    context = ggml.etg_gguf_init_from_file(str(path).encode(), _InitParams(True, None))
     assert context, "ggml refuses a file that we accept"
     try:
-        assert ggml.gguf_get_n_kv(context) == len(file.metadata)
-        assert ggml.gguf_get_n_tensors(context) == len(file.tensors)
-        start = ggml.gguf_get_data_offset(context)
+        assert ggml.etg_gguf_get_n_kv(context) == len(file.metadata)
+        assert ggml.etg_gguf_get_n_tensors(context) == len(file.tensors)
+        start = ggml.etg_gguf_get_data_offset(context)
         for tensor in file.tensors.values():
-            index = ggml.gguf_find_tensor(context, tensor.name.encode())
+            index = ggml.etg_gguf_find_tensor(context, tensor.name.encode())
             assert index >= 0
-            assert start + ggml.gguf_get_tensor_offset(context, index) == tensor.file_offset
-            assert ggml.gguf_get_tensor_type(context, index) == tensor.type_number
+            assert start + ggml.etg_gguf_get_tensor_offset(context, index) == tensor.file_offset
+            assert ggml.etg_gguf_get_tensor_type(context, index) == tensor.type_number
     finally:
-        ggml.gguf_free(context)
+        ggml.etg_gguf_free(context)
 
 
 def test_our_bytes(good_file: Path, ggml: ctypes.CDLL) -> None:

@@ -7,6 +7,7 @@
 
 #include "graph/cpu_types.h"
 #include "graph/fusion/host_sample.h"
+#include "graph/kernels/kernel_guard.h"
 #include "util/env.h"
 
 namespace etggml::graph {
@@ -248,6 +249,6 @@ bool HostCalls::supports(const Call& call) const {
   return false;
 }
 
-ggml_custom_op_t HostCalls::on_host() const { return compute; }
+ggml_custom_op_t HostCalls::on_host() const { return guarded_kernel<compute>; }
 
 }  // namespace etggml::graph

@@ -5,6 +5,8 @@
 
 #include "graph/kernels/attention_paths.h"
 #include "graph/kernels/attention_problem.h"
+#include "graph/kernels/kernel_guard.h"
+#include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
 namespace {
@@ -48,10 +50,9 @@ class Worker {
  public:
   Worker(const AttentionProblem& problem, AttentionTileFunction tile, int64_t first_unit, int64_t last_unit)
       : p_(problem), tile_(tile), first_(first_unit), last_(last_unit), views_(static_cast<size_t>(p_.queries)) {
-    static thread_local std::vector<float> memory;
+    struct Few {};
     const size_t rows = static_cast<size_t>((last_ - first_) * p_.rows());
-    memory.resize(rows * static_cast<size_t>(p_.dk + p_.dv + 3));
-    q_ = memory.data();
+    q_ = reinterpret_cast<float*>(thread_memory<Few>(rows * static_cast<size_t>(p_.dk + p_.dv + 3) * sizeof(float)));
     acc_ = q_ + rows * static_cast<size_t>(p_.dk);
     max_ = acc_ + rows * static_cast<size_t>(p_.dv);
     sum_ = max_ + rows;
@@ -236,9 +237,10 @@ ggml_tensor* attention_few(ggml_context* ctx, const AttentionArgs& a, const Atte
   const int64_t chunks = std::clamp<int64_t>(even, 1, std::min<int64_t>(tiles, INT16_MAX));
   const int64_t dv = a.v->ne[0], rows = a.q->ne[2] * a.q->ne[1] * a.q->ne[3];
   void* user = const_cast<AttentionTileFunctions*>(&kernel.tile);
-  if (chunks == 1) return attention_node(ctx, a, "ATTENTION", chunks, nullptr, compute, user);
-  ggml_tensor* parts = attention_node(ctx, a, "ATTENTION", chunks, nullptr, compute, user, {dv + 2, rows, chunks, 1});
-  return attention_node(ctx, a, "ATTENTION_JOIN", chunks, parts, join, user);
+  if (chunks == 1) return attention_node(ctx, a, "ATTENTION", chunks, nullptr, guarded_kernel<compute>, user);
+  ggml_tensor* parts =
+      attention_node(ctx, a, "ATTENTION", chunks, nullptr, guarded_kernel<compute>, user, {dv + 2, rows, chunks, 1});
+  return attention_node(ctx, a, "ATTENTION_JOIN", chunks, parts, guarded_kernel<join>, user);
 }
 
 }  // namespace etggml::graph

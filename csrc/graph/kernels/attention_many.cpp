@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "graph/kernels/attention_paths.h"
+#include "graph/kernels/kernel_guard.h"
+#include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
 namespace {
@@ -85,14 +87,13 @@ class TileMask {
 
 /// Memory of a work item, kept by the thread.
 struct Memory {
-  std::vector<float> floats;
   float *q, *acc, *max, *sum, *slopes;
   AttentionOperands operands;
 
   void prepare(const AttentionProblem& p, int64_t rows) {
     const auto dk = static_cast<size_t>(p.dk), dv = static_cast<size_t>(p.dv), n = static_cast<size_t>(rows);
-    floats.resize(n * (dk + dv + 3) + kAttentionTile * (dk + dv));
-    operands.keys = floats.data();
+    const size_t floats = n * (dk + dv + 3) + kAttentionTile * (dk + dv);
+    operands.keys = reinterpret_cast<float*>(thread_memory<Memory>(floats * sizeof(float)));
     operands.values = operands.keys + kAttentionTile * dk;
     q = operands.values + kAttentionTile * dv;
     acc = q + n * dk;
@@ -108,7 +109,7 @@ struct Memory {
 /// Queries [from, to) of one unit.
 void compute_item(ggml_tensor* y, const AttentionProblem& p, const AttentionBlockFunctions& f, int64_t unit,
                   int64_t from, int64_t to) {
-  static thread_local Memory m;
+  Memory m;
   const int64_t rows = (to - from) * p.group;
   m.prepare(p, rows);
   p.load_queries(unit, from, to, m.q, m.slopes);
@@ -169,7 +170,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
 }  // namespace
 
 ggml_tensor* attention_many(ggml_context* ctx, const AttentionArgs& args, const AttentionKernel& kernel) {
-  return attention_node(ctx, args, "ATTENTION", 1, nullptr, compute,
+  return attention_node(ctx, args, "ATTENTION", 1, nullptr, guarded_kernel<compute>,
                         const_cast<AttentionBlockFunctions*>(&kernel.block));
 }
 

@@ -4,6 +4,7 @@
 
 #include "graph/kernels/custom_op.h"
 #include "graph/kernels/host_matrix.h"
+#include "graph/kernels/kernel_guard.h"
 #include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
@@ -77,8 +78,8 @@ ggml_tensor* batched(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Li
   if (!f.multiply || !has_rows(w) || !has_rows(x) || !will_be_on_host(w)) return nullptr;
   if (x->ne[1] < kMinRows || w->ne[1] < f.lanes / 2 || w->ne[0] > kMaxTerms) return nullptr;
   ggml_tensor* args[2] = {w, x};
-  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, 2, compute,
-                                  GGML_N_TASKS_MAX, const_cast<PanelFunctions*>(&f));
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, 2,
+                                  guarded_kernel<compute>, GGML_N_TASKS_MAX, const_cast<PanelFunctions*>(&f));
   set_custom_op(y, "MUL_MAT_BATCHED", int32_t{0});
   return y;
 }

@@ -8,6 +8,7 @@
 #include "graph/kernels/custom_op.h"
 #include "graph/kernels/float_rows.h"
 #include "graph/kernels/host_matrix.h"
+#include "graph/kernels/kernel_guard.h"
 #include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
@@ -281,7 +282,8 @@ ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& 
   ggml_tensor* operands[3] = {args.kernel, args.image, args.fused.bias};
   ggml_tensor* y =
       ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, w->ne[3], x->ne[3], operands, args.fused.bias ? 3 : 2,
-                     depthwise ? compute_depthwise : compute_dense, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
+                     depthwise ? guarded_kernel<compute_depthwise> : guarded_kernel<compute_dense>, GGML_N_TASKS_MAX,
+                     const_cast<ConvKernel*>(&kernel));
   set_custom_op(y, depthwise ? "CONV_2D_DEPTHWISE" : "CONV_2D", params);
   return y;
 }
@@ -302,7 +304,7 @@ ggml_tensor* conv_3d(ggml_context* ctx, const Conv3dArgs& args, const ConvKernel
   ggml_tensor* operands[3] = {args.kernel, args.volume, args.fused.bias};
   ggml_tensor* y = ggml_custom_4d(
       ctx, GGML_TYPE_F32, args.out_w, args.out_h, args.out_d, w->ne[3] / args.channels * (x->ne[3] / args.channels),
-      operands, args.fused.bias ? 3 : 2, compute_dense, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
+      operands, args.fused.bias ? 3 : 2, guarded_kernel<compute_dense>, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
   set_custom_op(y, "CONV_3D", params);
   return y;
 }
@@ -311,7 +313,7 @@ bool can_add(const ggml_tensor* node) {
   if (node->op != GGML_OP_CUSTOM || node->src[3] != nullptr) return false;
   ggml_custom_op_t function;
   std::memcpy(&function, node->op_params, sizeof(function));  // the first of ggml's own fields
-  return function == compute_dense && custom_op_params<Params>(node).epilogue().is_nothing();
+  return function == guarded_kernel<compute_dense> && custom_op_params<Params>(node).epilogue().is_nothing();
 }
 
 void add_to_conv(const ggml_tensor* conv, ggml_tensor* residual, const Epilogue& epilogue, ggml_tensor* result) {
@@ -332,8 +334,8 @@ ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& 
     return nullptr;
   if (!kernel.window.max || args.window[0] > kMaxWindow) return nullptr;
   if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x)) return nullptr;
-  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, x->ne[2], x->ne[3], &x, 1, compute_pool,
-                                  GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, x->ne[2], x->ne[3], &x, 1,
+                                  guarded_kernel<compute_pool>, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
   set_custom_op(y, args.max ? "POOL_2D_MAX" : "POOL_2D_MEAN", params);
   return y;
 }

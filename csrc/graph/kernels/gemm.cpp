@@ -6,6 +6,7 @@
 #include "graph/kernels/custom_op.h"
 #include "graph/kernels/exact_rows.h"
 #include "graph/kernels/host_matrix.h"
+#include "graph/kernels/kernel_guard.h"
 #include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
@@ -92,12 +93,13 @@ ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused
   ggml_tensor*& activations = packed[x];
   if (!activations) {
     const int64_t bytes = x->ne[0] / kGemmBlock * static_cast<int64_t>(sizeof(ActivationBlock));
-    activations = ggml_custom_4d(ctx, GGML_TYPE_I8, bytes, ggml_nrows(x), 1, 1, &x, 1, pack, GGML_N_TASKS_MAX, user);
+    activations = ggml_custom_4d(ctx, GGML_TYPE_I8, bytes, ggml_nrows(x), 1, 1, &x, 1, guarded_kernel<pack>,
+                                 GGML_N_TASKS_MAX, user);
     set_custom_op(activations, "PACK", int32_t{0});
   }
   ggml_tensor* args[4] = {w, activations, x, fused.bias};
   ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, fused.bias ? 4 : 3,
-                                  compute, GGML_N_TASKS_MAX, user);
+                                  guarded_kernel<compute>, GGML_N_TASKS_MAX, user);
   set_custom_op(y, "MUL_MAT_PANEL", Params{finishes ? kernel.finish : nullptr, fused.epilogue});
   return y;
 }

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "graph/kernels/custom_op.h"
 #include "graph/kernels/exact_rows.h"
 #include "graph/kernels/host_matrix.h"
+#include "graph/kernels/kernel_guard.h"
+#include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
 namespace {
@@ -21,19 +22,18 @@ inline void prefetch(const char* row, size_t bytes) {
 /// barrier.
 const void* converted(const GemvPrefetch& gemv, ggml_type type, const float* x, int64_t n) {
   if (type == GGML_TYPE_F32) return x;
-  static thread_local std::vector<uint64_t> buffer;
-  const size_t words = ggml_row_size(type, n) / sizeof(uint64_t) + 1;
-  if (buffer.size() < words) buffer.resize(words);
-  gemv.traits(type)->from_float(x, buffer.data(), n);
-  return buffer.data();
+  struct Converted {};
+  void* row = thread_memory<Converted>(ggml_row_size(type, n));
+  gemv.traits(type)->from_float(x, row, n);
+  return row;
 }
 
 /// x times a number.
 const float* scaled(const float* x, int64_t n, double scale) {
-  static thread_local std::vector<float> buffer;
-  buffer.resize(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) buffer[static_cast<size_t>(i)] = static_cast<float>(x[i] * scale);
-  return buffer.data();
+  struct Scaled {};
+  auto* row = reinterpret_cast<float*>(thread_memory<Scaled>(static_cast<size_t>(n) * sizeof(float)));
+  for (int64_t i = 0; i < n; ++i) row[i] = static_cast<float>(x[i] * scale);
+  return row;
 }
 
 void compute(ggml_tensor* y, int thread, int threads, void* user) {
@@ -79,8 +79,8 @@ ggml_tensor* gemv_prefetch(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, co
     if (!input || !input->from_float || x->ne[0] % ggml_blck_size(traits->vec_dot_type) != 0) return nullptr;
   }
   ggml_tensor* args[2] = {w, x};
-  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], 1, 1, 1, args, 2, compute, GGML_N_TASKS_MAX,
-                                  const_cast<GemvPrefetch*>(&gemv));
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], 1, 1, 1, args, 2, guarded_kernel<compute>,
+                                  GGML_N_TASKS_MAX, const_cast<GemvPrefetch*>(&gemv));
   set_custom_op(y, "MUL_MAT_VEC", int32_t{0});
   return y;
 }

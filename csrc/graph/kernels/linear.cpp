@@ -5,6 +5,7 @@
 #include "graph/kernels/custom_op.h"
 #include "graph/kernels/float_rows.h"
 #include "graph/kernels/host_matrix.h"
+#include "graph/kernels/kernel_guard.h"
 
 namespace etggml::graph {
 namespace {
@@ -140,13 +141,13 @@ ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fus
   void* user = const_cast<PanelFunctions*>(&f);
   ggml_tensor*& panels = packed[x];
   if (!panels) {
-    panels = ggml_custom_4d(ctx, GGML_TYPE_F32, round_up(ggml_nrows(x), f.lanes), x->ne[0], 1, 1, &x, 1, pack,
-                            GGML_N_TASKS_MAX, user);
+    panels = ggml_custom_4d(ctx, GGML_TYPE_F32, round_up(ggml_nrows(x), f.lanes), x->ne[0], 1, 1, &x, 1,
+                            guarded_kernel<pack>, GGML_N_TASKS_MAX, user);
     set_custom_op(panels, "PACK", int32_t{0});
   }
   ggml_tensor* args[3] = {w, panels, fused.bias};
   ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, fused.bias ? 3 : 2,
-                                  compute, GGML_N_TASKS_MAX, user);
+                                  guarded_kernel<compute>, GGML_N_TASKS_MAX, user);
   set_custom_op(y, "LINEAR", fused.epilogue);
   return y;
 }

@@ -3,4 +3,4 @@
 // custom ops). CMake reads it too (cmake/Plugin.cmake).
 #pragma once
 
-#define ETGGML_PLUGIN_ABI 1
+#define ETGGML_PLUGIN_ABI 2

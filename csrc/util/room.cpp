@@ -1,0 +1,21 @@
+#include "util/room.h"
+
+#include <cstdint>
+#include <cstdlib>
+
+namespace etggml {
+namespace {
+
+constexpr size_t kMore = size_t{128} << 10;
+
+}  // namespace
+
+bool room_for(size_t bytes) {
+  if (bytes > SIZE_MAX - kMore) return false;
+  void* volatile memory = std::malloc(bytes + kMore);  // volatile: the compiler may leave out what nobody reads
+  const bool there = memory != nullptr;
+  std::free(memory);
+  return there;
+}
+
+}  // namespace etggml

@@ -1,0 +1,11 @@
+// Whether memory is there, asked before ggml is: it ends the process when its own small allocations fail.
+#pragma once
+
+#include <cstddef>
+
+namespace etggml {
+
+/// True when `bytes`, and some more for what comes with them, can be allocated now.
+bool room_for(size_t bytes);
+
+}  // namespace etggml
