@@ -302,9 +302,10 @@ ggml_tensor* conv_3d(ggml_context* ctx, const Conv3dArgs& args, const ConvKernel
   if (x->ne[0] > INT32_MAX / 4 || x->ne[1] > INT32_MAX / 4) return nullptr;
   if (!panels_fit(kernel.panel, w, w->ne[0] * w->ne[1] * w->ne[2] * args.channels)) return nullptr;
   ggml_tensor* operands[3] = {args.kernel, args.volume, args.fused.bias};
-  ggml_tensor* y = ggml_custom_4d(
-      ctx, GGML_TYPE_F32, args.out_w, args.out_h, args.out_d, w->ne[3] / args.channels * (x->ne[3] / args.channels),
-      operands, args.fused.bias ? 3 : 2, guarded_kernel<compute_dense>, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
+  ggml_tensor* y =
+      ggml_custom_4d(ctx, GGML_TYPE_F32, args.out_w, args.out_h, args.out_d,
+                     w->ne[3] / args.channels * (x->ne[3] / args.channels), operands, args.fused.bias ? 3 : 2,
+                     guarded_kernel<compute_dense>, GGML_N_TASKS_MAX, const_cast<ConvKernel*>(&kernel));
   set_custom_op(y, "CONV_3D", params);
   return y;
 }

@@ -5,6 +5,7 @@
 
 #include "graph/cpu_types.h"
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/kernel_guard.h"
 #include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
@@ -104,7 +105,8 @@ void exact_rows(ggml_type type, const char* matrix, size_t row_bytes, const floa
 ggml_tensor* mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tensor* x, ggml_tensor* ids) {
   if (!can_be_odd(cpu_vec_dot_type(w->type)) || x->type != GGML_TYPE_F32 || y->type != GGML_TYPE_F32) return y;
   ggml_tensor* args[3] = {w, x, ids};
-  ggml_tensor* result = ggml_custom_inplace(ctx, y, args, ids ? 3 : 2, compute, GGML_N_TASKS_MAX, nullptr);
+  ggml_tensor* result =
+      ggml_custom_inplace(ctx, y, args, ids ? 3 : 2, guarded_kernel<compute>, GGML_N_TASKS_MAX, nullptr);
   set_custom_op(result, "MEND_ROWS", int32_t{0});
   return result;
 }

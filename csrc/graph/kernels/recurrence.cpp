@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/kernel_guard.h"
 #include "util/cpu.h"
 
 namespace etggml::graph {
@@ -121,12 +122,12 @@ ggml_tensor* recurrence(ggml_context* ctx, const RecurrenceArgs& args, const Rec
   const int64_t hidden = args.w->ne[0], block = functions.block_units(args.cell) * gate_count(args.cell) * hidden;
   ggml_tensor* w = args.w;
   ggml_tensor* packed = ggml_custom_4d(ctx, GGML_TYPE_F32, block, block_count(functions, args.cell, hidden), 1, 1, &w,
-                                       1, pack, GGML_N_TASKS_MAX, user);
+                                       1, guarded_kernel<pack>, GGML_N_TASKS_MAX, user);
   set_custom_op(packed, "PACK_RECURRENT", args.cell);
   ggml_tensor* sources[5] = {packed, args.gates, args.bias, args.hidden, args.cell_state};
   const bool lstm = args.cell == Cell::kLstm;
   ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, hidden, args.gates->ne[1], args.gates->ne[2] + (lstm ? 1 : 0), 1,
-                                  sources, lstm ? 5 : 4, compute, GGML_N_TASKS_MAX, user);
+                                  sources, lstm ? 5 : 4, guarded_kernel<compute>, GGML_N_TASKS_MAX, user);
   constexpr const char* kNames[] = {"RNN_TANH", "RNN_RELU", "LSTM", "GRU"};
   set_custom_op(y, kNames[static_cast<int>(args.cell)], Params{args.cell, args.reverse ? 1 : 0});
   return y;

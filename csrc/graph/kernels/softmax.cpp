@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/kernel_guard.h"
 #include "graph/kernels/thread_memory.h"
 #include "util/cpu.h"
 
@@ -76,7 +77,7 @@ ggml_tensor* soft_max(ggml_context* ctx, const SoftMaxArgs& args, SoftMaxRow row
   if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x)) return nullptr;
   ggml_tensor* operands[2] = {x, args.mask};
   ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, x->ne[0], x->ne[1], x->ne[2], x->ne[3], operands,
-                                  args.mask ? 2 : 1, compute, GGML_N_TASKS_MAX, nullptr);
+                                  args.mask ? 2 : 1, guarded_kernel<compute>, GGML_N_TASKS_MAX, nullptr);
   set_custom_op(y, "SOFT_MAX", Params{row, args.scale, args.bounds && args.mask});
   return y;
 }

@@ -8,6 +8,7 @@
 
 #include "graph/adapt.h"
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/kernel_guard.h"
 
 namespace etggml::graph {
 namespace {
@@ -82,8 +83,8 @@ Result<ggml_tensor*> build_scatter(NodeBuilder& b) {
     return b.unsupported("values are put in rows by a kernel of the CPU, this device has none; run the program there");
   }
   ggml_tensor* args[3] = {packed(b.ctx(), x), packed(b.ctx(), values), packed(b.ctx(), ids)};
-  ggml_tensor* y = ggml_custom_4d(b.ctx(), GGML_TYPE_F32, x->ne[0], x->ne[1], x->ne[2], 1, args, 3, compute,
-                                  GGML_N_TASKS_MAX, nullptr);
+  ggml_tensor* y = ggml_custom_4d(b.ctx(), GGML_TYPE_F32, x->ne[0], x->ne[1], x->ne[2], 1, args, 3,
+                                  guarded_kernel<compute>, GGML_N_TASKS_MAX, nullptr);
   set_custom_op(y, "SCATTER", Params{b.node().op_as_Scatter()->kind()});
   return y;
 }

@@ -8,6 +8,7 @@
 
 #include "graph/adapt.h"
 #include "graph/kernels/custom_op.h"
+#include "graph/kernels/kernel_guard.h"
 #include "graph/kernels/thread_memory.h"
 
 namespace etggml::graph {
@@ -53,8 +54,8 @@ Result<ggml_tensor*> build_top_k(NodeBuilder& b) {
   if (k > x->ne[0]) return b.fail("k %d of rows of %lld elements", k, static_cast<long long>(x->ne[0]));
   ETGGML_RETURN_IF_ERROR(b.result_shape({k, x->ne[1], x->ne[2], x->ne[3]}));
   if (!b.options().device) {
-    ggml_tensor* y = ggml_custom_4d(b.ctx(), GGML_TYPE_I32, k, x->ne[1], x->ne[2], x->ne[3], &x, 1, compute,
-                                    GGML_N_TASKS_MAX, nullptr);
+    ggml_tensor* y = ggml_custom_4d(b.ctx(), GGML_TYPE_I32, k, x->ne[1], x->ne[2], x->ne[3], &x, 1,
+                                    guarded_kernel<compute>, GGML_N_TASKS_MAX, nullptr);
     set_custom_op(y, "TOP_K", int32_t{0});
     return y;
   }
