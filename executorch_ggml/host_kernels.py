@@ -162,8 +162,8 @@ def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
             return f"ExecuTorch's kernel {kernel} is wrong for {dtype}"
         if val.dim() > _MOST_DIMENSIONS.get(key, val.dim()):
             return f"ExecuTorch's kernel {kernel} does not serve {val.dim()} dimensions"
-    result: Any = node.meta.get("val")
-    if target._schema.name == "aten::nonzero" and val.dim() > 1 and _is_by_columns(result):
+    if target._schema.name == "aten::nonzero" and val.dim() > 1:
+        # ExecuTorch traces it again when it writes the file, and takes torch's order of the result from there.
         return f"ExecuTorch's kernel {kernel} writes rows, and the program reads columns"
     if target._schema.name == "aten::constant_pad_nd" and _is_negative(node.args[1]):
         return f"ExecuTorch's kernel {kernel} takes no negative widths"
@@ -172,9 +172,3 @@ def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
 
 def _is_negative(widths: Any) -> bool:
     return any(isinstance(w, int) and w < 0 for w in widths)
-
-
-def _is_by_columns(matrix: torch.Tensor) -> bool:
-    """Not compared with 1: the number of rows is not known, and a comparison would put a guard on it."""
-    stride = matrix.stride()[-1]
-    return not (isinstance(stride, int) and stride == 1)
