@@ -22,8 +22,9 @@ size_t tensors_of(const ir::Program& program, const fb::Node& node) {
       return 0;
     case fb::Op_Rope:
       return 2;  // padded factors
+    case fb::Op_Argsort:
     case fb::Op_TopK:
-      return 3;
+      return 6;
     case fb::Op_Scatter:
       return 4;  // packed sources
     case fb::Op_SoftMax:

@@ -256,18 +256,23 @@ class Pointwise(Layout):
         return self._emit("Cumsum", (v,), v.shape, dtype=v.dtype, ne=v.ne)
 
     def argsort(self, v: Value, descending: bool) -> Value:
-        """Indices that sort each row, I32. The order of equal elements is unspecified."""
+        """Indices that sort each row, I32; NaN is the largest. On the CPU equal elements stay in order."""
         v = self.contiguous(self.f32(v))
         return self._emit(
             "Argsort", (v,), v.shape, dtype=DType.INT64, type=GgmlType.I32, ne=v.ne, descending=descending
         )
 
-    def top_k(self, v: Value, k: int) -> Value:
-        """Indices of the k largest of each row, falling, I32. On the CPU equal ones come as torch has them."""
+    def top_k(self, v: Value, k: int, smallest: bool = False) -> Value:
+        """Indices of the k largest of each row, falling, or smallest, rising: I32; NaN is the largest.
+
+        On the CPU equal ones come as torch has them.
+        """
         v = self.contiguous(self.f32(v))
         if isinstance(v.shape[-1], int) and k > v.shape[-1]:
             raise IrError(f"top {k} of {v.shape[-1]}")
-        return self._emit("TopK", (v,), (*v.shape[:-1], k), dtype=DType.INT64, type=GgmlType.I32, k=int(k))
+        return self._emit(
+            "TopK", (v,), (*v.shape[:-1], k), dtype=DType.INT64, type=GgmlType.I32, k=int(k), smallest=smallest
+        )
 
     def reduce(self, op: str, v: Value, dims: Sequence[int], keepdim: bool) -> Value:
         """``op`` ("sum", "mean" or "max") over any torch dimensions (none given: all of them)."""

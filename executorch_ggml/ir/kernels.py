@@ -312,12 +312,19 @@ def argmax(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     return np.asarray(src[0].shape[-1] - 1 - back)
 
 
+def _order(x: Array, descending: bool) -> Array:
+    """As torch sorts: stable, NaN beyond infinity."""
+    missing = np.isnan(x)
+    key = np.where(missing, np.inf, x)
+    return np.lexsort((~missing if descending else missing, -key if descending else key), axis=-1)
+
+
 def argsort(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    return np.asarray(np.argsort(-src[0] if op.descending else src[0], axis=-1, kind="stable"))
+    return _order(src[0], op.descending)
 
 
 def top_k(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    return np.argsort(-src[0], axis=-1, kind="stable")[..., : op.k]
+    return _order(src[0], not op.smallest)[..., : op.k]
 
 
 def cumsum(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:

@@ -17,7 +17,7 @@ VERSION = 3
 MIN_READER = 2
 """The reader that every graph needs; one with operations that are newer needs a newer one."""
 _NEW_OPS = frozenset({"Conv3d", "Recurrence", "Scatter"})
-_NEW_FIELDS = ("rows", "keeps_nan", "empty_is_zero", "hidden", "parameter")
+_NEW_FIELDS = ("rows", "keeps_nan", "empty_is_zero", "hidden", "parameter", "smallest")
 """Operations, and fields that are not as they were by default, which only a reader of VERSION knows."""
 
 

@@ -7,7 +7,6 @@ import torch
 from ..ir.builder import Builder, Value
 from ..ir.dims import product, static
 from ..registry import Arg, Case, NodeView, Unsupported, register
-from ._missing import sortable
 from .stable_order import stable_order
 
 _aten = torch.ops.aten
@@ -19,7 +18,7 @@ def _largest(
     """Values and positions of the k largest (smallest: sign -1) of each row [..., n], in order.
 
     ``whole``: from a sort of the row, as torch.sort has it; else from a selection, as torch.topk has it. ``stable``: k
-    is n, and equal elements stay in the order in which they are.
+    is n, and equal elements stay in the order in which they are, on every device.
     """
     rows = b.contiguous(b.f32(x))
     lead, width = rows.shape[:-1], rows.shape[-1]
@@ -27,8 +26,7 @@ def _largest(
     if stable:
         ids = stable_order(b, flat, k, sign > 0)
     else:
-        keys = b.scale(sortable(b, flat), sign)
-        ids = b.slice(b.argsort(keys, descending=True), 1, 0, k) if whole else b.top_k(keys, k)
+        ids = b.argsort(flat, descending=sign > 0) if whole else b.top_k(flat, k, smallest=sign < 0)
     values = b.gather_rows(b.reshape(flat, (product(lead), width, 1)), ids)
     return b.reshape(values, (*lead, k)), b.reshape(b.contiguous(ids), (*lead, k))
 
@@ -100,7 +98,8 @@ def _sort_cases() -> list[Case]:
 def sort(b: Builder, n: NodeView) -> tuple[Value, Value]:
     """Values and positions in rising or falling order along a dimension.
 
-    Equal elements come in any order, unless it is a stable sort of which the positions are read.
+    On the CPU equal elements stay in order. On other devices they come in any, unless it is a stable sort of which the
+    positions are read.
     """
     n.require_float()
     stable = n.takes("stable") and n.flag("stable") and 1 in n.used_outputs()

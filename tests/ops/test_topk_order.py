@@ -1,4 +1,4 @@
-"""top-k of equal values: torch's choice of them, in torch's order."""
+"""top-k and sorts of equal values, infinities and NaN: torch's choice of them, in torch's order."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Net(torch.nn.Module):
         found = []
         for k, largest in ((1, True), (3, False), (6, True), (13, True), (13, False)):
             found += [*torch.topk(x, k, 1, largest)]
+        found += [*torch.sort(x[:, :13], 1), *torch.sort(x[:, :13], 1, descending=True)]
         return [*found, *torch.topk(x.transpose(0, 1), 4, 0)]
 
 
@@ -31,6 +32,7 @@ def test_equal_values_come_in_torchs_order(tmp_path: Path) -> None:
         for rows, width in ((3, 30), (1, 13), (2, 17), (9, 64), (3, 200), (2, 1000), (1, 2000)):
             few = torch.randint(0, 4, (rows, width), generator=generator).float()
             ends = torch.tensor([-float("inf"), float("inf"), 0.0, -0.0])[few.long()]
-            for given in (torch.zeros(rows, width), few, ends, torch.randn(rows, width, generator=generator)):
+            odd = torch.tensor([float("nan"), float("inf"), 1.0, -float("inf")])[few.long()]
+            for given in (torch.zeros(rows, width), few, ends, odd, torch.randn(rows, width, generator=generator)):
                 for got, want in zip(program.execute("forward", [given]), Net()(given), strict=True):
-                    assert torch.equal(torch.as_tensor(got), want)
+                    torch.testing.assert_close(torch.as_tensor(got), want, rtol=0, atol=0, equal_nan=True)

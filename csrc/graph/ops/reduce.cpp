@@ -45,14 +45,6 @@ Result<ggml_tensor*> build_argmax(NodeBuilder& b) {
 }
 
 // The sorting kernels find row i at i * nb[1], whatever the rank.
-Result<ggml_tensor*> build_argsort(NodeBuilder& b) {
-  ETGGML_RETURN_IF_ERROR(f32_rows(b));
-  ETGGML_RETURN_IF_ERROR(b.contiguous_1(0));
-  ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
-  const auto order = b.node().op_as_Argsort()->descending() ? GGML_SORT_ORDER_DESC : GGML_SORT_ORDER_ASC;
-  return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) { return ggml_argsort(ctx, s[0], order); });
-}
-
 Result<ggml_tensor*> build_cumsum(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
