@@ -198,7 +198,7 @@ Result<ggml_tensor*> build_conv3d(NodeBuilder& b) {
   // As one image for each result: [OW * OH * OD, OC, N], where a bias repeats.
   y = ggml_reshape_3d(ctx, y, args.out_w * args.out_h * args.out_d, outputs, count);
   ggml_tensor* bias = args.fused.bias ? ggml_reshape_2d(ctx, args.fused.bias, 1, outputs) : nullptr;
-  y = follow(ctx, y, bias, args.fused.epilogue);
+  y = follow(b, y, bias, args.fused.epilogue);
   return ggml_reshape_4d(ctx, y, args.out_w, args.out_h, args.out_d, outputs * count);
 }
 
