@@ -11,14 +11,14 @@ namespace {
 // Elements that are worth a ticket.
 constexpr int64_t kPiece = 8192;
 
-using Function = void (*)(const float*, int64_t, float*);
+using OfArray = void (*)(const float*, int64_t, float*);
 
 struct Params {
-  Function function;
+  OfArray function;
 };
 
 void compute(ggml_tensor* y, int thread, int threads, void*) {
-  const Function function = custom_op_params<Params>(y).function;
+  const OfArray function = custom_op_params<Params>(y).function;
   const auto* from = static_cast<const float*>(y->src[0]->data);
   auto* to = static_cast<float*>(y->data);
   const int64_t n = ggml_nelements(y), pieces = (n + kPiece - 1) / kPiece;
@@ -38,7 +38,7 @@ UnaryFunctions unary_functions() {
 }
 
 ggml_tensor* unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x, const UnaryFunctions& functions) {
-  const Function function = op == UnaryOp::kTanh ? functions.tanh : functions.sigmoid;
+  const OfArray function = op == UnaryOp::kTanh ? functions.tanh : functions.sigmoid;
   // Tickets are counted in 32 bits.
   if (!function || x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x) || ggml_nelements(x) / kPiece > (1 << 30)) {
     return nullptr;
