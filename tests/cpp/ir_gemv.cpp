@@ -15,7 +15,7 @@ Traits cpu_traits() {
   if (!dladdr(ggml_backend_reg_get_proc_address(reg, "ggml_backend_set_n_threads"), &info) || !info.dli_fname)
     return nullptr;
   void* module = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
-  return module ? reinterpret_cast<Traits>(dlsym(module, "ggml_get_type_traits_cpu")) : nullptr;
+  return module ? reinterpret_cast<Traits>(dlsym(module, "etg_ggml_get_type_traits_cpu")) : nullptr;
 }
 
 }  // namespace
