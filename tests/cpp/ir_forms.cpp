@@ -58,9 +58,9 @@ int unsupported_nodes(const Program& program, Store& store, const etggml::graph:
   return count;
 }
 
-/// `value`, of shape `ne`, in both forms. `changes`: the form must differ from what the CPU gets.
+/// `value`, of shape `ne`, in both forms. `changes`: the form must differ from what the CPU gets, but for `more` nodes.
 void same(const char* name, Case& c, uint32_t value, std::vector<int64_t> ne, double bound, bool changes = true,
-          int8_t dtype = F32) {
+          int8_t dtype = F32, int more = 0) {
   current = name;
   c.m.output(value, std::vector<int64_t>(ne.rbegin(), ne.rend()), dtype);
   auto program = parse(c.m.finish());
@@ -81,7 +81,7 @@ void same(const char* name, Case& c, uint32_t value, std::vector<int64_t> ne, do
   auto got = run(**program, other, c.args, options);
   CHECK_OK(got.status());
   if (!got.ok()) return;
-  CHECK((got->nodes != want->nodes) == changes);
+  CHECK((got->nodes != want->nodes + more) == changes);
   const double e = nmse(got->values[0], want->values[0]);
   if (!(e <= bound)) std::printf("%s: nmse %g\n", name, e);
   CHECK(e <= bound);
@@ -327,7 +327,9 @@ void experts(const char* name, ggml_type type, int64_t row, bool sorted, double 
     ids = c.m.const_leaf(c.m.constant(shape, GGML_TYPE_I32, chosen), GGML_TYPE_I32, shape);
   }
   const std::vector<int64_t> ne{N, U, T, 1};
-  same(name, c, c.m.n(fb::CreateMulMatId(c.m.b), {w, x, ids}, GGML_TYPE_F32, c.m.shape(ne)), ne, bound, changes);
+  // A device sorts keys without NaN: a copy and a clamp.
+  same(name, c, c.m.n(fb::CreateMulMatId(c.m.b), {w, x, ids}, GGML_TYPE_F32, c.m.shape(ne)), ne, bound, changes, F32,
+       sorted ? 2 : 0);
 }
 
 void mixtures() {
