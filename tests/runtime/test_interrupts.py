@@ -91,8 +91,10 @@ def test_no_interrupt_in_a_load_is_lost(mlp: Mlp, caplog: pytest.LogCaptureFixtu
 def test_ctrl_c_ends_a_process(mlp: Mlp) -> None:
     """As a shell sends it: no traceback of ctypes, and KeyboardInterrupt where the program can see it."""
     code = f"""
+import signal
 import numpy as np
 from executorch_ggml.program import Program
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins with it ignored
 print("ready", flush=True)
 try:
     while True:
@@ -108,7 +110,10 @@ except KeyboardInterrupt:
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.1 + 0.017 * attempt)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        try:
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
         assert (out, err) == ("interrupted\n", "")
 
 
