@@ -1,9 +1,10 @@
-// Time of our decode kernels inside a CUDA graph, without a model around them: the layers of a decoder with random Q8_0
-// weights, whole and with kernels left out, microseconds a layer, and what that makes of weights a second.
+// Time of our decode kernels inside a CUDA graph, without a model around them: the layers of a decoder with random
+// weights of one type, whole and with kernels left out, microseconds a layer, and what that makes of weights a second.
 //
 //   nvcc -std=c++17 -O3 -arch=sm_90 -I csrc -I <ggml>/include benchmarks/cuda/kernels/decode_chain.cu csrc/cuda/*.cu -o
 //   decode_chain
-//   decode_chain [qwen3-0.6b | llama-3.2-1b | qwen3-4b [N_KV [COLUMNS [PARTS ...]]]]
+//   decode_chain [SHAPE [N_KV [COLUMNS [TYPE [PARTS ...]]]]]
+// SHAPE: qwen3-0.6b, llama-3.2-1b, qwen3-4b, qwen3-8b (its first 9 layers); TYPE: q8_0, q4_0, q4_k, q5_k, q6_k
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 
 #include "check.cuh"
 #include "cuda/kernels.cuh"
+#include "weight_formats.h"
 
 namespace {
 
@@ -33,7 +35,8 @@ struct Shape {
 
 const Shape kShapes[] = {{"qwen3-0.6b", 28, 1024, 3072, 16, 8, 128, 151936, true},
                          {"llama-3.2-1b", 16, 2048, 8192, 32, 8, 64, 128256, false},
-                         {"qwen3-4b", 36, 2560, 9728, 32, 8, 128, 151936, true}};
+                         {"qwen3-4b", 36, 2560, 9728, 32, 8, 128, 151936, true},
+                         {"qwen3-8b", 9, 4096, 12288, 32, 8, 128, 151936, true}};
 
 /// Random halves below 0.01 (sums stay finite), copied to wherever weights are wanted.
 struct Noise {
@@ -74,9 +77,10 @@ ggml_tensor* f32(int64_t n, bool random = false) {
   CHECK(cudaMemcpy(t->data, noise.data(), noise.size() * 4, cudaMemcpyHostToDevice));
   return t;
 }
-ggml_tensor* q8_0(int64_t k, int64_t n) {
-  const size_t row = static_cast<size_t>(k) / 32 * 34;
-  return tensor(GGML_TYPE_Q8_0, row, k, n, row * static_cast<size_t>(n), true);
+/// A random matrix of the type that is measured.
+ggml_tensor* matrix(const Format& format, int64_t k, int64_t n) {
+  const size_t row = static_cast<size_t>(k) / format.elements * format.bytes;
+  return tensor(format.type, row, k, n, row * static_cast<size_t>(n), true);
 }
 
 struct Layer {
@@ -104,8 +108,9 @@ MatVecCall matvec(const ggml_tensor* x, const ggml_tensor* gain, int columns) {
   return c;
 }
 
-Model make(const Shape& s) {
+Model make(const Shape& s, const Format& format) {
   Model m;
+  auto weight = [&](int64_t k, int64_t rows) { return matrix(format, k, rows); };
   const int64_t n = s.columns;
   ggml_tensor *x = f32(s.width * n, true), *q = f32(s.heads * s.dim * n, true), *k = f32(s.kv_heads * s.dim * n, true),
               *v = f32(s.kv_heads * s.dim * n, true), *rotated = f32(s.heads * s.dim * n),
@@ -125,20 +130,21 @@ Model make(const Shape& s) {
     Layer l;
     l.qkv = matvec(x, gain, s.columns);
     l.qkv.segments = 3;
-    l.qkv.segment[0] = {q8_0(s.width, s.heads * s.dim), nullptr, nullptr, q, s.heads * s.dim};
-    l.qkv.segment[1] = {q8_0(s.width, s.kv_heads * s.dim), nullptr, nullptr, k, s.kv_heads * s.dim};
-    l.qkv.segment[2] = {q8_0(s.width, s.kv_heads * s.dim), nullptr, nullptr, v, s.kv_heads * s.dim};
+    l.qkv.segment[0] = {weight(s.width, s.heads * s.dim), nullptr, nullptr, q, s.heads * s.dim};
+    l.qkv.segment[1] = {weight(s.width, s.kv_heads * s.dim), nullptr, nullptr, k, s.kv_heads * s.dim};
+    l.qkv.segment[2] = {weight(s.width, s.kv_heads * s.dim), nullptr, nullptr, v, s.kv_heads * s.dim};
     l.out = matvec(mixed, nullptr, s.columns);
     l.out.segments = 1;
-    l.out.segment[0] = {q8_0(s.heads * s.dim, s.width), nullptr, x, x, s.width};
+    l.out.segment[0] = {weight(s.heads * s.dim, s.width), nullptr, x, x, s.width};
+    l.out.spreads = true;  // as graph/fusion has it behind attention
     l.gate = matvec(x, gain, s.columns);
     l.gate.segments = 2;
     l.gate.glu = MatVecCall::Swiglu;
-    l.gate.segment[0] = {q8_0(s.width, s.ff), nullptr, nullptr, h, s.ff};
-    l.gate.segment[1] = {q8_0(s.width, s.ff), nullptr, nullptr, nullptr, s.ff};
+    l.gate.segment[0] = {weight(s.width, s.ff), nullptr, nullptr, h, s.ff};
+    l.gate.segment[1] = {weight(s.width, s.ff), nullptr, nullptr, nullptr, s.ff};
     l.down = matvec(h, nullptr, s.columns);
     l.down.segments = 1;
-    l.down.segment[0] = {q8_0(s.ff, s.width), nullptr, x, x, s.width};
+    l.down.segment[0] = {weight(s.ff, s.width), nullptr, x, x, s.width};
     const size_t cache = static_cast<size_t>(s.kv_heads * s.dim * s.n_kv) * 2;
     ggml_tensor* k_cache = tensor(GGML_TYPE_F16, 0, s.kv_heads * s.dim, s.n_kv, cache, true);
     ggml_tensor* v_cache = tensor(GGML_TYPE_F16, 0, s.kv_heads * s.dim, s.n_kv, cache, true);
@@ -187,7 +193,7 @@ Model make(const Shape& s) {
   ggml_tensor* logits = f32(s.vocabulary);
   m.head = matvec(x, gain, 1);
   m.head.segments = 1;
-  m.head.segment[0] = {q8_0(s.width, s.vocabulary), nullptr, nullptr, logits, s.vocabulary};
+  m.head.segment[0] = {weight(s.width, s.vocabulary), nullptr, nullptr, logits, s.vocabulary};
   m.argmax.kind = Kind::Argmax;
   m.argmax.overlaps_next = true;
   m.argmax.x = logits;
@@ -196,9 +202,10 @@ Model make(const Shape& s) {
   return m;
 }
 
-/// Largest difference of a product with Q8_0 weights from a plain one in double precision, relative to its largest
+/// Largest difference of a product from a plain one in double precision, relative to its largest
 /// element. What 8-bit columns make of it is about 0.005.
-double error_of(const MatVecCall& c) {
+double error_of(const MatVecCall& c, const Format& format) {
+  std::vector<float> values(format.elements);
   if (!launch_matvec(0, nullptr, c)) return 1e9;
   auto floats = [](const ggml_tensor* t, int64_t n) {
     std::vector<float> v(n);
@@ -227,14 +234,12 @@ double error_of(const MatVecCall& c) {
       const double scale = c.norm ? 1 / std::sqrt(squares / k + c.eps) : 1;
       for (int64_t r = 0; r < s.rows; ++r) {
         double y = 0;
-        for (int64_t b = 0; b < k / 32; ++b) {
-          const uint8_t* block = &w[r * row + b * 34];
-          uint16_t bits;
-          std::memcpy(&bits, block, 2);
-          const double d =
-              std::ldexp(bits >> 10 ? 1024 + (bits & 1023) : bits & 1023, (bits >> 10 ? bits >> 10 : 1) - 25);
-          for (int64_t j = 0; j < 32; ++j)
-            y += d * int8_t(block[2 + j]) * x[n * k + b * 32 + j] * gain[b * 32 + j] * scale;
+        for (int64_t b = 0; b < k / format.elements; ++b) {
+          format.decode(&w[r * row + b * format.bytes], values.data());
+          for (int64_t j = 0; j < format.elements; ++j) {
+            const int64_t at = b * format.elements + j;
+            y += double(values[j]) * x[n * k + at] * gain[at] * scale;
+          }
         }
         sums[i].push_back(y);
       }
@@ -345,25 +350,33 @@ int main(int argc, char** argv) {
   const Shape* known =
       std::find_if(std::begin(kShapes), std::end(kShapes), [&](const Shape& s) { return name == s.name; });
   if (known == std::end(kShapes)) {
-    std::fprintf(stderr, "no shapes of '%s': qwen3-0.6b, llama-3.2-1b or qwen3-4b\n", name.c_str());
+    std::fprintf(stderr, "no shapes of '%s': qwen3-0.6b, llama-3.2-1b, qwen3-4b or qwen3-8b\n", name.c_str());
     return 2;
   }
   Shape shape = *known;
   if (argc > 2) shape.n_kv = std::atoll(argv[2]);
   if (argc > 3) shape.columns = std::atoi(argv[3]);
+  const std::string type = argc > 4 ? argv[4] : "q8_0";
+  const Format* format = format_named(type);
+  if (format == nullptr) {
+    std::fprintf(stderr, "no type '%s': q8_0, q4_0, q4_k, q5_k or q6_k\n", type.c_str());
+    return 2;
+  }
   shape.position = shape.n_kv - 20;
-  const Model m = make(shape);
+  const Model m = make(shape, *format);
   const bool both = supports_heads_attention(0, m.layers[0].both);
   std::vector<std::string> all = {"q",  "h",    "a",  "o",    "g",      "d", "qg", "od",
                                   "ha", "qhao", "gd", "qogd", "qhaogd", "H", "m",  "qhaogdHm"};
   if (both)
     for (const char* parts : {"x", "qx", "xo", "qxo", "qxogd", "qxogdHm"}) all.push_back(parts);
-  if (argc > 4) all.assign(argv + 4, argv + argc);
-  std::printf("%s, n_kv %lld, columns %d\n", shape.name, static_cast<long long>(shape.n_kv), shape.columns);
+  if (argc > 5) all.assign(argv + 5, argv + argc);
+  std::printf("%s %s, n_kv %lld, columns %d\n", shape.name, format->name, static_cast<long long>(shape.n_kv),
+              shape.columns);
   if (both) std::printf("heads and attention in one or two kernels: difference %.2g\n", difference(m.layers[0]));
   for (const Layer* l : {&m.layers[0]})
-    for (const MatVecCall* c : {&l->qkv, &l->out, &l->gate, &l->down}) std::printf("error %.2g\n", error_of(*c));
-  std::printf("error %.2g\n", error_of(m.head));
+    for (const MatVecCall* c : {&l->qkv, &l->out, &l->gate, &l->down})
+      std::printf("error %.2g\n", error_of(*c, *format));
+  std::printf("error %.2g\n", error_of(m.head, *format));
   for (const std::string& parts : all) {
     const double us = microseconds(m, parts);
     std::printf("%-10s %9.1f us  %7.2f a layer  %6.0f GB/s\n", parts.c_str(), us, us / shape.layers,
