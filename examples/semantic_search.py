@@ -89,14 +89,15 @@ def export(encoder: torch.nn.Module, folder: Path) -> None:
 
 
 def write_weights(parameters: dict[str, torch.Tensor], path: Path, kind: str) -> None:
-    """A GGUF with the parameters under their own names; matrices as ``kind``, vectors as F32."""
+    """A GGUF with the parameters under their own names; matrices as ``kind``, vectors and small kernels as F32."""
     import gguf
 
     wanted = gguf.GGMLQuantizationType[kind.upper()]
+    block = gguf.GGML_QUANT_SIZES[wanted][0]
     writer = gguf.GGUFWriter(path, "minilm")
     for name, parameter in parameters.items():
         data = parameter.detach().numpy()
-        if data.ndim < 2 or wanted is gguf.GGMLQuantizationType.F32:
+        if data.ndim < 2 or data.shape[-1] % block or wanted is gguf.GGMLQuantizationType.F32:
             writer.add_tensor(name, data)
         else:
             writer.add_tensor(name, gguf.quants.quantize(data, wanted), raw_dtype=wanted)

@@ -241,6 +241,8 @@ def path_bytes(path: str | os.PathLike[str]) -> bytes:
 
 def name_bytes(name: str, what: str) -> bytes:
     """A name for the C interface. Raises InvalidArgumentError for what C would cut or misread."""
-    if not isinstance(name, str) or "\0" in name:
+    if not isinstance(name, str):
         raise InvalidArgumentError(f"{what} {name!r:.60} is no name")
+    if "\0" in name:
+        raise InvalidArgumentError(f"{what} {name!r:.60} contains a NUL character")
     return name.encode("utf-8", "replace")

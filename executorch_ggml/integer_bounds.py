@@ -99,10 +99,7 @@ class IntegerBounds:
         return int(data.min()), int(data.max())
 
     def _call(self, node: Node) -> Range | None:
-        target = overload_of(node.target)
-        packet = getattr(target, "overloadpacket", None)
-        name = getattr(packet, "__name__", getattr(node.target, "__name__", ""))
-        rule = _RULES.get(name.removesuffix("_copy")) or _RULES.get(name)
+        rule = _RULES.get(_plain_name(node))
         return None if rule is None else rule(self, node)
 
 
@@ -350,6 +347,45 @@ def _remainder(b: IntegerBounds, node: Node) -> Range | None:
         return 1 - divisor, divisor - 1
     return (0, min(inner[1], divisor - 1))
 
+
+def names_places_of(node: Any, size: Any) -> bool:
+    """Whether all elements are places along a dimension of ``size`` (a torch.SymInt): bounds alone do not show that.
+
+    ``size`` may be anything of its range, but a search for a maximum over that dimension stays below it.
+    """
+    while isinstance(node, Node) and node.op == "call_function":
+        name = _plain_name(node)
+        source = node.args[0] if node.args else None
+        if name in _PLACES:
+            searched = source
+        elif name == "getitem" and isinstance(source, Node) and _plain_name(source) in _SEARCHES and node.args[1] == 1:
+            node, searched = source, source.args[0]
+        elif name in _RULES and _RULES[name] in (_first, _convert):
+            node = source
+            continue
+        else:
+            return False
+        dim = _argument(node, {"topk": 2, "kthvalue": 2}.get(_plain_name(node), 1), "dim")
+        shape = searched.meta["val"].shape if isinstance(searched, Node) else ()
+        dim = -1 if dim is None and _plain_name(node) not in _PLACES else dim
+        return isinstance(dim, int) and bool(shape) and _same_size(shape[dim], size)
+    return False
+
+
+def _plain_name(node: Node) -> str:
+    """The operator without namespace and overload, and without `_copy` where that is another name for a view."""
+    packet = getattr(overload_of(node.target), "overloadpacket", None)
+    name = str(getattr(packet, "__name__", getattr(node.target, "__name__", "")))
+    plain = name.removesuffix("_copy")
+    return plain if plain in _RULES else name
+
+
+def _same_size(a: Any, b: Any) -> bool:
+    return isinstance(a, torch.SymInt) and isinstance(b, torch.SymInt) and a.node.expr == b.node.expr
+
+
+_PLACES = frozenset({"argmax", "argmin"})
+_SEARCHES = frozenset({"topk", "sort", "max", "min", "median", "mode", "kthvalue"})
 
 _MOVES = (
     "view reshape _unsafe_view unsqueeze squeeze expand permute transpose t slice select clone alias detach "

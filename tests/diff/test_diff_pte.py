@@ -163,6 +163,7 @@ def test_inputs_from_files(tmp_path: Path) -> None:
     tensor, number = read_inputs(tmp_path / "both.pt")
     assert (tensor.shape, number) == ((2,), 3)
     (tmp_path / "broken.npz").write_bytes(b"PK nothing")
+    (tmp_path / "x.txt").write_text("1")
     for name, error in (("broken.npz", FileError), ("missing.npy", FileError), ("x.txt", InvalidArgumentError)):
         with pytest.raises(error, match=name):
             read_inputs(tmp_path / name)

@@ -11,7 +11,7 @@ import pytest
 
 from executorch_ggml.ir.dump import dump
 from executorch_ggml.ir.errors import IrError
-from executorch_ggml.ir.serialize import deserialize
+from executorch_ggml.ir.serialize import VERSION, deserialize
 from executorch_ggml.program import payloads
 
 
@@ -65,7 +65,7 @@ def test_vectors_and_strings_shared_between_tables(payload: bytes) -> None:
 
 def test_damaged_payloads(mlp: Any) -> None:
     good = payloads(mlp.pte)[0].data
-    assert deserialize(good).version == 2
+    assert deserialize(good).version == VERSION
     rng = random.Random(1)
     refused = 0
     for _ in range(300):

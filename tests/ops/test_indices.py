@@ -141,3 +141,32 @@ def test_places_that_are_written_or_computed(tmp_path: Path) -> None:
         for args in calls:
             for got, want in zip(ours.execute("forward", list(args)), Writes()(*args), strict=True):
                 assert torch.equal(torch.as_tensor(got), want)
+
+
+class AtLargest(torch.nn.Module):
+    """Rows read where a search over the same dynamic dimension found them."""
+
+    def forward(self, x: torch.Tensor, scores: torch.Tensor) -> list[torch.Tensor]:
+        rows = torch.arange(x.shape[0])
+        top = torch.topk(scores, 2)[1]
+        return [
+            x[rows, scores.argmax(1)],
+            x[rows, scores.min(1)[1]],
+            torch.gather(x, 1, top.unsqueeze(-1).expand(-1, -1, 3)),
+        ]
+
+
+def test_places_of_a_search_over_a_dynamic_dimension(tmp_path: Path) -> None:
+    sizes = {0: Dim("n", min=1, max=4), 1: Dim("t", min=2, max=32)}
+    edge = to_edge_rewrite_and_lower(
+        torch.export.export(AtLargest(), (torch.randn(2, 9, 3), torch.randn(2, 9)), dynamic_shapes=(sizes, sizes))
+    )
+    left = [n for n in edge.exported_program().graph.nodes if n.op == "call_function" and "gather" in str(n.target)]
+    assert not left
+    path = tmp_path / "m.pte"
+    path.write_bytes(edge.to_executorch().buffer)
+    with Program(path, threads=1) as program:
+        for n, t in ((1, 2), (3, 32), (4, 7)):
+            x, scores = torch.randn(n, t, 3), torch.randn(n, t)
+            for got, want in zip(program(x, scores), AtLargest()(x, scores), strict=True):
+                assert torch.equal(torch.as_tensor(got), want)

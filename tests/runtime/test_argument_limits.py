@@ -55,7 +55,7 @@ def test_options_that_are_not_finite(number: float) -> None:
 
 
 def test_a_data_path_that_is_no_utf8(mlp: Mlp) -> None:
-    with pytest.raises(InvalidArgumentError, match="'data_path' must be text that UTF-8"):
+    with pytest.raises(InvalidArgumentError, match=r"data_path .* not UTF-8"):
         Program(mlp.pte, data_path="/tmp/\udcff.ptd")
 
 
@@ -78,7 +78,7 @@ def test_a_token_is_named_as_given(tiny_llm: TinyLlm, token: int) -> None:
 
 @pytest.mark.parametrize("prompt", [[1.7], [1, 2.0], ["1"], [None]])
 def test_prompts_are_integers(prompt: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="list of token ids"):
+    with pytest.raises(InvalidArgumentError, match="token ids"):
         encode_prompt(None, prompt)
     assert encode_prompt(None, np.array([1, 2], np.int32)) == [1, 2]  # type: ignore[arg-type]
 
