@@ -371,11 +371,15 @@ class Products(Pointwise):
             (product((count, outputs)), *spatial),
             dtype=x.dtype,
             channels=channels,
-            **{
-                f"{name}{i}": of[2 - i]
-                for name, of in (("s", stride), ("p", padding), ("d", dilation))
-                for i in range(3)
-            },
+            s0=stride[2],
+            s1=stride[1],
+            s2=stride[0],
+            p0=padding[2],
+            p1=padding[1],
+            p2=padding[0],
+            d0=dilation[2],
+            d1=dilation[1],
+            d2=dilation[0],
         )
         return self.reshape(result, (count, outputs, *spatial))
 

@@ -316,7 +316,7 @@ def _order(x: Array, descending: bool) -> Array:
     """As torch sorts: stable, NaN beyond infinity."""
     missing = np.isnan(x)
     key = np.where(missing, np.inf, x)
-    return np.lexsort((~missing if descending else missing, -key if descending else key), axis=-1)
+    return np.asarray(np.lexsort((~missing if descending else missing, -key if descending else key), axis=-1))
 
 
 def argsort(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:

@@ -52,7 +52,7 @@ def conv3d(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     kernel, x = (t.reshape(-1, op.channels, *t.shape[1:]) for t in src[:2])
     padded = np.pad(x, [(0, 0), (0, 0), (op.p2, op.p2), (op.p1, op.p1), (op.p0, op.p0)])
     span = [d * (k - 1) + 1 for d, k in zip((op.d2, op.d1, op.d0), kernel.shape[2:], strict=True)]
-    w = np.lib.stride_tricks.sliding_window_view(padded, span, (-3, -2, -1))
+    w = np.lib.stride_tricks.sliding_window_view(padded, span, (-3, -2, -1))  # type: ignore[call-overload, unused-ignore]
     w = w[:, :, :: op.s2, :: op.s1, :: op.s0, :: op.d2, :: op.d1, :: op.d0]
     y = np.einsum("ncdhwjkl,ocjkl->nodhw", w, kernel)
     y = epilogue(op, y + src[2].reshape(-1, 1, 1, 1) if len(src) == 3 else y)

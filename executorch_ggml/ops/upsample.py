@@ -34,7 +34,8 @@ def _factors(n: NodeView, count: int) -> list[float | None]:
 
 def _ratio(size: int, out: int, factor: float | None) -> np.float32:
     """Source pixels per result pixel, in torch's own precision."""
-    return np.float32(1.0 / factor if factor is not None else size / out)
+    ratio: np.float32 = np.float32(1.0 / factor if factor is not None else size / out)
+    return ratio
 
 
 def _sources(n: NodeView, size: int, out: int, ratio: np.float32) -> Floats:
