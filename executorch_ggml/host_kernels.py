@@ -123,13 +123,17 @@ def _out_variant(target: torch._ops.OpOverload) -> str:
         return _name(target)
     if _name(target) in names():  # such as _local_scalar_dense, which returns a number
         return _name(target)
+    # As ExecuTorch looks for it: in one way for operators of the edge dialect, in another for all others.
+    from executorch.exir.dialects.edge.op.api import to_variant
     from executorch.exir.operator.convert import to_out_variant
+    from torchgen.model import SchemaKind
 
-    try:
-        out, _ = to_out_variant(target)
-    except Exception:  # it raises RuntimeError, AssertionError or KeyError, depending on what is missing
-        return ""
-    return _name(out)
+    for find in (lambda: to_variant(target, SchemaKind.out), lambda: to_out_variant(target)[0]):
+        try:
+            return _name(find())
+        except Exception:  # RuntimeError, AssertionError or KeyError, depending on what is missing
+            continue
+    return ""
 
 
 def _name(target: torch._ops.OpOverload) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind
 from torch.fx import Node
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from ..errors import InvalidArgumentError
 from ._graph import GraphEditor
@@ -27,6 +28,8 @@ def refuse_overlaps(ep: ExportedProgram) -> None:
     for spec in ep.graph_signature.input_specs:
         data = ep.state_dict.get(spec.target, ep.constants.get(spec.target)) if spec.target is not None else None
         if spec.arg.name not in used or not isinstance(data, torch.Tensor) or data.is_meta or not data.numel():
+            continue
+        if is_traceable_wrapper_subclass(data):  # quantised: no memory of its own, and nothing changes it
             continue
         last = sum((int(n) - 1) * int(s) for n, s in zip(data.shape, data.stride(), strict=True))
         start = int(data.storage_offset()) * data.element_size()

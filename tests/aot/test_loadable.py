@@ -90,7 +90,7 @@ def test_other_operators_without_a_kernel(name: str) -> None:
 
 
 def test_a_runtime_with_more_kernels() -> None:
-    program = exported(no_kernel, torch.randn(3, 4))
+    program = exported(no_kernel, torch.randn(3, 4, dtype=torch.float64))
     partitioner = GgmlPartitioner(host_kernels=["aten::scatter_reduce.two_out"])
     edge = to_edge_rewrite_and_lower(program, partitioner=partitioner)
     assert any("scatter_reduce" in str(n.target) for n in edge.exported_program().graph.nodes)
