@@ -91,8 +91,9 @@ def _by_runtime(path: Path, given: list[torch.Tensor]) -> list[torch.Tensor]:
     from executorch_ggml.host import register_backend
 
     register_backend()
-    method = Runtime.get().load_program(path.read_bytes()).load_method("forward")
-    return [t.clone() for t in method.execute(given)]
+    data = path.read_bytes()  # the runtime keeps no copy of it
+    program = Runtime.get().load_program(data)
+    return [t.clone() for t in program.load_method("forward").execute(given)]
 
 
 def try_batch(chains: Sequence[Chain], tally: Tally, *, retried: bool = False) -> None:

@@ -26,7 +26,7 @@ def read_rows(d: Draft, v: Variable) -> str:
 @word(range(1, 5))
 def read_by_brackets(d: Draft, v: Variable) -> str:
     dim = d.integer(0, v.rank - 1)
-    where = index(d, d.pick([(3,), (2, 2), ()]), v.least(dim), "signed")
+    where = index(d, d.pick([(3,), (2, 2), (1,)]), v.least(dim), "signed")
     return f"{v}[{':, ' * dim}{where}]"
 
 

@@ -94,11 +94,6 @@ def extreme_of_integers(d: Draft, v: Variable) -> str:
 
 
 @word(range(1, 6), dtypes=INTEGERS)
-def order_of_integers(d: Draft, v: Variable) -> str:
-    return f"torch.sort({v}, dim={d.dim(v)}, descending={d.flag()}).values"
-
-
-@word(range(1, 6), dtypes=INTEGERS)
 def moved_integers(d: Draft, v: Variable) -> str:
     dim = d.dim(v)
     return d.pick(

@@ -10,12 +10,14 @@ FORMATS = {4: "torch.channels_last", 5: "torch.channels_last_3d"}
 
 
 def memory_format(d: Draft, v: Variable) -> str:
-    return str(d.pick(["torch.contiguous_format", *[FORMATS[v.rank]] * 3 * (v.rank in FORMATS)]))
+    return str(d.pick(["torch.contiguous_format", *[FORMATS.get(v.rank, "torch.preserve_format")] * 3]))
 
 
 @word(range(6), ANY)
 def contiguous(d: Draft, v: Variable) -> str:
-    return d.pick([f"{v}.contiguous(memory_format={memory_format(d, v)})", f"{v}.contiguous()"])
+    if v.rank not in FORMATS:
+        return f"{v}.contiguous()"
+    return f"{v}.contiguous(memory_format={memory_format(d, v)})"
 
 
 @word(range(1, 6), ANY)

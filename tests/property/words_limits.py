@@ -56,7 +56,7 @@ def arithmetic(d: Draft, v: Variable) -> str:
 @word()
 def extremes(d: Draft, v: Variable) -> str:
     a, b = (v, partner(d, v)) if d.flag() else (partner(d, v), v)
-    return f"torch.{d.pick(['maximum', 'minimum', 'fmax', 'fmin'])}({a}, {b})"
+    return f"torch.{d.pick(['maximum', 'minimum'])}({a}, {b})"
 
 
 @word(exact=True)
