@@ -91,4 +91,5 @@ def difference(got: torch.Tensor, want: torch.Tensor, precise: list[torch.Tensor
     if not bool(wrong.any()):
         return ""
     at = tuple(int(i) for i in wrong.nonzero()[0])
-    return f"{int(wrong.sum())} of {w.numel()} differ, at {at} {g[at].item()!r} instead of {w[at].item()!r}: {got} instead of {want}"
+    first = f"at {at} {g[at].item()!r} instead of {w[at].item()!r}"
+    return f"{int(wrong.sum())} of {w.numel()} differ, {first}: {got} instead of {want}"

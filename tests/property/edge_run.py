@@ -161,5 +161,3 @@ def campaign(family: str, batches: int, seed: int) -> Tally:
 
     run()
     return tally
-
-

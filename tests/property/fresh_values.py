@@ -67,9 +67,7 @@ def layouts_of(rank: int) -> list[str]:
 def laid_out(values: torch.Tensor, layout: str, seed: int) -> torch.Tensor:
     """The same values, otherwise in memory."""
     if layout == "channels_last" and values.dim() in (4, 5):
-        return values.contiguous(
-            memory_format=torch.channels_last if values.dim() == 4 else torch.channels_last_3d
-        )
+        return values.contiguous(memory_format=torch.channels_last if values.dim() == 4 else torch.channels_last_3d)
     if layout == "permuted" and values.dim() > 1:
         order = torch.randperm(values.dim(), generator=torch.Generator().manual_seed(seed)).tolist()
         back = [order.index(i) for i in range(values.dim())]

@@ -150,9 +150,7 @@ class Chain:
 class Draft:
     """A chain being drawn. layouts: of what is fresh, too. wild: any magnitude, and what is not finite."""
 
-    def __init__(
-        self, draw: Callable[[Any], Any], dynamic: bool, *, layouts: bool = False, wild: bool = False
-    ) -> None:
+    def __init__(self, draw: Callable[[Any], Any], dynamic: bool, *, layouts: bool = False, wild: bool = False) -> None:
         self.layouts, self.wild = layouts, wild
         self.draw = draw
         self.chain = Chain(dynamic)

@@ -108,5 +108,3 @@ def along(d: Draft, v: Variable) -> str:
     dim = d.integer(0, v.rank - 1)
     sizes = tuple(2 if i == dim else 1 for i in range(v.rank))
     return f"torch.take_along_dim({v}, {index(d, sizes, v.least(dim), 'index')}, {dim})"
-
-

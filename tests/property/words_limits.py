@@ -18,12 +18,13 @@ ROUNDED = (
 )  # fmt: skip
 UNROUNDED = (
     "torch.relu({})", "{}.abs()", "(-{})", "F.hardtanh({}, -0.5, 2.0)", "{}.clamp(-1, 1.5)", "{}.clamp(min=-0.25)",
-    "{}.clamp(max=2)", "F.leaky_relu({}, 0.25)", "F.relu6({})", "torch.nan_to_num({})", "torch.nan_to_num({}, 1.0, 2, -2)",
-    "F.threshold({}, 0.5, 2.0)", "{} * -2", "{} * 0",
+    "{}.clamp(max=2)", "F.leaky_relu({}, 0.25)", "F.relu6({})", "torch.nan_to_num({})",
+    "torch.nan_to_num({}, 1.0, 2, -2)", "F.threshold({}, 0.5, 2.0)", "{} * -2", "{} * 0",
 )  # fmt: skip
 JUMPS = (
     "torch.floor({})", "torch.ceil({})", "torch.round({})", "torch.trunc({})", "torch.sign({})", "torch.isnan({})",
-    "torch.isinf({})", "torch.isfinite({})", "{} % 2", "torch.fmod({}, 1.5)", "F.hardshrink({})", "{} != {}", "{}.bool()",
+    "torch.isinf({})", "torch.isfinite({})", "{} % 2", "torch.fmod({}, 1.5)", "F.hardshrink({})", "{} != {}",
+    "{}.bool()",
 )  # fmt: skip
 
 
@@ -86,7 +87,9 @@ def reduced(d: Draft, v: Variable) -> str:
 
 @word(range(1, 6), rounds=True)
 def accumulated(d: Draft, v: Variable) -> str:
-    return d.pick([f"torch.cumsum({v}, {d.dim(v)})", f"torch.prod({v}, {d.dim(v)})", f"torch.norm({v}, dim={d.dim(v)})"])
+    return d.pick(
+        [f"torch.cumsum({v}, {d.dim(v)})", f"torch.prod({v}, {d.dim(v)})", f"torch.norm({v}, dim={d.dim(v)})"]
+    )
 
 
 @word(range(1, 6))
@@ -119,7 +122,9 @@ def product(d: Draft, v: Variable) -> str | None:
     if not v.static(v.rank - 1):
         return None
     if d.flag():
-        return f"F.linear({v}, {d.make((d.integer(1, 4), v.shape[-1]), weight=d.flag(), values=d.pick(['', *SPECIALS]))})"
+        return (
+            f"F.linear({v}, {d.make((d.integer(1, 4), v.shape[-1]), weight=d.flag(), values=d.pick(['', *SPECIALS]))})"
+        )
     return f"{v} @ {d.make((v.shape[-1], d.integer(1, 4)), weight=d.flag(), values=d.pick(['', *SPECIALS]))}"
 
 
@@ -149,5 +154,3 @@ def some(d: Draft, v: Variable) -> str:
 @word(dtypes=(torch.bool,))
 def number_of_choice(d: Draft, v: Variable) -> str:
     return d.pick([f"{v}.float()", f"torch.where({v}, {partner(d, v)}, {partner(d, v)})"])
-
-
