@@ -118,7 +118,7 @@ def try_batch(chains: Sequence[Chain], tally: Tally, *, retried: bool = False) -
     elif not retried and (later := traced(chains[0])) is not chains[0]:
         try_batch([later], tally, retried=True)
     elif isinstance(failure, UnsupportedError):
-        tally.refused[f"{type(failure).__name__}: {str(failure)[:160]}"] += 1
+        tally.refused[f"{type(failure).__name__}: {str(failure)[:400]}"] += 1
     else:
         text = f"{type(failure).__name__}: {str(failure)[:1500]}\n{chains[0]}"
         tally.wrong.append(_shortened(chains[0], text))

@@ -109,7 +109,13 @@ def sorted_values(d: Draft, v: Variable) -> str:
     dim = d.dim(v)
     if d.flag():
         return f"torch.topk({v}, {d.integer(1, v.least(dim))}, {dim}, {d.flag()}).values"
-    return f"torch.sort({v}, dim={dim}, descending={d.flag()}).values"
+    stable, part = d.pick([("", "values"), (", stable=True", "values"), (", stable=True", "indices")])
+    return f"torch.sort({v}, dim={dim}, descending={d.flag()}{stable}).{part}"
+
+
+@word(range(1, 6), exact=True)
+def place_in_order(d: Draft, v: Variable) -> str:
+    return f"{v}.argsort({d.dim(v)}, {d.flag()}, stable=True)"
 
 
 @word(range(1, 6), rounds=True)

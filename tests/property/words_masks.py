@@ -24,7 +24,7 @@ def attention(d: Draft, v: Variable) -> str | None:
     keys = rows if role else other
     queries = other if role else rows
     q, k = (*batch, queries, width), (*batch, keys, width)
-    given = [d.make(s) for s in (q, k, k)]
+    given = [d.make(s, values=d.pick(["", "", "", "infinite", "nan", "huge"])) for s in (q, k, k)]
     given[role] = v
     if d.integer(0, 4) == 0:
         extra = "is_causal=True"
