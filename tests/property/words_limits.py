@@ -115,7 +115,7 @@ def sorted_values(d: Draft, v: Variable) -> str:
 
 @word(range(1, 6), exact=True)
 def place_in_order(d: Draft, v: Variable) -> str:
-    return f"{v}.argsort({d.dim(v)}, {d.flag()}, stable=True)"
+    return f"torch.argsort({v}, dim={d.dim(v)}, descending={d.flag()}, stable=True)"
 
 
 @word(range(1, 6), rounds=True)
