@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from fresh_values import laid_out, layouts_of, values_of
 from hypothesis import strategies as st
 
 EXAMPLE, HIGH = 4, 7
@@ -72,7 +73,11 @@ class Variable:
 
 @dataclass
 class Fresh:
-    """An input, or a weight if not ``is_input``; values are drawn from ``seed``."""
+    """An input, or a weight if not ``is_input``; values are drawn from ``seed``.
+
+    values: a kind of `fresh_values`, or empty for plain ones. layout: how the example lies in memory. other: how the
+    argument of the calls does.
+    """
 
     name: str
     dims: Dims
@@ -80,10 +85,19 @@ class Fresh:
     high: int
     seed: int
     is_input: bool
+    values: str = ""
+    layout: str = ""
+    other: str = ""
 
-    def tensor(self, n: int) -> torch.Tensor:
+    def tensor(self, n: int, *, called: bool = False) -> torch.Tensor:
+        """For the export, or for a call."""
+        return laid_out(self._values(n), self.other if called else self.layout, self.seed)
+
+    def _values(self, n: int) -> torch.Tensor:
         """Floats are distinct multiples of 1/64 between -3.2 and 3.2: sums and products of few are exact."""
         shape = [n if d == "n" else d for d in self.dims]
+        if self.values:
+            return values_of(self.values, shape, self.dtype, self.high, self.seed)
         count = 1
         for size in shape:
             count *= size
@@ -98,13 +112,15 @@ class Fresh:
 
 @dataclass
 class Chain:
-    """Source lines over fresh tensors; ``result`` names the value to return; ``low``: smallest dynamic size."""
+    """Source lines over fresh tensors; ``result`` names the value to return; ``low``: smallest dynamic size;
+    ``rounding``: lines whose results need not be right to the last bit."""
 
     dynamic: bool
     fresh: list[Fresh] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     result: str = "x"
     low: int = max(LOWS)
+    rounding: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> list[Fresh]:
@@ -119,20 +135,23 @@ class Chain:
         lines = self.lines[:count]
         text = "\n".join(lines)
         used = [f for f in self.fresh if f.name in text]
-        return Chain(self.dynamic, used, lines, lines[-1].split(" = ")[0], self.low)
+        return Chain(self.dynamic, used, lines, lines[-1].split(" = ")[0], self.low, self.rounding)
 
     def __str__(self) -> str:
         given = [
-            f"# {f.name}: {f.dtype} {f.dims}, seed {f.seed}, {'input' if f.is_input else 'weight'}" for f in self.fresh
+            f"# {f.name}: {f.dtype} {f.dims}, high {f.high}, seed {f.seed}, {'input' if f.is_input else 'weight'}"
+            + f", {f.values or 'plain'}, layout {f.layout or 'dense'}, called {f.other or 'dense'}"
+            for f in self.fresh
         ]
         sizes = [f"# n: {self.low} to {HIGH}"] * self.dynamic
         return "\n".join([*given, *sizes, *self.lines, f"return {self.result}"])
 
 
 class Draft:
-    """A chain being drawn."""
+    """A chain being drawn. layouts: of what is fresh, too. wild: any magnitude, and what is not finite."""
 
-    def __init__(self, draw: Callable[[Any], Any], dynamic: bool) -> None:
+    def __init__(self, draw: Callable[[Any], Any], dynamic: bool, *, layouts: bool = False, wild: bool = False) -> None:
+        self.layouts, self.wild = layouts, wild
         self.draw = draw
         self.chain = Chain(dynamic)
         if dynamic:
@@ -160,12 +179,22 @@ class Draft:
         return [d - v.rank if self.flag() else d for d in order[: self.integer(1, v.rank)]]
 
     def make(
-        self, dims: Dims, *, weight: bool = False, dtype: torch.dtype = torch.float32, high: int = 1, name: str = ""
+        self,
+        dims: Dims,
+        *,
+        weight: bool = False,
+        dtype: torch.dtype = torch.float32,
+        high: int = 1,
+        name: str = "",
+        values: str = "",
     ) -> Variable:
         """An input or a weight; a weight has no dynamic size."""
         dims = tuple(1 if weight and d == "n" else d for d in dims)
         count = len(self.chain.fresh)
         fresh = Fresh(name or f"{'w' if weight else 'x'}{count}_", dims, dtype, high, self.integer(0, 99), not weight)
+        fresh.values = values
+        if self.layouts:
+            fresh.layout, fresh.other = (self.pick(layouts_of(len(dims))) for _ in range(2))
         self.chain.fresh.append(fresh)
         for scope, n in zip(self.scopes, self.chain.sizes(), strict=True):
             scope[fresh.name] = fresh.tensor(n)
@@ -179,24 +208,28 @@ class Draft:
         self.variables.append(made)
         return made
 
-    def add(self, expression: str, exact: bool, products: int) -> Variable | None:
-        """Appends a line, unless its result is empty, large, or not finite."""
+    def add(self, expression: str, exact: bool, products: int, rounds: bool = False) -> Variable | None:
+        """Appends a line, unless its result is empty, large, or (where that is not wanted) not finite."""
         name = f"v{len(self.chain.lines)}"
         results = []
         for scope in self.scopes:
             try:
                 value = eval(expression, dict(scope))
             except (RuntimeError, IndexError):
-                if not self.chain.dynamic:
+                if not self.chain.dynamic and not self.wild:
                     raise  # the vocabulary is wrong; with dynamic sizes it need not foresee everything
                 return None
-            if not 0 < value.numel() <= MOST_ELEMENTS or not float(value.double().abs().max()) <= MOST_MAGNITUDE:
+            if not 0 < value.numel() <= MOST_ELEMENTS:
+                return None
+            if not self.wild and not float(value.double().abs().max()) <= MOST_MAGNITUDE:
                 return None
             results.append(value)
         if len({r.dim() for r in results}) > 1:
             return None  # a rank that depends on a size being 1
         for scope, value in zip(self.scopes, results, strict=True):
             scope[name] = value
+        if rounds:
+            self.chain.rounding |= {len(self.chain.lines)}
         self.chain.lines.append(f"{name} = {expression}")
         self.chain.result = name
         return self._variable(name, exact, products)

@@ -59,8 +59,8 @@ def size_of(chain: Chain, run: int) -> int:
     return chain.sizes()[min(run, len(chain.sizes()) - 1)]
 
 
-def arguments(chains: Sequence[Chain], run: int) -> list[torch.Tensor]:
-    return [f.tensor(size_of(c, run)) for c in chains for f in c.inputs]
+def arguments(chains: Sequence[Chain], run: int, *, called: bool = False) -> list[torch.Tensor]:
+    return [f.tensor(size_of(c, run), called=called) for c in chains for f in c.inputs]
 
 
 def export(chains: Sequence[Chain]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,10 @@ def word(
     return add
 
 
+MIDDLE = ("words_images", "words_movement", "words_pointwise", "words_sums")
+"""Modules of the words on plain numbers."""
+
+
 def draw_chain(draw: Any, longest: int) -> Chain:
     """A chain of up to ``longest`` lines on an input of rank 0 to 5, a third of them with a dynamic size."""
     dynamic = draw(st.integers(0, 2)) == 0
@@ -64,12 +68,24 @@ def draw_chain(draw: Any, longest: int) -> Chain:
     if dynamic:
         dims[d.integer(0, rank - 1)] = "n"
     v = d.make(tuple(dims), name="x")
-    wanted = d.integer(1, longest)
-    for _ in range(3 * wanted):
+    grow(d, v, longest, MIDDLE)
+    if not d.chain.lines:
+        d.add("x.relu()", True, 0)
+    if dynamic and _is_input(d):
+        d.add(f"{d.chain.result} + 1", False, 0)  # a result that is the input's memory has a test of its own
+    return d.chain
+
+
+def grow(d: Draft, v: Variable, longest: int, modules: Sequence[str]) -> Variable:
+    """Adds up to ``longest`` lines of words of these modules; the last line's value."""
+    wanted = len(d.chain.lines) + (d.integer(1, longest) if longest > 1 else 1)
+    for _ in range(3 * (wanted - len(d.chain.lines))):
         if len(d.chain.lines) == wanted:
             break
         # A value that is no float ends most chains soon: few words take it.
-        words = [w for w in WORDS if w.takes(v)]
+        words = [w for w in WORDS if w.expression.__module__ in modules and w.takes(v)]
+        if not words:
+            break
         chosen = d.pick(words)
         known = len(d.chain.fresh)
         expression = chosen.expression(d, v)
@@ -79,16 +95,12 @@ def draw_chain(draw: Any, longest: int) -> Chain:
         inputs = [u for u in d.variables if u.name in expression]
         exact = not chosen.rounds and v.exact
         products = max(u.products for u in inputs) + chosen.product
-        made = d.add(expression, exact, products)
+        made = d.add(expression, exact, products, chosen.rounds)
         if made is None:
             del d.chain.fresh[known:]
             continue
         v = made
-    if not d.chain.lines:
-        d.add("x.relu()", True, 0)
-    if dynamic and _is_input(d):
-        d.add(f"{d.chain.result} + 1", False, 0)  # a result that is the input's memory has a test of its own
-    return d.chain
+    return v
 
 
 def _is_input(d: Draft) -> bool:

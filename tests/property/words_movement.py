@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from random_graphs import Draft, Variable
 from vocabulary import FLOAT, word
 
-ANY = (FLOAT, torch.bool, torch.int64)
+ANY = (FLOAT, torch.bool, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 @word(range(2, 6), ANY)
