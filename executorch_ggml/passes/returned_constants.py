@@ -12,6 +12,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
 from ._graph import GraphEditor, aten
+from .new_values import memory_of
 
 _CONSTANTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
@@ -25,9 +26,11 @@ def copy_returned_constants(ep: ExportedProgram) -> bool:
     copies: dict[Node, Node] = {}
     changed = list(results)
     for index, (spec, result) in enumerate(zip(ep.graph_signature.output_specs, results, strict=True)):
-        if spec.kind is not OutputKind.USER_OUTPUT or not isinstance(result, Node) or result.op != "placeholder":
+        if spec.kind is not OutputKind.USER_OUTPUT or not isinstance(result, Node):
             continue
-        if kinds.get(result.name) not in _CONSTANTS or editor.is_mutated_buffer(result):
+        # Of a view, too: one that shows all of a constant is the constant itself in the end.
+        memory = memory_of(result)
+        if memory.op != "placeholder" or kinds.get(memory.name) not in _CONSTANTS or editor.is_mutated_buffer(memory):
             continue
         if result not in copies:
             copies[result] = editor.call(output, aten.clone.default, result, memory_format=torch.contiguous_format)
