@@ -35,6 +35,7 @@ from .integer_arguments import refuse_dynamic_numbers
 from .integer_buffers import keep_integers_visible
 from .integer_division import divide_integers
 from .integer_powers import expand_integer_powers
+from .integer_sums import add_up_integers
 from .merge_aliases import merge_aliased_inputs
 from .named_pads import name_pads
 from .new_values import separate_new_values
@@ -55,6 +56,7 @@ from .typed_numbers import type_numbers
 __all__ = [
     "BatchNormFoldingRewritePass",
     "RemoveGraphAssertsPass",
+    "add_up_integers",
     "check_indices",
     "complex_to_pairs",
     "copy_returned_constants",
@@ -121,6 +123,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
             check_indices,
             expand_integer_powers,
             divide_integers,
+            add_up_integers,
             copy_returned_constants,
         )
         for rewrite in rewrites:
@@ -171,6 +174,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     check_indices(ep)
     expand_integer_powers(ep)
     divide_integers(ep)
+    add_up_integers(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     copy_returned_constants(ep)

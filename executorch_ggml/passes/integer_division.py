@@ -85,9 +85,11 @@ class _Division:
         left, right = args_of(self.node)[:2]
         mode = argument(self.node, 2, "rounding_mode", "floor" if self.node.target not in _FMODS else "trunc")
         if self.node.target in _DIVISIONS:
-            if mode == "floor" and not self._may_overflow(right):
-                return None
-            if mode == "trunc" and self.dtype is not torch.int64:
+            plain = not self._may_overflow(right) if mode == "floor" else self.dtype is not torch.int64
+            if plain and mode is not None and not value(self.node).dim() and not is_tensor(right):
+                # ExecuTorch makes the number an int64 tensor, and two scalars of tensors an int64 result.
+                return self._call(aten.div.Tensor_mode, left, self._operand(right), rounding_mode=mode)
+            if plain:
                 return None
         elif self._is_plain(left, right):
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from edge_run import Tally, try_batch
 from random_graphs import Chain, Fresh
 from run_chains import explain, export, problems, traced
 
@@ -92,3 +93,22 @@ def test_one_element_becomes_a_scalar(line: str) -> None:
     chain = Chain(True, [x], ["v0 = torch.sum(x, dim=[-2], keepdim=False)", f"v1 = {line}"], "v1")
     assert export([chain]) is not None
     assert not problems([chain])
+
+
+@pytest.mark.parametrize("line", ["x.sum(0)", "x.sum(1, keepdim=True)", "x.sum(-1)", "x.flatten().sum()"])
+def test_a_sum_of_large_integers(line: str) -> None:
+    """Over one dimension ExecuTorch adds int64 in float32."""
+    x = Fresh("x", (2, 3, 4), torch.int64, 1, 3, True, values="wrap")
+    tally = Tally()
+    try_batch([Chain(False, [x], [f"v0 = {line}"], "v0")], tally)
+    assert tally.ran == 1, str(tally)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
+@pytest.mark.parametrize("line", ["x // 7", "torch.div(x, 2, rounding_mode='trunc')"])
+def test_a_scalar_tensor_divided_by_a_number(dtype: torch.dtype, line: str) -> None:
+    """ExecuTorch made the number an int64 tensor, and the result one, too."""
+    x = Fresh("x", (), dtype, 1, 18, True, values="wrap")
+    tally = Tally()
+    try_batch([Chain(False, [x], [f"v0 = {line}"], "v0")], tally)
+    assert tally.ran == 1, str(tally)
