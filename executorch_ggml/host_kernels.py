@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -126,9 +126,13 @@ def _out_variant(target: torch._ops.OpOverload) -> str:
     # As ExecuTorch looks for it: in one way for operators of the edge dialect, in another for all others.
     from executorch.exir.dialects.edge.op.api import to_variant
     from executorch.exir.operator.convert import to_out_variant
-    from torchgen.model import SchemaKind
+    from torchgen.model import SchemaKind  # type: ignore[import-untyped, unused-ignore]
 
-    for find in (lambda: to_variant(target, SchemaKind.out), lambda: to_out_variant(target)[0]):
+    finders: list[Callable[[], Any]] = [
+        lambda: to_variant(target, SchemaKind.out),
+        lambda: to_out_variant(target)[0],
+    ]
+    for find in finders:
         try:
             return _name(find())
         except Exception:  # RuntimeError, AssertionError or KeyError, depending on what is missing

@@ -27,9 +27,11 @@ def refuse_overlaps(ep: ExportedProgram) -> None:
     used = {n.name for n in ep.graph.nodes if n.op == "placeholder" and n.users}
     for spec in ep.graph_signature.input_specs:
         data = ep.state_dict.get(spec.target, ep.constants.get(spec.target)) if spec.target is not None else None
-        if spec.arg.name not in used or not isinstance(data, torch.Tensor) or data.is_meta or not data.numel():
+        # A quantised parameter wraps others: it has no memory of its own, and nothing changes it.
+        wraps = bool(is_traceable_wrapper_subclass(data))
+        if wraps or spec.arg.name not in used or not isinstance(data, torch.Tensor):
             continue
-        if is_traceable_wrapper_subclass(data):  # quantised: no memory of its own, and nothing changes it
+        if data.is_meta or not data.numel():
             continue
         last = sum((int(n) - 1) * int(s) for n, s in zip(data.shape, data.stride(), strict=True))
         start = int(data.storage_offset()) * data.element_size()
