@@ -12,8 +12,9 @@ from collections.abc import Callable
 import torch
 
 from ..bounds import EXACT
-from ..ir.builder import BinaryKind, Builder, DType, GgmlType, Kind, UnaryKind, Value
+from ..ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
 from ..registry import Arg, Case, NodeView, Unsupported, register
+from ._stored import as_stored
 
 _aten = torch.ops.aten
 # Any distance but zero, times the first, is more than the second. Neither is subnormal: GPUs take those for zero.
@@ -30,7 +31,7 @@ def _pair(b: Builder, n: NodeView) -> tuple[Value, Value | float, bool]:
         whole = whole and not n.meta("other").dtype.is_float
         number = n.scalar("other") if not n.meta("other").rank else None
         if number is None:
-            return _as_stored(b, n.tensor("self")), _as_stored(b, n.tensor("other")), whole
+            return as_stored(b, n.tensor("self")), as_stored(b, n.tensor("other")), whole
     else:
         number = n.number("other")
     if math.isnan(number) or math.isinf(number):
@@ -40,15 +41,7 @@ def _pair(b: Builder, n: NodeView) -> tuple[Value, Value | float, bool]:
         return b.rounded(n.tensor("self")), number, number == int(number)
     if abs(number) > _LARGEST or float(torch.tensor(number, dtype=torch.float32)) != number:
         raise Unsupported(f"{number} is not a float32")
-    return _as_stored(b, n.tensor("self")), number, whole
-
-
-def _as_stored(b: Builder, v: Value) -> Value:
-    """Floats as F32; halves that were computed, in F32, are rounded: a comparison shows digits that torch's lack."""
-    half = {DType.FLOAT16: GgmlType.F16, DType.BFLOAT16: GgmlType.BF16}.get(v.dtype)
-    if half is None or v.kind is not Kind.NODE:
-        return b.f32(v)
-    return b.f32(b.cast(b.f32(v), half))
+    return as_stored(b, n.tensor("self")), number, whole
 
 
 def _difference(b: Builder, left: Value, right: Value | float) -> Value:

@@ -6,6 +6,7 @@ import torch
 
 from ..ir.builder import BinaryKind, Builder, UnaryKind, Value
 from ..registry import Arg, Case, NodeView, register
+from ._stored import as_stored
 
 _aten = torch.ops.aten
 
@@ -31,7 +32,7 @@ def _halves(x: torch.Tensor) -> torch.Tensor:
 def round_(b: Builder, n: NodeView) -> Value:
     """Nearest whole number, ties to the even one."""
     n.require_float()
-    return nearest(b, b.f32(n.tensor("self")))
+    return nearest(b, as_stored(b, n.tensor("self")))
 
 
 def nearest(b: Builder, x: Value) -> Value:
@@ -61,7 +62,7 @@ def nearest(b: Builder, x: Value) -> Value:
 def round_decimals(b: Builder, n: NodeView) -> Value:
     """round(x * 10^d) / 10^d, for negative d round(x / 10^-d) * 10^-d, as torch computes it."""
     n.require_float()
-    x = b.f32(n.tensor("self"))
+    x = as_stored(b, n.tensor("self"))
     decimals = n.integer("decimals")
     ten = b.fill(10.0 ** abs(decimals), (1,))
     if decimals == 0:

@@ -10,6 +10,7 @@ import torch
 
 from ..ir.builder import Builder, UnaryKind, Value
 from ..registry import Arg, Case, NodeView, Unsupported, register
+from ._stored import as_stored
 
 _aten = torch.ops.aten
 
@@ -41,8 +42,9 @@ def _simple(
     low: float = -3.0,
     high: float = 3.0,
     whole: bool = False,
+    jumps: bool = False,
 ) -> None:
-    """``whole``: what it makes of an integer is an integer."""
+    """``whole``: what it makes of an integer is an integer. ``jumps``: an operand's last digit may decide."""
 
     @register(target, keep=keep, cases=lambda: _cases(fn, low, high))
     def lower(b: Builder, n: NodeView) -> Value:
@@ -50,7 +52,7 @@ def _simple(
             n.require_exact()
         else:
             n.require_float()
-        return b.unary(kind, n.tensor("self"))
+        return b.unary(kind, as_stored(b, n.tensor("self")) if jumps else n.tensor("self"))
 
 
 _simple(_aten.abs.default, UnaryKind.ABS, torch.abs, whole=True)
@@ -66,9 +68,9 @@ _simple(_aten.relu.default, UnaryKind.RELU, torch.relu)
 _simple(_aten.silu.default, UnaryKind.SILU, torch.nn.functional.silu, keep=True)
 _simple(_aten.hardswish.default, UnaryKind.HARD_SWISH, torch.nn.functional.hardswish, keep=True, low=-5, high=5)
 _simple(_aten.hardsigmoid.default, UnaryKind.HARD_SIGMOID, torch.nn.functional.hardsigmoid, keep=True, low=-5, high=5)
-_simple(_aten.floor.default, UnaryKind.FLOOR, torch.floor)
-_simple(_aten.ceil.default, UnaryKind.CEIL, torch.ceil)
-_simple(_aten.trunc.default, UnaryKind.TRUNC, torch.trunc)
+_simple(_aten.floor.default, UnaryKind.FLOOR, torch.floor, jumps=True)
+_simple(_aten.ceil.default, UnaryKind.CEIL, torch.ceil, jumps=True)
+_simple(_aten.trunc.default, UnaryKind.TRUNC, torch.trunc, jumps=True)
 
 
 @register(_aten.rsqrt.default, cases=lambda: _cases(torch.rsqrt, low=0.05))
