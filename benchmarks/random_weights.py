@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from executorch_ggml.gguf_blocks import BLOCKS
 from executorch_ggml.ir.types import GgmlType
-from executorch_ggml.quantization import BLOCKS
 from executorch_ggml.speech.gguf_writer import Layout, TensorSource, encode, layout_of
 
 _ELEMENTS = 1 << 22

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from executorch_ggml.gguf import GGUFFile
     from executorch_ggml.gguf_module import GGUFModule
     from executorch_ggml.host import register_backend, register_weights
-    from executorch_ggml.lower import to_edge_rewrite_and_lower
     from executorch_ggml.partitioner import GgmlPartitioner
     from executorch_ggml.program import Program
     from executorch_ggml.quantization import GgmlQuantConfig
+    from executorch_ggml.to_edge import to_edge_rewrite_and_lower
 
 __version__ = "0.1.0"
 
@@ -59,7 +59,7 @@ _EXPORTS = {
     "export_gguf_to_pte": "export_gguf",
     "register_backend": "host",
     "register_weights": "host",
-    "to_edge_rewrite_and_lower": "lower",
+    "to_edge_rewrite_and_lower": "to_edge",
 }
 
 __all__ = [

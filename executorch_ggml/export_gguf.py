@@ -8,13 +8,9 @@ of the same model, and comes out byte for byte the same whichever of them it was
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import logging
 import os
 import time
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +20,7 @@ from executorch_ggml.export_lock import EXPORTING
 from executorch_ggml.files import check_target, write_atomically
 from executorch_ggml.models.config import ModelConfig
 from executorch_ggml.models.header import GgufHeader, read_header
+from executorch_ggml.quiet import quiet, undisturbed
 
 __all__ = ["ExportResult", "GGUFExportConfig", "export_gguf_to_pte"]
 
@@ -177,31 +174,3 @@ def _one_delegate(edge: Any) -> int:
     lowered = getattr(graph, delegates[0].args[0].target)
     inner = lowered.original_module.graph_module.graph.nodes
     return sum(node.op == "call_function" for node in inner)
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Garbage collection off for the moment: it would walk a growing graph, all of it in use, again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps warnings of torch and ExecuTorch that say nothing about the model off the user's screen."""
-    noisy = [logging.getLogger(name) for name in ("torch", "executorch", "root")]
-    levels = [log.level for log in noisy]
-    try:
-        for log in noisy:
-            log.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for log, level in zip(noisy, levels, strict=True):
-            log.setLevel(level)

@@ -1,23 +1,21 @@
-"""to_edge_rewrite_and_lower: export's result to a lowered program in one call, with passes of one's own."""
+"""Lowers exported programs: passes of one's own, states agreed between methods, then ExecuTorch's lowering."""
 
 from __future__ import annotations
 
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 
 from .errors import GgmlError, InvalidArgumentError, LoweringError, UnloadableError
+from .lowered_program import LoweredProgram, lowered, torn_states
 from .method_states import agree_on_states
+from .partitioner import GgmlPartitioner
 from .quantization import GgmlQuantConfig
 from .registry import entries
-
-if TYPE_CHECKING:
-    from .lowered_program import LoweredProgram
-    from .partitioner import GgmlPartitioner
 
 # In the message about an operator that ExecuTorch refuses because not every backend has to know it.
 _NOT_CORE = "is not in Core ATen opset"
@@ -26,63 +24,24 @@ _TORCH = f"{os.sep}torch{os.sep}"
 Programs = ExportedProgram | Mapping[str, ExportedProgram]
 
 
-def to_edge_rewrite_and_lower(
-    programs: Programs,
+def lower(
+    programs: Mapping[str, ExportedProgram],
     *,
-    ep_passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
-    partitioner: Any = None,
-    quant: GgmlQuantConfig | None = None,
-    strict: bool = False,
-    share_states: bool | None = None,
-    transform_passes: Any = None,
-    constant_methods: Mapping[str, Any] | None = None,
-    compile_config: Any = None,
-    generate_etrecord: bool = False,
-    verify: bool | Sequence[Any] | Mapping[str, Any] = False,
-) -> Any:
-    """Lowers exported programs to ggml.
-
-    Like ``to_edge_transform_and_lower``, plus passes over whole exported programs. Operators that the partitioners
-    want whole (``ops_to_not_decompose``) stay whole.
-
-    Args:
-        programs: one exported program, or several by method name.
-        ep_passes: run in order on each ATen program (or per method) before everything else. Each has ``run(ep)`` or is
-            callable and returns the program to go on with (``BatchNormFoldingRewritePass`` is one); None means that it
-            changed the program it was given.
-        partitioner: a partitioner, a list, or lists by method; ``GgmlPartitioner(quant=quant, strict=strict)`` if
-            missing.
-        quant: how embedded weights are quantised. A partitioner of your own takes it itself.
-        strict: refuse a program of which an operator that costs time would stay with ExecuTorch. A partitioner of your
-            own takes it itself.
-        share_states: of methods that change buffers of one name which are different tensors: True makes them one state,
-            False one for each method. Buffers that are one tensor are one state whatever their names.
-        transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
-            Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
-            (``adaptive_max_pool2d``, ``median``).
-        verify: run the result once and compare it with eager: True for the example inputs of the export, or a tuple of
-            inputs, or a list of tuples, or these by method. Loads the native library, and needs the weights' data.
-
-    Returns:
-        ``executorch.exir.EdgeProgramManager``; its ``to_executorch().buffer`` is the ``.pte``.
-
-    Raises:
-        UnloadableError: the runtime could not load what was lowered, or would refuse calls that the export promised: a
-            host operator without a kernel, sizes that lost their range or have none. It lists each with its line.
-        MismatchError: ``verify``, and a result is not what eager computes; it names the first operation that differs.
-        LoweringError: torch or ExecuTorch give up on the program.
-        TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
-        InvalidArgumentError: both a partitioner and ``quant`` or ``strict``; methods that do not agree on a state.
-        UndelegatedError: ``strict``, and there is such an operator; the error names each with reason and source line.
-    """
-    from .partitioner import GgmlPartitioner
-    from .verify import Verification
-
+    ep_passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None,
+    partitioner: Any,
+    quant: GgmlQuantConfig | None,
+    strict: bool,
+    share_states: bool | None,
+    transform_passes: Any,
+    constant_methods: Mapping[str, Any] | None,
+    compile_config: Any,
+    generate_etrecord: bool,
+) -> LoweredProgram:
+    """Lowers exported programs by method name; the arguments are those of ``to_edge_rewrite_and_lower``."""
     for name, value in (("quant", quant is not None), ("strict", strict)):
         if value and partitioner is not None:
             raise InvalidArgumentError(f"give {name} to the partitioner: GgmlPartitioner({name}=...)")
-    methods = {"forward": programs} if isinstance(programs, ExportedProgram) else dict(programs)
-    verification = Verification(methods, verify)
+    methods = dict(programs)
     for name, program in methods.items():
         for step in _for_method(ep_passes, name):
             program = _run(step, program)
@@ -102,22 +61,21 @@ def to_edge_rewrite_and_lower(
     }
     ours = _partitioners(partitioner)
 
-    def lower() -> LoweredProgram:
-        return _with_owners(methods, ours, lambda: _lower(methods, compile_config, arguments))
+    def attempt() -> LoweredProgram:
+        return _with_owners(methods, ours, lambda: _lowered(methods, compile_config, arguments))
 
     try:
-        edge = lower()
+        edge = attempt()
     except UnloadableError as e:
         # An operator was kept whole for ggml, and something else then kept it out of the delegates.
         operators = {f.op for f in e.findings if f.kind == "kernel"}
         try:
             if not sum(p.take_apart(operators) for p in ours):
                 raise
-            edge = lower()
+            edge = attempt()
         finally:
             for p in ours:
                 p.taken_apart = frozenset()
-    verification.run(edge)
     return edge
 
 
@@ -125,8 +83,6 @@ def _with_owners(
     methods: Mapping[str, ExportedProgram], ours: Sequence[GgmlPartitioner], lower: Callable[[], LoweredProgram]
 ) -> LoweredProgram:
     """Lowers until each state has one owner in all methods: ExecuTorch, where one method's delegates cannot own it."""
-    from .lowered_program import torn_states
-
     before = [p.host_states for p in ours]
     try:
         result = lower()
@@ -140,11 +96,9 @@ def _with_owners(
     return result
 
 
-def _lower(methods: dict[str, ExportedProgram], compile_config: Any, arguments: dict[str, Any]) -> LoweredProgram:
+def _lowered(methods: dict[str, ExportedProgram], compile_config: Any, arguments: dict[str, Any]) -> LoweredProgram:
     from executorch.exir import to_edge_transform_and_lower
     from torch._export.verifier import SpecViolationError
-
-    from .lowered_program import lowered
 
     def attempt(config: Any) -> LoweredProgram:
         for program in methods.values():
@@ -177,8 +131,6 @@ def _forget_unfinished(program: ExportedProgram) -> None:
 
 
 def _partitioners(given: Any) -> list[GgmlPartitioner]:
-    from .partitioner import GgmlPartitioner
-
     lists = given.values() if isinstance(given, Mapping) else [given]
     flat = [p for entry in lists for p in (entry if isinstance(entry, (list, tuple)) else [entry])]
     return [p for p in flat if isinstance(p, GgmlPartitioner)]

@@ -18,6 +18,7 @@ from . import boundary, loadable, staging
 from .backend import GgmlBackend, encode_options
 from .dry_run import Decisions, dry_run
 from .errors import UnsupportedError
+from .explanation import describe
 from .input_sizes import InputSizes
 from .program_view import ProgramView, WeightOptions
 from .quantization import GgmlQuantConfig
@@ -151,8 +152,6 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         if self.options.mode == "external":
             _require_parameters_inside(exported_program, view, decisions)
         if self.strict:
-            from .explain import describe
-
             describe(exported_program, decisions).require_delegated()
         tags: dict[str, DelegationSpec] = {}
         for node, stage in stages.items():

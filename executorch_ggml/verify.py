@@ -15,6 +15,7 @@ import torch
 from torch.export import ExportedProgram
 
 from .errors import FormatError, GgmlError, InvalidArgumentError, MismatchError, UnloadableError, UnsupportedError
+from .model_inputs import as_input, flat_inputs
 from .program_view import has_data
 
 Inputs = bool | Sequence[Any] | Mapping[str, Any]
@@ -46,7 +47,6 @@ class Verification:
         self.calls: list[_Call] = []
         if inputs is None or inputs is False:
             return
-        from .diff.model import flat_inputs
         from .diff.walk import Walk
 
         by_method = inputs if isinstance(inputs, Mapping) else dict.fromkeys(programs, inputs)
@@ -133,8 +133,6 @@ def _copy(value: Any) -> Any:
 
 
 def _argument(value: Any) -> Any:
-    from .diff.model import as_input
-
     return as_input(value)
 
 

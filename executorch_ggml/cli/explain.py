@@ -11,7 +11,7 @@ from executorch_ggml.cli.errors import FAILED, unusable_is_usage
 from executorch_ggml.cli.options import AsJson, echo, print_json
 
 if TYPE_CHECKING:
-    from executorch_ggml.explain import Explanation
+    from executorch_ggml.explanation import Explanation
 
 
 def explain(

@@ -15,9 +15,11 @@ from torch.fx import Node
 from ..errors import GgmlError, InvalidArgumentError
 from ..ir.errors import IrError
 from ..lowering import source_line
+from ..model_inputs import as_input, flat_inputs
 from ..node_view import overload_of
 from ..program import Program
 from ..reference import delegates as delegates_of
+from ..to_edge import to_edge_rewrite_and_lower
 from .compare import Tolerance, compare, tolerance_for
 from .emit import emit
 from .interpret import WatchedInterpreter
@@ -90,18 +92,6 @@ def diff_lowered(exported: ExportedProgram, edge: Any, method: str, flat: list[A
     return _Diff(exported, flat, None, None, edge, method).run(None, None, method)
 
 
-def flat_inputs(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> list[Any]:
-    """Inputs in the order in which the `.pte` takes them."""
-    from torch.export._tree_utils import reorder_kwargs
-    from torch.utils import _pytree as pytree
-
-    named = dict(kwargs or {})
-    spec = program.call_spec.in_spec
-    if named and spec is not None:
-        named = reorder_kwargs(named, spec)
-    return pytree.tree_leaves((tuple(args), named))
-
-
 class _Diff:
     """One comparison."""
 
@@ -114,8 +104,6 @@ class _Diff:
         edge: Any = None,
         method: str = "forward",
     ) -> None:
-        from ..lower import to_edge_rewrite_and_lower
-
         self.flat, self.threads, self.method = flat, threads, method
         # Before lowering, which may change the program it is given.
         self.atens: dict[str, tuple[Any, float, Node]] = {}
@@ -310,10 +298,3 @@ def _origin(node: Node) -> str:
         name = str(sources[-1].name)
         sources = sources[-1].from_node
     return name
-
-
-def as_input(value: Any) -> Any:
-    """An argument as the library takes it."""
-    if value is None:
-        return 0  # an argument that is always None takes anything
-    return value.contiguous() if isinstance(value, torch.Tensor) else value

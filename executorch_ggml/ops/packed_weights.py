@@ -7,8 +7,8 @@ what ggml multiplies by: they are stored as they are, and nothing is dequantised
 
 from __future__ import annotations
 
+from ..gguf_blocks import BLOCKS
 from ..ir.builder import Builder, GgmlType, Kind, Value
-from ..quantization import BLOCKS
 from ..registry import NodeView, Unsupported, register
 
 

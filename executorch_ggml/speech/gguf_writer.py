@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from executorch_ggml.errors import InvalidArgumentError, ShapeError
 from executorch_ggml.files import check_target, write_atomically
+from executorch_ggml.gguf_blocks import BLOCKS, QUANT_TYPES
 from executorch_ggml.ir.types import GgmlType
-from executorch_ggml.quantization import BLOCKS, QUANT_TYPES
 
 __all__ = ["Layout", "TensorSource", "encode", "layout_of", "storage_type", "write_gguf"]
 

@@ -17,12 +17,12 @@ import torch
 from torch import nn
 
 from executorch_ggml.errors import UnsupportedError
-from executorch_ggml.export_gguf import quiet, undisturbed
 from executorch_ggml.export_lock import EXPORTING
 from executorch_ggml.files import check_target, write_atomically
 from executorch_ggml.partitioner import GgmlPartitioner
 from executorch_ggml.passes.sizes_of_inputs import ask_inputs_for_sizes
 from executorch_ggml.quantization import GgmlQuantConfig
+from executorch_ggml.quiet import quiet, undisturbed
 from executorch_ggml.speech.vocabulary import encode_json, encode_pieces
 
 __all__ = ["Method", "SpeechExport", "export_methods"]

@@ -14,10 +14,10 @@ from torch import nn
 from torch.export import export
 from torch.fx import Graph, Node
 
+from executorch_ggml import to_edge_rewrite_and_lower
 from executorch_ggml.boundary import FEWER_BYTES, settle
 from executorch_ggml.dry_run import Decisions
-from executorch_ggml.explain import Explanation, describe
-from executorch_ggml.lower import to_edge_rewrite_and_lower
+from executorch_ggml.explanation import Explanation, describe
 from executorch_ggml.partitioner import GgmlPartitioner
 from executorch_ggml.reference import ReferenceExecutor, normalised_error
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from random_graphs import Chain
 from run_chains import arguments, export, size_of, traced
 
+from executorch_ggml import to_edge_rewrite_and_lower
 from executorch_ggml.errors import UnsupportedError
-from executorch_ggml.lower import to_edge_rewrite_and_lower
 from executorch_ggml.reference import delegates
 
 TOGETHER, LONGEST = 12, 4

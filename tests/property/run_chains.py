@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from random_graphs import HIGH, Chain
 
-from executorch_ggml.lower import to_edge_rewrite_and_lower
+from executorch_ggml import to_edge_rewrite_and_lower
 from executorch_ggml.partitioner import GgmlPartitioner
 from executorch_ggml.reference import delegates
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from random_states import Machine
 
-from executorch_ggml.lower import to_edge_rewrite_and_lower
+from executorch_ggml import to_edge_rewrite_and_lower
 
 METHODS = 3
 TOLERANCE = {torch.float16: 4e-3, torch.bfloat16: 3e-2}
