@@ -78,5 +78,5 @@ wheel: setup
 	$(bin)/python -m pip wheel --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv build dist executorch_ggml/{bin,include,_ggml_ir.py} executorch_ggml*/{lib,licences} .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist executorch_ggml/{bin,include,ir/_ggml_ir.py} executorch_ggml*/{lib,licences} .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -45,7 +45,7 @@ SDIST = re.compile(
     r"|(\.ci|assets|benchmarks|cmake|csrc|docs|examples|executorch_ggml\w*|schema|tests|third-party|wheels)/"
 )
 PACKAGE_FILES = {".py", ".typed", ".json", ".jinja", ".txt"}  # suffixes of what ships from the package's directory
-GENERATED = ("lib", "bin", "include", "licences", "_ggml_ir.py")  # an editable install's, never taken from the tree
+GENERATED = ("lib", "bin", "include", "licences", "ir/_ggml_ir.py")  # an editable install's, never taken from the tree
 # Libraries a manylinux platform promises (auditwheel's policy), beside ours and ExecuTorch's, which pip installs.
 SYSTEM_LIBRARIES = re.compile(r"(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|ld-linux.*)\.so\.\d+$")
 OWN_LIBRARIES = re.compile(r"lib(et)?ggml.*\.so$|libexecutorch.*\.so$")
@@ -285,7 +285,7 @@ def _package_sources(package: str) -> dict[str, tuple[bytes, bool]]:
     files = {}
     for path in sorted((ROOT / package).rglob("*")):
         inside = path.relative_to(ROOT / package)
-        if path.is_file() and path.suffix in PACKAGE_FILES and inside.parts[0] not in GENERATED:
+        if path.is_file() and path.suffix in PACKAGE_FILES and not {inside.parts[0], inside.as_posix()} & {*GENERATED}:
             files[path.relative_to(ROOT).as_posix()] = (path.read_bytes(), False)
     return files
 

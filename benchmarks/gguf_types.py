@@ -84,7 +84,7 @@ def encode(rows: np.ndarray, kind: Q) -> bytes:
     """F32 rows [n, k] as `kind`."""
     if kind in _NUMPY:
         return np.ascontiguousarray(quants.quantize(rows, kind)).tobytes()
-    from executorch_ggml.types import quantize
+    from executorch_ggml.runtime.types import quantize
 
     importance = np.ones(rows.shape[-1], np.float32) if kind in _NEEDS_IMPORTANCE else None
     return quantize(rows, int(kind), importance).tobytes()

@@ -90,7 +90,7 @@ def theirs(tools: peer.Peer, gguf: Path, test: Test, threads: int) -> float:
 
 
 def find_benchmark_llm() -> Path:
-    from executorch_ggml._load import library_path
+    from executorch_ggml.runtime._load import library_path
 
     program = Path(library_path()).parent.parent / "bin" / "benchmark_llm"
     if not program.is_file():
@@ -99,7 +99,7 @@ def find_benchmark_llm() -> Path:
 
 
 def export(gguf: Path, tests: list[Test], pte: Path) -> Path:
-    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+    from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
     longest = max(count + depth for _, count, depth in (test.parts for test in tests))
     export_gguf_to_pte(gguf, pte, GGUFExportConfig(max_seq_len=longest + 8))

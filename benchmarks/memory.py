@@ -18,7 +18,7 @@ from pathlib import Path
 
 LOAD = """
 import json, re, sys
-from executorch_ggml.gguf_module import GGUFModule
+from executorch_ggml.llm.module import GGUFModule
 module = GGUFModule(sys.argv[2], sys.argv[1], threads=1)
 module.forward([[1]], [0])
 rollup = open("/proc/self/smaps_rollup").read()
@@ -31,7 +31,7 @@ print(json.dumps({"anonymous": field("Anonymous"), "rss": field("Rss"), "torch":
 EXPORT = """
 import json, resource, sys, time
 started = time.monotonic()
-from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 export_gguf_to_pte(sys.argv[1], sys.argv[2], GGUFExportConfig(max_seq_len=int(sys.argv[3])))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"seconds": time.monotonic() - started, "peak": peak}))

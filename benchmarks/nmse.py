@@ -23,9 +23,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.make_gguf import write_gguf
-from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
-from executorch_ggml.gguf_module import GGUFModule
-from executorch_ggml.models import build_decoder, load_dequantized, read_header
+from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
+from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
+from executorch_ggml.llm.module import GGUFModule
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k", "q3_k", "q2_k", "iq4_xs", "q4_k_m")
 

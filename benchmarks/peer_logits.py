@@ -22,8 +22,8 @@ from benchmarks import peer
 from benchmarks.gguf_layouts import LAYOUTS
 from benchmarks.make_gguf import write_gguf
 from benchmarks.nmse import nmse
-from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
-from executorch_ggml.gguf_module import GGUFModule
+from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
+from executorch_ggml.llm.module import GGUFModule
 
 CONTEXT = 128
 BOUNDS = {("f32", "f32"): 1e-9, ("f32", "f16"): 1e-5}  # (weights, cache); quantised weights: 1e-3

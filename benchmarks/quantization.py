@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.quantization_models import classifier, mlp
 from benchmarks.sentences import sentences
 from executorch_ggml import GgmlQuantConfig, Program, to_edge_rewrite_and_lower
-from executorch_ggml.quantization import QUANT_TYPES
-from executorch_ggml.reference import normalised_error
+from executorch_ggml.analysis.reference import normalised_error
+from executorch_ggml.aot.quantization import QUANT_TYPES
 
 PLAIN = "F32"
 Arguments = tuple[torch.Tensor, ...]

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from executorch_ggml.gguf_blocks import BLOCKS
+from executorch_ggml.gguf.types import BLOCKS
+from executorch_ggml.gguf.writer import Layout, TensorSource, encode, layout_of
 from executorch_ggml.ir.types import GgmlType
-from executorch_ggml.speech.gguf_writer import Layout, TensorSource, encode, layout_of
 
 _ELEMENTS = 1 << 22
 _PIECE = 64 << 20

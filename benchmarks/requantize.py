@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(ROOT))
 
-from executorch_ggml.types import quantize  # noqa: E402
+from executorch_ggml.runtime.types import quantize  # noqa: E402
 
 _DERIVED = ("GGUF.", "general.architecture")  # written by GGUFWriter itself
 

@@ -15,8 +15,8 @@ import torch
 
 from benchmarks.zoo_models import Inputs, ZooModel
 from executorch_ggml import GgmlPartitioner, Program
-from executorch_ggml.explain import recording
-from executorch_ggml.explanation import Explanation
+from executorch_ggml.analysis.explain import recording
+from executorch_ggml.aot.explanation import Explanation
 
 
 @dataclass(frozen=True)

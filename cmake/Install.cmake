@@ -7,7 +7,7 @@ if(EXECUTORCH_GGML_TOOL_TARGETS)
   install(TARGETS ${EXECUTORCH_GGML_TOOL_TARGETS} RUNTIME DESTINATION bin ${component})
 endif()
 install(FILES "${PROJECT_SOURCE_DIR}/csrc/include/executorch_ggml.h" DESTINATION include ${component})
-install(FILES "${EXECUTORCH_GGML_GENERATED_PYTHON}" DESTINATION . ${component})
+install(FILES "${EXECUTORCH_GGML_GENERATED_PYTHON}" DESTINATION ir ${component})
 install(FILES ${EXECUTORCH_GGML_LICENCES} DESTINATION licences ${component})
 
 include(CMakePackageConfigHelpers)

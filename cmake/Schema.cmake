@@ -13,7 +13,7 @@ add_custom_command(
 # flatc 2.0.8 names the Python file after the schema; older readers of the tree need no flatc of their own.
 set(python_commands)
 if(EXECUTORCH_GGML_PYTHON_IN_TREE)
-  set(python_commands COMMAND "${CMAKE_COMMAND}" -E copy_if_different "${EXECUTORCH_GGML_GENERATED_PYTHON}" "${PROJECT_SOURCE_DIR}/executorch_ggml/_ggml_ir.py")
+  set(python_commands COMMAND "${CMAKE_COMMAND}" -E copy_if_different "${EXECUTORCH_GGML_GENERATED_PYTHON}" "${PROJECT_SOURCE_DIR}/executorch_ggml/ir/_ggml_ir.py")
   file(MAKE_DIRECTORY "${PROJECT_SOURCE_DIR}/executorch_ggml")
 endif()
 # Read by C++ alone.

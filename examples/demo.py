@@ -27,12 +27,12 @@ def main() -> None:
     pte.parent.mkdir(parents=True, exist_ok=True)
 
     started = time.monotonic()
-    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+    from executorch_ggml import GGUFExportConfig, export_gguf_to_pte
 
     export_gguf_to_pte(options.gguf, pte, GGUFExportConfig(max_seq_len=options.max_seq_len))
     print(f"exported {pte} ({pte.stat().st_size:,} bytes) in {time.monotonic() - started:.1f} s\n")
 
-    from executorch_ggml.gguf_module import GGUFModule
+    from executorch_ggml import GGUFModule
 
     with GGUFModule(pte, options.gguf) as module:
         module.print_info()

@@ -82,8 +82,8 @@ def counter_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> TinyLlm:
     from benchmarks.make_gguf import write_gguf
-    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
-    from executorch_ggml.models.header import read_header
+    from executorch_ggml.gguf.header import read_header
+    from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
     folder = tmp_path_factory.mktemp("tiny_llm")
     gguf = write_gguf(folder / "tiny.gguf", arch="qwen3", type="f32")[0]
@@ -95,7 +95,7 @@ def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> TinyLlm:
 @pytest.fixture(scope="session")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> TinyLlm:
     """The model of assets/, which has a tokenizer and speaks."""
-    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+    from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
     gguf = ROOT / "assets" / "scripture-2.9m-q8_0.gguf"
     pte = tmp_path_factory.mktemp("bundled") / "bundled.pte"

@@ -34,7 +34,7 @@ def arguments(run: Run) -> list[Array]:
 
 def outcome(case: Case, device: str, folder: Path) -> dict[str, Any]:
     """{"nmse": worst of what is held to an NMSE, "share": worst of any bound, "problem": text or ""}"""
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.program import Program
 
     path = folder / "case.pte"
     path.write_bytes(case.program)

@@ -19,8 +19,8 @@ from vocabulary import draw_chain
 from benchmarks.cuda.case_file import Bound, Case
 from benchmarks.cuda.torch_case import call
 from executorch_ggml import to_edge_rewrite_and_lower
-from executorch_ggml.partitioner import GgmlPartitioner
-from executorch_ggml.reference import flatten_results
+from executorch_ggml.analysis.reference import flatten_results
+from executorch_ggml.aot.partitioner import GgmlPartitioner
 
 TOGETHER, LONGEST, PROGRAMS = 6, 4, 40
 

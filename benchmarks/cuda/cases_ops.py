@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.cuda.case_file import Bound, Case
 from benchmarks.cuda.torch_case import call
-from executorch_ggml.reference import flatten_results
-from executorch_ggml.registry import Case as Registered
+from executorch_ggml.analysis.reference import flatten_results
+from executorch_ggml.aot.registry import Case as Registered
 
 FLOOR = 1e-7
 """NMSE that a case need not be better than: the test's own for the native library."""

@@ -82,7 +82,7 @@ class Side:
     """One device."""
 
     def __init__(self, model: Model, folder: Path, setting: Setting, device: str, threads: int) -> None:
-        from executorch_ggml.program import Program
+        from executorch_ggml.runtime.program import Program
 
         gguf = model.gguf(folder, setting.weights)
         self.program = Program(model.pte(folder), gguf, device=device, cache_type=setting.cache, threads=threads)
@@ -95,7 +95,7 @@ class Side:
         return row.copy()
 
     def generate(self, tokens: list[int], count: int) -> list[int]:
-        from executorch_ggml.text import generate
+        from executorch_ggml.llm.text import generate
 
         self.program.reset()
         running = generate(self.program, tokens, max_tokens=count, ignore_end=True)
@@ -108,7 +108,7 @@ def reference(model: Model, gguf: Path, lengths: list[int], precision: str, thre
     """torch's logits of each prompt."""
     import torch
 
-    from executorch_ggml.models import build_decoder, load_dequantized, read_header
+    from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
 
     torch.set_num_threads(threads)
     header = read_header(gguf)

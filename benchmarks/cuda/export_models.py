@@ -40,7 +40,7 @@ def write_hollow(path: Path, model: Model, kind: str) -> None:
 
 
 def main() -> None:
-    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+    from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)

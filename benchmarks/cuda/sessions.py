@@ -49,7 +49,7 @@ def show(size: int) -> str:
 
 def decode_rate(program: Any, count: int) -> tuple[float, list[int]]:
     """Tokens per second behind the first one, and the tokens."""
-    from executorch_ggml.text import generate
+    from executorch_ggml.llm.text import generate
 
     program.reset()
     running = generate(program, [1], max_tokens=count + 1, ignore_end=True)
@@ -111,8 +111,8 @@ class Eight:
 
 
 def eight(pte: Path, gguf: Path, device: str) -> Eight:
-    from executorch_ggml.gguf import GGUFFile
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.gguf_file import GGUFFile
+    from executorch_ggml.runtime.program import Program
 
     before = used_memory(device)
     file = GGUFFile(gguf)
@@ -148,7 +148,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--repeat", type=int, default=7)
     options = parser.parse_args()
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.program import Program
 
     model = MODELS[options.model]
     pte, gguf = model.pte(options.directory), model.gguf(options.directory, options.type)

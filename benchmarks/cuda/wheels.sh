@@ -58,8 +58,8 @@ if [ "$expect" = gpu ]; then
     fail "the GPU writes another text than the CPU"
   cat > rate.py <<'PY'
 import sys
-from executorch_ggml.program import Program
-from executorch_ggml.text import generate
+from executorch_ggml.runtime.program import Program
+from executorch_ggml.llm.text import generate
 with Program(sys.argv[1], sys.argv[2], device="cuda") as program:
     for _ in range(2):
         running = generate(program, [1], max_tokens=100, ignore_end=True)

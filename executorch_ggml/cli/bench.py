@@ -8,17 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from executorch_ggml.cli.options import (
-    AsJson,
-    CacheType,
-    DeviceName,
-    Gguf,
-    Pte,
-    Threads,
-    echo,
-    load_program,
-    print_json,
-)
+from .options import AsJson, CacheType, DeviceName, Gguf, Pte, Threads, echo, load_program, print_json
 
 
 def bench(
@@ -39,7 +29,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure tokens per second: median and spread of the repetitions."""
-    from executorch_ggml.text.token_loop import TokenLoop
+    from executorch_ggml.llm.text.token_loop import TokenLoop
 
     program = load_program(pte, gguf, threads, cache_type, device)
     loop = TokenLoop(program)

@@ -6,13 +6,13 @@ from dataclasses import asdict
 
 import typer
 
-from executorch_ggml.cli.errors import PROBLEMS
-from executorch_ggml.cli.options import AsJson, Gguf, Pte, echo, print_json
+from .errors import PROBLEMS
+from .options import AsJson, Gguf, Pte, echo, print_json
 
 
 def check(pte: Pte, gguf: Gguf = None, as_json: AsJson = False) -> None:
     """Compare what a graph needs with what a GGUF holds, without loading either. Exit code 3 when they do not fit."""
-    from executorch_ggml.check import check as compare
+    from executorch_ggml.runtime.check import check as compare
 
     report = compare(pte, gguf)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from executorch_ggml.cli.options import AsJson, echo, print_json, size
+from .options import AsJson, echo, print_json, size
 
 
 def devices(as_json: AsJson = False) -> None:
@@ -12,8 +12,8 @@ def devices(as_json: AsJson = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from executorch_ggml.devices import build_info, default_threads
-    from executorch_ggml.devices import devices as list_devices
+    from executorch_ggml.runtime.devices import build_info, default_threads
+    from executorch_ggml.runtime.devices import devices as list_devices
 
     found = list_devices()
     if as_json:

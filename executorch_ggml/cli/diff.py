@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from executorch_ggml.cli.errors import FAILED, unusable_is_usage
-from executorch_ggml.cli.options import AsJson, Gguf, Threads, echo, print_json
+from .errors import FAILED, unusable_is_usage
+from .options import AsJson, Gguf, Threads, echo, print_json
 
 if TYPE_CHECKING:
-    from executorch_ggml.diff import DiffReport
+    from executorch_ggml.analysis.diff import DiffReport
 
 
 def diff(
@@ -59,8 +59,8 @@ def _report(path: Path, inputs: Path | None, of_pte: dict[str, Any], options: di
         import torch  # noqa: F401 - here for the message
     except ImportError:
         raise ImportError("comparing needs torch: pip install 'executorch-ggml[export]'") from None
-    from executorch_ggml.diff import diff_model, diff_pte
-    from executorch_ggml.diff.inputs import read_inputs
+    from executorch_ggml.analysis.diff import diff_model, diff_pte
+    from executorch_ggml.analysis.diff.inputs import read_inputs
     from executorch_ggml.errors import InvalidArgumentError
 
     given = read_inputs(inputs) if inputs is not None else None
@@ -69,7 +69,7 @@ def _report(path: Path, inputs: Path | None, of_pte: dict[str, Any], options: di
     for name in ("gguf", "etrecord"):
         if of_pte[name] is not None:
             raise InvalidArgumentError(f"{path}: --{name} goes with a .pte; a model has its weights and its source")
-    from executorch_ggml.model_file import load_model_file
+    from executorch_ggml.analysis.model_file import load_model_file
 
     model = load_model_file(path)
     kwargs = model.kwargs if given is None else {}

@@ -10,9 +10,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from executorch_ggml._terminal import printable
-from executorch_ggml.cli.streams import discard_stdout, flush, repair_streams
 from executorch_ggml.errors import GgmlError
+from executorch_ggml.errors.printable import printable
+
+from .streams import discard_stdout, flush, repair_streams
 
 FAILED, UNUSABLE, PROBLEMS, INTERRUPTED = 1, 2, 3, 130
 

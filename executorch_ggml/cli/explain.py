@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from executorch_ggml.cli.errors import FAILED, unusable_is_usage
-from executorch_ggml.cli.options import AsJson, echo, print_json
+from .errors import FAILED, unusable_is_usage
+from .options import AsJson, echo, print_json
 
 if TYPE_CHECKING:
-    from executorch_ggml.explanation import Explanation
+    from executorch_ggml.aot.explanation import Explanation
 
 
 def explain(
@@ -52,8 +52,8 @@ def _explanation(path: Path, device: str | None) -> Explanation:
         import torch  # noqa: F401 - here for the message
     except ImportError:
         raise ImportError("explaining needs torch: pip install 'executorch-ggml[export]'") from None
-    from executorch_ggml.explain import explain as run
-    from executorch_ggml.model_file import load_model_file
+    from executorch_ggml.analysis.explain import explain as run
+    from executorch_ggml.analysis.model_file import load_model_file
 
     model = load_model_file(path)
     return run(model.program, partitioner=model.partitioner, device=device)

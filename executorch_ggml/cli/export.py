@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from executorch_ggml.cli.options import AsJson, echo, print_json, size
+from .options import AsJson, echo, print_json, size
 
 
 def export(
@@ -31,7 +31,7 @@ def export(
         import torch  # noqa: F401 - here for the message; everything else works without it
     except ImportError:
         raise ImportError("exporting needs torch, running does not: pip install 'executorch-ggml[export]'") from None
-    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+    from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
     config = GGUFExportConfig(
         max_seq_len=max_seq_len,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from executorch_ggml._terminal import printable
-from executorch_ggml.cli.options import AsJson, echo, print_json, size
+from executorch_ggml.errors.printable import printable
+
+from .options import AsJson, echo, print_json, size
 
 if TYPE_CHECKING:
-    from executorch_ggml.program import Payload
+    from executorch_ggml.runtime.program import Payload
 
 
 def inspect(
@@ -25,7 +26,7 @@ def inspect(
     if _is_gguf(path):
         _inspect_gguf(path, as_json)
         return
-    from executorch_ggml.program import payloads
+    from executorch_ggml.runtime.program import payloads
 
     _verify(path)
     found = payloads(path)
@@ -41,7 +42,7 @@ def inspect(
 
 
 def _is_gguf(path: Path) -> bool:
-    from executorch_ggml.files import open_regular
+    from executorch_ggml._files import open_regular
 
     with open_regular(path) as file:
         return file.read(4) == b"GGUF"
@@ -52,8 +53,8 @@ def _verify(path: Path) -> None:
 
     Other errors stay: a program that cannot be run here can still be looked at.
     """
-    from executorch_ggml.check import check
     from executorch_ggml.errors import FileError, FormatError, GgmlError
+    from executorch_ggml.runtime.check import check
 
     try:
         check(path)
@@ -74,7 +75,7 @@ def _dump(payload: Payload) -> str:
 
 
 def _inspect_gguf(path: Path, as_json: bool) -> None:
-    from executorch_ggml.analyzer import GGUFAnalyzer
+    from executorch_ggml.gguf.summary import GGUFAnalyzer
 
     analyzer = GGUFAnalyzer(path)
     if as_json:
@@ -95,7 +96,7 @@ def _describe(payload: Payload) -> dict[str, Any]:
 
 
 def _facts(payload: Payload, graph: Any) -> dict[str, Any]:
-    from executorch_ggml import _ggml_ir
+    from executorch_ggml.ir import _ggml_ir
 
     names = {number: name for name, number in vars(_ggml_ir.Op).items() if not name.startswith("_")}
     operators = Counter(names.get(node.opType, str(node.opType)) for node in graph.nodes)

@@ -11,17 +11,18 @@ from typing import Annotated
 
 import typer
 
-from executorch_ggml._terminal import printable
-from executorch_ggml.cli.bench import bench
-from executorch_ggml.cli.check import check
-from executorch_ggml.cli.devices import devices
-from executorch_ggml.cli.diff import diff
-from executorch_ggml.cli.errors import CleanGroup
-from executorch_ggml.cli.explain import explain
-from executorch_ggml.cli.export import export
-from executorch_ggml.cli.inspect import inspect
-from executorch_ggml.cli.run import run
-from executorch_ggml.cli.transcribe import transcribe
+from executorch_ggml.errors.printable import printable
+
+from .bench import bench
+from .check import check
+from .devices import devices
+from .diff import diff
+from .errors import CleanGroup
+from .explain import explain
+from .export import export
+from .inspect import inspect
+from .run import run
+from .transcribe import transcribe
 
 app = typer.Typer(
     name="executorch-ggml",

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from executorch_ggml._terminal import json_safe, printable
+from executorch_ggml.errors.printable import json_safe, printable
 
 if TYPE_CHECKING:
-    from executorch_ggml._callback import Progress
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime._callback import Progress
+    from executorch_ggml.runtime.program import Program
 
 Pte = Annotated[Path, typer.Argument(help="The exported graph (.pte).", metavar="MODEL.pte", show_default=False)]
 Gguf = Annotated[
@@ -55,7 +55,7 @@ def progress_bar(what: str) -> Iterator[Progress]:
 
 def load_program(pte: Path, gguf: Path | None, threads: int, cache_type: str, device: str) -> Program:
     """Loads with a progress bar."""
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.program import Program
 
     with progress_bar(f"loading {(gguf or pte).name}") as progress:
         return Program(

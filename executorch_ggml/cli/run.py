@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from executorch_ggml.cli.options import CacheType, DeviceName, Gguf, Pte, Threads, load_program, progress_bar
-from executorch_ggml.cli.streams import model_text
+from .options import CacheType, DeviceName, Gguf, Pte, Threads, load_program, progress_bar
+from .streams import model_text
 
 if TYPE_CHECKING:
-    from executorch_ggml.program import Program
-    from executorch_ggml.text.generate import Generation
-    from executorch_ggml.text.token_loop import TokenLoop
-    from executorch_ggml.text.tokenizer import Tokenizer
+    from executorch_ggml.llm.text.generate import Generation
+    from executorch_ggml.llm.text.token_loop import TokenLoop
+    from executorch_ggml.llm.text.tokenizer import Tokenizer
+    from executorch_ggml.runtime.program import Program
 
 
 def run(
@@ -42,11 +42,11 @@ def run(
 ) -> None:
     """Continue a prompt, or hold a conversation (--chat)."""
     from executorch_ggml.errors import InvalidArgumentError
-    from executorch_ggml.gguf import GGUFFile
-    from executorch_ggml.text.generate import generate
-    from executorch_ggml.text.sampling import Sampling
-    from executorch_ggml.text.token_loop import TokenLoop
-    from executorch_ggml.text.tokenizer import Tokenizer
+    from executorch_ggml.llm.text.generate import generate
+    from executorch_ggml.llm.text.sampling import Sampling
+    from executorch_ggml.llm.text.token_loop import TokenLoop
+    from executorch_ggml.llm.text.tokenizer import Tokenizer
+    from executorch_ggml.runtime.gguf_file import GGUFFile
 
     if gguf is None:
         raise InvalidArgumentError(
@@ -106,7 +106,7 @@ class _Session:
 
     def converse(self, system: str | None, prompt: str | None) -> None:
         """Reads user messages until the end of the input. What the cache holds of the conversation is not run again."""
-        from executorch_ggml.text.generate import generate
+        from executorch_ggml.llm.text.generate import generate
 
         messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
         self.tokenizer.render_chat([*messages, {"role": "user", "content": ""}])  # no template: say so before asking

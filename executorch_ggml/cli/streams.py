@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from executorch_ggml._terminal import printable
+from executorch_ggml.errors.printable import printable
 
 
 def repair_streams() -> None:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from executorch_ggml.cli.options import AsJson, CacheType, DeviceName, Gguf, Pte, Threads, print_json, progress_bar
-from executorch_ggml.cli.streams import model_text
+from .options import AsJson, CacheType, DeviceName, Gguf, Pte, Threads, print_json, progress_bar
+from .streams import model_text
 
 
 def transcribe(

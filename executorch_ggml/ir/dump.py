@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._terminal import printable
+from executorch_ggml.errors.printable import printable
+
 from .expr import render
 from .graph import Activation
 from .serialize import deserialize

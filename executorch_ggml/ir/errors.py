@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InternalError, UnsupportedError
+from executorch_ggml.errors import InternalError, UnsupportedError
 
 
 class Unsupported(UnsupportedError):  # noqa: N818 - it is a verdict, not a failure

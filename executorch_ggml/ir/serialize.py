@@ -23,7 +23,7 @@ _NEW_FIELDS = ("rows", "keeps_nan", "empty_is_zero", "hidden", "parameter", "sma
 
 def _fbs() -> Any:
     # Generated in the build; imported late so that the package imports without it.
-    from executorch_ggml import _ggml_ir
+    from . import _ggml_ir
 
     return _ggml_ir
 

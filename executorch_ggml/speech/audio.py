@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from executorch_ggml._files import open_regular
 from executorch_ggml.errors import AudioError, LibraryError
-from executorch_ggml.files import open_regular
-from executorch_ggml.speech.resample import Resampler
-from executorch_ggml.speech.wav import Unfinished, check_wav
+
+from .resample import Resampler
+from .wav import Unfinished, check_wav
 
 __all__ = ["AudioFile", "Samples", "load_audio", "mono_blocks"]
 

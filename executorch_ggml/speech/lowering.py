@@ -16,14 +16,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from executorch_ggml._files import check_target, write_atomically
+from executorch_ggml.aot.export_lock import EXPORTING
+from executorch_ggml.aot.partitioner import GgmlPartitioner
+from executorch_ggml.aot.passes.sizes_of_inputs import ask_inputs_for_sizes
+from executorch_ggml.aot.quantization import GgmlQuantConfig
+from executorch_ggml.aot.quiet import quiet, undisturbed
 from executorch_ggml.errors import UnsupportedError
-from executorch_ggml.export_lock import EXPORTING
-from executorch_ggml.files import check_target, write_atomically
-from executorch_ggml.partitioner import GgmlPartitioner
-from executorch_ggml.passes.sizes_of_inputs import ask_inputs_for_sizes
-from executorch_ggml.quantization import GgmlQuantConfig
-from executorch_ggml.quiet import quiet, undisturbed
-from executorch_ggml.speech.vocabulary import encode_json, encode_pieces
+
+from .vocabulary import encode_json, encode_pieces
 
 __all__ = ["Method", "SpeechExport", "export_methods"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from executorch_ggml.speech.mel import fourier_basis, mel_filters
+from .mel import fourier_basis, mel_filters
 
 __all__ = ["MelPower"]
 

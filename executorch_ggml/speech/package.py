@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from executorch_ggml.errors import FormatError, InvalidArgumentError
-from executorch_ggml.program import Program
-from executorch_ggml.speech.vocabulary import Vocabulary, decode_json, decode_pieces
+from executorch_ggml.runtime.program import Program
+
+from .vocabulary import Vocabulary, decode_json, decode_pieces
 
 __all__ = ["SpeechProgram", "beside"]
 

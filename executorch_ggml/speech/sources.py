@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from executorch_ggml.errors import BindError
-from executorch_ggml.speech.checkpoint import missing_and_extra
-from executorch_ggml.speech.gguf_writer import TensorSource
+from executorch_ggml.gguf.writer import TensorSource
+
+from .checkpoint import missing_and_extra
 
 __all__ = ["lazy_sources", "random_sources"]
 

@@ -10,14 +10,15 @@ import os
 from typing import Any
 
 from executorch_ggml.errors import FormatError
-from executorch_ggml.speech.audio import AudioFile
-from executorch_ggml.speech.package import SpeechProgram
-from executorch_ggml.speech.parakeet.transcribe import FAMILY as PARAKEET
-from executorch_ggml.speech.parakeet.transcribe import ParakeetTranscriber
-from executorch_ggml.speech.transcriber import Transcriber
-from executorch_ggml.speech.transcript import Transcript
-from executorch_ggml.speech.voxtral.transcribe import FAMILY as VOXTRAL
-from executorch_ggml.speech.voxtral.transcribe import VoxtralTranscriber
+
+from .audio import AudioFile
+from .package import SpeechProgram
+from .parakeet.transcribe import FAMILY as PARAKEET
+from .parakeet.transcribe import ParakeetTranscriber
+from .transcriber import Transcriber
+from .transcript import Transcript
+from .voxtral.transcribe import FAMILY as VOXTRAL
+from .voxtral.transcribe import VoxtralTranscriber
 
 __all__ = ["Transcriber", "open_transcriber", "transcribe"]
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from executorch_ggml.speech.package import SpeechProgram
-from executorch_ggml.speech.transcript import Token, Transcript
+from .package import SpeechProgram
+from .transcript import Token, Transcript
 
 __all__ = ["Transcriber"]
 

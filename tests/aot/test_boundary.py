@@ -15,11 +15,11 @@ from torch.export import export
 from torch.fx import Graph, Node
 
 from executorch_ggml import to_edge_rewrite_and_lower
-from executorch_ggml.boundary import FEWER_BYTES, settle
-from executorch_ggml.dry_run import Decisions
-from executorch_ggml.explanation import Explanation, describe
-from executorch_ggml.partitioner import GgmlPartitioner
-from executorch_ggml.reference import ReferenceExecutor, normalised_error
+from executorch_ggml.analysis.reference import ReferenceExecutor, normalised_error
+from executorch_ggml.aot.boundary import FEWER_BYTES, settle
+from executorch_ggml.aot.dry_run import Decisions
+from executorch_ggml.aot.explanation import Explanation, describe
+from executorch_ggml.aot.partitioner import GgmlPartitioner
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 _aten = torch.ops.aten

@@ -12,11 +12,11 @@ from torch import nn
 from torch.export import Dim, export
 
 from executorch_ggml import GgmlPartitioner, Program, ShapeError, to_edge_rewrite_and_lower
+from executorch_ggml.analysis.reference import ReferenceExecutor, delegates
+from executorch_ggml.aot.symbols import SymbolBinder
 from executorch_ggml.ir.builder import Builder, DType, GgmlType
 from executorch_ggml.ir.layout_check import layout_problem
 from executorch_ggml.ir.serialize import deserialize
-from executorch_ggml.reference import ReferenceExecutor, delegates
-from executorch_ggml.symbols import SymbolBinder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.export import Dim, export
 
 from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
+from executorch_ggml.aot.passes import replace_empty
 from executorch_ggml.errors import ShapeError
-from executorch_ggml.passes import replace_empty
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -76,7 +76,7 @@ def test_a_dynamic_size_of_zero_is_refused_by_the_call(tmp_path: Path) -> None:
 
 def test_results_that_nobody_reads_may_be_empty() -> None:
     """Batch norm has two: it must stay in the delegate."""
-    from executorch_ggml.reference import delegates
+    from executorch_ggml.analysis.reference import delegates
 
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)).eval()
     partitioner = GgmlPartitioner(rewrites=False)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from executorch_ggml import GgmlPartitioner, InvalidArgumentError, UndelegatedError, to_edge_rewrite_and_lower
-from executorch_ggml.explain import explain
+from executorch_ggml.analysis.explain import explain
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

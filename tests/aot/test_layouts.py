@@ -13,7 +13,7 @@ from torch.export import Dim, export
 
 from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
 from executorch_ggml.errors import UnsupportedError
-from executorch_ggml.host import register_backend
+from executorch_ggml.runtime.register import register_backend
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -205,7 +205,7 @@ def test_another_backends_order_is_refused() -> None:
     """Where a part of the program is lowered already, orders cannot be changed any more."""
     from executorch.exir import EdgeCompileConfig, to_edge
 
-    from executorch_ggml.passes import use_row_major_edge
+    from executorch_ggml.aot.passes import use_row_major_edge
 
     class Parts(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -20,11 +20,11 @@ from executorch_ggml import (
     ShapeError,
     UnloadableError,
     UnsupportedError,
-    host_kernels,
     to_edge_rewrite_and_lower,
 )
-from executorch_ggml.explain import explain
-from executorch_ggml.input_sizes import InputSizes
+from executorch_ggml.analysis.explain import explain
+from executorch_ggml.aot import host_kernels
+from executorch_ggml.aot.input_sizes import InputSizes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

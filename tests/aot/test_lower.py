@@ -11,8 +11,8 @@ from torch import nn
 from torch.export import Dim, export
 
 from executorch_ggml import GgmlPartitioner, to_edge_rewrite_and_lower
+from executorch_ggml.analysis.reference import delegates
 from executorch_ggml.ir.dump import dump
-from executorch_ggml.reference import delegates
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -21,7 +21,7 @@ def run_stock(buffer: bytes, path: Path, *inputs: torch.Tensor) -> Any:
     """ExecuTorch's own runtime, which knows nothing of us but the registered backend."""
     from executorch.runtime import Runtime
 
-    from executorch_ggml.host import register_backend
+    from executorch_ggml.runtime.register import register_backend
 
     register_backend()
     path.write_bytes(buffer)

@@ -14,8 +14,8 @@ from torch import nn
 from torch.export import ExportedProgram, export
 
 from executorch_ggml import Program, to_edge_rewrite_and_lower
+from executorch_ggml.aot.lowered_program import LoweredProgram, host_states
 from executorch_ggml.errors import InvalidArgumentError
-from executorch_ggml.lowered_program import LoweredProgram, host_states
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.export import Dim, export
 
 from executorch_ggml import GgmlPartitioner
-from executorch_ggml.reference import ReferenceExecutor, delegates, flatten_results, normalised_error
+from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, flatten_results, normalised_error
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -115,7 +115,7 @@ def test_model(
 ) -> None:
     from executorch.exir import to_edge_transform_and_lower
 
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.program import Program
 
     torch.manual_seed(0)
     model = make().eval()

@@ -12,10 +12,10 @@ from torch import nn
 from torch.export import Dim, export
 
 from executorch_ggml import GgmlPartitioner, GgmlQuantConfig, Program, to_edge_rewrite_and_lower
+from executorch_ggml.analysis.reference import delegates, named_data, normalised_error
 from executorch_ggml.ir.serialize import deserialize
 from executorch_ggml.ir.types import GgmlType
-from executorch_ggml.reference import delegates, named_data, normalised_error
-from executorch_ggml.types import quantize
+from executorch_ggml.runtime.types import quantize
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.export import Dim, export
 
+from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, normalised_error
+from executorch_ggml.aot.partitioner import GgmlPartitioner
 from executorch_ggml.ir.serialize import deserialize
-from executorch_ggml.partitioner import GgmlPartitioner
-from executorch_ggml.reference import ReferenceExecutor, delegates, normalised_error
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

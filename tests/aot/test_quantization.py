@@ -13,10 +13,10 @@ from torch.export import Dim, export
 
 from benchmarks.quantization_models import classifier, mlp
 from executorch_ggml import GgmlPartitioner, GgmlQuantConfig, to_edge_rewrite_and_lower
+from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, named_data, normalised_error
+from executorch_ggml.aot.quantization import QUANT_TYPES
 from executorch_ggml.errors import GgmlError, InvalidArgumentError
 from executorch_ggml.ir.types import GgmlType
-from executorch_ggml.quantization import QUANT_TYPES
-from executorch_ggml.reference import ReferenceExecutor, delegates, named_data, normalised_error
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -48,7 +48,7 @@ def data_of(edge: Any) -> dict[str, int]:
 def run_stock(edge: Any, path: Path, *inputs: torch.Tensor) -> torch.Tensor:
     from executorch.runtime import Runtime
 
-    from executorch_ggml.host import register_backend
+    from executorch_ggml.runtime.register import register_backend
 
     register_backend()
     path.write_bytes(edge.to_executorch().buffer)

@@ -43,7 +43,7 @@ def test_a_right_program_passes_and_can_be_used(program: ExportedProgram) -> Non
 
 
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from executorch_ggml import lowering
+    from executorch_ggml.aot import lowering
     from executorch_ggml.ir.builder import UnaryKind
 
     real = lowering.lookup
@@ -64,8 +64,8 @@ def test_the_first_wrong_operation_is_named(program: ExportedProgram, monkeypatc
 
 
 def test_an_infinity_is_no_large_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    from executorch_ggml.diff import Tolerance
-    from executorch_ggml.verify import _difference
+    from executorch_ggml.analysis.diff import Tolerance
+    from executorch_ggml.analysis.verify import _difference
 
     inf, nan, tolerance = float("inf"), float("nan"), Tolerance(1e-8, 1e-3)
     same = torch.tensor([inf, -inf, nan, 1.0])

@@ -52,7 +52,8 @@ def tree(tmp_path: Path) -> Path:
     # Left over from an editable install; must never be packed from here.
     (package / "lib").mkdir()
     (package / "lib" / "stale.py").write_text("")
-    (package / "_ggml_ir.py").write_text("stale = True\n")
+    (package / "ir").mkdir()
+    (package / "ir" / "_ggml_ir.py").write_text("stale = True\n")
     return root
 
 

@@ -29,7 +29,8 @@ def compiled(backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[dict[
         calls.append({"settings": settings, "prefix": prefix, "strip": strip})
         write_elf(prefix / "lib" / "libexecutorch_ggml.so", {"libc.so.6": ["GLIBC_2.28"], "libexecutorch.so": []})
         write_elf(prefix / "bin" / "benchmark_llm", {"libc.so.6": ["GLIBC_2.29"]})
-        (prefix / "_ggml_ir.py").write_text("generated = True\n")
+        (prefix / "ir").mkdir(exist_ok=True)
+        (prefix / "ir" / "_ggml_ir.py").write_text("generated = True\n")
         (prefix / "licences").mkdir(exist_ok=True)
         (prefix / "licences" / "LICENSE").write_text("MIT\n")
 
@@ -63,7 +64,7 @@ def test_wheel(backend: ModuleType, compiled: list[dict[str, Any]], tmp_path: Pa
     info = f"{'-'.join(name.split('-')[:2])}.dist-info"
     assert set(names(wheel)) == {
         "executorch_ggml/__init__.py",
-        "executorch_ggml/_ggml_ir.py",
+        "executorch_ggml/ir/_ggml_ir.py",
         "executorch_ggml/bin/benchmark_llm",
         "executorch_ggml/lib/libexecutorch_ggml.so",
         "executorch_ggml/licences/LICENSE",
@@ -73,7 +74,7 @@ def test_wheel(backend: ModuleType, compiled: list[dict[str, Any]], tmp_path: Pa
     }
     check_record(wheel)
     with zipfile.ZipFile(wheel) as archive:
-        assert archive.read("executorch_ggml/_ggml_ir.py") == b"generated = True\n"  # the build's, not the tree's
+        assert archive.read("executorch_ggml/ir/_ggml_ir.py") == b"generated = True\n"  # the build's, not the tree's
         assert "Tag: py3-none-manylinux_2_29_x86_64\n" in archive.read(f"{info}/WHEEL").decode()
         assert "Root-Is-Purelib: false\n" in archive.read(f"{info}/WHEEL").decode()
         modes = {entry.filename: entry.external_attr >> 16 & 0o7777 for entry in archive.infolist()}

@@ -14,7 +14,7 @@ from shared_models import Mlp, TinyLlm
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    from executorch_ggml._load import library_path
+    from executorch_ggml.runtime._load import library_path
 
     path = library_path().parent.parent / "bin" / "benchmark_llm"
     if not path.exists():
@@ -23,7 +23,7 @@ def program() -> Path:
 
 
 def run(program: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    from executorch_ggml._load import executorch_directory
+    from executorch_ggml.runtime._load import executorch_directory
 
     # An installed library finds libexecutorch beside its package; one in a build tree is told where it is.
     env = {**os.environ, "LD_LIBRARY_PATH": str(executorch_directory() / "lib"), **environment}

@@ -119,7 +119,7 @@ def test_chat_needs_a_template(bundled: TinyLlm) -> None:
 
 
 def test_chat(bundled: TinyLlm, monkeypatch: pytest.MonkeyPatch) -> None:
-    from executorch_ggml.text.tokenizer import Tokenizer
+    from executorch_ggml.llm.text.tokenizer import Tokenizer
 
     original = Tokenizer.from_metadata.__func__  # type: ignore[attr-defined]
     template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"

@@ -74,6 +74,6 @@ def test_a_device_runs_all_or_its_refusals_are_listed(tmp_path: Path, monkeypatc
     def refuse(*_: object, **__: object) -> None:
         raise UnsupportedError("m.pte, method 'forward': device 'cuda' cannot run node 2 (POOL_1D), node 5 (ROLL); use")
 
-    monkeypatch.setattr("executorch_ggml.program.Program.execute", refuse)
+    monkeypatch.setattr("executorch_ggml.runtime.program.Program.execute", refuse)
     lines = cli("explain", path, "--device", "cpu").stdout.splitlines()
     assert lines[-3:] == ["on cpu: it cannot run", "  node 2 (POOL_1D)", "  node 5 (ROLL)"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from shared_models import TinyLlm
 
-from executorch_ggml._terminal import json_safe, printable
 from executorch_ggml.errors import GgmlError, error_for
+from executorch_ggml.errors.printable import json_safe, printable
 
 ESCAPES = "a\x1b[31m\x07\x9b2J\u202eb\udcff"
 
@@ -53,8 +53,8 @@ def test_control_characters() -> None:
 def test_names_in_a_gguf(tmp_path: Path) -> None:
     import gguf
 
-    from executorch_ggml.analyzer import GGUFAnalyzer
-    from executorch_ggml.gguf_module import _table
+    from executorch_ggml.gguf.summary import GGUFAnalyzer
+    from executorch_ggml.llm.module import _table
 
     writer = gguf.GGUFWriter(tmp_path / "m.gguf", "qwen3")
     writer.add_name("evil\x1b]0;title\x07\nmodel  fine")

@@ -59,9 +59,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def _our_flow() -> Any:
     from executorch.backends.test.suite.flow import TestFlow
 
-    import executorch_ggml.host
+    import executorch_ggml.runtime.register
 
-    executorch_ggml.host.register_backend()
+    executorch_ggml.register_backend()
     return TestFlow("ggml", backend="ggml", tester_factory=_tester_class())
 
 
@@ -76,7 +76,7 @@ def _tester_class() -> Any:
     from executorch.backends.test.harness.stages import StageType, ToEdgeTransformAndLower
     from torch.utils._pytree import tree_leaves
 
-    from executorch_ggml.partitioner import GgmlPartitioner
+    from executorch_ggml.aot.partitioner import GgmlPartitioner
 
     class GgmlTester(Tester):  # type: ignore[misc]
         def __init__(self, module: torch.nn.Module, example_inputs: Any, dynamic_shapes: Any = None) -> None:
@@ -192,7 +192,7 @@ def _left(runs: list[Any]) -> dict[str, int]:
 
 def _reasons() -> list[str]:
     """The partitioner's reasons in the test that has just run, without repetitions."""
-    from executorch_ggml.node_view import overload_of
+    from executorch_ggml.aot.node_view import overload_of
 
     found = []
     for tester in _testers:

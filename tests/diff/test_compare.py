@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from executorch_ggml.diff import Tolerance, compare, tolerance_for
+from executorch_ggml.analysis.diff import Tolerance, compare, tolerance_for
 
 LIMITS = Tolerance(1e-6, 1e-2)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from executorch_ggml import GgmlPartitioner, GgmlQuantConfig, InvalidArgumentError
-from executorch_ggml.diff import diff_model
+from executorch_ggml.analysis.diff import diff_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -50,7 +50,7 @@ def test_a_right_program_passes() -> None:
 def wrong_sine(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from executorch_ggml import lowering
+    from executorch_ggml.aot import lowering
     from executorch_ggml.ir.builder import UnaryKind
 
     def cosine(builder: Any, n: Any) -> Any:
@@ -85,7 +85,7 @@ def test_a_wrong_lowering_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_wrong_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library's values are changed on their way here, as a wrong kernel would change them."""
-    from executorch_ggml.diff import native
+    from executorch_ggml.analysis.diff import native
 
     real: Callable[..., Any] = native.Program.watch
 
@@ -93,7 +93,7 @@ def test_a_wrong_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         from dataclasses import replace
 
         from executorch_ggml.ir.serialize import deserialize
-        from executorch_ggml.program import payloads
+        from executorch_ggml.runtime.program import payloads
 
         graph = deserialize(payloads(self.path)[0].data)
         (sine,) = (i for i, n in enumerate(graph.nodes) if type(n.op).__name__ == "UnaryT" and n.op.kind == 24)

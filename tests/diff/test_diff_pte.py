@@ -10,11 +10,11 @@ import pytest
 from shared_models import Mlp, TinyLlm, lower_to_file
 
 from executorch_ggml import FileError, FormatError, InvalidArgumentError, ShapeError
-from executorch_ggml.diff import diff_pte
-from executorch_ggml.diff.inputs import random_inputs, read_inputs
-from executorch_ggml.diff.pte_view import PteView
+from executorch_ggml.analysis.diff import diff_pte
+from executorch_ggml.analysis.diff.inputs import random_inputs, read_inputs
+from executorch_ggml.analysis.diff.pte_view import PteView
 from executorch_ggml.ir.serialize import deserialize
-from executorch_ggml.program import Program, payloads
+from executorch_ggml.runtime.program import Program, payloads
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

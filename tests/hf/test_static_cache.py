@@ -93,7 +93,7 @@ def test_reasons_for_what_stays(lowered: tuple[str, Any, Any, Any]) -> None:
 
 
 def test_patterns_fired(lowered: tuple[str, Any, Any, Any]) -> None:
-    from executorch_ggml.reference import delegates
+    from executorch_ggml.analysis.reference import delegates
 
     _, model, edge, _ = lowered
     (module,) = delegates(edge.exported_program()).values()
@@ -122,7 +122,7 @@ def operators(payload: bytes) -> Counter[str]:
 
 
 def test_equals_eager_on_the_reference_interpreter(lowered: tuple[str, Any, Any, Any]) -> None:
-    from executorch_ggml.reference import ReferenceExecutor
+    from executorch_ggml.analysis.reference import ReferenceExecutor
 
     _, model, edge, _ = lowered
     box: dict[str, Any] = {}

@@ -8,7 +8,7 @@ import gguf_bytes
 import pytest
 
 from executorch_ggml.errors import GgmlError
-from executorch_ggml.gguf import GGUFFile
+from executorch_ggml.runtime.gguf_file import GGUFFile
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from executorch_ggml.errors import GgmlError
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 
 INTERESTING = [0, 1, 2, 3, 4, 8, 100, 10**6, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**63 - 1, 2**63, 2**64 - 1]
 

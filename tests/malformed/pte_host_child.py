@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from executorch_ggml.errors import GgmlError
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 
 INTERESTING = [0, 1, 2, 3, 4, 5, 7, 8, 16, 100, 127, 255, 256, 2**15, 2**31 - 1, 2**31, 2**32 - 1]
 

@@ -26,7 +26,7 @@ def test_a_served_program_changes(run_python: Callable[[str], str], mlp: Mlp, tm
     out = run_python(f"""
 import os, time
 import numpy as np
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 from executorch_ggml.errors import FileError
 path = {str(path)!r}
 content = open(path, "rb").read()
@@ -53,7 +53,7 @@ def test_a_program_that_is_replaced_goes_on(run_python: Callable[[str], str], ml
     run_python(f"""
 import os
 import numpy as np
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 program, x = Program({str(path)!r}, threads=1), np.ones((2, 8), np.float32)
 want = program(x)[0].tolist()
 open({str(path) + ".new"!r}, "wb").write(b"something else")

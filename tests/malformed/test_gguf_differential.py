@@ -27,9 +27,9 @@ from gguf_bytes import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from executorch_ggml._load import library_path
 from executorch_ggml.errors import GgmlError
-from executorch_ggml.gguf import GGUFFile
+from executorch_ggml.runtime._load import library_path
+from executorch_ggml.runtime.gguf_file import GGUFFile
 
 
 class _InitParams(ctypes.Structure):  # struct gguf_init_params

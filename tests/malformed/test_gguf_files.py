@@ -11,7 +11,7 @@ from gguf_bytes import GGML_F32, Image, Refuse, Tensor, text, u32, u64, valid
 from shared_models import child
 
 from executorch_ggml.errors import BindError, FileError, FormatError, GgmlError, InvalidArgumentError
-from executorch_ggml.gguf import GGUFFile
+from executorch_ggml.runtime.gguf_file import GGUFFile
 
 pytestmark = pytest.mark.quick
 

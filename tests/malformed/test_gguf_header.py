@@ -8,7 +8,7 @@ import pytest
 from gguf_bytes import ARCHITECTURE, Image, Refuse, Tensor, u32, u64, valid
 
 from executorch_ggml.errors import FormatError, UnsupportedError
-from executorch_ggml.gguf import GGUFFile
+from executorch_ggml.runtime.gguf_file import GGUFFile
 
 pytestmark = pytest.mark.quick
 

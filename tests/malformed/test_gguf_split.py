@@ -8,7 +8,7 @@ import pytest
 from gguf_bytes import ARCHITECTURE, F32, GGML_Q8_0, I32, STRING, U16, Image, Refuse, Tensor, kv, u64
 
 from executorch_ggml.errors import FileError, FormatError, InvalidArgumentError
-from executorch_ggml.gguf import GGUFFile
+from executorch_ggml.runtime.gguf_file import GGUFFile
 
 pytestmark = pytest.mark.quick
 

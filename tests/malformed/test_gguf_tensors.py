@@ -21,7 +21,7 @@ from gguf_bytes import (
 )  # fmt: skip
 
 from executorch_ggml.errors import FormatError, UnsupportedError
-from executorch_ggml.gguf import GGUFFile
+from executorch_ggml.runtime.gguf_file import GGUFFile
 
 pytestmark = pytest.mark.quick
 

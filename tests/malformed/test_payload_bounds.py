@@ -12,7 +12,7 @@ import pytest
 from executorch_ggml.ir.dump import dump
 from executorch_ggml.ir.errors import IrError
 from executorch_ggml.ir.serialize import VERSION, deserialize
-from executorch_ggml.program import payloads
+from executorch_ggml.runtime.program import payloads
 
 
 def finish(builder: flatbuffers.Builder, slot: int, vector: int) -> bytes:

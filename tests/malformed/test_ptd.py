@@ -11,7 +11,7 @@ import pytest
 from shared_models import child
 
 from executorch_ggml.errors import FormatError
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 
 X = np.ones((2, 8), np.float32)
 
@@ -83,7 +83,7 @@ def test_every_byte_of_the_tables(external: tuple[Path, Path], tmp_path: Path) -
     code = f"""
 import struct
 import numpy as np
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 from executorch_ggml.errors import GgmlError
 content = open({str(ptd)!r}, "rb").read()
 end = sum(struct.unpack_from("<QQ", content, 16))

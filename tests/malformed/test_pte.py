@@ -9,7 +9,7 @@ import pytest
 from shared_models import Mlp, child
 
 from executorch_ggml.errors import FormatError, GgmlError, UnsupportedError
-from executorch_ggml.program import Program, payloads
+from executorch_ggml.runtime.program import Program, payloads
 
 CHILD = Path(__file__).with_name("pte_child.py")
 

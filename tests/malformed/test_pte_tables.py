@@ -12,7 +12,7 @@ from pte_edit import calls, constants, edited, host_program
 from shared_models import child
 
 from executorch_ggml.errors import FormatError
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 
 X, POSITIONS = np.ones((2, 8), np.float32), np.arange(2)
 

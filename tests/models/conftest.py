@@ -54,7 +54,7 @@ def exported(make_gguf: MakeGguf, tmp_path_factory: pytest.TempPathFactory) -> C
     made: dict[str, Path] = {}
 
     def export(arch: str, *, full_logits: bool = False, **fields: object) -> Path:
-        from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+        from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
         key = repr((arch, full_logits, sorted(fields.items())))
         if key not in made:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import transformers
 
-from executorch_ggml.models.header import GgufHeader, read_header
+from executorch_ggml.gguf.header import GgufHeader, read_header
 
 _LAYER = {
     "attn_norm": "input_layernorm",

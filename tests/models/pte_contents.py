@@ -9,7 +9,7 @@ from typing import Any
 from executorch.exir._serialize._program import deserialize_pte_binary
 from executorch.exir.schema import DelegateCall
 
-from executorch_ggml import _ggml_ir as ir
+from executorch_ggml.ir import _ggml_ir as ir
 
 
 @dataclass

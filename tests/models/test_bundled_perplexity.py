@@ -23,7 +23,7 @@ BOUNDS = {
 @functools.cache
 def tokens() -> np.ndarray:
     """Token ids [WINDOWS, CONTEXT] of the held-out text, each window behind the token that begins a text."""
-    from executorch_ggml.text import Tokenizer
+    from executorch_ggml.llm.text import Tokenizer
 
     tokenizer = Tokenizer.from_gguf(BUNDLED)
     text = (ROOT / "assets" / "heldout.txt").read_text()
@@ -42,7 +42,7 @@ def perplexity(logits: np.ndarray, ids: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def full_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
+    from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
     path = tmp_path_factory.mktemp("bundled") / "full.pte"
     export_gguf_to_pte(BUNDLED, path, GGUFExportConfig(max_seq_len=CONTEXT, full_logits=True))
@@ -50,7 +50,7 @@ def full_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def native(pte: Path, gguf: Path, cache_type: str = "f16") -> float:
-    from executorch_ggml.gguf_module import GGUFModule
+    from executorch_ggml.llm.module import GGUFModule
 
     ids = tokens()
     with GGUFModule(pte, gguf, threads=1, cache_type=cache_type) as module:
@@ -68,7 +68,7 @@ def float32(full_pte: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
 def test_float32_is_eager(float32: float) -> None:
     import torch
 
-    from executorch_ggml.models import build_decoder, load_dequantized, read_header
+    from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
 
     header, ids = read_header(BUNDLED), tokens()
     model = load_dequantized(build_decoder(header, CONTEXT, full_logits=True), header)

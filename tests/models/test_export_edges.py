@@ -11,11 +11,11 @@ import pytest
 from tiny import MAX_SEQ_LEN
 
 from executorch_ggml.errors import FormatError, ValueRangeError
-from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
-from executorch_ggml.gguf_module import GGUFModule
-from executorch_ggml.models.config import load_config
-from executorch_ggml.models.header import GgufHeader, read_header
-from executorch_ggml.text.generate import generate
+from executorch_ggml.gguf.header import GgufHeader, read_header
+from executorch_ggml.llm.decoder.config import load_config
+from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
+from executorch_ggml.llm.module import GGUFModule
+from executorch_ggml.llm.text.generate import generate
 
 
 @pytest.mark.parametrize("length", [1, 2])

@@ -14,10 +14,10 @@ import pytest
 pytest.importorskip("torch")
 
 from benchmarks.make_gguf import write_gguf
-from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
-from executorch_ggml.program import Program
-from executorch_ggml.text.sampling import Sampling
-from executorch_ggml.text.token_loop import TokenLoop
+from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
+from executorch_ggml.llm.text.sampling import Sampling
+from executorch_ggml.llm.text.token_loop import TokenLoop
+from executorch_ggml.runtime.program import Program
 from tests.models.tiny import MAX_SEQ_LEN, nmse
 
 ARCHITECTURES = ["qwen3", "llama", "gemma3", "phi3", "qwen2", "smollm3", "qwen3moe"]

@@ -8,8 +8,8 @@ from typing import Any
 import gguf
 import pytest
 
-from executorch_ggml.analyzer import _TYPES, GGUFAnalyzer
 from executorch_ggml.errors import FormatError
+from executorch_ggml.gguf.summary import _TYPES, GGUFAnalyzer
 
 
 def test_says_what_is_in_the_file(make_gguf: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,8 +16,8 @@ from tiny import MAX_SEQ_LEN
 
 from benchmarks.gguf_presets import TINY
 from executorch_ggml.errors import FileError, FormatError, InvalidArgumentError
-from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
-from executorch_ggml.models import read_header
+from executorch_ggml.llm.decoder import read_header
+from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))
@@ -56,7 +56,7 @@ def test_same_bytes_whatever_the_quantisation(make_gguf: Any, exported: Any, tmp
 def test_same_bytes_in_another_process(make_gguf: Any, exported: Any, tmp_path: Path) -> None:
     """Nothing of the process (hash seeds, object ids, paths) enters the file."""
     code = (
-        "import sys; from executorch_ggml.export_gguf import *;"
+        "import sys; from executorch_ggml.llm.export import *;"
         f"export_gguf_to_pte(sys.argv[1], sys.argv[2], GGUFExportConfig(max_seq_len={MAX_SEQ_LEN}))"
     )
     command = [sys.executable, "-c", code, str(make_gguf("qwen3")), str(tmp_path / "m.pte")]
@@ -118,7 +118,7 @@ def test_real_size(tmp_path: Path) -> None:
     kvs = [Kv("general.architecture", STRING, layout.architecture), *layout.metadata]
     GgufFile(tmp_path / "m.gguf", kvs, [(t.name, t.shape, 8, 0) for t in layout.tensors]).close()
     code = (
-        "import sys; from executorch_ggml.export_gguf import *;"
+        "import sys; from executorch_ggml.llm.export import *;"
         "export_gguf_to_pte(sys.argv[1], sys.argv[2], GGUFExportConfig(max_seq_len=2048));"
         # Of this program alone: rusage counts what the process was before it became this program, too.
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"

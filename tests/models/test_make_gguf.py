@@ -16,7 +16,7 @@ from benchmarks.gguf_presets import PRESETS
 from benchmarks.gguf_types import FileType
 from benchmarks.gguf_vocab import tokenizer_metadata
 from benchmarks.make_gguf import ROOT, write_gguf
-from executorch_ggml.models import load_config, read_header
+from executorch_ggml.llm.decoder import load_config, read_header
 
 
 def _read(paths: list[Path]) -> dict[str, np.ndarray]:

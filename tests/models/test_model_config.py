@@ -11,7 +11,7 @@ from benchmarks.gguf_file import GgufFile
 from benchmarks.gguf_layouts import ARRAY, BOOL, F32, LAYOUTS, STRING, U32, Kv
 from benchmarks.gguf_presets import PRESETS, TINY
 from executorch_ggml.errors import BindError, FormatError, GgmlError, InvalidArgumentError, UnsupportedError
-from executorch_ggml.models import GgufHeader, load_config, read_header
+from executorch_ggml.llm.decoder import GgufHeader, load_config, read_header
 
 
 def _write(
@@ -174,7 +174,7 @@ def test_equal_layerwise_values_are_one_value(tmp_path: Path) -> None:
 
 def test_tensors_must_fit_the_metadata(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from executorch_ggml.models import build_decoder
+    from executorch_ggml.llm.decoder import build_decoder
 
     with pytest.raises(BindError, match=r"blk\.1\.attn_k\.weight is missing"):
         build_decoder(_write(tmp_path / "a.gguf", skip=("blk.1.attn_k.weight",)), 64)
@@ -187,7 +187,7 @@ def test_tensors_must_fit_the_metadata(tmp_path: Path) -> None:
 
 def test_parameters_are_the_files_tensors(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from executorch_ggml.models import build_decoder
+    from executorch_ggml.llm.decoder import build_decoder
 
     for arch in TINY:
         header = _write(tmp_path / f"{arch}.gguf", arch)

@@ -17,7 +17,7 @@ from benchmarks.gguf_file import GgufFile, encode_kv, shard_path
 from benchmarks.gguf_layouts import ARRAY, BOOL, F32, I32, STRING, U32, Kv
 from benchmarks.make_gguf import write_gguf
 from executorch_ggml.errors import FileError, FormatError, GgmlError, UnsupportedError
-from executorch_ggml.models.header import read_header
+from executorch_ggml.gguf.header import read_header
 
 
 def test_agrees_with_gguf_py(make_gguf: Any) -> None:
@@ -168,7 +168,8 @@ def test_split(make_gguf: Any, tmp_path: Path) -> None:
 def test_needs_no_torch(make_gguf: Any) -> None:
     """Reading, analysing and configuring a model works in a process that never imports torch."""
     code = (
-        "import sys; from executorch_ggml.analyzer import GGUFAnalyzer; from executorch_ggml.models import load_config;"
+        "import sys; from executorch_ggml.gguf.summary import GGUFAnalyzer;"
+        "from executorch_ggml.llm.decoder import load_config;"
         f"a = GGUFAnalyzer({str(make_gguf('gemma3'))!r}); a.print_summary();"
         "assert load_config(a.header, 32).layers == 7;"
         "assert 'torch' not in sys.modules and 'executorch' not in sys.modules, 'torch was imported'"

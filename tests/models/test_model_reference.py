@@ -9,7 +9,7 @@ import torch
 from hf_reference import build
 from tiny import MAX_SEQ_LEN, nmse
 
-from executorch_ggml.models import build_decoder, load_dequantized, read_header
+from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
 
 # Each line: name, architecture, fields of the tiny model, (factor, original context) of Llama 3's scaling.
 CASES: list[tuple[str, str, dict[str, Any], tuple[float, int] | None]] = [

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch.export import export
 
 from executorch_ggml import Program, to_edge_rewrite_and_lower
-from executorch_ggml.reference import delegates
+from executorch_ggml.analysis.reference import delegates
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

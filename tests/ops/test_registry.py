@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from executorch_ggml import UnloadableError
-from executorch_ggml.reference import ReferenceExecutor, delegates, flatten_results, normalised_error
-from executorch_ggml.registry import Arg, Case, entries
+from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, flatten_results, normalised_error
+from executorch_ggml.aot.registry import Arg, Case, entries
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -63,7 +63,7 @@ def lower(cases: list[Case]) -> Any:
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
     from torch.export import Dim, export
 
-    from executorch_ggml.partitioner import GgmlPartitioner
+    from executorch_ggml.aot.partitioner import GgmlPartitioner
 
     dims: dict[str, Any] = {}
     args: list[torch.Tensor] = []
@@ -203,7 +203,7 @@ def test_case(cases: list[Case], how: str, tmp_path: Path, monkeypatch: pytest.M
     if how == "reference":
         group.compare(lambda args: ReferenceExecutor(group.program)(*args), 0.0)
         return
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.program import Program
 
     if how == "cuda forms":
         monkeypatch.setenv("EXECUTORCH_GGML_FORMS", "cuda")

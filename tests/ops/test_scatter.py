@@ -11,7 +11,7 @@ import torch
 from torch.export import Dim, export
 
 from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
-from executorch_ggml.reference import ReferenceExecutor
+from executorch_ggml.analysis.reference import ReferenceExecutor
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from executorch_ggml.passes import remove_asserts, simplify
+from executorch_ggml.aot.passes import remove_asserts, simplify
 
 Pass = Callable[[ExportedProgram], bool]
 

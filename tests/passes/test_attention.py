@@ -6,7 +6,7 @@ import pytest
 import torch
 from graph_checks import assert_same, assert_unchanged, count, functional
 
-from executorch_ggml.passes import fuse_cached_attention, run_pre_decomposition, strip_gqa_expand
+from executorch_ggml.aot.passes import fuse_cached_attention, run_pre_decomposition, strip_gqa_expand
 
 SDPA = "aten.scaled_dot_product_attention.default"
 CAUSAL = "executorch_ggml.causal_attention.default"

@@ -12,7 +12,7 @@ from torch import nn
 from torch.export import Dim, export
 
 from executorch_ggml import Program, to_edge_rewrite_and_lower
-from executorch_ggml.passes import expand_circular_pads
+from executorch_ggml.aot.passes import expand_circular_pads
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

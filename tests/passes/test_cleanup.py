@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from graph_checks import assert_same, assert_unchanged, count
 
-from executorch_ggml.passes import (
+from executorch_ggml.aot.passes import (
     RemoveGraphAssertsPass,
     eliminate_common_subexpressions,
     fold_constants,

@@ -9,7 +9,7 @@ import torch
 from graph_checks import assert_same, assert_unchanged, count, functional
 from torch.export import Dim
 
-from executorch_ggml.passes import complex_to_pairs
+from executorch_ggml.aot.passes import complex_to_pairs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from graph_checks import assert_same, assert_unchanged, count, functional
 
-from executorch_ggml.passes import use_constant_powers
+from executorch_ggml.aot.passes import use_constant_powers
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

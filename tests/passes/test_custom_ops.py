@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from executorch_ggml import custom_ops as ops
+from executorch_ggml.aot import custom_ops as ops
 
 
 def rotated(x: torch.Tensor, positions: torch.Tensor, angle, mode: int, n_dims: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from graph_checks import assert_same, assert_unchanged, count, functional
 from torch.export import Dim
 
-from executorch_ggml.passes import fuse_experts
+from executorch_ggml.aot.passes import fuse_experts
 
 FUSED = "executorch_ggml.mul_mat_id.default"
 

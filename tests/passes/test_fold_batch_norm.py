@@ -7,7 +7,7 @@ import torch
 from graph_checks import assert_same, assert_unchanged, count, functional
 from torch import nn
 
-from executorch_ggml.passes import BatchNormFoldingRewritePass, fold_batch_norm
+from executorch_ggml.aot.passes import BatchNormFoldingRewritePass, fold_batch_norm
 
 
 def trained(norm: nn.Module) -> nn.Module:

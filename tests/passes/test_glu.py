@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from graph_checks import assert_same, assert_unchanged, count, functional
 
-from executorch_ggml.passes import fuse_glu
+from executorch_ggml.aot.passes import fuse_glu
 
 GLU = "executorch_ggml.glu.default"
 

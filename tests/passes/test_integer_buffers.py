@@ -11,8 +11,8 @@ from torch.export import export
 from torch.export.graph_signature import InputKind
 
 from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
-from executorch_ggml.passes import keep_integers_visible, run_pre_decomposition
-from executorch_ggml.reference import delegates
+from executorch_ggml.analysis.reference import delegates
+from executorch_ggml.aot.passes import keep_integers_visible, run_pre_decomposition
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from graph_checks import assert_same
 
-from executorch_ggml.passes import merge_aliased_inputs, run_pre_decomposition
+from executorch_ggml.aot.passes import merge_aliased_inputs, run_pre_decomposition
 
 
 class Holder:

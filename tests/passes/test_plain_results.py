@@ -11,7 +11,7 @@ import torch
 from torch.export import export
 
 from executorch_ggml import Program, to_edge_rewrite_and_lower
-from executorch_ggml.passes import return_plain_results
+from executorch_ggml.aot.passes import return_plain_results
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

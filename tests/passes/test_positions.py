@@ -11,7 +11,7 @@ import torch
 from graph_checks import assert_same, assert_unchanged, count, functional
 from torch.export import Dim
 
-from executorch_ggml.passes import expand_repeats, index_by_layout, split_by_slices, tabulate
+from executorch_ggml.aot.passes import expand_repeats, index_by_layout, split_by_slices, tabulate
 
 
 class Calls(torch.nn.Module):

@@ -12,8 +12,8 @@ from torch import nn
 from torch.export import Dim, export
 
 from executorch_ggml import Program, to_edge_rewrite_and_lower
+from executorch_ggml.aot.passes import expand_recurrent, restore_ranges
 from executorch_ggml.errors import UnsupportedError
-from executorch_ggml.passes import expand_recurrent, restore_ranges
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

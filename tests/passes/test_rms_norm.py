@@ -6,7 +6,7 @@ import pytest
 import torch
 from graph_checks import assert_same, assert_unchanged, count, functional
 
-from executorch_ggml.passes import fuse_rms_norm
+from executorch_ggml.aot.passes import fuse_rms_norm
 
 RMS = "aten.rms_norm.default"
 

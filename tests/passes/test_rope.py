@@ -8,7 +8,7 @@ import pytest
 import torch
 from graph_checks import assert_same, assert_unchanged, count, functional
 
-from executorch_ggml.passes import fuse_rope
+from executorch_ggml.aot.passes import fuse_rope
 
 ROPE = "executorch_ggml.rope.default"
 

@@ -12,7 +12,7 @@ def test_a_size_that_an_input_has_is_asked_of_the_input() -> None:
     from torch import nn
     from torch.export import Dim
 
-    from executorch_ggml.passes.sizes_of_inputs import ask_inputs_for_sizes
+    from executorch_ggml.aot.passes.sizes_of_inputs import ask_inputs_for_sizes
 
     class Net(nn.Module):
         def forward(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

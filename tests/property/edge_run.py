@@ -20,8 +20,8 @@ from random_graphs import Chain
 from run_chains import arguments, export, size_of, traced
 
 from executorch_ggml import to_edge_rewrite_and_lower
+from executorch_ggml.analysis.reference import delegates
 from executorch_ggml.errors import UnsupportedError
-from executorch_ggml.reference import delegates
 
 TOGETHER, LONGEST = 12, 4
 
@@ -51,7 +51,7 @@ class Tally:
 @contextlib.contextmanager
 def loaded(chains: Sequence[Chain]) -> Iterator[tuple[Any, Path, int]]:
     """A running program of all chains, its file, and the number of delegates."""
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.program import Program
 
     edge = to_edge_rewrite_and_lower(export(chains))
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +88,7 @@ def compare(chains: Sequence[Chain], tally: Tally) -> dict[int, str]:
 def _by_runtime(path: Path, given: list[torch.Tensor]) -> list[torch.Tensor]:
     from executorch.runtime import Runtime
 
-    from executorch_ggml.host import register_backend
+    from executorch_ggml.runtime.register import register_backend
 
     register_backend()
     data = path.read_bytes()  # the runtime keeps no copy of it

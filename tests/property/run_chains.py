@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from random_graphs import HIGH, Chain
 
 from executorch_ggml import to_edge_rewrite_and_lower
-from executorch_ggml.partitioner import GgmlPartitioner
-from executorch_ggml.reference import delegates
+from executorch_ggml.analysis.reference import delegates
+from executorch_ggml.aot.partitioner import GgmlPartitioner
 
 RELATIVE = 2e-5
 """Of the largest element: F32 sums in another order."""
@@ -89,7 +89,7 @@ def problems(chains: Sequence[Chain]) -> list[str]:
     if not delegates(edge.exported_program()):
         reasons = partitioner.decisions.reasons.items() if partitioner.decisions else ()
         return [f"nothing delegated: { {str(n): r for n, r in reasons} }"]
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.program import Program
 
     found = []
     with tempfile.TemporaryDirectory() as folder:

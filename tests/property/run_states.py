@@ -100,7 +100,7 @@ def problems(machines: Sequence[Machine], calls: Sequence[int]) -> list[str]:
 
 
 def _by_program(path: Path, model: Together, calls: Sequence[int]) -> list[str]:
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.program import Program
 
     eager, machines = copy.deepcopy(model), [p.machine for p in model.parts]
     with Program(path, threads=1) as program:
@@ -120,7 +120,7 @@ def _by_program(path: Path, model: Together, calls: Sequence[int]) -> list[str]:
 def _by_runtime(data: bytes, model: Together, calls: Sequence[int]) -> list[str]:
     from executorch.runtime import Runtime
 
-    from executorch_ggml.host import register_backend
+    from executorch_ggml.runtime.register import register_backend
 
     register_backend()
     machines = [p.machine for p in model.parts]

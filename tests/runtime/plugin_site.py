@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from executorch_ggml._load import library_path
-from executorch_ggml.devices import build_info
+from executorch_ggml.runtime._load import library_path
+from executorch_ggml.runtime.devices import build_info
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
@@ -114,7 +114,7 @@ class Site:
 
     def devices(self, **environment: str) -> dict[str, dict[str, Any]]:
         code = (
-            "import json, dataclasses; from executorch_ggml.devices import devices; "
+            "import json, dataclasses; from executorch_ggml.runtime.devices import devices; "
             "print(json.dumps([dataclasses.asdict(d) for d in devices()]))"
         )
         return {entry["name"]: entry for entry in json.loads(self.run(code, **environment))}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from executorch_ggml._load import library_path
+from executorch_ggml.runtime._load import library_path
 
 # The version at the end is that of a system library, where the symbol was linked from one.
 _BINDING = re.compile(r"binding file (\S+) \[\d+\] to (\S+) \[\d+\]: \w+ symbol `([^']+)'(?: \[(\S+)\])?")

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from shared_models import Mlp, TinyLlm
 
-from executorch_ggml import _abi, _load
 from executorch_ggml.errors import InvalidArgumentError, ValueRangeError
-from executorch_ggml.program import Program
-from executorch_ggml.text.generate import encode_prompt
-from executorch_ggml.text.sampling import Sampling, sample
-from executorch_ggml.text.token_loop import TokenLoop
+from executorch_ggml.llm.text.generate import encode_prompt
+from executorch_ggml.llm.text.sampling import Sampling, sample
+from executorch_ggml.llm.text.token_loop import TokenLoop
+from executorch_ggml.runtime import _abi, _load
+from executorch_ggml.runtime.program import Program
 
 X = np.ones((2, 8), np.float32)
 

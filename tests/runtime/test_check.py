@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from shared_models import Mlp, write_mlp_gguf
 
-from executorch_ggml.check import Report, check
 from executorch_ggml.errors import BindError, FileError, FormatError, GgmlError
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.check import Report, check
+from executorch_ggml.runtime.program import Program
 
 Weights = dict[str, np.ndarray]
 

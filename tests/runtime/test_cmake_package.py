@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from executorch_ggml._load import executorch_directory, library_path
+from executorch_ggml.runtime._load import executorch_directory, library_path
 
 CMAKE = """\
 cmake_minimum_required(VERSION 3.25)

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from executorch_ggml import types
-from executorch_ggml.devices import build_info, default_threads, devices
 from executorch_ggml.errors import GgmlError, InvalidArgumentError, UnsupportedError
+from executorch_ggml.runtime import types
+from executorch_ggml.runtime.devices import build_info, default_threads, devices
 
 pytestmark = pytest.mark.quick
 

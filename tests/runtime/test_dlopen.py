@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from shared_models import TinyLlm
 
-from executorch_ggml._load import executorch_directory, library_path
-from executorch_ggml.program import Program
+from executorch_ggml.runtime._load import executorch_directory, library_path
+from executorch_ggml.runtime.program import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT, COUNT = [3, 1, 4, 1, 5], 12

@@ -31,8 +31,8 @@ def test_no_threads_are_left(mlp: Mlp, tmp_path: Path, left: int) -> None:
     compile_shared(library, "no_threads.c", "-ldl")
     code = f"""
 import ctypes, os, numpy as np
-from executorch_ggml import _load
-from executorch_ggml.program import Program
+from executorch_ggml.runtime import _load
+from executorch_ggml.runtime.program import Program
 from executorch_ggml.errors import OutOfMemoryError
 _load.library()
 libc = ctypes.CDLL(None)
@@ -53,7 +53,7 @@ print(program(np.ones((2, 8), np.float32))[0].shape, len(os.listdir("/proc/self/
 LIMITED = """
 import os, resource, sys
 import numpy as np
-from executorch_ggml.gguf_module import GGUFModule
+from executorch_ggml.llm.module import GGUFModule
 from executorch_ggml.errors import GgmlError
 module = GGUFModule({pte!r}, {gguf!r}, threads={threads})
 ids, pos = (np.arange(90)[None] * 7) % 2000, np.arange(90)
@@ -93,8 +93,8 @@ def test_memory_runs_out_in_the_first_load(mlp: Mlp) -> None:
     """ggml's CPU module cannot be loaded then; with memory again it can."""
     code = f"""
 import resource
-from executorch_ggml import _load
-from executorch_ggml.program import Program
+from executorch_ggml.runtime import _load
+from executorch_ggml.runtime.program import Program
 from executorch_ggml.errors import GgmlError, OutOfMemoryError
 _load.library()
 used = int(open("/proc/self/statm").read().split()[0]) * 4096
@@ -119,7 +119,7 @@ def test_the_interpreter_ends_during_a_load(mlp: Mlp) -> None:
     for call in (load, f"payloads({str(mlp.pte)!r})"):
         code = f"""
 import threading, time
-from executorch_ggml.program import Program, payloads
+from executorch_ggml.runtime.program import Program, payloads
 def slow(_): time.sleep(0.01)
 def work():
     while True:

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from executorch_ggml import files
-from executorch_ggml.analyzer import GGUFAnalyzer
+from executorch_ggml import _files as files
 from executorch_ggml.errors import FileError, InvalidArgumentError
-from executorch_ggml.export_gguf import GGUFExportConfig, export_gguf_to_pte
-from executorch_ggml.models.header import read_header
+from executorch_ggml.gguf.header import read_header
+from executorch_ggml.gguf.summary import GGUFAnalyzer
+from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
 GGUF = Path(__file__).parents[2] / "assets" / "scripture-2.9m-q8_0.gguf"
 

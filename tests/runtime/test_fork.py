@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 HELPERS = """
 import os, signal, threading, time
 import numpy as np
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 from executorch_ggml.errors import GgmlError
 
 def in_child(f):
@@ -63,7 +63,7 @@ def test_a_child_generates(run_python: RUN, bundled: TinyLlm) -> None:
     run_python(
         HELPERS
         + f"""
-from executorch_ggml.gguf_module import GGUFModule
+from executorch_ggml.llm.module import GGUFModule
 module = GGUFModule({str(bundled.pte)!r}, {str(bundled.gguf)!r}, threads=2)
 text = lambda: module.generate("And it came", max_tokens=6).read()
 want = text()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from shared_models import Mlp, TinyLlm
 
-from executorch_ggml.devices import devices
-from executorch_ggml.gguf_module import GGUFModule
-from executorch_ggml.program import Program
+from executorch_ggml.llm.module import GGUFModule
+from executorch_ggml.runtime.devices import devices
+from executorch_ggml.runtime.program import Program
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 from shared_models import Mlp
 
 from executorch_ggml.errors import FileError, FormatError, InvalidArgumentError
-from executorch_ggml.host import WEIGHTS_VARIABLE, register_weights
+from executorch_ggml.runtime.register import WEIGHTS_VARIABLE, register_weights
 
 
-@pytest.mark.parametrize("first", ["executorch.runtime", "executorch_ggml.host"])
+@pytest.mark.parametrize("first", ["executorch.runtime", "executorch_ggml.runtime.register"])
 def test_stock_runtime(mlp: Mlp, run_python: Callable[[str], str], tmp_path: Path, first: str) -> None:
     """Embedded weights, and weights from a registered GGUF, whichever library comes first."""
     x = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
@@ -24,13 +24,13 @@ import importlib
 importlib.import_module({first!r})
 import numpy as np, torch
 from executorch.runtime import Runtime
-import executorch_ggml.host
-executorch_ggml.host.register_backend()
+import executorch_ggml.runtime.register
+executorch_ggml.register_backend()
 runtime = Runtime.get()
 assert "GgmlBackend" in runtime.backend_registry.registered_backend_names
 x = torch.from_numpy(np.load({str(tmp_path / "x.npy")!r}))
 y = runtime.load_program({str(mlp.pte)!r}).load_method("forward").execute([x])[0]
-executorch_ggml.host.register_weights({str(mlp.gguf)!r})
+executorch_ggml.register_weights({str(mlp.gguf)!r})
 z = runtime.load_program({str(mlp.bare_pte)!r}).load_method("forward").execute([x])[0]
 np.save({str(tmp_path / "y.npy")!r}, np.stack([y.numpy(), z.numpy()]))
 """)
@@ -56,7 +56,7 @@ def test_register_weights(mlp: Mlp, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_program_uses_registered_weights(mlp: Mlp, monkeypatch: pytest.MonkeyPatch) -> None:
-    from executorch_ggml.program import Program
+    from executorch_ggml.runtime.program import Program
 
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(mlp.gguf))
     x = np.ones((2, 8), np.float32)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import executorch_ggml
-from executorch_ggml import _abi, _load, errors
+from executorch_ggml import errors
+from executorch_ggml.runtime import _abi, _load
 
 pytestmark = pytest.mark.quick
 
@@ -29,7 +30,7 @@ def test_runtime_names_do_not_import_torch(run_python: Run) -> None:
     out = run_python("""
 import sys
 from executorch_ggml import GGUFFile, GGUFModule, Program, register_weights
-import executorch_ggml.check, executorch_ggml.devices, executorch_ggml.host, executorch_ggml.types
+import executorch_ggml.runtime.check, executorch_ggml.devices, executorch_ggml.host, executorch_ggml.types
 import executorch_ggml.speech.transcribe, executorch_ggml.cli.main
 maps = open("/proc/self/maps").read() if sys.platform == "linux" else ""
 print("torch" in sys.modules, "libexecutorch" in maps)
@@ -128,7 +129,7 @@ def test_a_library_that_is_another(run_python: Run) -> None:
 import os
 os.environ["EXECUTORCH_GGML_LIBRARY"] = {str(other)!r}
 from executorch_ggml import LibraryError
-from executorch_ggml._load import library
+from executorch_ggml.runtime._load import library
 try:
     library()
 except LibraryError as error:
@@ -157,9 +158,9 @@ def test_no_executorch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_libexecutorch_in_the_process(run_python: Run) -> None:
     out = run_python("""
-from executorch_ggml._load import library, library_path
+from executorch_ggml.runtime._load import library, library_path
 library()
-import executorch_ggml.devices as d
+import executorch_ggml.runtime.devices as d
 maps = {line.split()[-1] for line in open("/proc/self/maps") if "/" in line}
 print(sorted(m.rsplit("/", 1)[1] for m in maps if m.rsplit("/", 1)[1].startswith("libexecutorch.")))
 print(d.build_info()["path"] == str(library_path()))

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from shared_models import Mlp, TinyLlm
 
-from executorch_ggml import _interrupt
-from executorch_ggml.gguf_module import GGUFModule
-from executorch_ggml.program import Program
+from executorch_ggml.llm.module import GGUFModule
+from executorch_ggml.runtime import _interrupt
+from executorch_ggml.runtime.program import Program
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
 
@@ -93,7 +93,7 @@ def test_ctrl_c_ends_a_process(mlp: Mlp) -> None:
     code = f"""
 import signal
 import numpy as np
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins with it ignored
 print("ready", flush=True)
 try:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from shared_models import Mlp, TinyLlm
 
-from executorch_ggml.check import check
 from executorch_ggml.errors import BindError, DtypeError, GgmlError, ShapeError, ValueRangeError
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.check import check
+from executorch_ggml.runtime.program import Program
 
 
 def ids(*tokens: int) -> np.ndarray:
@@ -89,7 +89,7 @@ def test_torch_is_never_imported(tiny_llm: TinyLlm, run_python: Callable[[str], 
 import sys
 import numpy as np
 from executorch_ggml import Program
-from executorch_ggml.check import check
+from executorch_ggml.runtime.check import check
 assert check({str(tiny_llm.pte)!r}, {str(tiny_llm.gguf)!r})
 with Program({str(tiny_llm.pte)!r}, {str(tiny_llm.gguf)!r}, threads=1) as program:
     (logits,) = program.execute("forward", [np.array([[1, 2, 3]]), np.arange(3)])

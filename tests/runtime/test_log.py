@@ -20,7 +20,7 @@ class Keep(logging.Handler):
 logger = logging.getLogger("executorch_ggml")
 logger.addHandler(Keep())
 logger.setLevel(logging.DEBUG)
-from executorch_ggml.devices import devices
+from executorch_ggml.runtime.devices import devices
 assert devices()
 assert lines and all(name == "executorch_ggml" for name, _, _ in lines)
 print(any("loaded" in text for _, _, text in lines))

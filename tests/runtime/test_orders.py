@@ -27,7 +27,7 @@ def stock_pte(path: Path) -> Path:
 
 
 def test_orders_of_inputs_are_read(tmp_path: Path) -> None:
-    from executorch_ggml._stock_runtime import input_orders
+    from executorch_ggml.runtime.stock_runtime import input_orders
 
     path = stock_pte(tmp_path / "stock.pte")
     want = {"forward": [(0, 2, 3, 1), (0,)]}
@@ -51,7 +51,7 @@ def test_program_takes_and_gives_any_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, torch.erf(x).numpy(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("first", ["executorch.runtime", "executorch_ggml.host"])
+@pytest.mark.parametrize("first", ["executorch.runtime", "executorch_ggml.runtime.register"])
 def test_stock_runtime_gets_the_order_it_expects(first: str, tmp_path: Path, run_python: Callable[[str], str]) -> None:
     """In a fresh interpreter: what is imported first must not matter."""
     import torch
@@ -70,8 +70,8 @@ def test_stock_runtime_gets_the_order_it_expects(first: str, tmp_path: Path, run
     out = run_python(f"""
 import importlib
 importlib.import_module({first!r})
-import torch, executorch_ggml.host
-executorch_ggml.host.register_backend(); executorch_ggml.host.register_backend()
+import torch, executorch_ggml
+executorch_ggml.register_backend(); executorch_ggml.register_backend()
 from executorch.runtime import Runtime
 x = torch.rand(2, 3, 4, 5)
 for path, rest in (({str(ours)!r}, []), ({str(stock)!r}, [torch.arange(3)])):

@@ -20,8 +20,8 @@ from executorch_ggml.errors import (
     InvalidArgumentError,
     ShapeError,
 )
-from executorch_ggml.gguf import GGUFFile
-from executorch_ggml.program import Program, payloads
+from executorch_ggml.runtime.gguf_file import GGUFFile
+from executorch_ggml.runtime.program import Program, payloads
 
 
 def nmse(got: Any, want: Any) -> float:

@@ -17,7 +17,7 @@ from torch.export import export
 
 from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
 from executorch_ggml.errors import FormatError, InvalidArgumentError, ValueRangeError
-from executorch_ggml.host import register_backend
+from executorch_ggml.runtime.register import register_backend
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from executorch_ggml.errors import BindError, InvalidArgumentError
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 from tests.conftest import Mlp, TinyLlm
 
 pytest.importorskip("torch")
@@ -111,7 +111,7 @@ import logging, os, sys
 os.environ["GGML_PERF_LOG"] = "1"
 logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="%(message)s")
 import numpy as np
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 Program({str(mlp.pte)!r}, threads=1)(np.zeros((2, 8), np.float32))
 """)
     assert "compute" in next(line for line in out.splitlines() if "perf " in line)
@@ -246,7 +246,7 @@ def test_stock_runtime_options(tiny_llm: TinyLlm, run_python: Callable[[str], st
 import json, os
 os.environ["EXECUTORCH_GGML_WEIGHTS"] = {str(tiny_llm.gguf)!r}
 os.environ["EXECUTORCH_GGML_OPTIONS"] = json.dumps({{"threads": 1, "cache_type": "f32"}})
-from executorch_ggml import _load
+from executorch_ggml.runtime import _load
 _load.library()
 import torch
 from executorch.runtime import Runtime

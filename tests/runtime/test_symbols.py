@@ -14,7 +14,7 @@ from elf_symbols import exported
 from shared_models import Mlp
 from symbols_stub import PREFIX, bindings, stub
 
-from executorch_ggml._load import library_path
+from executorch_ggml.runtime._load import library_path
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_DEBUG is glibc's")
 
@@ -23,7 +23,7 @@ SYSTEM = re.compile(r"^(lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|atomic)|ld-linux[^.
 
 RUN = """
 import numpy as np
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 program = Program({pte!r}, {gguf!r}, threads=2)
 result = program(np.ones((2, 8), np.float32))[0]
 assert np.allclose(result, np.load({expected!r}), rtol=1e-5, atol=1e-5), result

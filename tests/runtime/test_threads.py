@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from shared_models import Mlp
 
-from executorch_ggml import _abi, _arrays, _load
 from executorch_ggml.errors import BusyError, CancelledError, GgmlError
-from executorch_ggml.gguf import GGUFFile
-from executorch_ggml.program import Program
+from executorch_ggml.runtime import _abi, _arrays, _load
+from executorch_ggml.runtime.gguf_file import GGUFFile
+from executorch_ggml.runtime.program import Program
 
 SLOW_INPUT = np.random.default_rng(0).standard_normal((512, 1024)).astype(np.float32)
 
@@ -133,7 +133,7 @@ def test_exit_while_computing(slow_pte: Path, run_python: Callable[[str], str]) 
     out = run_python(f"""
 import threading, time
 import numpy as np
-from executorch_ggml.program import Program
+from executorch_ggml.runtime.program import Program
 program = Program({str(slow_pte)!r}, threads=2)
 x = np.zeros((512, 1024), np.float32)
 def work():

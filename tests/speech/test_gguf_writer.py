@@ -10,7 +10,7 @@ import pytest
 
 from executorch_ggml import GGUFFile
 from executorch_ggml.errors import InvalidArgumentError, ShapeError
-from executorch_ggml.speech.gguf_writer import TensorSource, storage_type, write_gguf
+from executorch_ggml.gguf.writer import TensorSource, storage_type, write_gguf
 
 pytestmark = pytest.mark.quick
 
@@ -28,7 +28,7 @@ TENSORS = [source("a.weight", 6, 64), source("b.bias", 5), source("conv.weight",
 def test_read_back(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import gguf
 
-    monkeypatch.setattr("executorch_ggml.speech.gguf_writer._AT_ONCE", 130)  # some rows at a time
+    monkeypatch.setattr("executorch_ggml.gguf.writer._AT_ONCE", 130)  # some rows at a time
     path = tmp_path / "w.gguf"
     assert write_gguf(path, TENSORS, dtype, metadata={"general.name": "x", "n": 3}) == path.stat().st_size
     with GGUFFile(path) as file:

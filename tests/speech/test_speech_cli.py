@@ -106,7 +106,7 @@ def test_running_imports_no_torch(run_python: Callable[[str], str], parakeet: Pa
 
 @pytest.mark.parametrize("model", ["parakeet", "voxtral"])
 def test_c_programs(model: str, wav: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    from executorch_ggml._load import executorch_directory, library_path
+    from executorch_ggml.runtime._load import executorch_directory, library_path
 
     pte = request.getfixturevalue(model)
     name = {"parakeet": "run_parakeet", "voxtral": "run_voxtral_rt"}[model]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from executorch_ggml.text.tokenizer import Tokenizer
+from executorch_ggml.llm.text.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 Metadata = dict[str, Any]
@@ -33,7 +33,7 @@ def models_directory() -> Path:
 
 @functools.cache
 def read_metadata(path: Path) -> Metadata:
-    from executorch_ggml.gguf import GGUFFile
+    from executorch_ggml.runtime.gguf_file import GGUFFile
 
     with GGUFFile(path) as file:
         return dict(file.metadata)
@@ -65,7 +65,7 @@ def metadata_for() -> Callable[[str], Metadata]:
 @pytest.fixture
 def bpe_metadata() -> Metadata:
     """A byte-level BPE vocabulary: the 256 bytes, some merges, two special tokens."""
-    from executorch_ggml.text.bpe import byte_alphabet
+    from executorch_ggml.llm.text.bpe import byte_alphabet
 
     merges = ["t h", "th e", "\u0120 the", "a n", "an d", "\u0120 and", "l l", "1 2", "12 3"]
     tokens = [*byte_alphabet(), *(merge.replace(" ", "") for merge in merges), "<|end|>", "<user>"]

@@ -13,8 +13,8 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from executorch_ggml.errors import FormatError, InvalidArgumentError, UnsupportedError
-from executorch_ggml.text.chat import ChatTemplate, select_template
-from executorch_ggml.text.tokenizer import Tokenizer
+from executorch_ggml.llm.text.chat import ChatTemplate, select_template
+from executorch_ggml.llm.text.tokenizer import Tokenizer
 
 USER = {"role": "user", "content": "What's <2+2>? \u00fc"}
 TALK = [

@@ -8,7 +8,7 @@ import time
 import pytest
 from tokenizers import Regex, pre_tokenizers
 
-from executorch_ggml.text.pretokenizers import PRE_TOKENIZERS
+from executorch_ggml.llm.text.pretokenizers import PRE_TOKENIZERS
 
 # The expressions as the models' tokenizer.json has them; all look ahead to the end of the digits at every group.
 ORIGINAL = {

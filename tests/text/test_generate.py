@@ -11,16 +11,11 @@ from typing import Any
 import pytest
 from shared_models import TinyLlm
 
-from executorch_ggml.errors import (
-    FormatError,
-    InvalidArgumentError,
-    UnsupportedError,
-    ValueRangeError,
-)
-from executorch_ggml.gguf_module import GGUFModule
-from executorch_ggml.text.generate import Generation, encode_prompt, generate, tokenizer_of
-from executorch_ggml.text.token_loop import TokenLoop
-from executorch_ggml.text.tokenizer import Tokenizer
+from executorch_ggml.errors import FormatError, InvalidArgumentError, UnsupportedError, ValueRangeError
+from executorch_ggml.llm.module import GGUFModule
+from executorch_ggml.llm.text.generate import Generation, encode_prompt, generate, tokenizer_of
+from executorch_ggml.llm.text.token_loop import TokenLoop
+from executorch_ggml.llm.text.tokenizer import Tokenizer
 
 PROMPT = "In the beginning God"
 

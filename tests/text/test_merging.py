@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executorch_ggml.text.tokenizer import Tokenizer
+from executorch_ggml.llm.text.tokenizer import Tokenizer
 
 Metadata = dict[str, Any]
 words = st.text(st.sampled_from("thendaxl 123\n\u00e9\U0001f642\u2581"), max_size=40)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from executorch_ggml.errors import InvalidArgumentError, ValueRangeError
-from executorch_ggml.text.sampling import sample
+from executorch_ggml.llm.text.sampling import sample
 
 LOGITS = np.random.default_rng(7).normal(0, 3, 5000).astype(np.float32)
 

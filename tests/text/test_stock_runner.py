@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from shared_models import TinyLlm
 
-from executorch_ggml.gguf import GGUFFile
-from executorch_ggml.gguf_module import GGUFModule
-from executorch_ggml.text.tokenizer import Tokenizer
+from executorch_ggml.llm.module import GGUFModule
+from executorch_ggml.llm.text.tokenizer import Tokenizer
+from executorch_ggml.runtime.gguf_file import GGUFFile
 
 PROMPT = "In the beginning"
 
@@ -36,7 +36,7 @@ def test_text_llm_runner(bundled: TinyLlm, run_python: Callable[[str], str], tmp
     write_tokenizer_json(bundled.gguf, tmp_path / "tokenizer.json")
     code = f"""
 import json
-import executorch_ggml.host as host
+import executorch_ggml.runtime.register as host
 host.register_weights({str(bundled.gguf)!r})
 from executorch.extension.llm.runner import GenerationConfig, TextLLMRunner
 runner = TextLLMRunner({str(bundled.pte)!r}, {str(tmp_path / "tokenizer.json")!r})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from executorch_ggml.text.stream import StopStrings, StreamDecoder
+from executorch_ggml.llm.text.stream import StopStrings, StreamDecoder
 
 
 class Bytes:

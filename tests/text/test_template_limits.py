@@ -10,9 +10,9 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from executorch_ggml.errors import FormatError, InvalidArgumentError
-from executorch_ggml.text import chat, template_budget
-from executorch_ggml.text.chat import ChatTemplate
-from executorch_ggml.text.template_tree import MAX_TOKENS
+from executorch_ggml.llm.text import chat, template_budget
+from executorch_ggml.llm.text.chat import ChatTemplate
+from executorch_ggml.llm.text.template_tree import MAX_TOKENS
 
 TALK = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 

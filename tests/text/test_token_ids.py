@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from executorch_ggml.errors import InvalidArgumentError, ValueRangeError
-from executorch_ggml.text.generate import encode_prompt
-from executorch_ggml.text.sampling import Sampling, sample
-from executorch_ggml.text.token_ids import token_ids
-from executorch_ggml.text.tokenizer import Tokenizer
+from executorch_ggml.llm.text.generate import encode_prompt
+from executorch_ggml.llm.text.sampling import Sampling, sample
+from executorch_ggml.llm.text.token_ids import token_ids
+from executorch_ggml.llm.text.tokenizer import Tokenizer
 
 LOGITS = np.array([0.5, 3.0, 2.0], np.float32)
 

@@ -16,9 +16,9 @@ from executorch_ggml.errors import (
     UnsupportedError,
     ValueRangeError,
 )
-from executorch_ggml.program import Program
-from executorch_ggml.text.sampling import Sampling, sample
-from executorch_ggml.text.token_loop import TokenLoop
+from executorch_ggml.llm.text.sampling import Sampling, sample
+from executorch_ggml.llm.text.token_loop import TokenLoop
+from executorch_ggml.runtime.program import Program
 
 PROMPT = [5, 6, 7, 8, 9, 10, 11]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from executorch_ggml.errors import UnsupportedError
-from executorch_ggml.text.tokenizer import Tokenizer
+from executorch_ggml.llm.text.tokenizer import Tokenizer
 
 SUPPORTED = [
     "command-r", "deepseek-coder", "deepseek-llm", "falcon", "gemma-4", "gpt-2", "llama-bpe", "llama-spm", "mpt",

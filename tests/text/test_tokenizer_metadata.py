@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from executorch_ggml.errors import FormatError, GgmlError, UnsupportedError
-from executorch_ggml.text.tokenizer import Tokenizer
+from executorch_ggml.llm.text.tokenizer import Tokenizer
 
 Metadata = dict[str, Any]
 Change = Callable[[Metadata], object]

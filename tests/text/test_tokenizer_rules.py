@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from executorch_ggml.errors import InvalidArgumentError, ValueRangeError
-from executorch_ggml.text.pretokenizers import PRE_TOKENIZERS
-from executorch_ggml.text.tokenizer import Tokenizer
-from executorch_ggml.text.vocabulary import CONTROL, NORMAL
+from executorch_ggml.llm.text.pretokenizers import PRE_TOKENIZERS
+from executorch_ggml.llm.text.tokenizer import Tokenizer
+from executorch_ggml.llm.text.vocabulary import CONTROL, NORMAL
 
 Metadata = dict[str, Any]
 MakeTokenizer = Callable[[str], Tokenizer]

@@ -63,7 +63,7 @@ def test_cosine_to_eager(exported: tuple[Any, Path], weights: str, bound: float)
 
 
 def test_one_delegate_without_weights(exported: tuple[Any, Path]) -> None:
-    from executorch_ggml.program import payloads
+    from executorch_ggml.runtime.program import payloads
 
     _, folder = exported
     assert len(payloads(folder / "minilm.pte")) == 1

@@ -35,8 +35,8 @@ def test_equals_eager(mobilenet: Any, explicit: bool, tmp_path: Path) -> None:
     import torch
 
     from executorch_ggml import Program, to_edge_rewrite_and_lower
-    from executorch_ggml.passes import BatchNormFoldingRewritePass
-    from executorch_ggml.reference import delegates
+    from executorch_ggml.analysis.reference import delegates
+    from executorch_ggml.aot.passes import BatchNormFoldingRewritePass
 
     image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     edge = to_edge_rewrite_and_lower(

@@ -40,7 +40,7 @@ class Traffic:
 
     @classmethod
     def of(cls, gguf: Path, positions: int) -> Traffic:
-        from executorch_ggml.gguf import GGUFFile
+        from executorch_ggml.runtime.gguf_file import GGUFFile
 
         with GGUFFile(gguf) as file:
             arch, meta = file.architecture, file.metadata

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from executorch_ggml.custom_ops_audio import relative_shift
-from executorch_ggml.speech.parakeet.config import ParakeetConfig
+from executorch_ggml.aot.custom_ops_audio import relative_shift
+
+from .config import ParakeetConfig
 
 __all__ = ["RelativeAttention", "relative_positions"]
 

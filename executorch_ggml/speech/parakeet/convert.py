@@ -12,9 +12,10 @@ from torch import Tensor
 
 from executorch_ggml.errors import BindError
 from executorch_ggml.speech.checkpoint import NemoArchive, missing_and_extra, open_checkpoint
-from executorch_ggml.speech.parakeet.config import ParakeetConfig
-from executorch_ggml.speech.parakeet.describe import config_from_hf, config_from_nemo, pieces_from_hf, pieces_from_nemo
-from executorch_ggml.speech.parakeet.model import Parakeet
+
+from .config import ParakeetConfig
+from .describe import config_from_hf, config_from_nemo, pieces_from_hf, pieces_from_nemo
+from .model import Parakeet
 
 __all__ = ["load_parakeet"]
 

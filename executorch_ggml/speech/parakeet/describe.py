@@ -9,7 +9,8 @@ from typing import Any
 
 from executorch_ggml.errors import FormatError, UnsupportedError
 from executorch_ggml.speech.checkpoint import read_json
-from executorch_ggml.speech.parakeet.config import ParakeetConfig
+
+from .config import ParakeetConfig
 
 __all__ = ["config_from_hf", "config_from_nemo", "pieces_from_hf", "pieces_from_nemo"]
 

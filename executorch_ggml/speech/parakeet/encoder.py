@@ -10,8 +10,8 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from executorch_ggml.speech.parakeet.attention import RelativeAttention, relative_positions
-from executorch_ggml.speech.parakeet.config import ParakeetConfig
+from .attention import RelativeAttention, relative_positions
+from .config import ParakeetConfig
 
 __all__ = ["Encoder"]
 

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch.export import Dim
 
-from executorch_ggml.quantization import GgmlQuantConfig
+from executorch_ggml.aot.quantization import GgmlQuantConfig
 from executorch_ggml.speech.lowering import Method, SpeechExport, export_methods, part
-from executorch_ggml.speech.parakeet.model import Parakeet
+
+from .model import Parakeet
 
 __all__ = ["LOOKAHEAD", "export_parakeet", "quantization"]
 

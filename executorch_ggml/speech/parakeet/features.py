@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from executorch_ggml.speech.mel_power import MelPower
-from executorch_ggml.speech.parakeet.config import ParakeetConfig
+
+from .config import ParakeetConfig
 
 __all__ = ["LogMel"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from executorch_ggml.speech.parakeet.config import ParakeetConfig
-from executorch_ggml.speech.parakeet.encoder import Encoder
-from executorch_ggml.speech.parakeet.features import LogMel
-from executorch_ggml.speech.parakeet.transducer import Joint, Predictor
+from .config import ParakeetConfig
+from .encoder import Encoder
+from .features import LogMel
+from .transducer import Joint, Predictor
 
 __all__ = ["Parakeet"]
 

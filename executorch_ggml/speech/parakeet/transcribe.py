@@ -12,9 +12,10 @@ import numpy.typing as npt
 from executorch_ggml.errors import FormatError, InvalidArgumentError
 from executorch_ggml.speech.frontend import FeatureStream, Statistics
 from executorch_ggml.speech.package import SpeechProgram, check_seconds
-from executorch_ggml.speech.parakeet.decode import GreedyDecoder
 from executorch_ggml.speech.transcriber import Transcriber
 from executorch_ggml.speech.transcript import Token
+
+from .decode import GreedyDecoder
 
 __all__ = ["FAMILY", "ParakeetTranscriber"]
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from executorch_ggml.custom_ops_audio import likeliest
-from executorch_ggml.speech.parakeet.config import ParakeetConfig
+from executorch_ggml.aot.custom_ops_audio import likeliest
+
+from .config import ParakeetConfig
 
 __all__ = ["Joint", "Predictor"]
 

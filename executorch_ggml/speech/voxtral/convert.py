@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from executorch_ggml.errors import BindError
+from executorch_ggml.gguf.writer import TensorSource
 from executorch_ggml.speech.checkpoint import Checkpoint, open_checkpoint
-from executorch_ggml.speech.gguf_writer import TensorSource
 from executorch_ggml.speech.sources import lazy_sources
-from executorch_ggml.speech.voxtral.config import VoxtralConfig
-from executorch_ggml.speech.voxtral.decoder import delay_scale
-from executorch_ggml.speech.voxtral.describe import config_from_hf, config_from_mistral, pieces_from_tekken
-from executorch_ggml.speech.voxtral.model import VoxtralRealtime
+
+from .config import VoxtralConfig
+from .decoder import delay_scale
+from .describe import config_from_hf, config_from_mistral, pieces_from_tekken
+from .model import VoxtralRealtime
 
 __all__ = ["VoxtralCheckpoint", "open_voxtral"]
 

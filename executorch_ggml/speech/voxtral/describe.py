@@ -7,7 +7,8 @@ from typing import Any
 
 from executorch_ggml.errors import FormatError, LibraryError, UnsupportedError
 from executorch_ggml.speech.checkpoint import read_json
-from executorch_ggml.speech.voxtral.config import TransformerConfig, VoxtralConfig
+
+from .config import TransformerConfig, VoxtralConfig
 
 __all__ = ["config_from_hf", "config_from_mistral", "pieces_from_tekken"]
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from executorch_ggml.speech.mel_power import MelPower
-from executorch_ggml.speech.voxtral.config import VoxtralConfig
-from executorch_ggml.speech.voxtral.layers import Attention, FeedForward, Norm
+
+from .config import VoxtralConfig
+from .layers import Attention, FeedForward, Norm
 
 __all__ = ["Encoder", "LogMel"]
 

@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch.export import Dim
 
+from executorch_ggml.aot.quantization import GgmlQuantConfig
 from executorch_ggml.errors import InvalidArgumentError
-from executorch_ggml.quantization import GgmlQuantConfig
-from executorch_ggml.speech.gguf_writer import TensorSource, write_gguf
+from executorch_ggml.gguf.writer import TensorSource, write_gguf
 from executorch_ggml.speech.lowering import Method, SpeechExport, export_methods, part
-from executorch_ggml.speech.voxtral.model import Compaction, VoxtralRealtime
+
+from .model import Compaction, VoxtralRealtime
 
 __all__ = ["export_voxtral", "methods", "write_weights"]
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from executorch_ggml.custom_ops import ROPE_NEOX, ROPE_NORM, causal_attention, rope
-from executorch_ggml.speech.voxtral.config import TransformerConfig
+from executorch_ggml.aot.custom_ops import ROPE_NEOX, ROPE_NORM, causal_attention, rope
+
+from .config import TransformerConfig
 
 __all__ = ["Attention", "FeedForward", "Norm"]
 

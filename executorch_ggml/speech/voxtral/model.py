@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from executorch_ggml.custom_ops_audio import take_rows
+from executorch_ggml.aot.custom_ops_audio import take_rows
 from executorch_ggml.errors import InvalidArgumentError
-from executorch_ggml.speech.voxtral.config import VoxtralConfig
-from executorch_ggml.speech.voxtral.decoder import Decoder
-from executorch_ggml.speech.voxtral.encoder import Encoder, LogMel
-from executorch_ggml.speech.voxtral.layers import Attention
+
+from .config import VoxtralConfig
+from .decoder import Decoder
+from .encoder import Encoder, LogMel
+from .layers import Attention
 
 __all__ = ["Compaction", "VoxtralRealtime"]
 

@@ -1,0 +1,1 @@
+"""Tools for people: explain, diff, verify. They meet both halves."""

@@ -1,0 +1,107 @@
+"""The sizes that a program was exported for: what is left of them in the edge program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from executorch_ggml.ir.dims import INT64_MAX
+
+Range = tuple[int, int]
+
+# A dynamic dimension is traced as "at least 2": a smaller minimum is not in an edge program, and is no loss.
+_TRACED_MINIMUM = 2
+
+
+@dataclass(frozen=True)
+class _Exported:
+    """Sizes of one program's inputs as exported, by name: a range for each dimension."""
+
+    sizes: Mapping[str, tuple[Range, ...]]
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self.sizes)
+
+
+class InputSizes:
+    """Remembers the sizes of programs before they are decomposed, and finds those that were lost on the way.
+
+    Hooks of a partitioner see a program before and after, but nothing in it says that it is the same one. Programs are
+    matched by the names of their inputs; where several match, a loss must be one against each of them.
+    """
+
+    def __init__(self) -> None:
+        self._seen: list[_Exported] = []
+        self._complete = False
+
+    def note(self, ep: ExportedProgram) -> None:
+        """Before the program is decomposed."""
+        if self._complete:  # the next lowering begins
+            self._seen.clear()
+            self._complete = False
+        self._seen.append(_Exported({n.name: ranges(n, ep.range_constraints) for n in user_inputs(ep)}))
+
+    def lost(self, ep: ExportedProgram) -> list[tuple[Node, str]]:
+        """Inputs of an edge program that take fewer sizes than the program was exported for, each with a reason."""
+        self._complete = True
+        now = {n.name: (n, ranges(n, ep.range_constraints)) for n in user_inputs(ep)}
+        found: list[tuple[Node, str]] | None = None
+        for before in self._seen:
+            if not set(now) <= before.names():
+                continue
+            losses = [
+                (node, text)
+                for name, (node, dims) in now.items()
+                for text in _losses(before.sizes[name], dims)
+                if len(before.sizes[name]) == len(dims)
+            ]
+            if not losses:
+                return []
+            found = losses if found is None else found
+        return found or []
+
+
+def user_inputs(ep: ExportedProgram) -> list[Node]:
+    """Placeholders of a program's arguments that are tensors."""
+    names = set(ep.graph_signature.user_inputs)
+    nodes = [n for n in ep.graph.nodes if n.op == "placeholder" and n.name in names]
+    return [n for n in nodes if isinstance(n.meta.get("val"), torch.Tensor)]
+
+
+def ranges(node: Node, constraints: Mapping[Any, Any]) -> tuple[Range, ...]:
+    """Smallest and largest size of each dimension of a tensor."""
+    return tuple(_range(d, constraints) for d in node.meta["val"].shape)
+
+
+def _range(dim: Any, constraints: Mapping[Any, Any]) -> Range:
+    if isinstance(dim, int):
+        return dim, dim
+    from torch.utils._sympy.value_ranges import bound_sympy
+
+    found = bound_sympy(dim.node.expr, {k: v for k, v in constraints.items() if hasattr(k, "is_Symbol")})
+    return _number(found.lower, 0), _number(found.upper, INT64_MAX)
+
+
+def _number(value: Any, default: int) -> int:
+    return int(value) if getattr(value, "is_Integer", False) or isinstance(value, int) else default
+
+
+def _losses(before: tuple[Range, ...], after: tuple[Range, ...]) -> list[str]:
+    found = []
+    for dim, (old, new) in enumerate(zip(before, after, strict=False)):
+        if new[1] >= old[1] and new[0] <= max(old[0], _TRACED_MINIMUM):
+            continue
+        kept = f"takes {new[0]} only" if new[0] == new[1] else f"takes {_text(new)} only"
+        found.append(
+            f"dimension {dim} was exported for {_text(old)}, and the lowered program {kept}: a decomposition fixed it"
+        )
+    return found
+
+
+def _text(sizes: Range) -> str:
+    return f"{sizes[0]} to {sizes[1]}" if sizes[1] < INT64_MAX else f"{sizes[0]} or more"

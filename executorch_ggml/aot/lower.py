@@ -1,0 +1,192 @@
+"""Lowers exported programs: passes of one's own, states agreed between methods, then ExecuTorch's lowering."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from executorch_ggml.errors import GgmlError, InvalidArgumentError, LoweringError, UnloadableError
+
+from .lowered_program import LoweredProgram, lowered, torn_states
+from .method_states import agree_on_states
+from .partitioner import GgmlPartitioner
+from .quantization import GgmlQuantConfig
+from .registry import entries
+
+# In the message about an operator that ExecuTorch refuses because not every backend has to know it.
+_NOT_CORE = "is not in Core ATen opset"
+_TORCH = f"{os.sep}torch{os.sep}"
+
+Programs = ExportedProgram | Mapping[str, ExportedProgram]
+
+
+def lower(
+    programs: Mapping[str, ExportedProgram],
+    *,
+    ep_passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None,
+    partitioner: Any,
+    quant: GgmlQuantConfig | None,
+    strict: bool,
+    share_states: bool | None,
+    transform_passes: Any,
+    constant_methods: Mapping[str, Any] | None,
+    compile_config: Any,
+    generate_etrecord: bool,
+) -> LoweredProgram:
+    """Lowers exported programs by method name; the arguments are those of ``to_edge_rewrite_and_lower``."""
+    for name, value in (("quant", quant is not None), ("strict", strict)):
+        if value and partitioner is not None:
+            raise InvalidArgumentError(f"give {name} to the partitioner: GgmlPartitioner({name}=...)")
+    methods = dict(programs)
+    for name, program in methods.items():
+        for step in _for_method(ep_passes, name):
+            program = _run(step, program)
+        methods[name] = program
+    methods = agree_on_states(methods, share_states)
+    if partitioner is None:
+        partitioner = [GgmlPartitioner(quant=quant, strict=strict)]
+    elif not isinstance(partitioner, (list, tuple, Mapping)):
+        partitioner = [partitioner]
+    elif isinstance(partitioner, tuple):
+        partitioner = list(partitioner)
+    arguments = {
+        "transform_passes": transform_passes,
+        "partitioner": partitioner,
+        "constant_methods": dict(constant_methods) if constant_methods else None,
+        "generate_etrecord": generate_etrecord,
+    }
+    ours = _partitioners(partitioner)
+
+    def attempt() -> LoweredProgram:
+        return _with_owners(methods, ours, lambda: _lowered(methods, compile_config, arguments))
+
+    try:
+        edge = attempt()
+    except UnloadableError as e:
+        # An operator was kept whole for ggml, and something else then kept it out of the delegates.
+        operators = {f.op for f in e.findings if f.kind == "kernel"}
+        try:
+            if not sum(p.take_apart(operators) for p in ours):
+                raise
+            edge = attempt()
+        finally:
+            for p in ours:
+                p.taken_apart = frozenset()
+    return edge
+
+
+def _with_owners(
+    methods: Mapping[str, ExportedProgram], ours: Sequence[GgmlPartitioner], lower: Callable[[], LoweredProgram]
+) -> LoweredProgram:
+    """Lowers until each state has one owner in all methods: ExecuTorch, where one method's delegates cannot own it."""
+    before = [p.host_states for p in ours]
+    try:
+        result = lower()
+        while len(methods) > 1 and ours and (torn := torn_states(result, methods)):
+            for p in ours:
+                p.host_states |= torn
+            result = lower()
+    finally:
+        for p, states in zip(ours, before, strict=True):
+            p.host_states = states
+    return result
+
+
+def _lowered(methods: dict[str, ExportedProgram], compile_config: Any, arguments: dict[str, Any]) -> LoweredProgram:
+    from executorch.exir import to_edge_transform_and_lower
+    from torch._export.verifier import SpecViolationError
+
+    def attempt(config: Any) -> LoweredProgram:
+        for program in methods.values():
+            _forget_unfinished(program)
+        return lowered(to_edge_transform_and_lower(dict(methods), compile_config=copy.deepcopy(config), **arguments))
+
+    try:
+        if compile_config is not None:
+            return attempt(compile_config)
+        try:
+            return attempt(_config(_beyond_core()))
+        except SpecViolationError as e:
+            if _NOT_CORE not in str(e):
+                raise
+        # Whether an operator is in the core set says little: what counts is a kernel, and that is checked at the end.
+        return attempt(_config(_all_operators()))
+    except (GgmlError, OSError, MemoryError):
+        raise
+    except Exception as e:  # torch's and ExecuTorch's passes raise whatever they trip over
+        raise LoweringError(_described(e)) from e
+
+
+def _forget_unfinished(program: ExportedProgram) -> None:
+    """Lets a program be lowered once more: sizes that depend on data and were being traced would be missed."""
+    from torch._guards import detect_fake_mode
+
+    mode = detect_fake_mode([n.meta.get("val") for n in program.graph.nodes])
+    if mode is not None and mode.shape_env is not None:
+        mode.shape_env.pending_fresh_unbacked_symbols.clear()
+
+
+def _partitioners(given: Any) -> list[GgmlPartitioner]:
+    lists = given.values() if isinstance(given, Mapping) else [given]
+    flat = [p for entry in lists for p in (entry if isinstance(entry, (list, tuple)) else [entry])]
+    return [p for p in flat if isinstance(p, GgmlPartitioner)]
+
+
+def _config(allowed: list[Any]) -> Any:
+    from executorch.exir import EdgeCompileConfig
+
+    return EdgeCompileConfig(_core_aten_ops_exception_list=allowed)
+
+
+def _all_operators() -> list[Any]:
+    found = []
+    for schema in torch._C._jit_get_all_schemas():
+        if schema.name.startswith("aten::"):
+            packet = getattr(torch.ops.aten, schema.name.removeprefix("aten::"), None)
+            overload = getattr(packet, schema.overload_name or "default", None)
+            if isinstance(overload, torch._ops.OpOverload):
+                found.append(overload)
+    return found
+
+
+def _beyond_core() -> list[Any]:
+    """Operators of ours that the exporter refuses by default, because not every backend has to know them."""
+    targets = [entry.target for entry in entries() if isinstance(entry.target, torch._ops.OpOverload)]
+    return [t for t in targets if t.namespace == "aten" and torch.Tag.core not in t.tags]
+
+
+def _described(error: Exception) -> str:
+    """What went wrong, without the pages of advice and tracebacks that torch's messages carry."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("Original traceback", 'File "', "stack trace: None"))][:4]
+    place = next((line for line in reversed(lines) if line.startswith('File "') and _TORCH not in line), "")
+    text = " / ".join(kept) or "no message"
+    return f"torch.export or ExecuTorch cannot lower this program: {type(error).__name__}: {text}" + (
+        f" [{place.removesuffix(',')}]" if place else ""
+    )
+
+
+def _for_method(passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None, name: str) -> Sequence[Any]:
+    if passes is None:
+        return ()
+    return passes.get(name, ()) if isinstance(passes, Mapping) else passes
+
+
+def _run(step: Any, program: ExportedProgram) -> ExportedProgram:
+    run: Callable[[ExportedProgram], Any] | None = getattr(step, "run", None)
+    if run is None:
+        if not callable(step):
+            raise TypeError(f"{step!r} is no pass: it has no run() and cannot be called")
+        run = step
+    result = run(program)
+    # torch's own passes return PassResult-like pairs for graph modules only; a program comes back as itself.
+    if result is None:
+        return program
+    if not isinstance(result, ExportedProgram):
+        raise TypeError(f"{type(step).__name__} returned {type(result).__name__}, not an ExportedProgram")
+    return result

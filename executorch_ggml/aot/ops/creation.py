@@ -1,0 +1,90 @@
+"""Tensors made from nothing but numbers: of one value, and ranges."""
+
+from __future__ import annotations
+
+import torch
+
+from executorch_ggml.aot.registry import Case, NodeView, Unsupported, register
+from executorch_ggml.ir.builder import Builder, Dim, Value
+
+_aten = torch.ops.aten
+
+
+@register(
+    _aten.full.default,
+    _aten.full_like.default,
+    trivial=True,
+    cases=lambda: [
+        Case(lambda x: x + torch.full((3, 5), 2.5), [(3, 5)]),
+        Case(lambda x: x * torch.full_like(x, -1.5), [(3, 5)], name="like"),
+        Case(lambda x: x * torch.full_like(x, 0.5), [(5, 3)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
+    ],
+)
+def full(b: Builder, n: NodeView) -> Value:
+    """A tensor of one value."""
+    n.require_exact()
+    return b.fill(n.number("fill_value"), n.out.shape).with_dtype(n.out.dtype)
+
+
+@register(_aten.zeros.default, _aten.zeros_like.default, trivial=True)
+def zeros(b: Builder, n: NodeView) -> Value:
+    """Zeros."""
+    n.require_exact()
+    return b.fill(0.0, n.out.shape).with_dtype(n.out.dtype)
+
+
+@register(_aten.ones.default, _aten.ones_like.default, trivial=True)
+def ones(b: Builder, n: NodeView) -> Value:
+    """Ones."""
+    n.require_exact()
+    return b.fill(1.0, n.out.shape).with_dtype(n.out.dtype)
+
+
+@register(_aten.scalar_tensor.default, trivial=True)
+def scalar_tensor(b: Builder, n: NodeView) -> Value:
+    """A tensor of rank 0."""
+    n.require_exact()
+    if n.out.rank:
+        raise Unsupported("scalar_tensor of a rank")
+    if not isinstance(n.raw("s"), (int, float)):
+        raise Unsupported("a size stays with ExecuTorch")
+    return b.fill(n.number("s"), ()).with_dtype(n.out.dtype)
+
+
+def iota(b: Builder, length: Dim) -> Value:
+    """0, 1, 2, ...: counted up, which is exact."""
+    return b.scale(b.cumsum(b.fill(1.0, (length,))), 1.0, -1.0)
+
+
+@register(
+    _aten.arange.start_step,
+    _aten.arange.start,
+    _aten.arange.default,
+    trivial=True,
+    cases=lambda: [
+        Case(lambda x: x + torch.arange(5), [(3, 5)], name="ints"),
+        Case(lambda x: x + torch.arange(2, 17, 3), [(3, 5)], name="stepped"),
+        Case(lambda x: x + torch.arange(5, 0, -1), [(3, 5)], name="down"),
+        Case(lambda x: x + torch.arange(0.5, 3.0, 0.5), [(3, 5)], name="floats"),
+        Case(lambda x: x * torch.arange(x.shape[0])[:, None], [(5, 3)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
+        Case(
+            lambda x: x * torch.arange(x.shape[0], 2 * x.shape[0])[:, None],
+            [(5, 3)],
+            dynamic=[{0: ("n", 1, 9)}],
+            refused="start",
+            name="dynamic start",
+        ),
+    ],
+)
+def arange(b: Builder, n: NodeView) -> Value:
+    """start, start + step, ..."""
+    n.require_exact()
+    start = _number(n, "start") if n.takes("start") else 0.0
+    step = _number(n, "step") if n.takes("step") else 1.0
+    return b.scale(iota(b, n.out.shape[0]), step, start).with_dtype(n.out.dtype)
+
+
+def _number(n: NodeView, name: str) -> float:
+    if not isinstance(n.raw(name), (int, float)):
+        raise Unsupported(f"{name} of a range is not a constant")
+    return n.number(name)

@@ -1,0 +1,184 @@
+"""Rewrites of the ATen graph, run before decomposition.
+
+`run_pre_decomposition` applies all of them; `GgmlPartitioner` calls it, so nobody has to. Each pass proves its pattern
+(shapes, constants, the arithmetic on positions) and leaves alone what it cannot prove.
+
+Projections that share an input (Q, K and V; gate and up) are not merged. In memory of a CPU a merged weight would be
+a private copy of most of the model beside the mapped file, and a matrix-vector product gains nothing from it; where
+merging pays (one kernel launch instead of three), the loader can concatenate the parts of a weight slot on upload.
+"""
+
+from __future__ import annotations
+
+from torch.export import ExportedProgram
+
+from executorch_ggml.aot import custom_ops as _custom_ops  # registers the operators that the passes emit
+from executorch_ggml.aot import custom_ops_recurrent as _custom_ops_recurrent
+
+from ._graph import is_functional
+from .argument_changes import drop_argument_changes
+from .attention import fuse_cached_attention
+from .checked_indices import check_indices
+from .circular_pads import expand_circular_pads
+from .complex_pairs import complex_to_pairs
+from .constant_powers import use_constant_powers
+from .constants import fold_constants
+from .cse import eliminate_common_subexpressions
+from .diagonal_scatter import expand_diagonal_scatters
+from .empty_tensors import replace_empty
+from .experts import fuse_experts
+from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
+from .functional import make_functional
+from .glu import fuse_glu
+from .gqa import strip_gqa_expand
+from .index_positions import index_by_layout
+from .integer_arguments import refuse_dynamic_numbers
+from .integer_buffers import keep_integers_visible
+from .integer_division import divide_integers
+from .integer_powers import expand_integer_powers
+from .integer_sums import add_up_integers
+from .merge_aliases import merge_aliased_inputs
+from .named_pads import name_pads
+from .new_values import separate_new_values
+from .plain_results import return_plain_results
+from .recurrent import expand_recurrent
+from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
+from .repeat_entries import expand_repeats
+from .restore_ranges import restore_ranges
+from .returned_constants import copy_returned_constants
+from .rms_norm import fuse_rms_norm
+from .rope import fuse_rope
+from .row_major import use_row_major, use_row_major_edge
+from .simplify import simplify
+from .split_slices import split_by_slices
+from .tabulate import tabulate
+from .typed_numbers import type_numbers
+
+__all__ = [
+    "BatchNormFoldingRewritePass",
+    "RemoveGraphAssertsPass",
+    "add_up_integers",
+    "check_indices",
+    "complex_to_pairs",
+    "copy_returned_constants",
+    "divide_integers",
+    "drop_argument_changes",
+    "eliminate_common_subexpressions",
+    "expand_circular_pads",
+    "expand_diagonal_scatters",
+    "expand_integer_powers",
+    "expand_recurrent",
+    "expand_repeats",
+    "fold_batch_norm",
+    "fold_constants",
+    "fuse_cached_attention",
+    "fuse_experts",
+    "fuse_glu",
+    "fuse_rms_norm",
+    "fuse_rope",
+    "index_by_layout",
+    "keep_integers_visible",
+    "make_functional",
+    "merge_aliased_inputs",
+    "name_pads",
+    "refuse_dynamic_numbers",
+    "remove_asserts",
+    "replace_empty",
+    "restore_ranges",
+    "return_plain_results",
+    "run_pre_decomposition",
+    "run_required",
+    "separate_new_values",
+    "simplify",
+    "split_by_slices",
+    "strip_gqa_expand",
+    "tabulate",
+    "type_numbers",
+    "use_constant_powers",
+    "use_row_major",
+    "use_row_major_edge",
+]
+
+assert _custom_ops
+assert _custom_ops_recurrent
+
+
+def _functional(ep: ExportedProgram) -> ExportedProgram:
+    """A functional copy whose tensors are row-major and whose results are the model's own."""
+    restore_ranges(ep)
+    refuse_dynamic_numbers(ep)
+    ep = make_functional(ep)
+    use_row_major(ep)
+    drop_argument_changes(ep)
+    return ep
+
+
+def run_required(ep: ExportedProgram) -> ExportedProgram:
+    """Only what a program needs to be right, on a functional copy; for ``rewrites=False``."""
+    ep = _functional(ep)
+    return_plain_results(ep)
+    if is_functional(ep):
+        rewrites = (
+            expand_recurrent,
+            replace_empty,
+            check_indices,
+            expand_integer_powers,
+            divide_integers,
+            add_up_integers,
+            copy_returned_constants,
+        )
+        for rewrite in rewrites:
+            rewrite(ep)
+        separate_new_values(ep)
+    return ep
+
+
+def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> ExportedProgram:
+    """All rewrites, on a functional copy of the program.
+
+    Args:
+        ep: a program as `torch.export.export` returns it, or one that is functional already.
+        external: a file brings the parameters at load time: nothing is computed from their present data.
+
+    Returns:
+        A program with the same inputs, outputs, parameters and mutations. The argument is not changed.
+    """
+    ep = _functional(ep)
+    if not is_functional(ep):  # control flow: its branches are not ours to rewrite
+        return ep
+    keep_integers_visible(ep)
+    return_plain_results(ep)
+    remove_asserts(ep)
+    expand_recurrent(ep)
+    replace_empty(ep)
+    complex_to_pairs(ep)
+    use_constant_powers(ep)
+    simplify(ep)
+    eliminate_common_subexpressions(ep)
+    simplify(ep)
+    if not external:
+        fold_batch_norm(ep)
+    fold_constants(ep, stored=not external)
+    index_by_layout(ep)
+    tabulate(ep)
+    fuse_rms_norm(ep)
+    fuse_rope(ep)
+    strip_gqa_expand(ep)
+    fuse_cached_attention(ep)
+    expand_repeats(ep)
+    expand_circular_pads(ep)
+    name_pads(ep)
+    expand_diagonal_scatters(ep)
+    fuse_glu(ep)
+    fuse_experts(ep)
+    split_by_slices(ep)
+    check_indices(ep)
+    expand_integer_powers(ep)
+    divide_integers(ep)
+    add_up_integers(ep)
+    simplify(ep)
+    eliminate_common_subexpressions(ep)
+    copy_returned_constants(ep)
+    type_numbers(ep)
+    separate_new_values(ep)  # last: to the others a copy is superfluous
+    return ep

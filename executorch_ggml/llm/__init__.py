@@ -1,0 +1,1 @@
+"""Language models from a GGUF: decoders, text, export, and the module that runs them."""

@@ -1,0 +1,108 @@
+"""One export-friendly decoder for every architecture of the table.
+
+The fully qualified names of its parameters are the names of the GGUF's tensors, so nothing maps names, and its
+parameters live on the meta device until somebody loads them: exporting a model costs the memory of its graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from executorch_ggml.errors import BindError, UnsupportedError
+from executorch_ggml.gguf.header import GgufHeader, TensorInfo
+
+from .blocks import Block, Linear, Norm, Weight
+from .config import ModelConfig, load_config
+
+__all__ = ["TIED_HEAD", "Decoder", "build_decoder"]
+
+# The head is found under its own name, or is the embedding: one graph runs tied and untied models.
+TIED_HEAD: dict[str, list[str]] = {"output.weight": ["output.weight", "token_embd.weight"]}
+
+# Tensors that need no place in the graph: the table of the frequencies in old files, the factors for other lengths.
+_IGNORED = ("rope_factors_long.weight", "rope_factors_short.weight")
+_IGNORED_SUFFIXES = (".attn_rot_embd.weight", ".attn_rot_embd", ".attention.rotary_emb.inv_freq")
+
+
+class Decoder(nn.Module):
+    """forward(input_ids int64 [1, T], cache_pos int64 [T]) -> logits [1, 1, vocab], or [1, T, vocab].
+
+    The KV caches are buffers `blk.<i>.k_cache` and `blk.<i>.v_cache` [1, max_seq_len, kv_heads, head_dim]; row p holds
+    position p. A call writes the rows in cache_pos and attends to the rows up to each query's own position.
+    """
+
+    def __init__(self, config: ModelConfig, present: frozenset[str], *, full_logits: bool = False) -> None:
+        super().__init__()
+        self.config, self.full_logits = config, full_logits
+        self.token_embd = Weight(config.vocab, config.width)
+        self.blk = nn.ModuleList(
+            Block(config, i, present, last_only=not full_logits and i == config.layers - 1)
+            for i in range(config.layers)
+        )
+        self.output_norm = Norm(config.width, config.eps)
+        self.output = Linear(config.width, config.vocab, bias="output.bias" in present)
+        names = {rope.factors for rope in config.rope if rope is not None and rope.factors}
+        self.factors_name = names.pop().removesuffix(".weight") if names else None
+        if self.factors_name:
+            dims = next(rope.dims for rope in config.rope if rope is not None)
+            self.add_module(self.factors_name, Weight(dims // 2))
+
+    def forward(self, input_ids: Tensor, cache_pos: Tensor) -> Tensor:
+        x = F.embedding(input_ids, self.token_embd.weight)
+        if self.config.embedding_scale != 1.0:
+            x = x * self.config.embedding_scale
+        factors = self.get_parameter(f"{self.factors_name}.weight") if self.factors_name else None
+        for block in self.blk:
+            x = block(x, cache_pos, factors)
+        logits: Tensor = self.output(self.output_norm(x))
+        cap = self.config.logit_softcap
+        return torch.tanh(logits / cap) * cap if cap else logits
+
+    def reset(self) -> None:
+        """Empties the caches (eager use)."""
+        for name, buffer in self.named_buffers():
+            if name.endswith("_cache"):
+                buffer.zero_()
+
+
+def _check_tensors(model: Decoder, header: GgufHeader) -> None:
+    """Every parameter must be in the file with its shape, and every tensor of the file must be used."""
+    wanted = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    tensors: Mapping[str, TensorInfo] = header.tensors
+    problems = []
+    for name, shape in wanted.items():
+        info = next((tensors[key] for key in TIED_HEAD.get(name, [name]) if key in tensors), None)
+        if info is None:
+            problems.append(f"{name} is missing")
+        elif info.shape != shape:
+            problems.append(f"{info.name} has shape {info.shape}, want {shape}")
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise BindError(
+            f"{header.path}: its tensors are not those of the {model.config.architecture.name} model its metadata "
+            f"describes: {shown}"
+        )
+    extra = [n for n in tensors if n not in wanted and n not in _IGNORED and not n.endswith(_IGNORED_SUFFIXES)]
+    if extra:
+        shown = ", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if len(extra) > 5 else "")
+        raise UnsupportedError(
+            f"{header.path}: a {model.config.architecture.name} with the tensors {shown} is not supported, and "
+            "ignoring them would give wrong results"
+        )
+
+
+def build_decoder(header: GgufHeader, max_seq_len: int, *, full_logits: bool = False) -> Decoder:
+    """The decoder of a GGUF, in eval mode, with parameters and caches on the meta device.
+
+    Raises what `load_config` raises, BindError (tensors missing or mis-shaped, named) and UnsupportedError (tensors
+    that the decoder has no use for).
+    """
+    config = load_config(header, max_seq_len)
+    with torch.device("meta"):
+        model = Decoder(config, frozenset(header.tensors), full_logits=full_logits)
+    _check_tensors(model, header)
+    return model.eval()

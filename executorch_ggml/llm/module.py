@@ -1,0 +1,185 @@
+"""A language model: a `.pte` graph and a GGUF with its weights, ready to call.
+
+    module = GGUFModule("qwen3.pte", "Qwen3-0.6B-Q8_0.gguf")
+    logits = module.forward([[1, 2, 3]], [0, 1, 2])[0]      # numpy in, numpy out
+    for piece in module.generate("Once upon a time"):
+        print(piece, end="", flush=True)
+
+torch is neither imported nor needed; torch tensors are accepted, and then torch tensors are returned.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from executorch_ggml.errors.printable import printable
+from executorch_ggml.runtime import _arrays
+from executorch_ggml.runtime.check import Report, check
+from executorch_ggml.runtime.gguf_file import GGUFFile
+from executorch_ggml.runtime.program import Program
+
+if TYPE_CHECKING:
+    from executorch_ggml.runtime._callback import Progress
+
+    from .text.generate import Generation, Prompt
+
+__all__ = ["GGUFModule"]
+
+# Methods of a text model's `.pte` that only describe it.
+_DESCRIPTION = ("get_max_seq_len", "get_vocab_size", "get_bos_id", "get_eos_ids")
+
+
+class GGUFModule:
+    """A `.pte` made by `export_gguf_to_pte`, with the weights of a GGUF of the same model, in any quantisation.
+
+    pte: path. gguf: path, or an open GGUFFile. Modules loaded from one file share its weights in memory.
+    cache_type: ggml type of the KV cache: "f16", "f32", "q8_0", ...
+    threads: compute threads, None = physical cores available to the process.
+    device: "cpu", or a name that `executorch_ggml.devices()` lists.
+    progress: called with a fraction 0..1 while loading; returning False cancels.
+
+    One call at a time (BusyError otherwise). Raises FileError, FormatError, BindError (the GGUF does not fit: `check`
+    lists why), UnsupportedError, DeviceError, CancelledError.
+    """
+
+    def __init__(
+        self,
+        pte: str | os.PathLike[str],
+        gguf: str | os.PathLike[str] | GGUFFile,
+        *,
+        cache_type: str = "f16",
+        threads: int | None = None,
+        device: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.pte = os.fspath(pte)
+        self._owns_gguf = not isinstance(gguf, GGUFFile)
+        self.gguf = gguf if isinstance(gguf, GGUFFile) else GGUFFile(gguf)
+        try:
+            self.program = Program(
+                pte, self.gguf, cache_type=cache_type, threads=threads, device=device, progress=progress,
+                methods=["forward"],
+            )  # fmt: skip
+        except BaseException:
+            self._close_gguf()
+            raise
+
+    def forward(self, input_ids: Any, cache_pos: Any) -> list[Any]:
+        """Runs tokens at the given positions and returns [logits].
+
+        input_ids: integers [1, T], T in 1..max_seq_len. cache_pos: integers [T], each below max_seq_len; position p
+        attends to everything that calls so far have put at positions 0..p. Logits are float32 [1, 1, vocab], for the
+        last token given ([1, T, vocab] when the `.pte` was exported with full_logits).
+
+        Raises ShapeError, DtypeError, ValueRangeError (a token id or position out of range), BusyError.
+        """
+        return self.program.execute("forward", [_integers(input_ids), _integers(cache_pos)])
+
+    def __call__(self, input_ids: Any, cache_pos: Any) -> list[Any]:
+        """`forward(input_ids, cache_pos)`"""
+        return self.forward(input_ids, cache_pos)
+
+    def reset(self) -> None:
+        """Empties the KV cache."""
+        self.program.reset()
+
+    def generate(self, prompt: Prompt, **options: Any) -> Generation:
+        """Streams the continuation of `prompt`: see `executorch_ggml.text.generate` for prompts and options."""
+        from .text import generate
+
+        return generate(self, prompt, **options)
+
+    def check(self) -> Report:
+        """Compares the graph with the GGUF again: missing, extra and unfit tensors, metadata."""
+        return check(self.pte, self.gguf)
+
+    def describe(self) -> dict[str, Any]:
+        """What the `.pte` says about itself: max_seq_len, vocab_size, and bos_id, eos_ids where the model has them."""
+        known = self.program.info().get("methods", {})
+        names = known if isinstance(known, dict) else [m["name"] if isinstance(m, dict) else m for m in known]
+        values = {}
+        for name in _DESCRIPTION:
+            if name in names:
+                results = self.program.execute(name, [])
+                values[name.removeprefix("get_")] = results if name == "get_eos_ids" else results[0]
+        return values
+
+    @property
+    def max_seq_len(self) -> int:
+        """Positions the KV cache holds."""
+        return int(self.describe()["max_seq_len"])
+
+    def info(self) -> dict[str, Any]:
+        """pte, gguf (path, architecture, name, tensors, bytes), program (methods, device, states, ...), description."""
+        file = self.gguf.info
+        return {
+            "pte": {"path": self.pte, "bytes": os.path.getsize(self.pte)},
+            "gguf": {
+                "path": self.gguf.path,
+                "architecture": self.gguf.architecture,
+                "name": self.gguf.metadata.get("general.name"),
+                "tensors": file["tensors"],
+                "bytes": file["file_bytes"],
+            },
+            "model": self.describe(),
+            "program": self.program.info(),
+        }
+
+    def print_info(self) -> None:
+        """Prints what is loaded, and on what, as a table to stdout."""
+        print(_table(self.info()))
+
+    def close(self) -> None:
+        """Frees the program, and the GGUF unless it was given open. Raises BusyError while a call is running."""
+        self.program.close()
+        self._close_gguf()
+
+    def _close_gguf(self) -> None:
+        if self._owns_gguf:
+            self.gguf.close()
+
+    def __enter__(self) -> GGUFModule:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"GGUFModule({self.pte!r}, {self.gguf.path!r})"
+
+
+def _integers(value: Any) -> Any:
+    """Integers as the int64 the graph takes; anything else as it is, for the program to refuse."""
+    if _arrays.is_torch(value):
+        return value if value.is_floating_point() or value.dtype.is_complex else value.long()
+    array = np.asarray(value)
+    return array.astype(np.int64) if array.dtype.kind in "iu" else array
+
+
+def _size(count: Any) -> str:
+    return f"{count / 1e6:,.1f} MB" if isinstance(count, (int, float)) else "-"
+
+
+def _table(info: dict[str, Any]) -> str:
+    program, model = info["program"], info["model"]
+    states, weights = program.get("states") or [], program.get("weights") or {}
+    rows = [
+        ("model", f"{info['gguf']['name'] or '-'} ({info['gguf']['architecture']})"),
+        ("graph", f"{info['pte']['path']} ({info['pte']['bytes'] / 1e3:,.1f} kB)"),
+        ("weights", f"{info['gguf']['path']} ({_size(info['gguf']['bytes'])}, {info['gguf']['tensors']} tensors)"),
+        ("mapped", f"{weights.get('count', '-')} tensors, {_size(weights.get('bytes'))}"),
+        ("private", _size(weights.get("bytes_private"))),
+        ("context", f"{model.get('max_seq_len', '-')} positions"),
+        ("vocabulary", f"{model.get('vocab_size', '-')} tokens"),
+        ("KV cache", f"{program.get('cache_type', '-')}, {_size(sum(s.get('bytes', 0) for s in states))}"),
+        ("device", str(program.get("device", "-"))),
+        ("threads", str(program.get("threads", "-"))),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {printable(value, one_line=True)}" for name, value in rows)

@@ -1,0 +1,1 @@
+"""The run-time half: programs, weights and devices through the native library. It never imports torch."""
