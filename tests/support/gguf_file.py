@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmarks.gguf_layouts import ARRAY, BOOL, F32, I32, STRING, U32, Kv
+from tests.support.gguf_layouts import ARRAY, BOOL, F32, I32, STRING, U32, Kv
 
 ALIGNMENT = 32
 U8, I8, U16, I16, U64, I64, F64 = 0, 1, 2, 3, 10, 11, 12

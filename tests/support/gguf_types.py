@@ -10,7 +10,7 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, LlamaFileType, quants
 from gguf import GGMLQuantizationType as Q
 
-from benchmarks.gguf_layouts import TensorSpec
+from tests.support.gguf_layouts import TensorSpec
 
 _NUMPY = {Q.F32, Q.F16, Q.BF16, Q.Q8_0, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gguf import GGUFReader, GGUFValueType
 
-from benchmarks.gguf_layouts import ARRAY, BOOL, STRING, U32, Kv
+from tests.support.gguf_layouts import ARRAY, BOOL, STRING, U32, Kv
 
 _PER_TOKEN = ("tokens", "token_type", "scores")
 _UNUSED = 5  # token type of the filler entries, as the converter writes it

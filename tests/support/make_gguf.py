@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes GGUF files of real architectures with random weights, laid out as convert_hf_to_gguf.py would.
 
-    python benchmarks/make_gguf.py qwen3.gguf --preset qwen3-0.6b --type q8_0 --vocab ggml-vocab-qwen2.gguf
-    python benchmarks/make_gguf.py tiny.gguf --arch gemma3 --type q4_k_m --set layers=12
+    python tests/support/make_gguf.py qwen3.gguf --preset qwen3-0.6b --type q8_0 --vocab ggml-vocab-qwen2.gguf
+    python tests/support/make_gguf.py tiny.gguf --arch gemma3 --type q4_k_m --set layers=12
 
 One seed gives the same F32 weights whatever the type, the splitting or the fusing of projections: each tensor is drawn
 from a generator of its own, seeded by its name, and quantised in pieces of a few megabytes.
@@ -18,18 +18,18 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 from gguf import GGMLQuantizationType as Q  # noqa: E402
 
-from benchmarks.gguf_file import GgufFile, shard_path, split_metadata  # noqa: E402
-from benchmarks.gguf_layouts import LAYOUTS, STRING, U32, Kv, Layout, Shape, TensorSpec  # noqa: E402
-from benchmarks.gguf_presets import PRESETS, TINY, resolve  # noqa: E402
-from benchmarks.gguf_types import TYPE_NAMES, FileType, byte_size, encode  # noqa: E402
-from benchmarks.gguf_vocab import no_tokenizer, tokenizer_metadata  # noqa: E402
+from tests.support.gguf_file import GgufFile, shard_path, split_metadata  # noqa: E402
+from tests.support.gguf_layouts import LAYOUTS, STRING, U32, Kv, Layout, Shape, TensorSpec  # noqa: E402
+from tests.support.gguf_presets import PRESETS, TINY, resolve  # noqa: E402
+from tests.support.gguf_types import TYPE_NAMES, FileType, byte_size, encode  # noqa: E402
+from tests.support.gguf_vocab import no_tokenizer, tokenizer_metadata  # noqa: E402
 
 _CHUNK = 1 << 22  # elements drawn and quantised at a time
 _GAIN = 0.64  # 0.02 * sqrt(1024)

@@ -6,7 +6,7 @@ every kind of layer, grouped queries) and row lengths divisible by 256, so that 
 
 from __future__ import annotations
 
-from benchmarks.gguf_layouts import Shape
+from tests.support.gguf_layouts import Shape
 
 # name: (architecture of LAYOUTS, shape); a size a line or two
 # fmt: off
