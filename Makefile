@@ -67,6 +67,9 @@ lint: setup
 	ruff check
 	ruff format --check
 	mypy
+	lint-imports
+	$(bin)/python tools/lint/late_imports.py
+	$(bin)/python tools/lint/includes.py
 	clang-format --dry-run --Werror $(native_sources)
 	$(bin)/python tools/lint/words.py --check
 

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.make_gguf import write_gguf
 from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.module import GGUFModule
+from tests.support.make_gguf import write_gguf
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k", "q3_k", "q2_k", "iq4_xs", "q4_k_m")
 

@@ -3,7 +3,7 @@
 
     python benchmarks/peer_logits.py [--types f32 q8_0] [--archs qwen3 llama ...]
 
-Tiny models with random weights (benchmarks/make_gguf.py); llama.cpp is built by benchmarks/peer. Both run one thread.
+Tiny models with random weights (tests/support/make_gguf.py); benchmarks/peer builds llama.cpp. Both run one thread.
 Columns: worst NMSE of a row of logits for each prompt, and on how many rows the argmax agrees (quantised, near ties
 may fall either way). Exits 1 when a row is beyond the bound of its type.
 """
@@ -19,11 +19,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import peer
-from benchmarks.gguf_layouts import LAYOUTS
-from benchmarks.make_gguf import write_gguf
 from benchmarks.nmse import nmse
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.module import GGUFModule
+from tests.support.gguf_layouts import LAYOUTS
+from tests.support.make_gguf import write_gguf
 
 CONTEXT = 128
 BOUNDS = {("f32", "f32"): 1e-9, ("f32", "f16"): 1e-5}  # (weights, cache); quantised weights: 1e-3

@@ -25,7 +25,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_CXX_COMPILE
   set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
   set(avx512vnni ${avx512} -mavx512vnni)
   foreach(isa avx2 avx512 avx512vnni)
-    file(GLOB isa_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/csrc/graph/kernels/*_${isa}.cpp")
+    file(GLOB isa_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/csrc/kernels/*_${isa}.cpp")
     string(TOUPPER "ETGGML_BUILD_${isa}" isa_macro)
     set_source_files_properties(${isa_sources} PROPERTIES COMPILE_OPTIONS "${${isa}}" COMPILE_DEFINITIONS ${isa_macro})
   endforeach()

@@ -1,10 +1,10 @@
 # ggml-<backend>.json beside every module that may be a plug-in, also where it is built together with the library: what
-# the module was made for and what it needs, read before it is opened (csrc/runtime/plugin/manifest.h).
+# the module was made for and what it needs, read before it is opened (csrc/devices/plugin/manifest.h).
 
 get_filename_component(plugin_root "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
 file(STRINGS "${plugin_root}/pyproject.toml" version_line REGEX "^version = \"" LIMIT_COUNT 1)
 string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" PLUGIN_VERSION "${version_line}")
-file(STRINGS "${plugin_root}/csrc/runtime/plugin/abi.h" abi_line REGEX "^#define ETGGML_PLUGIN_ABI ")
+file(STRINGS "${plugin_root}/csrc/devices/plugin/abi.h" abi_line REGEX "^#define ETGGML_PLUGIN_ABI ")
 string(REGEX MATCH "[0-9]+" PLUGIN_ABI "${abi_line}")
 get_directory_property(PLUGIN_GGML_VERSION DIRECTORY "${EXECUTORCH_GGML_GGML_DIR}" DEFINITION GGML_VERSION)
 if(NOT PLUGIN_ABI OR NOT PLUGIN_GGML_VERSION)

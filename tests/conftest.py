@@ -81,9 +81,9 @@ def counter_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> TinyLlm:
-    from benchmarks.make_gguf import write_gguf
     from executorch_ggml.gguf.header import read_header
     from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
+    from tests.support.make_gguf import write_gguf
 
     folder = tmp_path_factory.mktemp("tiny_llm")
     gguf = write_gguf(folder / "tiny.gguf", arch="qwen3", type="f32")[0]

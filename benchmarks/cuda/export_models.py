@@ -17,9 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks import make_gguf
 from benchmarks.cuda.models import MODELS, REAL, Model
-from benchmarks.gguf_file import ALIGNMENT, GgufFile
+from tests.support import make_gguf
+from tests.support.gguf_file import ALIGNMENT, GgufFile
 
 
 def write_hollow(path: Path, model: Model, kind: str) -> None:

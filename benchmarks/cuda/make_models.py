@@ -26,7 +26,7 @@ LAST_LINES = 12
 
 def write(path: Path, model: Model, kind: str, fused: bool) -> None:
     """Writes one file, under another name until it is whole."""
-    from benchmarks.make_gguf import write_gguf
+    from tests.support.make_gguf import write_gguf
 
     part = path.with_suffix(".part")
     write_gguf(part, type=kind, **model.where, **({"fuse_qkv": True} if fused else {}))

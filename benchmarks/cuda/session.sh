@@ -161,7 +161,7 @@ step_draws() {
   [ -e "${objects[0]}" ] || objects=("$root"/csrc/cuda/*.cu)
   nvcc -std=c++17 -O3 -arch="sm_${arch%-real}" -I"$root/csrc" -I"$root/csrc/ggml_ext" \
     -I"$work/trees/llama.cpp/ggml/include" -o "$work/draws" "$here/kernels/draws.cu" \
-    "$root/csrc/graph/fusion/host_sample.cpp" "${objects[@]}" -L"$work/package/lib" -letggml-base || return 1
+    "$root/csrc/fusion/host_sample.cpp" "${objects[@]}" -L"$work/package/lib" -letggml-base || return 1
   "$work/draws"
 }
 

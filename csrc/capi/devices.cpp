@@ -1,9 +1,9 @@
 // Devices and threads.
-#include "runtime/devices.h"
+#include "devices/devices.h"
 
 #include "capi/error.h"
+#include "devices/threads.h"
 #include "executorch_ggml.h"
-#include "runtime/threads.h"
 #include "util/json.h"
 
 using namespace etggml;        // NOLINT: this file is nothing but the boundary

@@ -3,11 +3,11 @@
 
 #include "capi/error.h"
 #include "delegate/backend.h"
+#include "devices/devices.h"
 #include "executorch_ggml.h"
 #include "ggml.h"
-#include "host/et_log.h"
 #include "ir/program.h"
-#include "runtime/devices.h"
+#include "program/et_log.h"
 #include "util/interrupt.h"
 #include "util/json.h"
 #include "util/log.h"
@@ -85,7 +85,7 @@ void etggml_set_log(etggml_log_fn fn, void* user) {
   set_log_sink(fn, user);
   (void)guard([]() -> Status {
     route_ggml_log();
-    host::route_executorch_log();
+    program::route_executorch_log();
     return ok_status();
   });
 }

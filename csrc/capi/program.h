@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "executorch_ggml.h"
-#include "runtime/program.h"
+#include "program/program.h"
 
 struct etggml_program {
   std::unique_ptr<etggml::runtime::Program> impl;

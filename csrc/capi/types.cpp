@@ -1,5 +1,5 @@
 // ggml types, quantising and dequantising.
-#include "runtime/types.h"
+#include "devices/types.h"
 
 #include "capi/error.h"
 #include "executorch_ggml.h"

@@ -1,7 +1,7 @@
 // A head of a projection: normalised and rotated by a warp, in shared memory.
 #pragma once
 
-#include "calls.h"
+#include "fusion/calls.h"
 #include "launch.cuh"
 
 namespace etggml::cuda {

@@ -1,7 +1,7 @@
 // The kernels by call: what each file offers to module.cu.
 #pragma once
 
-#include "calls.h"
+#include "fusion/calls.h"
 #include "launch.cuh"
 
 namespace etggml::cuda {

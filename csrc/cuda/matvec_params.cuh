@@ -2,7 +2,7 @@
 #pragma once
 
 #include "activations.cuh"
-#include "calls.h"
+#include "fusion/calls.h"
 
 namespace etggml::cuda {
 

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/executable.h"
 #include "ir/program.h"
-#include "runtime/executable.h"
 
 namespace etggml::delegate {
 

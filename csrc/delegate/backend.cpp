@@ -15,14 +15,14 @@
 #include "delegate/observer.h"
 #include "delegate/settings.h"
 #include "delegate/shared_states.h"
+#include "engine/executable.h"
+#include "engine/load_scope.h"
 #include "ir/program.h"
-#include "runtime/executable.h"
-#include "runtime/expectations.h"
-#include "runtime/load_scope.h"
-#include "runtime/process_weights.h"
-#include "runtime/report.h"
 #include "util/env.h"
 #include "util/unwind.h"
+#include "weights/expectations.h"
+#include "weights/process_weights.h"
+#include "weights/report.h"
 
 namespace etggml::delegate {
 namespace {

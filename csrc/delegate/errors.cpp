@@ -2,7 +2,7 @@
 
 #include <executorch/runtime/platform/log.h>
 
-#include "runtime/load_scope.h"
+#include "engine/load_scope.h"
 
 namespace etggml::delegate {
 

@@ -3,7 +3,7 @@
 
 #include <executorch/runtime/core/named_data_map.h>
 
-#include "runtime/named_data.h"
+#include "weights/named_data.h"
 
 namespace etggml::delegate {
 

@@ -7,7 +7,7 @@
 #include <array>
 #include <unordered_set>
 
-#include "runtime/profile.h"
+#include "engine/profile.h"
 
 namespace etggml::delegate {
 

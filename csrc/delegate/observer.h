@@ -7,8 +7,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/executable.h"
 #include "ir/program.h"
-#include "runtime/executable.h"
 
 namespace etggml::delegate {
 

@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/process_weights.h"
 #include "util/env.h"
 #include "util/fork.h"
 #include "util/json.h"
+#include "weights/process_weights.h"
 
 namespace etggml::delegate {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <memory>
 
-#include "runtime/context.h"
+#include "engine/context.h"
 
 namespace etggml::delegate {
 

@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "engine/context.h"
 #include "ir/program.h"
-#include "runtime/context.h"
 
 namespace etggml::delegate {
 

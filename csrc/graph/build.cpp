@@ -7,7 +7,7 @@
 #include "graph/follow.h"
 #include "graph/node_builder.h"
 #include "graph/product.h"
-#include "graph/soft_max.h"
+#include "graph/softmax.h"
 #include "graph/unrolled.h"
 
 namespace etggml::graph {

@@ -8,10 +8,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "device_rules/device_probe.h"
 #include "ggml.h"
-#include "graph/device_probe.h"
-#include "graph/kernels/kernels.h"
 #include "ir/program.h"
+#include "kernels/kernels.h"
 #include "util/status.h"
 
 namespace etggml::graph {

@@ -1,7 +1,7 @@
 #include "graph/composed_attention.h"
 
 #include "graph/product.h"
-#include "graph/soft_max.h"
+#include "graph/softmax.h"
 
 namespace etggml::graph {
 namespace {

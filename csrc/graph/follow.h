@@ -1,8 +1,8 @@
 // What follows a product (Epilogue in the schema), for kernels of ours and as ggml's own nodes.
 #pragma once
 
-#include "graph/kernels/kernels.h"
 #include "graph/node_builder.h"
+#include "kernels/kernels.h"
 
 namespace etggml::graph {
 

@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "device_rules/cpu_types.h"
 #include "ggml.h"
 #include "graph/build.h"
-#include "graph/cpu_types.h"
 #include "ir/program.h"
 #include "util/status.h"
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "ggml.h"
-#include "host/value_info.h"
+#include "program/value_info.h"
 #include "util/log.h"
 #include "util/scalar_type.h"
 
@@ -51,8 +51,8 @@ Result<std::unique_ptr<Generator>> Generator::create(runtime::Program& program, 
 }
 
 Status Generator::inspect() {
-  ETGGML_ASSIGN_OR_RETURN(const std::vector<host::ValueInfo> inputs, program_.inputs(method_.c_str()));
-  ETGGML_ASSIGN_OR_RETURN(const std::vector<host::ValueInfo> outputs, program_.method_outputs(method_.c_str()));
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<program::ValueInfo> inputs, program_.inputs(method_.c_str()));
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<program::ValueInfo> outputs, program_.method_outputs(method_.c_str()));
   const bool fits = inputs.size() == 2 && inputs[0].dtype == kInt64 && inputs[0].bound.size() == 2 &&
                     inputs[0].bound[0] == 1 && inputs[1].dtype == kInt64 && inputs[1].bound.size() == 1 &&
                     outputs.size() == 1 && outputs[0].bound.size() == 3 && outputs[0].bound[0] == 1;

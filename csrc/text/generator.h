@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/program.h"
+#include "program/program.h"
 #include "text/sampler.h"
 #include "util/status.h"
 

@@ -19,7 +19,7 @@
 #include <random>
 #include <vector>
 
-#include "cuda/calls.h"
+#include "fusion/calls.h"
 #include "util/json.h"
 #include "util/status.h"
 

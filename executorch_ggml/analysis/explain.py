@@ -11,12 +11,12 @@ from torch.export import ExportedProgram
 
 from executorch_ggml.aot.dry_run import dry_run
 from executorch_ggml.aot.explanation import Explanation, describe
+from executorch_ggml.aot.lower import lower
 from executorch_ggml.aot.partitioner import GgmlPartitioner
 from executorch_ggml.aot.program_view import ProgramView, WeightOptions
 from executorch_ggml.errors import LoweringError, UnloadableError
 
 from .on_device import example_inputs, try_on_device
-from .to_edge import to_edge_rewrite_and_lower
 
 
 def explain(
@@ -54,9 +54,9 @@ def explain(
     recorder = recording(partitioner or GgmlPartitioner())
     inputs = example_inputs(program) if device else None  # lowering may change the program
     try:
-        edge = to_edge_rewrite_and_lower(program, partitioner=recorder)
+        edge = lower({"forward": program}, partitioner=recorder)
         if recorder.try_again():
-            edge = to_edge_rewrite_and_lower(program, partitioner=recorder)
+            edge = lower({"forward": program}, partitioner=recorder)
         explanation: Explanation = recorder.explanation
     except LoweringError as e:
         explanation = replace(recorder.explanation or _of_exported(program), failure=str(e))

@@ -16,6 +16,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from executorch_ggml.ir.interpret import Interpreter
 from executorch_ggml.ir.serialize import deserialize
+from executorch_ggml.runtime import types
 
 _BACKEND = "GgmlBackend"
 
@@ -136,8 +137,6 @@ def decode(raw: Mapping[str, bytes], graph: Any) -> dict[str, Any]:
 
 def _array(data: bytes, ggml_type: int) -> Any:
     if ggml_type not in (0, 1, 26, 27, 30):
-        from executorch_ggml.runtime import types
-
         kind = types.ggml_type(ggml_type)
         elements = len(data) // kind.type_size * kind.block_size
         return types.dequantize(np.frombuffer(data, np.uint8), kind, (elements,))

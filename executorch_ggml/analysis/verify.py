@@ -23,8 +23,15 @@ from executorch_ggml.errors import (
     UnloadableError,
     UnsupportedError,
 )
+from executorch_ggml.runtime.program import Program
 
+from .diff.compare import compare, tolerance_for
+from .diff.emit import emit
+from .diff.mapping import LoweredDelegate
+from .diff.model import diff_lowered
+from .diff.walk import Walk, to_array
 from .model_inputs import as_input, flat_inputs
+from .reference import delegates
 
 Inputs = bool | Sequence[Any] | Mapping[str, Any]
 
@@ -55,8 +62,6 @@ class Verification:
         self.calls: list[_Call] = []
         if inputs is None or inputs is False:
             return
-        from .diff.walk import Walk
-
         by_method = inputs if isinstance(inputs, Mapping) else dict.fromkeys(programs, inputs)
         if unknown := sorted(set(by_method) - set(programs)):
             raise InvalidArgumentError(f"verify: no method {', '.join(unknown)}; there are {', '.join(programs)}")
@@ -83,10 +88,6 @@ class Verification:
         """
         if not self.calls:
             return
-        from executorch_ggml.runtime.program import Program
-
-        from .diff.emit import emit
-
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "verify.pte"
             path.write_bytes(emit(edge))
@@ -146,10 +147,6 @@ def _argument(value: Any) -> Any:
 
 
 def _tolerance(edge: Any, method: str) -> Any:
-    from .diff.compare import tolerance_for
-    from .diff.mapping import LoweredDelegate
-    from .reference import delegates
-
     lowered = edge.exported_program(method)
     vals = (n.meta.get("val") for n in lowered.graph.nodes)
     dtypes = {str(v.dtype).removeprefix("torch.") for v in vals if isinstance(v, torch.Tensor)}
@@ -158,9 +155,6 @@ def _tolerance(edge: Any, method: str) -> Any:
 
 def _difference(got: Any, want: Any, tolerance: Any) -> str:
     """What tells a result from eager's, or an empty string. NaN equals NaN, an infinity only itself."""
-    from .diff.compare import compare
-    from .diff.walk import to_array
-
     if not isinstance(want, torch.Tensor):
         return "" if got == want or (got != got and want != want) else f"{got}, not {want}"
     if tuple(got.shape) != tuple(want.shape):
@@ -178,8 +172,6 @@ def _difference(got: Any, want: Any, tolerance: Any) -> str:
 
 def _attribution(edge: Any, call: _Call) -> tuple[str, Any]:
     """The first operation that differs, as text, and the report it comes from."""
-    from .diff.model import diff_lowered
-
     try:
         report = diff_lowered(call.program, edge, call.method, call.inputs)
     except (InvalidArgumentError, UnsupportedError, FormatError) as e:

@@ -28,15 +28,15 @@ Programs = ExportedProgram | Mapping[str, ExportedProgram]
 def lower(
     programs: Mapping[str, ExportedProgram],
     *,
-    ep_passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None,
-    partitioner: Any,
-    quant: GgmlQuantConfig | None,
-    strict: bool,
-    share_states: bool | None,
-    transform_passes: Any,
-    constant_methods: Mapping[str, Any] | None,
-    compile_config: Any,
-    generate_etrecord: bool,
+    ep_passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
+    partitioner: Any = None,
+    quant: GgmlQuantConfig | None = None,
+    strict: bool = False,
+    share_states: bool | None = None,
+    transform_passes: Any = None,
+    constant_methods: Mapping[str, Any] | None = None,
+    compile_config: Any = None,
+    generate_etrecord: bool = False,
 ) -> LoweredProgram:
     """Lowers exported programs by method name; the arguments are those of ``to_edge_rewrite_and_lower``."""
     for name, value in (("quant", quant is not None), ("strict", strict)):

@@ -21,6 +21,7 @@ from .backend import GgmlBackend, encode_options
 from .dry_run import Decisions, dry_run
 from .explanation import describe
 from .input_sizes import InputSizes
+from .passes import run_pre_decomposition, run_required, use_row_major_edge
 from .program_view import ProgramView, WeightOptions
 from .quantization import GgmlQuantConfig
 from .registry import entries, lookup
@@ -86,8 +87,6 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
     def transform_for_pre_decomposition(self, exported_program: ExportedProgram) -> ExportedProgram:
         """Rewrites the ATen program (RMSNorm, RoPE, attention, batch norm ...) before anything is decomposed."""
         self._sizes.note(exported_program)
-        from .passes import run_pre_decomposition, run_required
-
         if not self.rewrites:
             return run_required(exported_program)
         return run_pre_decomposition(exported_program, external=self.options.mode == "external")
@@ -130,8 +129,6 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
     def partition(self, exported_program: ExportedProgram) -> PartitionResult:
         """Tags the nodes of each partition. Of the graph only orders in memory are changed: they become row-major."""
-        from .passes import use_row_major_edge
-
         use_row_major_edge(exported_program)
         view = ProgramView(exported_program, self.options)
         decisions = dry_run(exported_program, view, not_owned=self.host_states)

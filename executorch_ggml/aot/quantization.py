@@ -14,7 +14,9 @@ import numpy.typing as npt
 from executorch_ggml.errors import InvalidArgumentError, LibraryError
 from executorch_ggml.gguf.types import BLOCKS, QUANT_TYPES
 from executorch_ggml.ir import graph as g
+from executorch_ggml.ir.interpret import round_bf16
 from executorch_ggml.ir.types import GgmlType
+from executorch_ggml.runtime.types import quantize
 
 log = logging.getLogger(__name__)
 
@@ -189,16 +191,12 @@ def encode(weight: g.Weight) -> npt.NDArray[np.uint8]:
     Raises:
         LibraryError: the library cannot be loaded.
     """
-    from executorch_ggml.ir.interpret import round_bf16
-
     assert weight.load is not None
     data = np.ascontiguousarray(weight.load(), dtype=np.float32)
     if weight.type is GgmlType.F16:
         return data.astype(np.float16).view(np.uint8)
     if weight.type is GgmlType.BF16:
         return np.ascontiguousarray((round_bf16(data).view(np.uint32) >> 16).astype(np.uint16)).view(np.uint8)
-    from executorch_ggml.runtime.types import quantize
-
     try:
         return quantize(data.reshape(-1, data.shape[-1]), int(weight.type))
     except LibraryError as error:

@@ -14,6 +14,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -102,14 +103,12 @@ def register(
 
 
 def load_all() -> None:
-    """Imports every module of ``executorch_ggml.aot.ops``, so that all operators are registered."""
+    """Registers all operators: imports every module of the folder ``ops``, which this module does not know by name."""
     global _loaded
     if _loaded:
         return
-    from . import ops
-
-    for module in pkgutil.iter_modules(ops.__path__):
-        importlib.import_module(f"{ops.__name__}.{module.name}")
+    for module in pkgutil.iter_modules([str(Path(__file__).with_name("ops"))]):
+        importlib.import_module(f".ops.{module.name}", __package__)
     _loaded = True
 
 

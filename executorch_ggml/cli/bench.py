@@ -29,6 +29,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure tokens per second: median and spread of the repetitions."""
+    # Late: --help and other commands start without it.
     from executorch_ggml.llm.text.token_loop import TokenLoop
 
     program = load_program(pte, gguf, threads, cache_type, device)

@@ -12,6 +12,7 @@ def devices(as_json: AsJson = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    # Late: --help and other commands start without it.
     from executorch_ggml.runtime.devices import build_info, default_threads
     from executorch_ggml.runtime.devices import devices as list_devices
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from executorch_ggml.errors import InvalidArgumentError
+
 from .errors import FAILED, unusable_is_usage
 from .options import AsJson, Gguf, Threads, echo, print_json
 
@@ -59,9 +61,9 @@ def _report(path: Path, inputs: Path | None, of_pte: dict[str, Any], options: di
         import torch  # noqa: F401 - here for the message
     except ImportError:
         raise ImportError("comparing needs torch: pip install 'executorch-ggml[export]'") from None
+    # Late: it imports torch, which takes seconds and may be missing.
     from executorch_ggml.analysis.diff import diff_model, diff_pte
     from executorch_ggml.analysis.diff.inputs import read_inputs
-    from executorch_ggml.errors import InvalidArgumentError
 
     given = read_inputs(inputs) if inputs is not None else None
     if path.suffix == ".pte":
@@ -69,6 +71,7 @@ def _report(path: Path, inputs: Path | None, of_pte: dict[str, Any], options: di
     for name in ("gguf", "etrecord"):
         if of_pte[name] is not None:
             raise InvalidArgumentError(f"{path}: --{name} goes with a .pte; a model has its weights and its source")
+    # Late: it imports torch, which takes seconds and may be missing.
     from executorch_ggml.analysis.model_file import load_model_file
 
     model = load_model_file(path)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from executorch_ggml.errors import UndelegatedError
+
 from .errors import FAILED, unusable_is_usage
 from .options import AsJson, echo, print_json
 
@@ -38,8 +40,6 @@ def explain(
         if nodes:
             echo("\n" + explanation.table())
     if strict:
-        from executorch_ggml.errors import UndelegatedError
-
         try:
             explanation.require_delegated()
         except UndelegatedError as error:
@@ -52,6 +52,7 @@ def _explanation(path: Path, device: str | None) -> Explanation:
         import torch  # noqa: F401 - here for the message
     except ImportError:
         raise ImportError("explaining needs torch: pip install 'executorch-ggml[export]'") from None
+    # Late: it imports torch, which takes seconds and may be missing.
     from executorch_ggml.analysis.explain import explain as run
     from executorch_ggml.analysis.model_file import load_model_file
 

@@ -31,6 +31,7 @@ def export(
         import torch  # noqa: F401 - here for the message; everything else works without it
     except ImportError:
         raise ImportError("exporting needs torch, running does not: pip install 'executorch-ggml[export]'") from None
+    # Late: it imports torch, which takes seconds and may be missing.
     from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
     config = GGUFExportConfig(

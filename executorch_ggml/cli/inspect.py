@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from executorch_ggml._files import open_regular
+from executorch_ggml.errors import FileError, FormatError, GgmlError
 from executorch_ggml.errors.printable import printable
 
 from .options import AsJson, echo, print_json, size
@@ -26,6 +28,7 @@ def inspect(
     if _is_gguf(path):
         _inspect_gguf(path, as_json)
         return
+    # Late: --help and other commands start without it.
     from executorch_ggml.runtime.program import payloads
 
     _verify(path)
@@ -42,8 +45,6 @@ def inspect(
 
 
 def _is_gguf(path: Path) -> bool:
-    from executorch_ggml._files import open_regular
-
     with open_regular(path) as file:
         return file.read(4) == b"GGUF"
 
@@ -53,7 +54,7 @@ def _verify(path: Path) -> None:
 
     Other errors stay: a program that cannot be run here can still be looked at.
     """
-    from executorch_ggml.errors import FileError, FormatError, GgmlError
+    # Late: --help and other commands start without it.
     from executorch_ggml.runtime.check import check
 
     try:
@@ -65,7 +66,7 @@ def _verify(path: Path) -> None:
 
 
 def _dump(payload: Payload) -> str:
-    from executorch_ggml.errors import FormatError
+    # Late: --help and other commands start without it.
     from executorch_ggml.ir.dump import dump
 
     try:
@@ -75,6 +76,7 @@ def _dump(payload: Payload) -> str:
 
 
 def _inspect_gguf(path: Path, as_json: bool) -> None:
+    # Late: --help and other commands start without it.
     from executorch_ggml.gguf.summary import GGUFAnalyzer
 
     analyzer = GGUFAnalyzer(path)
@@ -86,7 +88,7 @@ def _inspect_gguf(path: Path, as_json: bool) -> None:
 
 def _describe(payload: Payload) -> dict[str, Any]:
     """The facts of one graph. The bytes are unverified: whatever decoding them raises is a FormatError."""
-    from executorch_ggml.errors import FormatError
+    # Late: --help and other commands start without it.
     from executorch_ggml.ir.serialize import deserialize
 
     try:
@@ -96,6 +98,7 @@ def _describe(payload: Payload) -> dict[str, Any]:
 
 
 def _facts(payload: Payload, graph: Any) -> dict[str, Any]:
+    # Late: --help and other commands start without it.
     from executorch_ggml.ir import _ggml_ir
 
     names = {number: name for name, number in vars(_ggml_ir.Op).items() if not name.startswith("_")}

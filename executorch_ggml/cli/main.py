@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from executorch_ggml import __version__
 from executorch_ggml.errors.printable import printable
 
 from .bench import bench
@@ -46,8 +47,6 @@ class _Printable(logging.Formatter):
 
 def _version(show: bool) -> None:
     if show:
-        from executorch_ggml import __version__
-
         typer.echo(f"executorch-ggml {__version__}")
         raise typer.Exit
 

@@ -55,6 +55,7 @@ def progress_bar(what: str) -> Iterator[Progress]:
 
 def load_program(pte: Path, gguf: Path | None, threads: int, cache_type: str, device: str) -> Program:
     """Loads with a progress bar."""
+    # Late: --help and other commands start without it.
     from executorch_ggml.runtime.program import Program
 
     with progress_bar(f"loading {(gguf or pte).name}") as progress:

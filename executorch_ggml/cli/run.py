@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from executorch_ggml.errors import InvalidArgumentError
+
 from .options import CacheType, DeviceName, Gguf, Pte, Threads, load_program, progress_bar
 from .streams import model_text
 
@@ -41,7 +43,7 @@ def run(
     device: DeviceName = "",
 ) -> None:
     """Continue a prompt, or hold a conversation (--chat)."""
-    from executorch_ggml.errors import InvalidArgumentError
+    # Late: --help and other commands start without it.
     from executorch_ggml.llm.text.generate import generate
     from executorch_ggml.llm.text.sampling import Sampling
     from executorch_ggml.llm.text.token_loop import TokenLoop
@@ -106,6 +108,7 @@ class _Session:
 
     def converse(self, system: str | None, prompt: str | None) -> None:
         """Reads user messages until the end of the input. What the cache holds of the conversation is not run again."""
+        # Late: --help and other commands start without it.
         from executorch_ggml.llm.text.generate import generate
 
         messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []

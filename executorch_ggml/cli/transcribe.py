@@ -30,6 +30,7 @@ def transcribe(
     device: DeviceName = "",
 ) -> None:
     """Transcribe an audio file (Parakeet, Voxtral Realtime). Text appears as it is decoded."""
+    # Late: --help and other commands start without it.
     from executorch_ggml.speech.audio import AudioFile
     from executorch_ggml.speech.transcribe import open_transcriber
     from executorch_ggml.speech.transcript import Transcript

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from executorch_ggml._files import check_target, write_atomically
 from executorch_ggml.errors import InvalidArgumentError, ShapeError
 from executorch_ggml.ir.types import GgmlType
+from executorch_ggml.runtime.types import quantize
 
 from .types import BLOCKS, QUANT_TYPES
 
@@ -164,6 +165,4 @@ def encode(data: npt.NDArray[np.float32], kind: GgmlType) -> npt.NDArray[Any]:
     if kind is GgmlType.BF16:
         bits = data.view(np.uint32)
         return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)  # nearest, ties to even
-    from executorch_ggml.runtime.types import quantize
-
     return quantize(data, int(kind))

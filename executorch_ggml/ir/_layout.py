@@ -9,7 +9,7 @@ import numpy as np
 
 from . import graph as g
 from ._leaves import Leaves
-from .dims import Dim, Shape, is_one, product, same, same_shape, shape_of, simplify, static
+from .dims import Dim, Shape, divide, is_one, product, same, same_shape, shape_of, simplify, static
 from .errors import IrError, Unsupported
 from .types import DType, GgmlType
 from .value import Kind, Ne, Value, contiguous_strides, fold
@@ -470,8 +470,6 @@ def _restride(ne: Ne, strides: Ne, target: Ne) -> Ne | None:
             if at == len(merged):
                 return None
             left, stride = merged[at]
-        from .dims import divide
-
         rest = divide(left, n)
         if rest is None:
             return None

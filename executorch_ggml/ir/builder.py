@@ -14,6 +14,7 @@ from ._products import HiddenKeys, ScatterKind, conv_size
 from ._recurrent import Cell, Recurrent
 from .dims import Dim, Shape
 from .errors import IrError, Unsupported
+from .serialize import serialize
 from .types import DType, GgmlType
 from .value import Kind, Value
 
@@ -37,8 +38,6 @@ class Builder(Recurrent):
 
     def serialize(self) -> bytes:
         """The finished payload: dead nodes dropped, shapes and expressions shared."""
-        from .serialize import serialize
-
         return serialize(self.graph)
 
 

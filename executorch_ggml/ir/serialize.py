@@ -9,9 +9,12 @@ import numpy as np
 
 from . import graph as g
 from ._pointwise import UnaryKind
+from .bounded import check_size
 from .dims import Dim, free_symbols, same, simplify, substitute, to_postfix
+from .errors import IrError
 from .expr import Postfix
 from .layout_check import settle_lower_bounds
+from .value import fold
 
 VERSION = 3
 MIN_READER = 2
@@ -124,9 +127,6 @@ def deserialize(data: bytes) -> Any:
     Raises:
         IrError: no payload of ours, a damaged one, or one that would decode into more than it has bytes.
     """
-    from .bounded import check_size
-    from .errors import IrError
-
     if len(data) < 8 or data[4:8] != b"GGIR":
         raise IrError("not a GGIR payload")
     fbs = _fbs()
@@ -191,8 +191,6 @@ def _epilogue(fbs: Any, item: g.Epilogue) -> Any:
 
 
 def _weight(fbs: Any, enc: _Encoder, graph: g.Graph, slot: g.WeightSlot) -> Any:
-    from .value import fold
-
     weight = graph.weights[slot.weight]
     t = fbs.WeightSlotT()
     t.name, t.usage, t.type, t.cast = weight.name, slot.usage, int(slot.type), int(slot.cast)
@@ -206,8 +204,6 @@ def _weight(fbs: Any, enc: _Encoder, graph: g.Graph, slot: g.WeightSlot) -> Any:
 
 
 def _state(fbs: Any, enc: _Encoder, state: g.State) -> Any:
-    from .value import fold
-
     t = fbs.StateSlotT()
     t.name, t.type, t.kind, t.initial = state.name, int(state.type), state.kind, state.initial
     t.shape = enc.shape(fold(state.shape))

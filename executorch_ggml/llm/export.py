@@ -102,7 +102,8 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Mo
     from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
     from torch.export import Dim, export
 
-    from executorch_ggml import GgmlPartitioner
+    # Late: it imports torch, and a GGUFExportConfig is made without it.
+    from executorch_ggml.aot.partitioner import GgmlPartitioner
 
     from .decoder.decoder import TIED_HEAD, build_decoder
 

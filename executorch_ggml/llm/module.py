@@ -22,6 +22,8 @@ from executorch_ggml.runtime.check import Report, check
 from executorch_ggml.runtime.gguf_file import GGUFFile
 from executorch_ggml.runtime.program import Program
 
+from .text import generate
+
 if TYPE_CHECKING:
     from executorch_ggml.runtime._callback import Progress
 
@@ -89,8 +91,6 @@ class GGUFModule:
 
     def generate(self, prompt: Prompt, **options: Any) -> Generation:
         """Streams the continuation of `prompt`: see `executorch_ggml.text.generate` for prompts and options."""
-        from .text import generate
-
         return generate(self, prompt, **options)
 
     def check(self) -> Report:

@@ -31,7 +31,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of `check`. Truthy when there is no problem; `str()` is a table."""
+    """The result of `check`. Truthy when there is no problem; `str()` lists each in the words of loading."""
 
     pte: str
     gguf: str | None
@@ -48,7 +48,7 @@ class Report:
         return self.ok
 
     def raise_if_bad(self) -> None:
-        """Raises BindError with the table unless `ok`."""
+        """Raises BindError with all of them unless `ok`."""
         if not self.ok:
             raise BindError(str(self))
 
@@ -56,10 +56,7 @@ class Report:
         weights = self.gguf or "its own weights"
         verdict = "fits" if self.ok else f"does not fit: {len(self.problems)} problem{'s'[: len(self.problems) != 1]}"
         lines = [f"{self.pte} with {weights}: {verdict} ({self.tensors} tensors, {self.bytes / 1e6:.1f} MB)"]
-        if self.problems:
-            rows: list[tuple[str, ...]] = [("problem", "key", "expected", "found")]
-            rows += [(p.kind, p.key, p.expected or "-", _found(p)) for p in self.problems]
-            lines += _table(rows)
+        lines += [f"  {p.kind}: {p.message}{_nearest(p)}" for p in self.problems]
         if self.extra:
             shown = ", ".join(self.extra[:8])
             more = f" and {len(self.extra) - 8} more" if len(self.extra) > 8 else ""
@@ -67,19 +64,8 @@ class Report:
         return "\n".join(printable(line, one_line=True) for line in lines)
 
 
-def _found(problem: Problem) -> str:
-    if problem.nearest and problem.kind == "missing":
-        return f"nothing; nearest: {', '.join(problem.nearest)}"
-    return problem.found or "nothing"
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        lines.append("  " + "  ".join([*cells, row[-1]]).rstrip())
-    return lines
+def _nearest(problem: Problem) -> str:
+    return f"; nearest: {', '.join(problem.nearest)}" if problem.nearest else ""
 
 
 def _text(value: Any) -> str:

@@ -1,7 +1,7 @@
 // Damaged payloads: whatever the bytes, parsing, building, filling and computing end with a result or a Status; never a
 // crash, a hang, or one of ggml's asserts. Runs a fixed set of mutations of one payload that uses every family of ops.
-#include "graph/kernels/cpu_kernels.h"
 #include "ir_run.h"
+#include "kernels/cpu_kernels.h"
 
 using namespace irtest;
 

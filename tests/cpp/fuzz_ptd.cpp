@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "host/ptd_check.h"
+#include "program/ptd_check.h"
 #include "ptd_generated.h"
 
 namespace {
@@ -49,7 +49,7 @@ volatile uint64_t sink;
 
 // Reads all that ExecuTorch would, of a copy that ends where the file does (a sanitizer sees a byte too far).
 bool try_file(const Bytes& file) {
-  const etggml::Status status = etggml::host::check_ptd(file.data(), file.size(), "fuzz.ptd");
+  const etggml::Status status = etggml::program::check_ptd(file.data(), file.size(), "fuzz.ptd");
   if (!status.ok()) {
     if (status.code != ETGGML_FORMAT || status.message.empty()) std::abort();
     return false;

@@ -11,12 +11,12 @@
 #include <string>
 #include <vector>
 
-#include "host/pte_file.h"
-#include "host/pte_tables.h"
+#include "program/pte_file.h"
+#include "program/pte_tables.h"
 
 namespace {
 
-using namespace etggml::host;
+using namespace etggml::program;
 using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 using Ref = Offset<pte::Table>;

@@ -2,8 +2,8 @@
 // are those of the nodes as they stand.
 #include <functional>
 
-#include "graph/cuda_answers.h"
-#include "graph/gpu_rules.h"
+#include "device_rules/cuda_answers.h"
+#include "device_rules/gpu_rules.h"
 #include "ir_run.h"
 
 using namespace irtest;

@@ -1,6 +1,6 @@
 // The matrix-vector kernel that may replace ggml's: same numbers, and only where it may.
-#include "graph/kernels/cpu_kernels.h"
 #include "ir_run.h"
+#include "kernels/cpu_kernels.h"
 
 using namespace irtest;
 

@@ -2,10 +2,10 @@
 // definition in double precision.
 #include <functional>
 
-#include "graph/kernels/cpu_kernels.h"
-#include "graph/kernels/custom_op.h"
 #include "ir_maker.h"
 #include "ir_run.h"
+#include "kernels/cpu_kernels.h"
+#include "kernels/custom_op.h"
 #include "util/cpu.h"
 
 using namespace irtest;

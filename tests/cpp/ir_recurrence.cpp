@@ -1,7 +1,7 @@
 // Recurrent layers: our kernel, on one thread and on several, and ggml's nodes for each step.
-#include "graph/kernels/cpu_kernels.h"
 #include "ir_maker.h"
 #include "ir_run.h"
+#include "kernels/cpu_kernels.h"
 
 using namespace irtest;
 using etggml::graph::CpuKernels;

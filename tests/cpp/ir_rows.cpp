@@ -1,8 +1,8 @@
 // Numbers for whole rows, means of rows, joined tensors, short rows by number, products of many matrices: our kernels,
 // on one thread and on several, and ggml's nodes.
-#include "graph/kernels/cpu_kernels.h"
 #include "ir_maker.h"
 #include "ir_run.h"
+#include "kernels/cpu_kernels.h"
 
 using namespace irtest;
 using etggml::graph::CpuKernels;

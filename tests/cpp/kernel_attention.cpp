@@ -1,6 +1,6 @@
 // Our attention kernel against the definition in double precision, for every way it can be asked.
-#include "graph/kernels/attention.h"
 #include "ir_run.h"
+#include "kernels/attention.h"
 #include "util/cpu.h"
 
 using namespace irtest;

@@ -1,6 +1,6 @@
 // Our product of quantised matrices against the definition in double precision.
-#include "graph/kernels/gemm.h"
 #include "ir_run.h"
+#include "kernels/gemm.h"
 #include "util/cpu.h"
 
 using namespace irtest;

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "check.h"
-#include "graph/fusion/device_kernels.h"
-#include "graph/fusion/host_calls.h"
+#include "fusion/device_kernels.h"
+#include "fusion/host_calls.h"
 #include "text/sampler.h"
 
 using namespace etggml;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "check.h"
-#include "graph/kernels/unary.h"
+#include "kernels/unary.h"
 #include "util/cpu.h"
 
 using etggml::graph::UnaryFunctions;

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "check.h"
-#include "runtime/expectations.h"
-#include "runtime/memory.h"
-#include "runtime/output.h"
-#include "runtime/types.h"
+#include "devices/memory.h"
+#include "devices/types.h"
+#include "engine/output.h"
 #include "util/lru_cache.h"
 #include "util/scalar_type.h"
+#include "weights/expectations.h"
 
 using namespace etggml;
 using Key = std::vector<int64_t>;

@@ -1,8 +1,8 @@
 // A kernel of ours that cannot be launched is an error of the call, and of every later one, and not the end of the
 // process.
 #include "check.h"
-#include "runtime/device_calls.h"
-#include "runtime/engine.h"
+#include "engine/device_calls.h"
+#include "engine/engine.h"
 
 using namespace etggml::runtime;
 

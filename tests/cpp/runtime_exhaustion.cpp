@@ -2,8 +2,8 @@
 #include <new>
 
 #include "check.h"
-#include "graph/kernels/kernel_guard.h"
-#include "runtime/engine.h"
+#include "engine/engine.h"
+#include "kernels/kernel_guard.h"
 
 using namespace etggml::runtime;
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "check.h"
-#include "runtime/options.h"
+#include "engine/options.h"
 #include "util/json.h"
 #include "util/nearest.h"
 

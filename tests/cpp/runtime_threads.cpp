@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "check.h"
-#include "runtime/threads.h"
+#include "devices/threads.h"
 
 namespace detail = etggml::runtime::detail;
 

@@ -3,11 +3,11 @@
 #include <cstring>
 #include <map>
 
+#include "devices/types.h"
 #include "gguf/index.h"
 #include "ir_run.h"
-#include "runtime/binding.h"
-#include "runtime/types.h"
-#include "runtime/weight_store.h"
+#include "weights/binding.h"
+#include "weights/weight_store.h"
 
 using namespace etggml;
 using namespace irtest;

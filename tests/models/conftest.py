@@ -16,7 +16,7 @@ for path in (str(ROOT), str(Path(__file__).parent)):
 
 from tiny import MAX_SEQ_LEN  # noqa: E402
 
-from benchmarks.make_gguf import write_gguf  # noqa: E402
+from tests.support.make_gguf import write_gguf  # noqa: E402
 
 
 def _missing(*packages: str) -> bool:

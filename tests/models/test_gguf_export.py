@@ -14,10 +14,10 @@ import pte_contents as pte_reader
 import pytest
 from tiny import MAX_SEQ_LEN
 
-from benchmarks.gguf_presets import TINY
 from executorch_ggml.errors import FileError, FormatError, InvalidArgumentError
 from executorch_ggml.llm.decoder import read_header
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
+from tests.support.gguf_presets import TINY
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))
@@ -109,9 +109,9 @@ def test_refusals(make_gguf: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_real_size(tmp_path: Path) -> None:
     """Qwen3-0.6B from its header alone: under 300 kB, 60 s and 1.5 GB. The data need not even exist."""
-    from benchmarks.gguf_file import GgufFile
-    from benchmarks.gguf_layouts import LAYOUTS, STRING, Kv
-    from benchmarks.gguf_presets import PRESETS
+    from tests.support.gguf_file import GgufFile
+    from tests.support.gguf_layouts import LAYOUTS, STRING, Kv
+    from tests.support.gguf_presets import PRESETS
 
     name, shape = PRESETS["qwen3-0.6b"]
     layout = LAYOUTS[name](shape)

@@ -11,12 +11,12 @@ import torch
 from tiny import MAX_SEQ_LEN as MAX
 from tiny import nmse, prompt
 
-from benchmarks.gguf_presets import TINY
 from executorch_ggml.errors import BindError, LibraryError, ShapeError, ValueRangeError
 from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.module import GGUFModule
 from executorch_ggml.runtime import _load
+from tests.support.gguf_presets import TINY
 
 try:
     _load.library()

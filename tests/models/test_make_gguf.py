@@ -11,12 +11,12 @@ import gguf
 import numpy as np
 import pytest
 
-from benchmarks.gguf_layouts import ARRAY, I32, STRING, U32, Kv
-from benchmarks.gguf_presets import PRESETS
-from benchmarks.gguf_types import FileType
-from benchmarks.gguf_vocab import tokenizer_metadata
-from benchmarks.make_gguf import ROOT, write_gguf
 from executorch_ggml.llm.decoder import load_config, read_header
+from tests.support.gguf_layouts import ARRAY, I32, STRING, U32, Kv
+from tests.support.gguf_presets import PRESETS
+from tests.support.gguf_types import FileType
+from tests.support.gguf_vocab import tokenizer_metadata
+from tests.support.make_gguf import ROOT, write_gguf
 
 
 def _read(paths: list[Path]) -> dict[str, np.ndarray]:
@@ -47,7 +47,7 @@ def test_same_bytes_again(tmp_path: Path) -> None:
 
 def test_big_tensors_are_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = write_gguf(tmp_path / "a.gguf")[0].read_bytes()
-    monkeypatch.setattr("benchmarks.make_gguf._CHUNK", 1000)
+    monkeypatch.setattr("tests.support.make_gguf._CHUNK", 1000)
     assert write_gguf(tmp_path / "b.gguf")[0].read_bytes() == whole
 
 
@@ -61,7 +61,7 @@ def test_norms_and_routers_stay_f32(make_gguf: Any) -> None:
 
 def test_mix_spends_bits_as_llama_quantize() -> None:
     """Q4_K_M of Qwen3-0.6B: the published file has 169 Q4_K tensors and 29 Q6_K ones."""
-    from benchmarks.gguf_layouts import LAYOUTS
+    from tests.support.gguf_layouts import LAYOUTS
 
     layout, shape = PRESETS["qwen3-0.6b"]
     mix = FileType("q4_k_m", shape.layers, shape.tied)
@@ -70,7 +70,7 @@ def test_mix_spends_bits_as_llama_quantize() -> None:
 
 
 def test_rows_that_blocks_do_not_divide_fall_back() -> None:
-    from benchmarks.gguf_layouts import TensorSpec
+    from tests.support.gguf_layouts import TensorSpec
 
     def chosen(name: str, columns: int) -> str:
         return FileType(name, 2, True).of(TensorSpec("blk.0.ffn_up.weight", (8, columns))).name
@@ -82,8 +82,8 @@ def test_rows_that_blocks_do_not_divide_fall_back() -> None:
 
 @pytest.mark.parametrize("size", sorted(PRESETS))
 def test_presets_have_the_published_sizes(size: str, tmp_path: Path) -> None:
-    from benchmarks.gguf_file import GgufFile
-    from benchmarks.gguf_layouts import LAYOUTS
+    from tests.support.gguf_file import GgufFile
+    from tests.support.gguf_layouts import LAYOUTS
 
     name, shape = PRESETS[size]
     layout = LAYOUTS[name](shape)
@@ -101,7 +101,7 @@ def test_presets_have_the_published_sizes(size: str, tmp_path: Path) -> None:
 
 
 def test_tokenizer_is_fitted(tmp_path: Path) -> None:
-    from benchmarks.gguf_file import GgufFile
+    from tests.support.gguf_file import GgufFile
 
     source = [
         Kv("general.architecture", STRING, "qwen2"),
@@ -125,7 +125,7 @@ def test_tokenizer_is_fitted(tmp_path: Path) -> None:
 
 def test_command_line(tmp_path: Path) -> None:
     target = tmp_path / "m.gguf"
-    script = str(ROOT / "benchmarks" / "make_gguf.py")
+    script = str(ROOT / "tests" / "support" / "make_gguf.py")
     command = [sys.executable, script, str(target), "--arch", "phi3", "--type", "f16", "--set", "tied=true"]
     run = subprocess.run([*command, "--set", "layers=3"], capture_output=True, text=True, check=True)
     assert str(target) in run.stdout

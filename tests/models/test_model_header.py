@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.gguf_file import GgufFile, encode_kv, shard_path
-from benchmarks.gguf_layouts import ARRAY, BOOL, F32, I32, STRING, U32, Kv
-from benchmarks.make_gguf import write_gguf
 from executorch_ggml.errors import FileError, FormatError, GgmlError, UnsupportedError
 from executorch_ggml.gguf.header import read_header
+from tests.support.gguf_file import GgufFile, encode_kv, shard_path
+from tests.support.gguf_layouts import ARRAY, BOOL, F32, I32, STRING, U32, Kv
+from tests.support.make_gguf import write_gguf
 
 
 def test_agrees_with_gguf_py(make_gguf: Any) -> None:

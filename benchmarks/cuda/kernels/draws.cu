@@ -1,7 +1,7 @@
 // Draws on the GPU against their plain form, and how long one takes inside a CUDA graph, beside copying all logits.
 //
 //   nvcc -std=c++17 -O3 -arch=sm_90 -I csrc -I <ggml>/include benchmarks/cuda/kernels/draws.cu csrc/cuda/*.cu
-//   csrc/graph/fusion/host_sample.cpp -L <package>/lib -letggml-base -o draws
+//   csrc/fusion/host_sample.cpp -L <package>/lib -letggml-base -o draws
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 #include "check.cuh"
 #include "cuda/kernels.cuh"
-#include "graph/fusion/host_sample.h"
+#include "fusion/host_sample.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // Soft maximum, rotary positions, fused attention.
 #include "graph/adapt.h"
 #include "graph/composed_attention.h"
-#include "graph/soft_max.h"
+#include "graph/softmax.h"
 
 namespace etggml::graph {
 namespace {

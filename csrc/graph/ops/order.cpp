@@ -8,9 +8,9 @@
 #include <cmath>
 
 #include "graph/adapt.h"
-#include "graph/kernels/custom_op.h"
-#include "graph/kernels/kernel_guard.h"
-#include "graph/kernels/thread_memory.h"
+#include "kernels/custom_op.h"
+#include "kernels/kernel_guard.h"
+#include "kernels/thread_memory.h"
 
 namespace etggml::graph {
 namespace {

@@ -7,8 +7,8 @@
 #include <cstring>
 
 #include "graph/adapt.h"
-#include "graph/kernels/custom_op.h"
-#include "graph/kernels/kernel_guard.h"
+#include "kernels/custom_op.h"
+#include "kernels/kernel_guard.h"
 
 namespace etggml::graph {
 namespace {

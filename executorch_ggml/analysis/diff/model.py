@@ -14,7 +14,7 @@ from torch.fx import Node
 
 from executorch_ggml.analysis.model_inputs import as_input, flat_inputs
 from executorch_ggml.analysis.reference import delegates as delegates_of
-from executorch_ggml.analysis.to_edge import to_edge_rewrite_and_lower
+from executorch_ggml.aot.lower import lower
 from executorch_ggml.aot.lowering import source_line
 from executorch_ggml.aot.node_view import overload_of
 from executorch_ggml.errors import GgmlError, InvalidArgumentError
@@ -109,7 +109,7 @@ class _Diff:
         # Before lowering, which may change the program it is given.
         self.atens: dict[str, tuple[Any, float, Node]] = {}
         self.wanted = Walk(exported, self._keep_aten)(flat)
-        self.edge = edge or to_edge_rewrite_and_lower(exported, partitioner=partitioner)
+        self.edge = edge or lower({"forward": exported}, partitioner=partitioner)
         self.lowered: ExportedProgram = self.edge.exported_program(method)
         found = delegates_of(self.lowered)
         if not found:

@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
+from executorch_ggml.aot.lowering import source_line
 from executorch_ggml.errors import UnsupportedError
 
 from ._graph import aten, same_dim
@@ -235,8 +236,6 @@ def _refuse_strided(node: Node) -> None:
     )
     if whole:
         return
-    from executorch_ggml.aot.lowering import source_line
-
     where = source_line(node)
     raise UnsupportedError(
         f"{node.name} ({node.target}) reads the memory of {source}, which is a view or not in row-major order; "

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from executorch_ggml.errors import BindError, UnsupportedError
 from executorch_ggml.gguf.header import GgufHeader, TensorInfo
+from executorch_ggml.gguf.shapes import wrong_shape
 
 from .blocks import Block, Linear, Norm, Weight
 from .config import ModelConfig, load_config
@@ -79,7 +80,7 @@ def _check_tensors(model: Decoder, header: GgufHeader) -> None:
         if info is None:
             problems.append(f"{name} is missing")
         elif info.shape != shape:
-            problems.append(f"{info.name} has shape {info.shape}, want {shape}")
+            problems.append(wrong_shape(info.name, header.path, info.shape, shape))
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise BindError(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from executorch_ggml.errors import FormatError, InvalidArgumentError, ValueRangeError
+from executorch_ggml.runtime.gguf_file import GGUFFile
 
 from .bpe import BpeEncoder, byte_alphabet, piece_bytes
 from .chat import ChatTemplate, Message, select_template
@@ -46,8 +47,6 @@ class Tokenizer:
         model or pre-tokenizer that is not known here.
         """
         if isinstance(source, (str, os.PathLike)):
-            from executorch_ggml.runtime.gguf_file import GGUFFile
-
             with GGUFFile(source) as file:
                 return cls.from_metadata(file.metadata)
         return cls.from_metadata(source.metadata)

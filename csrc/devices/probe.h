@@ -1,0 +1,23 @@
+// The builder's questions, put to a ggml device.
+#pragma once
+
+#include "device_rules/device_probe.h"
+#include "ggml-backend.h"
+
+namespace etggml::runtime {
+
+/// A device other than the CPU: ggml's own answer and the rules that it leaves out (graph/gpu_rules.h).
+class Probe final : public graph::DeviceProbe {
+ public:
+  explicit Probe(ggml_backend_dev_t device) : device_(device) {}
+  bool supports(const ggml_tensor* node) const override;
+
+ private:
+  ggml_backend_dev_t device_;
+};
+
+/// Who answers for the CPU: nobody, or with EXECUTORCH_GGML_FORMS=cuda (read at each call) something that answers as
+/// ggml-cuda would, so that graphs have the forms they get there and run here.
+const graph::DeviceProbe* cpu_probe();
+
+}  // namespace etggml::runtime

@@ -1,0 +1,126 @@
+#include "devices/types.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "devices/devices.h"
+
+namespace etggml::runtime {
+namespace {
+
+// The name that the module exports, a macro's expansion (cmake/ggml_names.py).
+#define ETGGML_TEXT_(name) #name
+#define ETGGML_TEXT(name) ETGGML_TEXT_(name)
+constexpr const char* kTraits = ETGGML_TEXT(ggml_get_type_traits_cpu);
+
+}  // namespace
+
+CpuTraitsFn cpu_traits_function() { return reinterpret_cast<CpuTraitsFn>(cpu_module_symbol(kTraits)); }
+
+bool type_known(int32_t number) {
+  if (number < 0 || number >= GGML_TYPE_COUNT) return false;
+  // Removed types keep a row in ggml's table, with a block size of 0.
+  return ggml_get_type_traits(static_cast<ggml_type>(number))->blck_size > 0;
+}
+
+std::string type_name(int32_t number) {
+  return type_known(number) ? ggml_type_name(static_cast<ggml_type>(number)) : format("type %d", number);
+}
+
+bool cpu_can_multiply(ggml_type type) {
+  const CpuTraitsFn function = cpu_traits_function();
+  const ggml_type_traits_cpu* traits = function == nullptr ? nullptr : function(type);
+  return traits != nullptr && traits->vec_dot != nullptr;
+}
+
+bool can_get_rows(ggml_type type) {
+  return type == GGML_TYPE_F32 || type == GGML_TYPE_I32 || (has_to_float(type) && type != GGML_TYPE_Q8_K);
+}
+
+bool has_to_float(ggml_type type) {
+  return type_known(type) && (type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr);
+}
+
+bool has_from_float(ggml_type type) {
+  if (type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16) return true;
+  // Q8_1 and Q8_K are ggml's formats for activations: no weight file uses them and ggml_quantize_chunk cannot write
+  // them.
+  return type_known(type) && ggml_is_quantized(type) && type != GGML_TYPE_Q8_1 && type != GGML_TYPE_Q8_K;
+}
+
+Result<size_t> row_bytes(ggml_type type, int64_t elements) {
+  const int64_t block = ggml_blck_size(type);
+  if (elements < 0 || elements % block != 0) {
+    return error(ETGGML_INVALID_ARGUMENT, "%lld elements are not a multiple of %s's block of %lld",
+                 static_cast<long long>(elements), ggml_type_name(type), static_cast<long long>(block));
+  }
+  if (elements / block > INT64_MAX / static_cast<int64_t>(ggml_type_size(type))) {
+    return error(ETGGML_INVALID_ARGUMENT, "%lld elements do not fit into memory", static_cast<long long>(elements));
+  }
+  return ggml_row_size(type, elements);
+}
+
+Status to_float(ggml_type type, const void* src, int64_t elements, float* dst) {
+  if (!has_to_float(type)) {
+    return error(ETGGML_UNSUPPORTED, "ggml has no decoder for %s", type_name(type).c_str());
+  }
+  ETGGML_RETURN_IF_ERROR(row_bytes(type, elements).status());
+  if (type == GGML_TYPE_F32) {
+    std::memcpy(dst, src, static_cast<size_t>(elements) * sizeof(float));
+  } else if (elements > 0) {
+    ggml_get_type_traits(type)->to_float(src, dst, elements);
+  }
+  return ok_status();
+}
+
+Status from_float(ggml_type type, const float* src, int64_t rows, int64_t columns, const float* importance, void* dst) {
+  if (!has_from_float(type)) {
+    return error(ETGGML_UNSUPPORTED, "ggml cannot write %s", type_name(type).c_str());
+  }
+  ETGGML_RETURN_IF_ERROR(row_bytes(type, columns).status());
+  if (rows == 0 || columns == 0) return ok_status();
+  std::vector<float> ones;
+  if (ggml_is_quantized(type)) {
+    for (int64_t i = 0; i < rows * columns; ++i) {
+      if (!std::isfinite(src[i])) {
+        return error(ETGGML_RANGE, "element [%lld, %lld] is %g: NaN and infinity cannot be quantised to %s",
+                     static_cast<long long>(i / columns), static_cast<long long>(i % columns), src[i],
+                     ggml_type_name(type));
+      }
+    }
+    for (int64_t i = 0; importance != nullptr && i < columns; ++i) {
+      if (!std::isfinite(importance[i]) || importance[i] < 0) {
+        return error(ETGGML_RANGE, "importance[%lld] is %g: it must be finite and not negative",
+                     static_cast<long long>(i), importance[i]);
+      }
+    }
+    if (importance == nullptr && ggml_quantize_requires_imatrix(type)) {
+      ones.assign(static_cast<size_t>(columns), 1.0f);
+      importance = ones.data();
+    }
+  }
+  ggml_quantize_chunk(type, src, dst, 0, rows, columns, importance);
+  return ok_status();
+}
+
+Status convert_rows(ggml_type from, const void* src, ggml_type to, void* dst, int64_t rows, int64_t columns) {
+  ETGGML_ASSIGN_OR_RETURN(const size_t src_row, row_bytes(from, columns));
+  ETGGML_ASSIGN_OR_RETURN(const size_t dst_row, row_bytes(to, columns));
+  if (from == to) {
+    std::memcpy(dst, src, src_row * static_cast<size_t>(rows));
+    return ok_status();
+  }
+  // Some rows at a time, so that converting a huge matrix does not need its F32 form in memory as well.
+  const int64_t step = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, columns));
+  std::vector<float> buffer(static_cast<size_t>(std::min(step, rows) * columns));
+  for (int64_t row = 0; row < rows; row += step) {
+    const int64_t n = std::min(step, rows - row);
+    ETGGML_RETURN_IF_ERROR(to_float(from, static_cast<const char*>(src) + src_row * row, n * columns, buffer.data()));
+    ETGGML_RETURN_IF_ERROR(from_float(to, buffer.data(), n, columns, nullptr, static_cast<char*>(dst) + dst_row * row));
+  }
+  return ok_status();
+}
+
+}  // namespace etggml::runtime

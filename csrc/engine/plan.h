@@ -1,0 +1,73 @@
+// A plan: the ggml graph of one binding of the symbols with memory for every tensor, ready to be filled and computed.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "devices/memory.h"
+#include "engine/choice.h"
+#include "engine/engine.h"
+#include "fusion/device_kernels.h"
+#include "fusion/fuse.h"
+#include "graph/build.h"
+
+namespace etggml::runtime {
+
+/// Whether a node runs, and is no view.
+bool computes(const ggml_tensor* node);
+
+class Plan {
+ public:
+  /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held. `choosing`: also
+  /// compute chosen(), where the device can.
+  static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Program& program,
+                                              const std::vector<int64_t>& symbols, graph::Leaves& leaves,
+                                              Choosing choosing);
+  ~Plan();
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  /// False once the arena has moved: the plan's tensors dangle and it must be dropped.
+  bool placed() const { return own_memory_ != nullptr || arena_.generation() == generation_; }
+
+  const graph::Built& built() const { return built_; }
+  ggml_cgraph* graph() const { return built_.graph; }
+  ggml_backend_graph_plan_t schedule() const { return schedule_; }
+  const std::vector<int64_t>& symbols() const { return symbols_; }
+  /// The choice from output 0's last row as the device makes it (I32 [1], cuda::ArgmaxCall); nullptr without.
+  ggml_tensor* chosen() const { return choice_.node; }
+  /// What it depends on, to be filled before every run; nullptr for a greedy one.
+  ggml_tensor* choice_params() const { return choice_.params; }
+  /// Nodes that run, and those of them that are calls of ours (graph/fusion). All are the engine's: a graph is never
+  /// split over devices.
+  size_t running_nodes() const { return running_nodes_; }
+  size_t call_nodes() const { return call_nodes_; }
+  /// Descriptors and memory of its own, not counting the shared arena.
+  size_t bytes() const;
+
+  /// IR node that computes ggml node `index` of the graph, or -1.
+  int64_t ir_node(int index) const { return ir_nodes_[static_cast<size_t>(index)]; }
+
+ private:
+  Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
+  Status place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing);
+  Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
+  void map_nodes();
+  void count_nodes();
+
+  Engine& engine_;
+  Arena& arena_;
+  uint64_t generation_ = 0;
+  BufferPtr own_memory_;     // of a graph too wide for the arena's allocator, or one that was fused
+  BufferPtr choice_memory_;  // of what chooses
+  graph::CallStore calls_;
+  graph::ChoiceNodes choice_;
+  size_t running_nodes_ = 0, call_nodes_ = 0;
+  ContextPtr context_;
+  graph::Built built_;
+  ggml_backend_graph_plan_t schedule_ = nullptr;
+  std::vector<int64_t> symbols_;
+  std::vector<int64_t> ir_nodes_;
+};
+
+}  // namespace etggml::runtime

@@ -1,0 +1,59 @@
+// Groups of a finished graph's nodes -> one node for one kernel of ours (csrc/cuda), where few columns make the number
+// of kernels the cost. It works on ggml's graph and not on the IR for the reason that ggml's own backends do: one .pte
+// runs on every device, and what is worth one kernel is the device's business. Every group is proved from the graph
+// (shapes, layouts, who reads what) or left alone.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "fusion/calls.h"
+#include "graph/build.h"
+
+namespace etggml::graph {
+
+/// The device's answer: is there a kernel for this call?
+class CallSupport {
+ public:
+  virtual ~CallSupport() = default;
+  virtual bool supports(const cuda::Call& call) const = 0;
+  /// What ggml-cpu calls for such a node; nullptr on a device that runs calls itself.
+  virtual ggml_custom_op_t on_host() const { return nullptr; }
+};
+
+/// The calls that nodes of a graph refer to; lives as long as the graph.
+class CallStore {
+ public:
+  template <class T>
+  T* keep(const T& call) {
+    auto owned = std::make_shared<T>(call);
+    calls_.push_back(owned);
+    return owned.get();
+  }
+  size_t size() const { return calls_.size(); }
+
+ private:
+  std::vector<std::shared_ptr<const void>> calls_;
+};
+
+/// Makes `node` a GGML_OP_CUSTOM that runs `call`. `sources`: tensors it reads (null and repeated ones are left out,
+/// and so are those that have memory: nobody has to wait for them).
+void make_call(ggml_tensor* node, const CallSupport& support, const char* name, const cuda::Call* call,
+               const std::vector<const ggml_tensor*>& sources);
+/// The call of a node made by make_call().
+const cuda::Call* call_of(const ggml_tensor* node);
+
+struct Fusion {
+  /// Tensors that kernels write besides their node's own: they need memory of their own, and zeros in it.
+  std::vector<ggml_tensor*> extra;
+  size_t groups = 0;  // 0: the graph is what it was
+};
+
+/// Rewrites built.graph (and drops values that no longer exist from built.values). Afterwards every tensor of the graph
+/// must have memory of its own for the graph's whole run: the order of nodes no longer tells how long each is needed.
+Fusion fuse(ggml_context* ctx, Built& built, const CallSupport& support, CallStore& store);
+
+/// Bytes of all results that have no memory yet: what separate memory for each would take.
+size_t separate_bytes(const Built& built);
+
+}  // namespace etggml::graph

@@ -1,0 +1,28 @@
+#include "fusion/norms.h"
+
+#include <cstring>
+
+namespace etggml::graph {
+namespace {
+
+bool is_gain(const ggml_tensor* t, int64_t size) {
+  return has_memory(t) && is_leaf(memory_of(t)) && dense_f32(t) && offset_in_memory(t) == 0 && t->ne[0] == size &&
+         ggml_nelements(t) == size;
+}
+
+}  // namespace
+
+Normalised normalised(ggml_tensor* t, int64_t size) {
+  Normalised result;
+  ggml_tensor* norm = t;
+  if (t->op == GGML_OP_MUL && t->src[0]->op == GGML_OP_RMS_NORM && is_gain(t->src[1], size)) {
+    result.gain = memory_of(t->src[1]);
+    norm = t->src[0];
+  }
+  if (norm->op != GGML_OP_RMS_NORM || norm->ne[0] != size) return {};
+  result.x = norm->src[0];
+  std::memcpy(&result.eps, norm->op_params, sizeof(float));
+  return result;
+}
+
+}  // namespace etggml::graph

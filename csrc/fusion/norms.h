@@ -1,0 +1,17 @@
+// RMS normalisation with or without its gain, as graphs spell it.
+#pragma once
+
+#include "fusion/readers.h"
+
+namespace etggml::graph {
+
+struct Normalised {
+  ggml_tensor* x = nullptr;           // what is normalised, as RMS_NORM reads it
+  const ggml_tensor* gain = nullptr;  // F32 [size], or nullptr
+  float eps = 0;
+};
+
+/// `t` as MUL(RMS_NORM(x), gain) or RMS_NORM(x) over rows of `size`; x is nullptr when it is neither.
+Normalised normalised(ggml_tensor* t, int64_t size);
+
+}  // namespace etggml::graph

@@ -1,0 +1,22 @@
+// The two ways attention() goes, and how both make their nodes.
+#pragma once
+
+#include <array>
+
+#include "kernels/attention.h"
+#include "kernels/attention_problem.h"
+
+namespace etggml::graph {
+
+/// Few queries share a key head: keys and values are used as they lie in memory.
+ggml_tensor* attention_few(ggml_context* ctx, const AttentionArgs& args, const AttentionKernel& kernel);
+/// Many queries: keys and values are converted first, a tile at a time.
+ggml_tensor* attention_many(ggml_context* ctx, const AttentionArgs& args, const AttentionKernel& kernel);
+
+/// A custom op whose sources are the operands and then `extra`, readable through AttentionProblem. ne all 0: the shape
+/// of the result of attention.
+ggml_tensor* attention_node(ggml_context* ctx, const AttentionArgs& args, const char* name, int64_t chunks,
+                            ggml_tensor* extra, ggml_custom_op_t compute, void* user,
+                            std::array<int64_t, 4> ne = {0, 0, 0, 0});
+
+}  // namespace etggml::graph

@@ -1,0 +1,11 @@
+// Elementwise functions on the CPU of which ggml's kernels pass over NaN or lose what is small.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace etggml::graph {
+
+/// Takes contiguous F32 x; nullptr for everything else.
+ggml_tensor* function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* x);
+
+}  // namespace etggml::graph

@@ -1,0 +1,28 @@
+// Product of a matrix of floats with the rows of x on the CPU, with bias and activation.
+//
+// ggml multiplies rows of weights with rows of activations and adds up the lanes of a register for every element of
+// the result; weights that are halves make it round the activations to halves. Here the activations are packed once
+// into panels (panel.h), shared by all products of the same x, and everything is computed in single precision.
+#pragma once
+
+#include <map>
+
+#include "kernels/kernels.h"
+#include "kernels/panel.h"
+
+namespace etggml::graph {
+
+struct LinearKernel {
+  PanelFunctions functions;
+  int64_t min_rows = 2;  // of x: one row is a matter of memory bandwidth alone
+};
+
+/// Panels of one build, by the tensor they hold.
+using PackedPanels = std::map<const ggml_tensor*, ggml_tensor*>;
+
+/// Takes contiguous F32 x with one contiguous matrix of F32, F16 or BF16 in plain host memory; nullptr for everything
+/// else.
+ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused, const LinearKernel& kernel,
+                    PackedPanels& packed);
+
+}  // namespace etggml::graph

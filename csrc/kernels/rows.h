@@ -1,0 +1,18 @@
+// Operations on whole rows on the CPU: with one number for each row (a scale and a shift for each channel of an image,
+// the gate of squeeze-and-excitation), and their means.
+//
+// ggml divides for every element to find the number that belongs to it, and sums rows on one thread.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace etggml::graph {
+
+/// Takes contiguous F32 x, and contiguous F32 y whose elements are the same all along a row of x; nullptr for
+/// everything else.
+ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y);
+
+/// Takes contiguous F32 x; nullptr for everything else.
+ggml_tensor* row_means(ggml_context* ctx, ggml_tensor* x);
+
+}  // namespace etggml::graph

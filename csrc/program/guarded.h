@@ -1,0 +1,38 @@
+// Calls into ExecuTorch on behalf of a file that may be corrupt. ExecuTorch checks much of a program but aborts the
+// process on some of what is left (an unknown ScalarType, a failed ET_CHECK). While one of our calls is in progress its
+// abort throws instead; the exception crosses ExecuTorch's frames without running their destructors, so a refusal may
+// leak a little memory, and nothing worse.
+#pragma once
+
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "engine/load_scope.h"
+#include "util/status.h"
+
+namespace etggml::program {
+
+class Aborted : public std::exception {
+ public:
+  explicit Aborted(std::string why) : why_(std::move(why)) {}
+  const char* what() const noexcept override { return why_.c_str(); }
+
+ private:
+  std::string why_;
+};
+
+/// Runs `body`, which returns a Status or Result, as a call of our own; what makes ExecuTorch abort becomes
+/// ETGGML_FORMAT.
+template <class Fn>
+auto guarded(const std::string& path, Fn body) -> decltype(body()) {
+  runtime::HostCall host_call;
+  try {
+    return body();
+  } catch (const Aborted& aborted) {
+    return error(ETGGML_FORMAT, "%s: ExecuTorch gave up on this program, it is corrupt: %s", path.c_str(),
+                 aborted.what());
+  }
+}
+
+}  // namespace etggml::program

@@ -1,0 +1,42 @@
+// What ExecuTorch's own verification of a .pte leaves out and then dereferences, calls or writes to.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "util/status.h"
+
+namespace etggml::program {
+
+/// data: the beginning of a .pte whose FlatBuffer ExecuTorch has verified (offsets are in bounds, fields may be
+/// missing, numbers may be anything). Checks every table that ExecuTorch 1.5 reads without asking: delegates, values
+/// and instructions of every method. ETGGML_FORMAT otherwise.
+Status check_pte(const void* data, const std::string& path);
+
+/// n_inputs: of each of our delegates of the method, in order; the other arguments of its calls are results and must
+/// not be constants of the file, whose memory is read-only. ETGGML_FORMAT otherwise.
+Status check_delegate_results(const void* data, const std::string& path, const std::string& method,
+                              const std::vector<size_t>& n_inputs);
+
+namespace detail {
+
+/// "model.pte, method 'forward'".
+struct Place {
+  const std::string& path;
+  std::string method;
+
+  /// ETGGML_FORMAT: "<place>: <text>; the file is corrupt".
+  Status corrupt(const std::string& text) const;
+};
+
+/// plan: an ExecutionPlan. Every value has a known kind and what belongs to it, tensors lie inside their memory.
+Status check_values(const void* plan, const Place& place);
+/// Every instruction is of a known kind, names operators, delegates, values and instructions that there are, and
+/// writes to no constant. Values have been checked.
+Status check_instructions(const void* plan, const Place& place);
+/// By value: whether it is a constant of the file, or may become one by a move.
+std::vector<bool> constants(const void* plan);
+
+}  // namespace detail
+}  // namespace etggml::program

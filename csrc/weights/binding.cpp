@@ -1,0 +1,280 @@
+#include "weights/binding.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "devices/types.h"
+#include "util/nearest.h"
+
+namespace etggml::runtime {
+namespace {
+
+namespace fb = ir::fb;
+
+constexpr uint8_t kAnyType = 255;
+
+std::string text(const flatbuffers::String* s) { return s == nullptr ? "" : s->str(); }
+
+class Binder {
+ public:
+  Binder(const ir::Program& program, const Sources& sources, bool on_cpu, Report* report)
+      : program_(program), sources_(sources), on_cpu_(on_cpu), report_(report) {}
+
+  // OK with *bound = false when a problem was reported.
+  Status bind(uint32_t index, BoundSlot* out, bool* bound) {
+    const fb::WeightSlot& slot = *program_.graph().weights()->Get(index);
+    *bound = false;
+    out->slot = index;
+    out->name = text(slot.name());
+    out->ne = program_.shape(slot.shape(), {});
+    for (const fb::WeightPart* part : *slot.parts()) {
+      Part found;
+      std::array<int64_t, 4> ne;
+      bool ok = false;
+      ETGGML_RETURN_IF_ERROR(find(slot, *part, &found, &ne, &ok));
+      if (!ok) return ok_status();
+      out->parts.push_back(std::move(found));
+      shapes_.push_back(ne);
+    }
+    if (check_shapes(slot, *out) && decide_type(slot, out) && check_sizes(*out)) *bound = true;
+    return ok_status();
+  }
+
+  void reset() { shapes_.clear(); }
+
+ private:
+  Status find(const fb::WeightSlot& slot, const fb::WeightPart& part, Part* out, std::array<int64_t, 4>* ne, bool* ok) {
+    for (const flatbuffers::String* key : *part.keys()) {
+      if (sources_.files && take(sources_.files, key->str(), out, ne)) return *ok = true, ok_status();
+    }
+    for (const flatbuffers::String* key : *part.keys()) {
+      if (sources_.named == nullptr) break;
+      Blob blob;
+      bool found = false;
+      ETGGML_RETURN_IF_ERROR(sources_.named->get(key->str(), &blob, &found));
+      if (!found) continue;
+      if (slot.type() == kAnyType || !type_known(slot.type())) {
+        report_->add({Problem::Kind::Type,
+                      key->str(),
+                      "a type in the graph",
+                      "none",
+                      {},
+                      format("weight '%s' lies in the .pte, but the graph does not say its type; export it again",
+                             key->c_str())});
+        return ok_status();
+      }
+      out->key = key->str();
+      out->type = static_cast<ggml_type>(slot.type());
+      out->data = blob.data;
+      out->nbytes = blob.size;
+      out->owner = blob.owner;
+      *ne = {0, 0, 0, 0};  // bytes only: the shape is the slot's
+      report_->bytes += blob.size;
+      return *ok = true, ok_status();
+    }
+    for (const auto& files : sources_.process) {
+      for (const flatbuffers::String* key : *part.keys()) {
+        if (take(files, key->str(), out, ne)) return *ok = true, ok_status();
+      }
+    }
+    missing(slot, part);
+    return ok_status();
+  }
+
+  bool take(const std::shared_ptr<const gguf::FileSet>& files, const std::string& key, Part* out,
+            std::array<int64_t, 4>* ne) {
+    const gguf::Tensor* tensor = files->find(key);
+    if (tensor == nullptr) return false;
+    out->key = key;
+    out->type = static_cast<ggml_type>(tensor->type);
+    out->data = tensor->data;
+    out->nbytes = static_cast<size_t>(tensor->nbytes);
+    out->files = files;
+    out->shard = tensor->shard;
+    *ne = tensor->ne;
+    if (report_->used.insert(key).second) report_->bytes += tensor->nbytes;
+    return true;
+  }
+
+  void missing(const fb::WeightSlot& slot, const fb::WeightPart& part) {
+    Problem problem;
+    problem.kind = Problem::Kind::Missing;
+    std::vector<std::string> keys;
+    for (const flatbuffers::String* key : *part.keys()) keys.push_back(key->str());
+    problem.key = keys.front();
+    problem.expected = shape_text(program_.shape(slot.shape(), {}).data());
+    problem.found = "nothing";
+    std::string searched;
+    auto add = [&](const std::string& where) { searched += (searched.empty() ? "" : ", ") + where; };
+    if (sources_.files) {
+      add(sources_.files->path());
+      problem.nearest = sources_.files->nearest(problem.key, 8);
+    }
+    if (sources_.named != nullptr) add("the .pte");
+    for (const auto& files : sources_.process) add(files->path());
+    problem.message = format("weight %s was not found in %s", join_quoted(keys).c_str(),
+                             searched.empty() ? "any file" : searched.c_str());
+    report_->add(std::move(problem));
+  }
+
+  // Every GGUF part's shape against the slot's; embedded parts have no shape of their own.
+  bool check_shapes(const fb::WeightSlot& slot, const BoundSlot& bound) {
+    int axis = 3;
+    while (axis > 0 && bound.ne[axis] == 1) --axis;
+    int64_t along = 0;
+    bool known = true;
+    for (size_t i = 0; i < shapes_.size(); ++i) {
+      const std::array<int64_t, 4>& ne = shapes_[i];
+      if (ne[0] == 0) {
+        known = false;
+        continue;
+      }
+      std::array<int64_t, 4> wanted = bound.ne;
+      if (shapes_.size() > 1) wanted[axis] = ne[axis];  // any share of the concatenated dimension
+      along += ne[axis];
+      if (ne == wanted) continue;
+      wrong_shape(bound.parts[i], wanted, ne, shapes_.size() > 1);
+      return false;
+    }
+    if (known && along != bound.ne[axis]) {
+      Problem problem;
+      problem.kind = Problem::Kind::Shape;
+      problem.key = bound.parts.front().key;
+      problem.expected = shape_text(bound.ne.data());
+      problem.found = format("%lld along the joined dimension", static_cast<long long>(along));
+      problem.message =
+          format("weight '%s' is joined from %zu tensors that have %lld rows together, the graph needs %lld",
+                 text(slot.name()).c_str(), shapes_.size(), static_cast<long long>(along),
+                 static_cast<long long>(bound.ne[axis]));
+      report_->add(std::move(problem));
+      return false;
+    }
+    return true;
+  }
+
+  void wrong_shape(const Part& part, const std::array<int64_t, 4>& wanted, const std::array<int64_t, 4>& ne,
+                   bool joined) {
+    Problem problem;
+    problem.kind = Problem::Kind::Shape;
+    problem.key = part.key;
+    problem.expected = shape_text(wanted.data());
+    problem.found = shape_text(ne.data());
+    const bool transposed =
+        !joined && ne[0] == wanted[1] && ne[1] == wanted[0] && ne[2] == wanted[2] && ne[3] == wanted[3];
+    problem.message = format("weight '%s' in %s has shape %s, the graph needs %s (ggml order)%s", part.key.c_str(),
+                             part.files ? part.files->path().c_str() : "the .pte", problem.found.c_str(),
+                             problem.expected.c_str(), transposed ? ": it is transposed; convert the model again" : "");
+    report_->add(std::move(problem));
+  }
+
+  bool decide_type(const fb::WeightSlot& slot, BoundSlot* bound) {
+    bool mixed = false;
+    for (const Part& part : bound->parts) {
+      mixed = mixed || part.type != bound->parts.front().type;
+      if (slot.type() != kAnyType && part.type != slot.type()) {
+        return wrong_type(part, type_name(slot.type()), "the graph was exported with weights of that type inside");
+      }
+    }
+    ggml_type type = bound->parts.front().type;
+    if (slot.cast() != kAnyType && type_known(slot.cast())) {
+      type = static_cast<ggml_type>(slot.cast());
+    } else if (mixed) {
+      type = GGML_TYPE_F32;  // the one type that loses nothing of any other
+    } else if (slot.type() == kAnyType && slot.usage() == fb::WeightUsage_Elementwise && type != GGML_TYPE_I32) {
+      type = GGML_TYPE_F32;  // element-wise kernels want F32; norms and biases are small
+    }
+    for (const Part& part : bound->parts) {
+      if (part.type == type) continue;
+      bound->cast = true;
+      if (!has_to_float(part.type) || !has_from_float(type)) {
+        return wrong_type(part, type_name(type), "there is no conversion between the two");
+      }
+    }
+    bound->type = type;
+    if (slot.usage() == fb::WeightUsage_Rows && !can_get_rows(type)) {
+      return wrong_type(bound->parts.front(), "a type whose rows can be looked up", "ggml cannot read rows of it");
+    }
+    if (slot.usage() == fb::WeightUsage_MatMul && on_cpu_ && !cpu_can_multiply(type)) {
+      return wrong_type(bound->parts.front(), "a type matrices can be multiplied in",
+                        "ggml's CPU backend cannot multiply by it");
+    }
+    return true;
+  }
+
+  bool wrong_type(const Part& part, const std::string& wanted, const char* why) {
+    Problem problem;
+    problem.kind = Problem::Kind::Type;
+    problem.key = part.key;
+    problem.expected = wanted;
+    problem.found = type_name(part.type);
+    problem.message = format("weight '%s' has type %s, needed: %s (%s)", part.key.c_str(), problem.found.c_str(),
+                             wanted.c_str(), why);
+    report_->add(std::move(problem));
+    return false;
+  }
+
+  // The bytes of embedded data are all we know of its shape.
+  bool check_sizes(const BoundSlot& bound) {
+    int64_t elements = 1;
+    for (int64_t n : bound.ne) elements *= n;
+    size_t total = 0;
+    bool same_type = true;
+    for (const Part& part : bound.parts) {
+      total += part.nbytes;
+      same_type = same_type && part.type == bound.parts.front().type;
+    }
+    if (!same_type) return true;  // only possible for GGUF parts, whose shapes were checked
+    const ggml_type type = bound.parts.front().type;
+    const Result<size_t> row = row_bytes(type, bound.ne[0]);
+    const uint64_t needed = row.ok() ? static_cast<uint64_t>(*row) * static_cast<uint64_t>(elements / bound.ne[0]) : 0;
+    if (row.ok() && needed == total) return true;
+    Problem problem;
+    problem.kind = Problem::Kind::Shape;
+    problem.key = bound.parts.front().key;
+    problem.expected =
+        row.ok() ? format("%llu bytes", static_cast<unsigned long long>(needed)) : shape_text(bound.ne.data());
+    problem.found = format("%zu bytes", total);
+    problem.message = row.ok() ? format("weight '%s' has %zu bytes, %s of shape %s needs %llu", problem.key.c_str(),
+                                        total, ggml_type_name(type), shape_text(bound.ne.data()).c_str(),
+                                        static_cast<unsigned long long>(needed))
+                               : format("weight '%s': %s", problem.key.c_str(), row.status().message.c_str());
+    report_->add(std::move(problem));
+    return false;
+  }
+
+  const ir::Program& program_;
+  const Sources& sources_;
+  const bool on_cpu_;
+  Report* report_;
+  std::vector<std::array<int64_t, 4>> shapes_;
+};
+
+}  // namespace
+
+std::vector<uint32_t> used_slots(const ir::Program& program) {
+  std::set<uint32_t> slots;
+  for (uint32_t i = 0; i < program.node_count(); ++i) {
+    if (!program.live(i)) continue;
+    if (const fb::WeightLeaf* leaf = program.node(i).op_as_WeightLeaf()) slots.insert(leaf->slot());
+  }
+  return {slots.begin(), slots.end()};
+}
+
+Result<std::vector<BoundSlot>> bind_weights(const ir::Program& program, const Sources& sources, bool on_cpu,
+                                            Report* report) {
+  std::vector<BoundSlot> slots;
+  Binder binder(program, sources, on_cpu, report);
+  for (uint32_t index : used_slots(program)) {
+    BoundSlot slot;
+    bool bound = false;
+    binder.reset();
+    ETGGML_RETURN_IF_ERROR(binder.bind(index, &slot, &bound));
+    for (const fb::WeightPart* part : *program.graph().weights()->Get(index)->parts())
+      report->needed.insert(part->keys()->Get(0)->str());
+    if (bound) slots.push_back(std::move(slot));
+  }
+  return slots;
+}
+
+}  // namespace etggml::runtime

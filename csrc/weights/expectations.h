@@ -1,0 +1,23 @@
+// A graph exported from one GGUF must not be run with the weights of another model that happens to have tensors of the
+// same names and shapes (another rope base, another head count): what it relies on is compared with the file's
+// metadata.
+#pragma once
+
+#include "gguf/file_set.h"
+#include "ir/program.h"
+#include "weights/report.h"
+
+namespace etggml::runtime {
+
+/// Adds a Metadata problem for every expectation of the graph that the file's metadata does not meet.
+void check_expectations(const ir::Program& program, const gguf::FileSet& files, Report* report);
+
+namespace detail {
+/// JSON text of a metadata entry (arrays longer than 64 elements are cut short with a string "...": no graph expects
+/// such).
+Json metadata_json(const gguf::KeyValue& kv);
+/// Numbers compare by value, with the precision of a float where one side is not an integer.
+bool same_value(const Json& expected, const Json& found);
+}  // namespace detail
+
+}  // namespace etggml::runtime
