@@ -46,6 +46,7 @@ def kinds(page: str) -> list[str]:
         ("# A title is not counted\n\n| a cell | neither is |\n|---|---|\n| x y. z | w |\n", []),
         ("<!-- a comment is no text -->\n\nText.", [1]),
         ("a -> b / c", [3]),
+        ("- `name`\n- `another name`\n- `name`: has a meaning\n", [4]),
     ],
 )
 def test_words_of_a_sentence(page: str, expected: list[int]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from prose_rules import MOST_COLUMNS, Prose
+from prose_rules import CODE, MOST_COLUMNS, Prose
 
 _PARSER = MarkdownIt("commonmark").enable("table")
 _CELLS = {"td_open", "th_open"}
@@ -29,7 +29,7 @@ def _text(token: Token) -> str:
 
 def _part(child: Token) -> str:
     if child.type == "code_inline":
-        return "`code`"  # one word, however much it holds
+        return CODE
     if child.type in ("softbreak", "hardbreak"):
         return "\n"
     if child.type == "html_inline":

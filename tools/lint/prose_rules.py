@@ -9,6 +9,7 @@ from statistics import median
 
 MOST_WORDS = 30  # in a sentence; the aim is 25
 MOST_COLUMNS = 120
+CODE = "`code`"  # stands for inline code: one word, however much it holds
 
 # A free relative is a noun made of "what" or its relatives: "what is left", "whoever asks". A question may have one.
 _FREE_RELATIVE = re.compile(r"\b(what|whatever|whoever|whomever|whichever|whose)\b(?!\()", re.IGNORECASE)
@@ -81,7 +82,8 @@ def sentences(prose: Prose) -> Iterator[Sentence]:
         if any(c.isalnum() for c in text):
             skipped = len(text) - len(text.lstrip())
             line = prose.line + prose.text[: start + skipped].count("\n")
-            yield Sentence(" ".join(text.split()), line, prose.counted)
+            names_alone = not any(c.isalnum() for c in text.replace(CODE, ""))  # an item of a list of names
+            yield Sentence(" ".join(text.split()), line, prose.counted and not names_alone)
         start = end
 
 
@@ -128,7 +130,7 @@ class Measure:
 
     @property
     def p90(self) -> int:
-        return sorted(self.lengths)[int(0.9 * (len(self.lengths) - 1))] if self.lengths else 0
+        return sorted(self.lengths)[int(0.9 * len(self.lengths))] if self.lengths else 0
 
     def share_over(self, words: int) -> float:
         return sum(length > words for length in self.lengths) / len(self.lengths) if self.lengths else 0

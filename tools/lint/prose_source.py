@@ -8,7 +8,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 
-from prose_rules import MOST_COLUMNS, Prose
+from prose_rules import CODE, MOST_COLUMNS, Prose
 
 Line = tuple[int, str]  # its number and its text
 
@@ -130,7 +130,7 @@ def _blocks(lines: list[Line]) -> Iterator[Prose]:
 
 def _paragraph(lines: list[Line]) -> Iterator[Prose]:
     if lines:
-        text = _CODE.sub("`code`", "\n".join(text for _, text in lines))
+        text = _CODE.sub(CODE, "\n".join(text for _, text in lines))
         yield Prose(text, lines[0][0])
 
 
