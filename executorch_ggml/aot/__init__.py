@@ -1,1 +1,8 @@
 """The ahead-of-time half: from exported programs to payloads. It imports torch and never loads the native library."""
+
+import torch  # noqa: F401 - torch sets up its loggers when it is imported, so it comes before they are quieted
+
+from .quiet import quiet
+
+with quiet():
+    import executorch.exir  # noqa: F401 - it imports torchao, which warns of kernels that nobody asked for

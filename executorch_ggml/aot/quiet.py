@@ -24,7 +24,7 @@ def undisturbed() -> Iterator[None]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keeps warnings of torch and ExecuTorch that say nothing about the model off the user's screen."""
-    noisy = [logging.getLogger(name) for name in ("torch", "executorch", "root")]
+    noisy = [logging.getLogger(name) for name in ("torch", "torchao", "executorch", "root")]
     levels = [log.level for log in noisy]
     try:
         for log in noisy:

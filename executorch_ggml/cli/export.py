@@ -1,21 +1,28 @@
-"""``executorch-ggml export``: a GGUF's graph as a `.pte`."""
+"""``executorch-ggml export``: a GGUF's graph as a `.pte`; a speech checkpoint as a `.pte` with its weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from executorch_ggml.errors import InvalidArgumentError
 
 from .options import AsJson, echo, print_json, size
 
 
 def export(
-    gguf: Annotated[Path, typer.Argument(help="Any quantisation of the model.", metavar="MODEL.gguf")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="A GGUF (any quantisation), or a speech checkpoint: .nemo, or a folder.", metavar="MODEL"),
+    ],
     pte: Annotated[
-        Path | None, typer.Argument(help="Where to write the graph; default: the GGUF's name in this directory.")
+        Path | None, typer.Argument(help="Where to write the graph; default: the model's name in this directory.")
     ] = None,
-    max_seq_len: Annotated[int, typer.Option(min=1, help="Positions of the KV cache: prompt and answer.")] = 2048,
+    max_seq_len: Annotated[
+        int | None, typer.Option(min=1, help="Positions of the KV cache: prompt and answer. [default: 2048]")
+    ] = None,
     full_logits: Annotated[bool, typer.Option(help="Logits for every position, not the last one alone.")] = False,
     one_token: Annotated[
         bool, typer.Option("--one-token", help="A static graph that takes exactly one token a call.")
@@ -23,14 +30,38 @@ def export(
     dequantize: Annotated[
         bool, typer.Option("--dequantize", help="Weights become float32 when loaded: exact, at up to 8x the memory.")
     ] = False,
+    dtype: Annotated[
+        str | None, typer.Option(help="Speech: type of the matrices: F32, F16, BF16, Q8_0, Q4_K ... [default: Q8_0]")
+    ] = None,
+    streaming: Annotated[bool, typer.Option("--streaming", help="Voxtral: audio without end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the graph of a GGUF's model, without its weights."""
-    target = pte or Path(gguf.stem).with_suffix(".pte")
+    """Write the graph of a GGUF's model, without its weights, or a speech model from its checkpoint."""
+    target = pte or Path(f"{model.stem}.pte")
+    speech = model.is_dir() or model.suffix == ".nemo"
+    only = {"--full-logits": full_logits, "--one-token": one_token, "--dequantize": dequantize}
+    if not speech:
+        only = {"--dtype": dtype is not None, "--streaming": streaming}
+    if wrong := [name for name, given in only.items() if given]:
+        kind = "a speech checkpoint" if speech else "a GGUF, whose weights stay as they are"
+        raise InvalidArgumentError(f"{', '.join(wrong)} means nothing for {kind}: {model}")
     try:
         import torch  # noqa: F401 - here for the message; everything else works without it
     except ImportError:
         raise ImportError("exporting needs torch, running does not: pip install 'executorch-ggml[export]'") from None
+    if speech:
+        facts, line = _speech(model, target, dtype or "Q8_0", streaming, max_seq_len)
+    else:
+        facts, line = _gguf(model, target, max_seq_len or 2048, full_logits, one_token, dequantize)
+    if as_json:
+        print_json(facts)
+    else:
+        echo(line)
+
+
+def _gguf(
+    gguf: Path, target: Path, max_seq_len: int, full_logits: bool, one_token: bool, dequantize: bool
+) -> tuple[dict[str, Any], str]:
     # Late: it imports torch, which takes seconds and may be missing.
     from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 
@@ -41,17 +72,34 @@ def export(
         full_logits=full_logits,
     )
     result = export_gguf_to_pte(gguf, target, config)
-    if as_json:
-        print_json(
-            {
-                "path": str(result.path),
-                "bytes": result.bytes,
-                "seconds": round(result.seconds, 3),
-                "nodes": result.nodes,
-                "architecture": result.config.architecture.name,
-                "max_seq_len": result.config.max_seq_len,
-            }
-        )
-        return
     architecture = result.config.architecture.name
-    echo(f"{result.path}: {architecture}, {size(result.bytes)}, {result.nodes} operators, {result.seconds:.1f} s")
+    facts = {
+        "path": str(result.path),
+        "bytes": result.bytes,
+        "seconds": round(result.seconds, 3),
+        "nodes": result.nodes,
+        "architecture": architecture,
+        "max_seq_len": result.config.max_seq_len,
+    }
+    return (
+        facts,
+        f"{result.path}: {architecture}, {size(result.bytes)}, {result.nodes} operators, {result.seconds:.1f} s",
+    )
+
+
+def _speech(
+    checkpoint: Path, target: Path, dtype: str, streaming: bool, max_seq_len: int | None
+) -> tuple[dict[str, Any], str]:
+    # Late: it imports torch, which takes seconds and may be missing.
+    from executorch_ggml.speech.export import export_checkpoint
+
+    done = export_checkpoint(checkpoint, target, dtype=dtype, streaming=streaming, max_seq_len=max_seq_len)
+    facts = {
+        "path": str(done.result.path),
+        "bytes": done.result.bytes,
+        "nodes": dict(done.result.nodes),
+        "architecture": done.family,
+        "gguf": str(done.gguf) if done.gguf else None,
+    }
+    line = f"{done.result.path}: {done.family}, {size(done.result.bytes)}, {sum(done.result.nodes.values())} operators"
+    return facts, line + (f"; {done.gguf}: {size(done.gguf_bytes)}" if done.gguf else "")

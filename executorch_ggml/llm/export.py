@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from executorch_ggml._files import check_target, write_atomically
-from executorch_ggml.aot.export_lock import EXPORTING
-from executorch_ggml.aot.quiet import quiet, undisturbed
 from executorch_ggml.errors import InvalidArgumentError, UnsupportedError
 from executorch_ggml.gguf.header import GgufHeader, read_header
 
@@ -87,6 +85,9 @@ def export_gguf_to_pte(
     header = read_header(gguf_path)
     target = Path(pte_path)
     check_target(target, header.paths)
+    # Late: it imports torch, and a GGUFExportConfig is made without it.
+    from executorch_ggml.aot.export_lock import EXPORTING
+
     with EXPORTING:
         buffer, nodes, model_config = _lower(header, config)
     write_atomically(target, lambda file: file.write(buffer), header.paths)
@@ -97,13 +98,13 @@ def export_gguf_to_pte(
 
 def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, ModelConfig]:
     """The bytes of the `.pte` and the number of delegated operators."""
-    # Torch is imported only here: the module also serves processes that merely want GGUFExportConfig.
+    # Late, as above; after our own package has imported executorch without its warnings.
     import torch
     from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
     from torch.export import Dim, export
 
-    # Late: it imports torch, and a GGUFExportConfig is made without it.
     from executorch_ggml.aot.partitioner import GgmlPartitioner
+    from executorch_ggml.aot.quiet import quiet, undisturbed
 
     from .decoder.decoder import TIED_HEAD, build_decoder
 

@@ -51,8 +51,8 @@ class SpeechProgram:
         if "speech_config" not in methods or "speech_vocabulary" not in methods:
             self.program.close()
             raise FormatError(
-                f"{self.path}: not a speech model: it has no method 'speech_config', which runner/export_parakeet.py "
-                f"and runner/export_voxtral_rt.py write; its methods are {', '.join(sorted(methods))}"
+                f"{self.path}: not a speech model: it has no method 'speech_config', which `executorch-ggml export` "
+                f"writes for a speech checkpoint; its methods are {', '.join(sorted(methods))}"
             )
         self.facts = decode_json(self._constant("speech_config"))
         self.vocabulary = Vocabulary(decode_pieces(self._constant("speech_vocabulary")))

@@ -14,7 +14,7 @@ from executorch_ggml.gguf.header import read_header
 from executorch_ggml.gguf.shapes import shape_text
 from executorch_ggml.runtime.check import check
 
-NAME = "blk.0.attn_k.weight"
+NAME = "blk.0.ffn_up.weight"
 
 
 def swapped(gguf: Path, target: Path) -> Path:

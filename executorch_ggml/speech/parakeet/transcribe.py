@@ -28,7 +28,7 @@ _CONTEXT_SECONDS = 4.0
 class ParakeetTranscriber(Transcriber):
     """A Parakeet that is ready to listen.
 
-    pte: what runner/export_parakeet.py writes. gguf: its weights, when they are not inside.
+    pte: what `export_checkpoint` writes. gguf: its weights, when they are not inside.
     chunk_seconds, context_seconds: a recording that is longer than one call of the encoder takes is cut into chunks,
     each encoded with that much audio on both sides of it; defaults: as long as the `.pte` allows, with 4 s
     (a quarter of a short one).

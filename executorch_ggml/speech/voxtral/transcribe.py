@@ -50,7 +50,7 @@ class _Rows:
 class VoxtralTranscriber(Transcriber):
     """A Voxtral that is ready to listen.
 
-    pte: what runner/export_voxtral_rt.py writes. gguf: its weights; by default the GGUF of the same name beside it.
+    pte: what `export_checkpoint` writes. gguf: its weights; by default the GGUF of the same name beside it.
     step_seconds: audio that is waited for before the next call. 0.08, one token, answers soonest; by default as much as
     one call takes, which computes least. The text is the same.
     cache_type: storage of keys and values ("f16", "f32", "q8_0", ...).

@@ -1,0 +1,91 @@
+"""A published speech checkpoint to a `.pte`, whichever of the families it belongs to.
+
+export_checkpoint("parakeet-tdt-0.6b-v3.nemo", "parakeet.pte", dtype="Q8_0")
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from executorch_ggml.errors import UnsupportedError
+
+from .checkpoint import read_json
+from .lowering import SpeechExport
+from .parakeet.convert import load_parakeet
+from .parakeet.export import export_parakeet
+from .voxtral.convert import open_voxtral
+from .voxtral.export import export_voxtral, write_weights
+from .voxtral.model import VoxtralRealtime
+
+__all__ = ["CheckpointExport", "export_checkpoint", "family_of"]
+
+MAX_STEP = 64
+"""Tokens of audio in one call of Voxtral's encoder."""
+FRAMES_PER_SECOND = 100
+"""Of the spectrogram that Parakeet's encoder takes."""
+
+
+@dataclass(frozen=True)
+class CheckpointExport:
+    """What was written. gguf: the weights beside the graph, None when they are inside of it; gguf_bytes: its size."""
+
+    family: str
+    result: SpeechExport
+    gguf: Path | None = None
+    gguf_bytes: int = 0
+
+
+def family_of(path: str | os.PathLike[str]) -> str:
+    """``parakeet`` or ``voxtral``, by the files and the configuration of a checkpoint.
+
+    Raises FileError, FormatError (a configuration that cannot be read), UnsupportedError (any other model).
+    """
+    path = Path(path)
+    if path.suffix == ".nemo" or (not (path / "config.json").exists() and any(path.glob("*.nemo"))):
+        return "parakeet"
+    if (path / "params.json").exists():
+        return "voxtral"
+    kind = str(read_json(path / "config.json").get("model_type"))
+    for family in ("parakeet", "voxtral"):
+        if kind.startswith(family):
+            return family
+    raise UnsupportedError(f"{path}: model_type is {kind!r}; 'parakeet_tdt' and 'voxtral_realtime' are implemented")
+
+
+def export_checkpoint(
+    path: str | os.PathLike[str],
+    pte: str | os.PathLike[str],
+    *,
+    dtype: str = "Q8_0",
+    streaming: bool = False,
+    max_seconds: float = 40.0,
+    max_seq_len: int | None = None,
+    delay_tokens: int | None = None,
+) -> CheckpointExport:
+    """Writes the `.pte` of a checkpoint; Voxtral's weights become a `.gguf` of the same name beside it.
+
+    Args:
+        path: a `.nemo` archive, or a folder in Hugging Face's or Mistral's layout.
+        dtype: of matrices: F32, F16, BF16, Q8_0, Q4_K and the others of ``GgmlQuantConfig``.
+        streaming: Voxtral: audio without end, by caches that slide.
+        max_seconds: Parakeet: the longest piece of audio in one call.
+        max_seq_len: Voxtral: positions (0.08 s each) of the decoder's caches.
+        delay_tokens: Voxtral: delay of the text in steps of 0.08 s; by default as the checkpoint says.
+
+    Raises:
+        FileError, FormatError: files that cannot be read.
+        BindError: tensors that are missing, unknown or mis-shaped.
+        UnsupportedError: another model, or an option of one that is not implemented.
+    """
+    family = family_of(path)
+    if family == "parakeet":
+        model, pieces = load_parakeet(path, round(max_seconds * FRAMES_PER_SECOND))
+        return CheckpointExport(family, export_parakeet(model, pte, dtype=dtype, vocabulary=pieces))
+    checkpoint = open_voxtral(path, delay_tokens=delay_tokens)
+    rows = max_seq_len or (checkpoint.config.decoder.window + 1024 if streaming else 4096)
+    graph = VoxtralRealtime.meta(checkpoint.config, MAX_STEP, rows)
+    result = export_voxtral(graph, pte, vocabulary=checkpoint.pieces, streaming=streaming)
+    gguf = Path(pte).with_suffix(".gguf")
+    return CheckpointExport(family, result, gguf, write_weights(checkpoint.sources(graph), gguf, dtype))
