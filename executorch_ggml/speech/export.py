@@ -29,7 +29,7 @@ FRAMES_PER_SECOND = 100
 
 @dataclass(frozen=True)
 class CheckpointExport:
-    """The files of an export. gguf: the weights beside the graph, None when they are inside of it; gguf_bytes: its size."""
+    """The files of an export. gguf: the weights, None when they are inside of the graph; gguf_bytes: their size."""
 
     family: str
     result: SpeechExport
