@@ -1,8 +1,7 @@
 """executorch-ggml: torch.export'ed models on ggml's kernels, with weights from any GGUF file.
 
-Names are imported on first use: importing this package loads neither torch nor the native library, using the runtime
-half (`Program`, `GGUFFile`) never imports torch, and using the ahead-of-time half (`GgmlPartitioner`) never loads the
-native library.
+Names are imported on first use. Importing this package loads neither torch nor the native library. The runtime side
+(`Program`, `GGUFFile`) never imports torch. The ahead-of-time side (`GgmlPartitioner`) never loads the native library.
 """
 
 from __future__ import annotations

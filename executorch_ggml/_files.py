@@ -51,8 +51,10 @@ def check_regular(path: StrPath) -> None:
 
 
 def check_target(path: StrPath, inputs: Iterable[StrPath] = (), *, kind: str = "pte") -> None:
-    """Raises unless a file may be written there: InvalidArgumentError for an input of ours (under any name or link) and
-    for a file that holds weights, FileError for what is no regular file.
+    """Raises unless a file may be written there.
+
+    InvalidArgumentError: an input of ours, under any name or link, or a file that holds weights. FileError: not a
+    regular file.
 
     kind: of what will be written; only a GGUF may replace a GGUF.
     """

@@ -49,8 +49,8 @@ def load_model_file(path: str | os.PathLike[str]) -> ModelFile:
     Raises:
         FileError: there is no such file.
         FormatError: a ``.pt2`` that torch cannot read.
-        InvalidArgumentError: another kind of file, a definition that is missing or of another type, no example inputs,
-            an exception in the file itself, or a model that torch.export refuses; the text says which.
+        InvalidArgumentError: another kind of file, a missing or wrong definition, or no example inputs. Also an
+            exception in the file itself, or a model that torch.export refuses. The text says which.
     """
     file = Path(path)
     if not file.is_file():

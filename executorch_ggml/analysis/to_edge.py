@@ -47,15 +47,17 @@ def to_edge_rewrite_and_lower(
         transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
             Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
             (``adaptive_max_pool2d``, ``median``).
-        verify: run the result once and compare it with eager: True for the example inputs of the export, or a tuple of
-            inputs, or a list of tuples, or these by method. Loads the native library, and needs the weights' data.
+        verify: run the result once and compare it with eager. True takes the example inputs of the export. A tuple of
+            inputs, a list of tuples, or any of these by method replaces them. It loads the native library, and the
+            weights must have data.
 
     Returns:
         ``executorch.exir.EdgeProgramManager``; its ``to_executorch().buffer`` is the ``.pte``.
 
     Raises:
-        UnloadableError: the runtime could not load what was lowered, or would refuse calls that the export promised: a
-            host operator without a kernel, sizes that lost their range or have none. It lists each with its line.
+        UnloadableError: the runtime could not load the result, or would refuse calls that the export promised. Reasons
+            are a host operator without a kernel, and sizes that lost their range or have none. It lists each with its
+            line.
         MismatchError: ``verify``, and a result is not what eager computes; it names the first operation that differs.
         LoweringError: torch or ExecuTorch give up on the program.
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.

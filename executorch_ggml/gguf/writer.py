@@ -85,8 +85,9 @@ def write_gguf(
 ) -> int:
     """Writes the file, complete or not at all; returns its size in bytes.
 
-    Raises InvalidArgumentError (an unknown dtype, a name that is too long), ShapeError (a source that gives something
-    else than it announced), FileError, and LibraryError when a block type is wanted and the native library is missing.
+    Raises InvalidArgumentError (an unknown dtype, a name that is too long) and ShapeError (a source with other data
+    than it announced). Raises FileError, and LibraryError if a block type is requested and the native library is
+    missing.
     """
     check_target(path, kind="gguf")
     layout = layout_of(tensors, dtype, exact, metadata or {})

@@ -109,8 +109,8 @@ class Pointwise(Layout):
     def binary(self, kind: BinaryKind, a: Value, b: Value) -> Value:
         """``a op b`` with torch's broadcasting, any rank.
 
-        ggml repeats the second operand onto the first and nothing else: commutative operands are swapped, and where
-        both broadcast (or the first of a difference or quotient does) the first is expanded beforehand.
+        ggml repeats the second operand onto the first, and nothing else. So commutative operands are swapped. If both
+        broadcast, or the first of a difference or quotient does, the first is expanded before.
         """
         a, b = self.f32(a), self.f32(b)
         shape = self.broadcast(a.shape, b.shape)

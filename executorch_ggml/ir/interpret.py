@@ -1,7 +1,7 @@
 """A numpy interpreter of payloads: the reference that tests compare against. Needs neither torch nor native code.
 
-Memory is modelled as ggml has it (views share storage, updates happen in place, a view must lie inside its source), so
-an error in strides or offsets shows here, not as a crash in native code.
+Memory is modelled as in ggml: views share storage, updates happen in place, and a view must lie inside its source. So
+an error in strides or offsets shows here, and not as a crash in native code.
 """
 
 from __future__ import annotations

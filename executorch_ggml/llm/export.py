@@ -2,8 +2,8 @@
 
     export_gguf_to_pte("Qwen3-0.6B-Q8_0.gguf", "qwen3.pte", GGUFExportConfig(max_seq_len=2048))
 
-Only the header of the GGUF is read. The `.pte` is some 100 kB whatever the model's size, runs with every quantisation
-of the same model, and comes out byte for byte the same whichever of them it was exported from.
+Only the header of the GGUF is read. The `.pte` has some 100 kB for a model of any size. It runs with every quantisation
+of the same model, and each of them gives the same bytes.
 """
 
 from __future__ import annotations
@@ -76,9 +76,14 @@ def export_gguf_to_pte(
     them in the KV cache must have been written. Constant methods describe the model to ExecuTorch's text runners.
 
     The file appears complete or not at all; where pte_path is a symbolic link, it stays one. Exports of several threads
-    run one after the other. Raises FileError, FormatError (a malformed GGUF, or a key missing, named), UnsupportedError
-    (an architecture, or a feature of one, that is not implemented), BindError (tensors that do not fit the metadata),
-    InvalidArgumentError (the configuration; a pte_path that is the GGUF, or another file with weights).
+    run one after the other.
+
+    Raises:
+        FileError: a file cannot be read or written.
+        FormatError: a malformed GGUF, or a missing key, which it names.
+        UnsupportedError: an architecture, or a feature of one, that is not implemented.
+        BindError: tensors that do not fit the metadata.
+        InvalidArgumentError: the configuration, or a pte_path that is the GGUF or another file with weights.
     """
     config = config or GGUFExportConfig()
     start = time.monotonic()

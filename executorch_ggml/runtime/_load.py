@@ -1,9 +1,8 @@
 """Finds and loads `libexecutorch_ggml`, once per process, without importing torch or executorch.
 
-The library needs the `libexecutorch` that the `executorch` wheel ships, and there must be exactly one of it in the
-process: a second copy is a second backend registry, in which nobody finds our backend. So that one is loaded first, by
-its absolute path; the loader then matches ours to it by name, wherever ours lies (an editable install has no
-`executorch` beside it for a RUNPATH to find).
+The library needs the `libexecutorch` of the `executorch` wheel. The process must have exactly one of it: a second copy
+is a second backend registry, without our backend. So that copy is loaded first, by its absolute path. The loader then
+matches ours to it by name, in any place. An editable install has no `executorch` beside it that a RUNPATH could find.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ logger = logging.getLogger("executorch_ggml")
 
 EXECUTORCH_MIN, EXECUTORCH_BELOW = (1, 5), (1, 6)
 LIBRARY_VARIABLE = "EXECUTORCH_GGML_LIBRARY"
-# In order of dependence. The kernels are the CPU fallback for operators we do not take; they must never be loaded from
-# a second path (registering an operator twice aborts), which is why nothing of this is bundled.
+# In order of dependence. The kernels are the CPU fallback for operators that ggml does not run. They must never be
+# loaded from a second path, because registering an operator twice aborts. So they are not bundled.
 EXECUTORCH_LIBRARIES = ("executorch", "executorch_threadpool", "executorch_etdump", "executorch_kernels_optimized")
 
 _lock = threading.RLock()

@@ -268,9 +268,11 @@ class GGUFFile:
 
     max_string: bytes of one metadata string, max_array: elements of one metadata array, above which a file is refused.
 
-    Raises FileError when it cannot be opened, FormatError when it is malformed (the message says where and how),
-    UnsupportedError for versions, types and features beyond this build, InvalidArgumentError for a shard that is not
-    the first.
+    Raises:
+        FileError: it cannot be opened.
+        FormatError: it is malformed; the message says where and how.
+        UnsupportedError: versions, types and features beyond this build.
+        InvalidArgumentError: a shard that is not the first.
     """
 
     def __init__(

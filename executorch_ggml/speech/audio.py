@@ -44,11 +44,12 @@ def _soundfile() -> Any:
 class AudioFile:
     """An audio file, checked when it is opened. Iterating gives mono blocks at `rate`, from the beginning each time.
 
-    path: WAV, FLAC, or anything else that libsndfile decodes. rate: Hz of what comes out.
+    path: WAV, FLAC, or anything else that libsndfile decodes. rate: of the output, in Hz.
 
-    Raises FileError when there is no such file or it cannot be read, AudioError when it is not audio, has no samples,
-    or says something that cannot be (0 Hz, 1000 channels); while iterating, AudioError when it ends before its header
-    says, or holds samples that are not finite.
+    Raises:
+        FileError: there is no such file, or it cannot be read.
+        AudioError: it is not audio, has no samples, or its header is impossible (0 Hz, 1000 channels). While iterating:
+            it ends before its header says, or holds samples that are not finite.
     """
 
     def __init__(self, path: str | os.PathLike[str], rate: int = 16000) -> None:

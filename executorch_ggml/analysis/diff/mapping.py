@@ -70,8 +70,8 @@ class LoweredDelegate:
 class _Holders:
     """Where values are after products took in the activations behind them.
 
-    Such a product, and the reshapes up to where the activation was, hold the activation's value: their own is gone, and
-    so is that of an activation that another one followed into the product.
+    Such a product has the value of the activation, and so have the reshapes between the two. Their own values are gone.
+    If two activations followed the product, the value of the first is gone too.
     """
 
     def __init__(self, graph: Graph, joined: Mapping[int, int]) -> None:

@@ -1,7 +1,7 @@
 """One export-friendly decoder for every architecture of the table.
 
-The fully qualified names of its parameters are the names of the GGUF's tensors, so nothing maps names, and its
-parameters live on the meta device until somebody loads them: exporting a model costs the memory of its graph.
+The names of its parameters are the names of the GGUF's tensors, so there is no name map. Its parameters live on the
+meta device until somebody loads them. So exporting a model costs only the memory of its graph.
 """
 
 from __future__ import annotations

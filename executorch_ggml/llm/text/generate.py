@@ -277,8 +277,8 @@ def generate(
     run again; its sampling applies instead of the options here.
 
     Raises InvalidArgumentError, UnsupportedError (no chat template, tokenizer of an unknown kind) and FormatError at
-    once; what running the model may raise (ValueRangeError when the prompt does not fit the cache, BusyError, ...)
-    comes from the iterator.
+    once. Errors of running the model come from the iterator: ValueRangeError if the prompt does not fit the cache,
+    BusyError, ...
     """
     program: Program = getattr(target, "program", None) or cast("Program", target)
     if tokenizer is None:

@@ -1,7 +1,7 @@
 r"""The pre-tokenizers that ``tokenizer.ggml.pre`` can name: how text is cut into words before byte-pair merging.
 
-A pre-tokenizer is a list of regular expressions applied one after the other: each cuts every piece left by the one
-before it into its matches and the text between them. The expressions are those of the models' own ``tokenizer.json``
+A pre-tokenizer is a list of regular expressions, applied one after the other. Each cuts every piece of the one before
+into its matches and the text between them. The expressions are those of the models' own ``tokenizer.json``
 files as recorded in llama.cpp's ``llama-vocab.cpp`` (Oniguruma syntax; ``\s``, ``\p{..}`` and case folding are
 Unicode's). They are data of the models, not a choice of ours: a different cut gives different tokens.
 """

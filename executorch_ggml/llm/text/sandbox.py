@@ -1,11 +1,16 @@
-"""A Jinja environment for templates from files nobody vouches for.
+"""A Jinja environment for templates from untrusted files.
 
-A chat template is a program that arrives inside a data file (CVE-2024-34359 and its successors are what happens when
-one forgets that). Five fences: Jinja's immutable sandbox (no underscore attributes, no mutation), allow-lists instead
-of deny-lists for filters, globals and methods, limits on the source and its tree before it is compiled
-(``template_tree.py``), a budget of work per rendering, and a deadline in processor time (``template_budget.py``).
-Every operation draws on the budget before it is carried out, so that a template of a few bytes can neither spin, nor
-fill the memory, nor nest beyond the stack.
+A chat template is a program inside a data file; CVE-2024-34359 and its successors exploited that. There are five
+fences:
+
+- Jinja's immutable sandbox: no underscore attributes, no mutation;
+- allow-lists instead of deny-lists for filters, globals and methods;
+- limits on the source and its tree before it is compiled (``template_tree.py``);
+- a budget of work per rendering;
+- a deadline in processor time (``template_budget.py``).
+
+Every operation pays from the budget before it runs. So a template of a few bytes can neither spin, nor fill the memory,
+nor nest beyond the stack.
 """
 
 from __future__ import annotations

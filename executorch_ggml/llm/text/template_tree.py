@@ -157,8 +157,10 @@ def _pay(node: Any) -> None:
 
 
 def _cost(body: Iterable[nodes.Node]) -> int:
-    """What a run through a body costs, without the bodies that pay for themselves: a unit for four nodes, as a unit is
-    about the time of a loop round, and more for the memory of what is made and of the texts."""
+    """The price of one run through a body, without the bodies that pay for themselves.
+
+    Four nodes cost one unit, which is about the time of a loop round. The memory of results and texts costs more.
+    """
     count, texts, todo = 4, 0, list(body)
     while todo:
         node = todo.pop()

@@ -28,15 +28,14 @@ _CONTEXT_SECONDS = 4.0
 class ParakeetTranscriber(Transcriber):
     """A Parakeet that is ready to listen.
 
-    pte: what `export_checkpoint` writes. gguf: its weights, when they are not inside.
-    chunk_seconds, context_seconds: a recording that is longer than one call of the encoder takes is cut into chunks,
-    each encoded with that much audio on both sides of it; defaults: as long as the `.pte` allows, with 4 s
-    (a quarter of a short one).
+    pte: a result of `export_checkpoint`. gguf: its weights, when they are not inside. chunk_seconds, context_seconds: a
+    recording longer than one call of the encoder is cut into chunks. Each is encoded with this much audio on both
+    sides. Defaults: the longest that the `.pte` allows, and 4 s (a quarter of a short one).
 
     The spectrum is normalised over the whole recording, so audio is read twice. Memory does not depend on its length.
 
-    Raises FormatError for a `.pte` of another model, InvalidArgumentError for chunks that do not fit, and what
-    `Program` raises. One recording at a time.
+    Raises FormatError for a `.pte` of another model, InvalidArgumentError for chunks that do not fit, and the errors of
+    `Program`. One recording at a time.
     """
 
     def __init__(
