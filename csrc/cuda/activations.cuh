@@ -1,7 +1,7 @@
-// The columns that a matrix is multiplied with, in shared memory: normalised if asked for, and quantised to 8 bits in
-// blocks of 32 (x = d * q, |q| <= 127, as ggml's Q8_1, with d and d * sum(q) in F32) or left as F32. They lie as
-// the type of the weights wants them, so that a lane reads its part in whole pieces of 16 bytes and lanes never meet in
-// a bank.
+// The activations (columns) of a matrix product, in shared memory. They are normalised if requested. They are then
+// quantised to 8 bits in blocks of 32, or left as F32. As in ggml's Q8_1, x = d * q and |q| <= 127, with d and d *
+// sum(q) in F32. Their layout is that of the weights' type, so a lane reads whole pieces of 16 bytes, and lanes never
+// meet in a bank.
 #pragma once
 
 #include <cstdint>

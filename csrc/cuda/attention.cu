@@ -1,6 +1,6 @@
-// A few queries on a long cache. The keys are split over blocks, so that one token fills the chip; a block serves all
+// A few queries on a long cache. The keys are split over blocks, so that one token fills the chip. A block serves all
 // query heads of its key head, so that keys and values are read once. Each group of lanes that holds a key's D values
-// keeps its own running maximum and sum; they are merged in the block, and over blocks by the one that ends last.
+// keeps its own running maximum and sum. The block merges them; the block that ends last merges those of all blocks.
 #include <cuda_fp16.h>
 
 #include "attention_math.cuh"

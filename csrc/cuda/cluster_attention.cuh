@@ -1,5 +1,5 @@
-// Attention of a few queries over keys and values that a cluster of blocks has in its shared memory, each block a part
-// of the keys: scores, weights and weighted values, the cluster's sums, and each block's part of the result.
+// Attention of a few queries over keys and values in the shared memory of a cluster of blocks. Each block has a part of
+// the keys. Here are scores, weights and weighted values, the sums of the cluster, and each block's part of the result.
 #pragma once
 
 #include <cooperative_groups.h>

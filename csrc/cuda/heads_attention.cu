@@ -1,8 +1,8 @@
-// Heads and attention in one kernel, for a few queries on a cache that a cluster of blocks has in its shared memory: a
-// cluster serves the query heads of one key head, each of its blocks a part of the keys. Keys and values of earlier
-// steps are asked for before the kernel waits for the projections; the rows of this step are put among them by the
-// block that has their place, which also writes them to the caches. Blocks send each other their sums and each finishes
-// a part.
+// Norm, RoPE, cache writes and attention in one kernel, for a few queries, with the cache in the shared memory of a
+// cluster of blocks. A cluster serves the query heads of one key head, and each of its blocks a part of the keys. Keys
+// and values of earlier steps are requested before the kernel waits for the projections. The rows of this step are
+// added by the block at their place, which also writes them to the caches. Blocks send each other their sums, and each
+// finishes a part.
 #include <algorithm>
 
 #include "cluster_attention.cuh"

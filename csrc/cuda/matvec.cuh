@@ -1,8 +1,8 @@
 // Rows of matrices times one to eight columns: norm and quantisation before, bias, gate and residual behind, in one
-// kernel. A block has neighbouring rows; they are asked for, as many as fit, before the kernel waits for the one before
-// it, so the memory stays busy across kernels. A block takes less than half of a multiprocessor's registers and shared
-// memory, since the next kernel's block has to fit beside it for that. Rows are dealt to groups of lanes; the groups of
-// a warp have neighbouring rows and the same elements of them, so what they read of the columns they read together.
+// kernel. A block has neighbouring rows. As many as fit are requested before the kernel waits for the previous one, so
+// the memory stays busy across kernels. For that, the next kernel's block must fit beside this one: a block takes less
+// than half of a multiprocessor's registers and shared memory. Rows are distributed to groups of lanes. The groups of a
+// warp have neighbouring rows and the same elements of them, so they read the same activations together.
 #pragma once
 
 #include "matvec_params.cuh"

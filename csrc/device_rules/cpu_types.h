@@ -1,5 +1,5 @@
-// What ggml-cpu 0.25.3 can do with which storage type. Written out here because its supports_op answers yes to nearly
-// everything and its kernels then abort; the traits that would tell live in a module that is loaded at run time.
+// The operations that ggml-cpu 0.25.3 has for each storage type. The list is here because its supports_op accepts
+// nearly everything, and its kernels then abort. The traits that would tell are in a module that is loaded at run time.
 #pragma once
 
 #include "ggml.h"
