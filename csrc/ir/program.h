@@ -133,10 +133,10 @@ class Program {
   /// A list of Dims (Input.dims, Output.dims), torch order.
   std::vector<int64_t> dims(const flatbuffers::Vector<int64_t>* encoded, const std::vector<int64_t>& symbols) const;
 
-  /// By node: the exclusive upper bound for the contents of an integer node, for these symbols. It has one if they index
-  /// rows (GetRows, SetRows, Scatter, MulMatId) somewhere downstream, else INT64_MAX. fill_host_input() enforces it for
-  /// InputLeaf nodes, because ggml's kernels abort on a bad row index. ETGGML_SHAPE when a constant or a computed index
-  /// could be out of range for these symbols.
+  /// By node: the exclusive upper bound for the contents of an integer node, for these symbols. It has one if they
+  /// index rows (GetRows, SetRows, Scatter, MulMatId) somewhere downstream, else INT64_MAX. fill_host_input() enforces
+  /// it for InputLeaf nodes, because ggml's kernels abort on a bad row index. ETGGML_SHAPE when a constant or a
+  /// computed index could be out of range for these symbols.
   Result<std::vector<int64_t>> index_limits(const std::vector<int64_t>& symbols) const;
 
  private:
