@@ -15,8 +15,8 @@ __device__ __forceinline__ float low_half(uint32_t bits) {
 }
 __device__ __forceinline__ float high_half(uint32_t bits) { return low_half(bits >> 16); }
 
-/// Sum of `Count` products of four 8-bit numbers, as a float. Sums begin at the bits of 1.5 * 2^23, whose low bits are
-/// a float's integers: converting them would take as long as four products.
+/// Sum of `Count` products of four 8-bit numbers, as a float. Sums begin at the bits of 1.5 * 2^23: its low bits are
+/// the integers of a float. A conversion would take as long as four products.
 template <int Count>
 __device__ __forceinline__ float dots(const uint32_t* w, const uint32_t* x) {
   constexpr int kBits = 0x4b400000;
@@ -39,7 +39,7 @@ __device__ __forceinline__ void nibbles(const uint32_t (&w)[Count], uint32_t* lo
   }
 }
 
-/// What a kernel knows of a type: how much memory a unit is, what a lane holds of it, and its product with a record.
+/// The kernel's view of a type: the bytes of a unit, a lane's part of it, and its product with a record.
 template <class Layout, int BlockElements, int BlockBytes, int Alignment>
 struct Int8Type {
   using Stored = Int8Columns<Layout>;

@@ -176,7 +176,7 @@ bool supports_heads_attention(int device, const HeadsAttentionCall& c) {
   const AttentionCall& a = c.attention;
   const int64_t d = a.head_dim;
   if (compute_capability(device) < 90 || (d != 64 && d != 128 && d != 256)) return false;
-  // Whole caches of F16, in the order they are written; what heads make of the queries is what attention reads.
+  // Whole caches of F16, in the order they are written; attention reads the queries that the heads have made.
   if (h.k_cache->type != GGML_TYPE_F16 || h.v_cache->type != GGML_TYPE_F16 || a.k_cache != h.k_cache ||
       a.v_cache != h.v_cache || a.k_offset != 0 || a.v_offset != 0 || a.k_row_stride != a.kv_heads * d ||
       a.v_row_stride != a.kv_heads * d || a.k_head_stride != d || a.v_head_stride != d) {

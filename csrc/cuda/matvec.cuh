@@ -12,7 +12,7 @@
 
 namespace etggml::cuda {
 
-/// Of a block. Many columns take registers, and what does not fit into them is slow: all of L1 is shared memory.
+/// Of a block. Many columns take registers, and spills are slow: all of L1 is shared memory.
 __host__ __device__ constexpr int warps_for(int columns) { return columns <= 2 ? 16 : 8; }
 
 __device__ __forceinline__ float gate_of(float v, int glu) {
@@ -48,7 +48,7 @@ struct Feed {
   }
 };
 
-/// What a lane does with a row's sum of one column; all of it is known before that.
+/// A lane's work on a row's sum of one column; all parameters are known before.
 template <int Sets>
 struct Result {
   float* out;  // nullptr: of others
@@ -62,7 +62,7 @@ struct Result {
       if (Sets == 2) bias = rows.bias(row, 0);
     }
   }
-  /// What kernels before this one wrote.
+  /// Loads the results of earlier kernels.
   __device__ void after_wait(const Rows& rows, int row, int n) {
     if (Sets == 1 && out != nullptr && rows.p.residuals) add += rows.residual(rows.begin + row, n);
   }
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
                             W::bytes(end - first),
                             W::bytes(units),
                             warp < p.workers ? row_warp : tiles};
-  const int first_tile = feed.tile;  // it moves on with what is asked for
+  const int first_tile = feed.tile;  // it moves on with the requests
   allow_next(p.overlaps_next);
   ring.begin(p.slots, lane);
 #pragma unroll 1

@@ -89,7 +89,7 @@ MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes) {
   }
 }
 
-/// Sets what the kernel is told of it. `columns`: padded; `rows`: of a block; `limit`: of its shared memory, the
+/// Sets its parameters for the kernel. `columns`: padded; `rows`: of a block; `limit`: of its shared memory, the
 /// kernel's variables included.
 template <class W>
 MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
@@ -119,7 +119,7 @@ MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
   return {slots * ring + rest, matvec_kernel_of<W>(columns, p.glu != 0, deal.lanes)};
 }
 
-/// What a type's file gives.
+/// The interface of a type's file.
 struct MatVecType {
   MatVecPlan (*plan)(MatVecParams& p, int columns, int rows, size_t limit);
   int alignment;  // the least that rows have: the largest power of two that divides row bytes and addresses, up to 16

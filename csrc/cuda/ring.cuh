@@ -27,7 +27,7 @@ struct Ring {
   bool aligned;
   uint64_t* arrived;  // [kMostSlots], shared, of the warp
 
-  /// From where to copy, and where to; `bytes` becomes what that takes.
+  /// Source and target of an aligned copy; `bytes` becomes its size.
   __device__ const uint8_t* aligned_copy(const uint8_t* from, uint8_t** to, int* bytes, bool writes) const {
     if (aligned) return from;
     const int before = static_cast<int>(reinterpret_cast<uintptr_t>(from) & (kCopy - 1));
@@ -61,7 +61,7 @@ struct Ring {
         : "memory");
   }
   __device__ void asked() const {}
-  /// For what was asked for as number `round` of this slot. All lanes may read it then.
+  /// Waits for request number `round` of this slot. All lanes may read it then.
   __device__ void wait(int slot, int round, int) const {
     uint32_t done = 0;
     while (done == 0) {

@@ -215,8 +215,8 @@ typedef struct etggml_value {
 typedef void (*etggml_value_fn)(const etggml_value *value, void *user);
 /* From the next execute on, shows every symbol, input and node value of every delegate, in this order, and nodes as
  * they are computed; NULL ends it. Nodes then run one by one, which is slow, but by the same kernels. Block types are
- * shown as float32. A node that a kernel computes together with the next one has no value and is left out. fn must not call
- * into the program. */
+ * shown as float32. A node that a kernel computes together with the next one has no value and is left out. fn must not
+ * call into the program. */
 ETGGML_API etggml_status etggml_program_watch(etggml_program *program, etggml_value_fn fn, void *user);
 
 /* ---------------------------------------------------------------- token loop */
