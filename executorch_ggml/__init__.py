@@ -130,7 +130,7 @@ def __dir__() -> list[str]:
 
 
 class _Aliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds a module by its other name (``_ALIASES``), also what is inside of it (``executorch_ggml.text.chat``)."""
+    """Finds a module by its other name (``_ALIASES``), also its submodules (``executorch_ggml.text.chat``)."""
 
     def __init__(self) -> None:
         longest_first = sorted(_ALIASES.items(), reverse=True)

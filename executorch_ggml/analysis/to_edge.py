@@ -29,7 +29,7 @@ def to_edge_rewrite_and_lower(
 ) -> Any:
     """Lowers exported programs to ggml.
 
-    Like ``to_edge_transform_and_lower``, plus passes over whole exported programs. Operators that the partitioners
+    Like ``to_edge_transform_and_lower``, plus passes on whole exported programs. Operators that the partitioners
     want whole (``ops_to_not_decompose``) stay whole.
 
     Args:
@@ -43,7 +43,7 @@ def to_edge_rewrite_and_lower(
         strict: refuse a program of which an operator that costs time would stay with ExecuTorch. A partitioner of your
             own takes it itself.
         share_states: of methods that change buffers of one name which are different tensors: True makes them one state,
-            False one for each method. Buffers that are one tensor are one state whatever their names.
+            False one for each method. Buffers that are one tensor are one state under any names.
         transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
             Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
             (``adaptive_max_pool2d``, ``median``).
@@ -58,7 +58,7 @@ def to_edge_rewrite_and_lower(
         UnloadableError: the runtime could not load the result, or would refuse calls that the export promised. Reasons
             are a host operator without a kernel, and sizes that lost their range or have none. It lists each with its
             line.
-        MismatchError: ``verify``, and a result is not what eager computes; it names the first operation that differs.
+        MismatchError: ``verify``, and a result differs from eager's; it names the first operation that differs.
         LoweringError: torch or ExecuTorch give up on the program.
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
         InvalidArgumentError: both a partitioner and ``quant`` or ``strict``; methods that do not agree on a state.

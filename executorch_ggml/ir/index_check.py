@@ -21,7 +21,7 @@ _USES = {"GetRows": (1, 1), "SetRows": (2, 1), "Scatter": (2, 1), "MulMatId": (2
 
 
 def index_problem(graph: Any, ne: Sequence[Sequence[int]]) -> str:
-    """What is out of range, or an empty string.
+    """The index that is out of range, or an empty string.
 
     Args:
         graph: the generated ``GraphT``.

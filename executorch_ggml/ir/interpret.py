@@ -37,7 +37,7 @@ class Interpreter:
 
     Args:
         payload: bytes of a Graph.
-        weights: data by key, in torch layout (float arrays; whatever the file's type would decode to).
+        weights: data by key, in torch layout (float arrays; decoded from the file's type).
         compute: float type of the arithmetic (float64 for a reference, float32 to see rounding).
 
     Attributes:

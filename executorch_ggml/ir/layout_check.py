@@ -42,7 +42,7 @@ def _packed(ne: Four) -> Four:
 
 
 def layout_problem(graph: Any, symbols: Sequence[int]) -> str:
-    """What the native library would refuse at these values, or an empty string.
+    """The reason why the native library would refuse these values, or an empty string.
 
     Args:
         graph: the generated ``GraphT``.

@@ -165,7 +165,8 @@ if hasattr(os, "register_at_fork"):
 
 @_interrupt.callback
 def _forward(level: int, message: bytes | None, _user: object) -> None:
-    # An exception cannot leave a callback. A handler that fails is logging's business; what remains is a signal's.
+    # An exception cannot leave a callback. A handler that fails is logging's business. The other exceptions are a
+    # signal's.
     try:
         if message is not None and logger.isEnabledFor(level):
             logger.log(level, "%s", message.decode("utf-8", "replace").rstrip())
@@ -187,7 +188,7 @@ def _set_callbacks(loaded: ctypes.CDLL) -> None:
 def check(status: int) -> None:
     """Raises the exception for `status` with the library's message; returns when it is 0.
 
-    First what a signal's handler raised during the call.
+    An exception of a signal's handler during the call comes first.
     """
     if _interrupt.kept is not None:
         _interrupt.raise_kept()
@@ -198,7 +199,7 @@ def check(status: int) -> None:
 
 
 def take_json(function_name: str, *arguments: Any) -> Any:
-    """Calls a function whose last parameter is `char **json`; returns the parsed value."""
+    """Calls a function with `char **json` as its last parameter; returns the parsed value."""
     lib = library()
     pointer = ctypes.c_void_p()
     check(getattr(lib, function_name)(*arguments, ctypes.byref(pointer)))
@@ -240,7 +241,7 @@ def path_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def name_bytes(name: str, what: str) -> bytes:
-    """A name for the C interface. Raises InvalidArgumentError for what C would cut or misread."""
+    """A name for the C interface. Raises InvalidArgumentError for a name that C would cut or misread."""
     if not isinstance(name, str):
         raise InvalidArgumentError(f"{what} {name!r:.60} is no name")
     if "\0" in name:

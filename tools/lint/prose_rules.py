@@ -22,7 +22,7 @@ BANNED = {
     r"likeliest": "most likely, or argmax",
     r"as it comes": "by default",
     r"(is|are|be) dealt": "is distributed",
-    r"(pass|passes|passed) over": "skip",
+    r"(passes|passed) over": "skip",
     r"in company": "together",
     r"as (it|they) lies?": "unchanged, or in place",
     r"as (it|they) stands?": "unchanged",

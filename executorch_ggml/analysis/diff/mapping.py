@@ -24,11 +24,11 @@ class LoweredDelegate:
     Lowering is deterministic, so lowering the partition again gives the values' places in the payload.
 
     Attributes:
-        nodes: index in the payload of the IR node with the value of each torch node. Torch nodes whose value no IR node
-            holds (sizes, weights as they are, several results) are left out.
+        nodes: index in the payload of the IR node with the value of each torch node. Torch nodes without one (sizes,
+            plain weights, several results) are left out.
         graph: the payload as an object tree.
-        weights: what the ``.pte`` holds for the parameters, decoded, under their names in the program, where that
-            differs from what the model has (quantised ones).
+        weights: the parameters in the ``.pte`` that differ from the model's (quantised ones), decoded, under their
+            names in the program.
         weight_types: names of the ggml types of the weights.
     """
 
