@@ -1,6 +1,6 @@
-"""Audio files as blocks of mono float32 samples at one rate: what every speech model takes.
+"""Audio files as blocks of mono float32 samples at one rate, as every speech model takes them.
 
-Files are decoded by libsndfile (the package `soundfile`): WAV, FLAC, and what else it knows. A file is read in blocks,
+Files are decoded by libsndfile (the package `soundfile`): WAV, FLAC, and its other formats. A file is read in blocks,
 so its length costs no memory.
 """
 
@@ -132,5 +132,5 @@ def mono_blocks(blocks: Iterable[Any], source_rate: int, rate: int, *, name: str
 
 
 def load_audio(path: str | os.PathLike[str], rate: int = 16000) -> Samples:
-    """The whole file, mono: float32 [n] at `rate`. Raises what `AudioFile` raises."""
+    """The whole file, mono: float32 [n] at `rate`. Raises the errors of `AudioFile`."""
     return np.concatenate(list(AudioFile(path, rate)))

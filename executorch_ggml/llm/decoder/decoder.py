@@ -99,7 +99,7 @@ def _check_tensors(model: Decoder, header: GgufHeader) -> None:
 def build_decoder(header: GgufHeader, max_seq_len: int, *, full_logits: bool = False) -> Decoder:
     """The decoder of a GGUF, in eval mode, with parameters and caches on the meta device.
 
-    Raises what `load_config` raises, BindError (tensors missing or mis-shaped, named) and UnsupportedError (tensors
+    Raises the errors of `load_config`, BindError (tensors missing or mis-shaped, named) and UnsupportedError (tensors
     that the decoder has no use for).
     """
     config = load_config(header, max_seq_len)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 class PreTokenizer:
     """``ignore_merges``: a word that is a token is taken whole. ``add_bos``: the default where the file does not say.
     ``byte_level``: text becomes GPT-2's byte alphabet before merging; otherwise merging works on characters with
-    ``<0xXX>`` tokens for what is left. ``escape_spaces``: spaces become U+2581 first. ``newline_runs``: a run of line
+    ``<0xXX>`` tokens for the rest. ``escape_spaces``: spaces become U+2581 first. ``newline_runs``: a run of line
     feeds that is itself a token is taken whole."""
 
     patterns: tuple[str, ...]

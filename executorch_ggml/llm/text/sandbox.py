@@ -58,7 +58,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     code_generator_class = BoundedGenerator
 
     def __init__(self) -> None:
-        # trim_blocks and lstrip_blocks: what Hugging Face's apply_chat_template sets, so templates are written for it.
+        # trim_blocks and lstrip_blocks: as in Hugging Face's apply_chat_template, for which templates are written.
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
@@ -98,7 +98,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError(f"it becomes {len(source)} characters of Python; the limit is {MAX_PYTHON}")
         return super()._compile(source, filename)
 
-    # ---------------------------------------------------------------- run time: what the tree calls
+    # ---------------------------------------------------------------- run time: called by the tree
 
     def _pay(self, price: int) -> None:
         self.budget.charge(price)
@@ -170,12 +170,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return template_filters.COMPARISONS[name](left, right)
 
     def made(self, value: Any) -> Any:
-        """What a filter, an operator or a call has made."""
+        """The result of a filter, an operator or a call."""
         if isinstance(value, Iterator):
             return self._counted(value, 4)
         return self.budget.result(value)
 
-    # ---------------------------------------------------------------- run time: what Jinja intercepts
+    # ---------------------------------------------------------------- run time: intercepted by Jinja
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         if not isinstance(argument, _ATOMS):

@@ -107,6 +107,6 @@ def export_voxtral(
 def write_weights(sources: Iterable[TensorSource], path: str | os.PathLike[str], dtype: str) -> int:
     """The weights of an export from the meta device, as a GGUF; returns its size in bytes.
 
-    Raises what `write_gguf` does. Under the name of the `.pte` and beside it, it is found without being named.
+    Raises the errors of `write_gguf`. Under the name of the `.pte` and beside it, it is found without being named.
     """
     return write_gguf(path, sources, dtype, metadata={"general.type": "model", "general.name": "voxtral-realtime"})
