@@ -68,6 +68,7 @@ lint: setup
 	ruff format --check
 	mypy
 	clang-format --dry-run --Werror $(native_sources)
+	$(bin)/python tools/lint/environment.py
 
 format: setup
 	ruff check --fix
