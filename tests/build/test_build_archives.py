@@ -146,7 +146,9 @@ def test_a_plugin_wheel_holds_the_plugin_only(
     assert name.endswith("-py3-none-manylinux_2_28_x86_64.whl")
     check_record(tmp_path / name)
     inside = {path for path in names(tmp_path / name) if ".dist-info/" not in path}
-    assert inside == {f"executorch_ggml_cuda/{path}" for path in ("__init__.py", "lib/ggml-cuda.json", "lib/libggml-cuda.so")}
+    assert inside == {
+        f"executorch_ggml_cuda/{path}" for path in ("__init__.py", "lib/ggml-cuda.json", "lib/libggml-cuda.so")
+    }
 
 
 def test_sdist_holds_tracked_files_only(
@@ -166,7 +168,7 @@ def test_sdist_holds_tracked_files_only(
     # Tracked and of a kind that belongs into an sdist, and the two that sdists have on top.
     assert files == {
         *("pyproject.toml", "build_backend.py", "README.md", "LICENSE", "CMakeLists.txt"),
-            *(f"wheels/{variant}.toml" for variant in ("cpu", "cuda", "vulkan")),
+        *(f"wheels/{variant}.toml" for variant in ("cpu", "cuda", "vulkan")),
         *("executorch_ggml/__init__.py", "executorch_ggml/ops/basic.py", "MANIFEST", "PKG-INFO"),
     }
 
