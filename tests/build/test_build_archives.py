@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -18,6 +19,8 @@ from typing import Any
 
 import pytest
 from elf_file import write_elf
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -205,3 +208,11 @@ def test_sdist_needs_to_know_its_files(backend: ModuleType, tree: Path, commit: 
     commit("LICENSE")
     with pytest.raises(backend.BuildError, match=r"tracks no pyproject\.toml"):
         backend.build_sdist(str(tree), {})
+
+
+def test_what_the_front_pages_link_to_is_in_an_sdist(backend: ModuleType) -> None:
+    for page in ("README.md", "CONTRIBUTING.md"):
+        links = re.findall(r"\]\(([^)#:\s]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+        assert len(links) > 5
+        missing = [link for link in links if not (ROOT / link).exists() or not backend.SDIST.match(link)]
+        assert (page, missing) == (page, [])

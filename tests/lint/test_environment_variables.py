@@ -71,6 +71,7 @@ def test_agreement_passes(tree: Path) -> None:
         ("benchmarks/run.sh", "echo ${HIDDEN:-none}"),
         (".ci/run", "#!/usr/bin/env bash\necho $HIDDEN"),
         ("Makefile", "HIDDEN ?= 1"),
+        ("mkdocs.yml", 'repo_url: !ENV [HIDDEN, ""]'),
     ],
 )
 def test_an_undocumented_variable_fails(tree: Path, file: str, text: str) -> None:

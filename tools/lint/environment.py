@@ -18,9 +18,19 @@ import environment_reads
 PAGE = "docs/environment-variables.md"
 PLACES = (
     *("csrc", "executorch_ggml", "executorch_ggml_cuda", "executorch_ggml_vulkan", "examples", "runner", "tests"),
-    *("benchmarks", "cmake", "third-party", "tools", ".ci", "build_backend.py", "CMakeLists.txt", "Makefile"),
+    *(
+        "benchmarks",
+        "cmake",
+        "third-party",
+        "tools",
+        ".ci",
+        "build_backend.py",
+        "CMakeLists.txt",
+        "Makefile",
+        "mkdocs.yml",
+    ),
 )
-SUFFIXES = {*environment_reads.NATIVE, ".py", ".cmake", ".sh", ".txt", ""}
+SUFFIXES = {*environment_reads.NATIVE, ".py", ".cmake", ".sh", ".txt", ".yml", ""}
 # Written by the build, not by us.
 GENERATED = {"lib", "bin", "include", "_ggml_ir.py", "__pycache__"}
 

@@ -1,4 +1,4 @@
-"""Finds the environment variables that source code reads, in five languages.
+"""Finds the environment variables that source code reads, each in the way of its language.
 
 A place that reads a variable whose name cannot be told from the text is reported as the name "?".
 """
@@ -97,7 +97,7 @@ def native(text: str, wrappers: Iterable[str]) -> Iterator[Read]:
             yield Read(UNKNOWN, _line(text, call.start()))
 
 
-# ---- CMake, make, bash ----------------------------------------------------------------------------------------------
+# ---- CMake, make, MkDocs, bash --------------------------------------------------------------------------------------
 
 
 def cmake(text: str) -> Iterator[Read]:
@@ -112,6 +112,12 @@ def cmake(text: str) -> Iterator[Read]:
 def makefile(text: str) -> Iterator[Read]:
     """``NAME ?= value`` takes the environment's value first."""
     for match in re.finditer(r"(?m)^(\w+)\s*\?=", text):
+        yield Read(match[1], _line(text, match.start()))
+
+
+def mkdocs(text: str) -> Iterator[Read]:
+    """``!ENV [NAME, default]``"""
+    for match in re.finditer(r"!ENV\s+\[?\s*(\w+)", text):
         yield Read(match[1], _line(text, match.start()))
 
 
@@ -143,6 +149,8 @@ def reads(files: dict[Path, str]) -> Iterator[tuple[Path, Read]]:
             found = cmake(text)
         elif path.name == "Makefile":
             found = makefile(text)
+        elif path.name == "mkdocs.yml":
+            found = mkdocs(text)
         elif path.suffix == ".sh" or re.match(r"#!.*\bbash\b", text):
             found = bash(text)
         else:
