@@ -112,17 +112,19 @@ class GGUFTensor:
 
     @property
     def type(self) -> GgmlType:
+        """How the values are stored."""
         return _types.ggml_type(self.type_number)
 
     @property
     def type_name(self) -> str:
+        """The name of `type`, such as "Q8_0"."""
         return self.type.name
 
     def numpy(self) -> npt.NDArray[Any]:
         """A read-only view of the mapped file, without a copy. Raises FileError when the file has changed since.
 
         F32, F16, F64 and integer tensors have their torch shape and dtype. BF16, which numpy lacks, comes as uint16
-        (the upper halves of float32). Quantised types come as uint8 [..., bytes of a row].
+        (the upper 16 bits of float32). Quantised types come as uint8 [..., bytes of a row].
         """
         self._owner.find_tensor(self.name)
         kind = self.type
@@ -266,12 +268,15 @@ class TensorNotFoundError(BindError, KeyError):
 class GGUFFile:
     """A GGUF file, or a split set given by its first shard ("model-00001-of-00003.gguf").
 
-    max_string: bytes of one metadata string, max_array: elements of one metadata array, above which a file is refused.
+    Args:
+        path: the file.
+        max_string: bytes of one metadata string above which the file is refused.
+        max_array: elements of one metadata array above which the file is refused.
 
     Raises:
         FileError: it cannot be opened.
         FormatError: it is malformed; the message says where and how.
-        UnsupportedError: versions, types and features beyond this build.
+        UnsupportedError: a version, type or feature beyond this build.
         InvalidArgumentError: a shard that is not the first.
     """
 

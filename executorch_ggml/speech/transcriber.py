@@ -1,4 +1,4 @@
-"""What the transcribers of all models have in common."""
+"""The common parts of the transcribers of all models."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class Transcriber(ABC):
         return result
 
     def close(self) -> None:
+        """Frees the program and its weights."""
         self.model.close()
 
     def __enter__(self: _Self) -> _Self:

@@ -11,7 +11,9 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    page for pattern in ("*.md", "docs/**/*.md", "benchmarks/**/*.md", "assets/*.md") for page in ROOT.glob(pattern)
+    page
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/**/*.md", "assets/*.md", ".github/*.md")
+    for page in ROOT.glob(pattern)
 )
 
 pytestmark = pytest.mark.quick

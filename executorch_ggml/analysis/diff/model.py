@@ -52,10 +52,12 @@ def diff_model(
 
     Args:
         model: an exported ATen program, or a module.
-        args, kwargs: inputs; the exported program's example inputs if missing.
+        args: inputs; the exported program's example inputs if missing.
+        kwargs: inputs given by name.
         dynamic_shapes: for a module, as in ``torch.export.export``.
         partitioner: a ``GgmlPartitioner`` with the options of the real export.
-        nmse, peak: the tolerance, see ``Tolerance``; by default that of the program's types.
+        nmse: how much is allowed, see ``Tolerance``; the default follows the program's types.
+        peak: likewise.
         threads: compute threads of the library.
         subject: the report's name for the model.
 

@@ -51,7 +51,8 @@ def diff_pte(
         gguf: the weights, when the `.pte` does not hold them.
         etrecord: ExecuTorch's record of the export, which names the line of the model of each node.
         seed: of the random inputs.
-        nmse, peak: the tolerance, see ``Tolerance``; by default that of the types of the weights.
+        nmse: how much is allowed, see ``Tolerance``; the default follows the types of the weights.
+        peak: likewise.
         threads: compute threads of the library.
 
     Raises:

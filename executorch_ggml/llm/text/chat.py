@@ -43,7 +43,7 @@ class ChatTemplate:
     """One compiled template. Rendering is safe on templates from anywhere and from several threads."""
 
     def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "", name: str = "default") -> None:
-        """Raises :class:`FormatError` when ``source`` is no template, or longer than any real one."""
+        """Raises `FormatError` when ``source`` is no template, or longer than any real one."""
         if len(source) > MAX_TEMPLATE:
             raise FormatError(f"chat template {name!r} has {len(source)} characters; the limit is {MAX_TEMPLATE}")
         self._name = name
@@ -91,8 +91,8 @@ class ChatTemplate:
     ) -> str:
         """The prompt for ``messages``. ``variables`` reach the template as they are (``enable_thinking=False``).
 
-        Raises :class:`InvalidArgumentError` when a message is malformed or the template refuses the conversation,
-        :class:`FormatError` when the template is faulty or does what templates must not do.
+        Raises `InvalidArgumentError` when a message is malformed or the template refuses the conversation,
+        `FormatError` when the template is faulty or does a forbidden thing.
         """
         conversation = [_plain(message, i) for i, message in enumerate(messages)]
         try:
@@ -108,7 +108,7 @@ class ChatTemplate:
             **variables,
         }
         with self._lock:
-            # Long conversations are work, too. What is made of one may be four times as long in any one value.
+            # Long conversations are work, too. A value made from one may be four times as long.
             self._environment.budget = Budget(4_000_000 + 64 * size, MAX_RESULT + 4 * size)
             try:
                 return self._template.render(context)
@@ -118,7 +118,7 @@ class ChatTemplate:
                 raise FormatError(f"chat template {self._name!r} was stopped: {_short(error)}") from None
             except jinja2.TemplateError as error:
                 raise FormatError(f"chat template {self._name!r} failed: {_short(error.message or error)}") from error
-            except Exception as error:  # whatever Python raises inside foreign code
+            except Exception as error:  # any error of Python inside foreign code
                 reason = f"{type(error).__name__}: {_short(error)}"
                 raise FormatError(f"chat template {self._name!r} failed: {reason}") from error
 

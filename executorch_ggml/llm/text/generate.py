@@ -86,7 +86,7 @@ class Stats:
 class Generation(Iterator[Piece]):
     """A running generation: iterate for the pieces of text. Nothing runs before the first `next()`.
 
-    Dropping it, or leaving the loop early, frees what it holds. Errors of the model end it and come from `next()`.
+    Dropping it, or leaving the loop early, frees its memory. Errors of the model end it and come from `next()`.
     """
 
     def __init__(
@@ -148,12 +148,12 @@ class Generation(Iterator[Piece]):
     def cancel(self) -> None:
         """From any thread: iteration ends within a token (or a chunk of the prompt), `finish_reason` "cancelled"."""
         self._cancelled.set()
-        with self._ending:  # a cancel that came too late must not hit whatever runs on the program next
+        with self._ending:  # a cancel that came too late must not hit the next call of the program
             if self.finish_reason is None:
                 self._loop.cancel()
 
     def close(self) -> None:
-        """Ends it now and frees what it holds. Not while another thread is inside `next()`: use `cancel()` there."""
+        """Ends it now and frees its memory. Not while another thread is inside `next()`: use `cancel()` there."""
         if self.finish_reason is None:
             self._finish("cancelled")
 
@@ -175,7 +175,7 @@ class Generation(Iterator[Piece]):
         self._started = time.perf_counter()
         if self._cancelled.is_set():
             raise CancelledError("cancelled before it began")
-        # What an earlier turn left in the cache need not be run again. At least one token is, for its logits.
+        # Tokens of an earlier turn in the cache need not be run again. At least one token is, for its logits.
         shared = 0
         for mine, theirs in zip(self.prompt_tokens[:-1], self._loop.tokens, strict=False):
             if mine != theirs:
@@ -218,7 +218,7 @@ class Generation(Iterator[Piece]):
         return self._give(shown) if shown else None
 
     def _end(self, reason: FinishReason) -> Piece | None:
-        """The end of the text: what was held back comes out, unless it completes a stop string."""
+        """The end of the text: held-back text comes out, unless it completes a stop string."""
         rest = self._stream.flush() if self._stream is not None else ""
         shown, stopped = self._stops.push(rest)
         if stopped:
@@ -267,18 +267,37 @@ def generate(
 ) -> Generation:
     """Streams the continuation of a prompt.
 
-    target: a module, or a Program (then with ``tokenizer``, unless the prompt is token ids and no text is wanted).
-    prompt: text, token ids, or chat messages (``[{"role": "user", "content": "..."}]``), which go through the GGUF's
-    chat template with ``template_options`` (``{"enable_thinking": False}``).
-    max_tokens: None = until the model ends or the cache is full. Sampling options: see :class:`Sampling`.
-    stop: strings that end the answer and are not part of it. ignore_end: go on past the model's end tokens.
-    parse_special: control tokens written in the prompt text become tokens. on_progress: fraction of the prompt done;
-    returning False cancels. loop: a TokenLoop to continue on, so that a prompt which begins like its sequence is not
-    run again; its sampling applies instead of the options here.
+    Errors of running the model come from the iterator: ValueRangeError when the prompt does not fit the cache,
+    BusyError, and so on.
 
-    Raises InvalidArgumentError, UnsupportedError (no chat template, tokenizer of an unknown kind) and FormatError at
-    once. Errors of running the model come from the iterator: ValueRangeError if the prompt does not fit the cache,
-    BusyError, ...
+    Args:
+        target: a module, or a Program (then with ``tokenizer``, unless the prompt is token ids and no text is wanted).
+        prompt: text, token ids, or chat messages (``[{"role": "user", "content": "..."}]``), which go through the
+            GGUF's chat template.
+        max_tokens: None = until the model ends or the cache is full.
+        temperature: see ``Sampling``.
+        top_k: see ``Sampling``.
+        top_p: see ``Sampling``.
+        min_p: see ``Sampling``.
+        repeat_penalty: see ``Sampling``.
+        repeat_last_n: see ``Sampling``.
+        seed: see ``Sampling``.
+        stop: strings that end the answer and are not part of it.
+        ignore_end: go on past the model's end tokens.
+        tokenizer: the GGUF's own if missing.
+        template: which of the GGUF's chat templates.
+        template_options: variables of the chat template (``{"enable_thinking": False}``).
+        parse_special: control tokens written in the prompt text become tokens.
+        on_progress: called with the fraction of the prompt that is done; returning False cancels.
+        method: the method to run.
+        max_chunk: tokens run at once, 0 = as many as the method takes.
+        loop: a TokenLoop to continue on, so that a prompt which begins like its sequence is not run again. Its sampling
+            applies instead of the options here.
+
+    Raises:
+        InvalidArgumentError: an option is wrong.
+        UnsupportedError: no chat template, or a tokenizer of an unknown kind.
+        FormatError: the GGUF's tokenizer or template is malformed.
     """
     program: Program = getattr(target, "program", None) or cast("Program", target)
     if tokenizer is None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Pieces(Protocol):
-    """What a stream needs of a tokenizer."""
+    """The part of a tokenizer that a stream needs."""
 
     @property
     def strips_leading_space(self) -> bool: ...
@@ -21,7 +21,7 @@ class Pieces(Protocol):
 class StreamDecoder:
     """Decodes a sequence incrementally: ``push(id)`` returns the text that became certain, ``flush()`` the rest.
 
-    A character whose bytes are spread over several tokens appears with the last of them; bytes that are not UTF-8
+    A character with bytes in several tokens appears with the last of them; bytes that are not UTF-8
     become U+FFFD. ``previous``: the token before the first one, ``None`` at the start of a text. At the start and after
     a special token, the space that a SentencePiece vocabulary prefixes is dropped again.
     """
@@ -33,6 +33,7 @@ class StreamDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
+        """The text that became certain with this token."""
         piece = self._pieces.token_bytes(token, special=self._special)
         if self._pieces.strips_leading_space:
             if self._pieces.is_special(token):
@@ -54,7 +55,7 @@ class StopStrings:
     """Watches streamed text for stop strings that may span pieces.
 
     ``push(text)`` returns ``(text to show, stopped)``; text that could still become a stop string is held back, and a
-    stop string itself is never shown. ``flush()`` returns what was held back.
+    stop string itself is never shown. ``flush()`` returns the held-back text.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -63,6 +64,7 @@ class StopStrings:
         self.matched: str | None = None
 
     def push(self, text: str) -> tuple[str, bool]:
+        """Text to show, and whether a stop string ended it."""
         if not self._stops:
             return text, False
         self._held += text
@@ -77,6 +79,7 @@ class StopStrings:
         return shown, False
 
     def flush(self) -> str:
+        """The text that was held back."""
         held, self._held = self._held, ""
         return held
 

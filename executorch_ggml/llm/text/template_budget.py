@@ -1,6 +1,6 @@
-"""What one rendering of a foreign template may use: units of work, the size of one value, nesting, and time.
+"""The budget of one rendering of a foreign template: units of work, the size of one value, nesting, and time.
 
-Every operation of a template draws on a :class:`Budget` before Python carries it out. A value is weighed with all that
+Every operation of a template draws on a `Budget` before Python carries it out. A value is weighed with all that
 is inside it, and a value that appears twice counts twice: texts, JSON and comparisons walk it twice, too.
 """
 
@@ -62,7 +62,7 @@ class Budget:
         self.calls += 1
 
     def result(self, value: Any) -> Any:
-        """Charges for a value just made, and passes it on. What is inside it was charged when it was made."""
+        """Charges for a value just made, and passes it on. Its parts were charged when they were made."""
         kind = type(value)
         if kind is bool or value is None:
             self.charge(1)
@@ -125,7 +125,7 @@ def weight_of(value: Any, limit: int | None = None) -> int:
 
 
 def _inside(value: Any) -> Iterator[Any] | None:
-    """What a container holds; None for what is none."""
+    """The items of a container; None for other values."""
     if isinstance(value, Mapping):
         return itertools.chain.from_iterable(value.items())
     if isinstance(value, (list, tuple, set, frozenset, *_VIEWS)):

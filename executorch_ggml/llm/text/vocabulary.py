@@ -43,7 +43,7 @@ _END_TEXTS = frozenset(
         "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "[e~[",
     ]
 )  # fmt: skip
-# Fill-in-the-middle separators also end a generation: what follows them belongs to another file.
+# Fill-in-the-middle separators also end a generation: the text after them belongs to another file.
 _FIM_END_TEXTS = frozenset(
     [
         "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>", "<fim-repo>",
@@ -56,7 +56,7 @@ _ALWAYS_SHOWN = frozenset(["<|channel|>", "<|message|>", "<|start|>", "<|constra
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What encoding and decoding need.
+    """The data for encoding and decoding.
 
     ``tokens[i]`` is the text of id ``i`` as stored (byte-level BPE texts are in GPT-2's byte alphabet), ``types[i]``
     one of the module's constants, ``scores[i]`` the merge score (SPM; zeros elsewhere). Ids are ``None`` when the
@@ -87,15 +87,15 @@ class Vocabulary:
         return self.model in SPM_MODELS
 
     def special_ids(self) -> list[int]:
-        """Ids whose text is matched as a whole before anything else: control, unknown and user-defined tokens."""
+        """Ids of texts that are matched as a whole before anything else: control, unknown and user-defined tokens."""
         return [i for i, kind in enumerate(self.types) if kind in (CONTROL, USER_DEFINED, UNKNOWN)]
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Vocabulary:
         """Reads and checks the ``tokenizer.ggml.*`` keys.
 
-        Ids out of range are ignored, with a warning. Raises :class:`FormatError` for missing keys, arrays of different
-        lengths, wrong element types and duplicate tokens; :class:`UnsupportedError` for a tokenizer model or
+        Ids out of range are ignored, with a warning. Raises `FormatError` for missing keys, arrays of different
+        lengths, wrong element types and duplicate tokens; `UnsupportedError` for a tokenizer model or
         pre-tokenizer not known here.
         """
         model = string(metadata, "tokenizer.ggml.model")
