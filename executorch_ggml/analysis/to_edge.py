@@ -44,9 +44,11 @@ def to_edge_rewrite_and_lower(
             own takes it itself.
         share_states: of methods that change buffers of one name which are different tensors: True makes them one state,
             False one for each method. Buffers that are one tensor are one state whatever their names.
-        transform_passes, constant_methods, compile_config, generate_etrecord: as in ``to_edge_transform_and_lower``.
-            Without a ``compile_config``, operators outside the core set are allowed where ggml runs them
-            (``adaptive_max_pool2d``, ``median``).
+        transform_passes: as in ``to_edge_transform_and_lower``.
+        constant_methods: as in ``to_edge_transform_and_lower``.
+        compile_config: as in ``to_edge_transform_and_lower``. Without one, operators outside the core set are allowed
+            where ggml runs them (``adaptive_max_pool2d``, ``median``).
+        generate_etrecord: as in ``to_edge_transform_and_lower``.
         verify: run the result once and compare it with eager: True for the example inputs of the export, or a tuple of
             inputs, or a list of tuples, or these by method. Loads the native library, and needs the weights' data.
 

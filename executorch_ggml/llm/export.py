@@ -32,14 +32,15 @@ _MAX_SEQ_LEN = (1 << 31) - 1  # positions are 32-bit in the kernels
 class GGUFExportConfig:
     """What is decided when a model is exported.
 
-    max_seq_len: positions of the KV cache, prompt and answer together. Memory for it is taken when the model is loaded:
-        layers * 2 * max_seq_len * kv_heads * head_dim elements of the cache type chosen there.
-    preserve_dynamic_shapes: one call takes any number of tokens 1..max_seq_len. False: exactly one token a call, a
-        graph without symbols for runtimes that want one.
-    enable_quantization: quantised weights are multiplied as they are; ggml quantises the activations to match. False:
-        the weights of matrix products are converted to float32 once, when the model is loaded, and all arithmetic is in
-        float32. That is exact to rounding and takes up to eight times the memory: a reference, not for everyday use.
-    full_logits: logits for every position of a call, [1, T, vocab], instead of the last one, [1, 1, vocab].
+    Attributes:
+        max_seq_len: positions of the KV cache, prompt and answer together. Memory for it is taken when the model is
+            loaded: layers * 2 * max_seq_len * kv_heads * head_dim elements of the cache type chosen there.
+        preserve_dynamic_shapes: one call takes any number of tokens 1..max_seq_len. False: exactly one token a call, a
+            graph without symbols for runtimes that want one.
+        enable_quantization: quantised weights are multiplied as they are; ggml quantises the activations to match.
+            False: the weights of matrix products are converted to float32 once, when the model is loaded, and all
+            arithmetic is in float32. That is exact to rounding and takes up to eight times the memory: a reference.
+        full_logits: logits for every position of a call, [1, T, vocab], instead of the last one, [1, 1, vocab].
     """
 
     max_seq_len: int = 2048
@@ -55,7 +56,15 @@ class GGUFExportConfig:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written. seconds: wall time; nodes: operators in the delegated graph."""
+    """What was written.
+
+    Attributes:
+        path: the file.
+        bytes: its size.
+        seconds: wall time of the export.
+        nodes: operators in the delegated graph.
+        config: the model's dimensions, from the GGUF.
+    """
 
     path: Path
     bytes: int
@@ -76,9 +85,19 @@ def export_gguf_to_pte(
     them in the KV cache must have been written. Constant methods describe the model to ExecuTorch's text runners.
 
     The file appears complete or not at all; where pte_path is a symbolic link, it stays one. Exports of several threads
-    run one after the other. Raises FileError, FormatError (a malformed GGUF, or a key missing, named), UnsupportedError
-    (an architecture, or a feature of one, that is not implemented), BindError (tensors that do not fit the metadata),
-    InvalidArgumentError (the configuration; a pte_path that is the GGUF, or another file with weights).
+    run one after the other.
+
+    Args:
+        gguf_path: only its metadata and table of tensors are read.
+        pte_path: the file to write.
+        config: what is decided at export; the defaults of `GGUFExportConfig` if missing.
+
+    Raises:
+        FileError: a file cannot be read or written.
+        FormatError: a malformed GGUF, or one without a key, which is named.
+        UnsupportedError: an architecture, or a feature of one, that is not implemented.
+        BindError: tensors that do not fit the metadata.
+        InvalidArgumentError: the configuration; a pte_path that is the GGUF, or another file with weights.
     """
     config = config or GGUFExportConfig()
     start = time.monotonic()

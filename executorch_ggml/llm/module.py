@@ -38,14 +38,23 @@ _DESCRIPTION = ("get_max_seq_len", "get_vocab_size", "get_bos_id", "get_eos_ids"
 class GGUFModule:
     """A `.pte` made by `export_gguf_to_pte`, with the weights of a GGUF of the same model, in any quantisation.
 
-    pte: path. gguf: path, or an open GGUFFile. Modules loaded from one file share its weights in memory.
-    cache_type: ggml type of the KV cache: "f16", "f32", "q8_0", ...
-    threads: compute threads, None = physical cores available to the process.
-    device: "cpu", or a name that `executorch_ggml.devices()` lists.
-    progress: called with a fraction 0..1 while loading; returning False cancels.
+    One call at a time (BusyError otherwise).
 
-    One call at a time (BusyError otherwise). Raises FileError, FormatError, BindError (the GGUF does not fit: `check`
-    lists why), UnsupportedError, DeviceError, CancelledError.
+    Args:
+        pte: path of the exported graph.
+        gguf: path of the weights, or an open GGUFFile. Modules loaded from one file share its weights in memory.
+        cache_type: ggml type of the KV cache: "f16", "f32", "q8_0", ...
+        threads: compute threads, None = physical cores available to the process.
+        device: "cpu", or a name that `executorch_ggml.devices.devices()` lists.
+        progress: called with a fraction 0..1 while loading; returning False cancels.
+
+    Raises:
+        FileError: a file cannot be read.
+        FormatError: a file is malformed.
+        BindError: the GGUF does not fit; `executorch_ggml.check` lists why.
+        UnsupportedError: the program needs something that this version does not have.
+        DeviceError: the device is missing or unusable.
+        CancelledError: `progress` returned False.
     """
 
     def __init__(
@@ -73,11 +82,19 @@ class GGUFModule:
     def forward(self, input_ids: Any, cache_pos: Any) -> list[Any]:
         """Runs tokens at the given positions and returns [logits].
 
-        input_ids: integers [1, T], T in 1..max_seq_len. cache_pos: integers [T], each below max_seq_len; position p
-        attends to everything that calls so far have put at positions 0..p. Logits are float32 [1, 1, vocab], for the
-        last token given ([1, T, vocab] when the `.pte` was exported with full_logits).
+        Logits are float32 [1, 1, vocab], for the last token given ([1, T, vocab] when the `.pte` was exported with
+        full_logits).
 
-        Raises ShapeError, DtypeError, ValueRangeError (a token id or position out of range), BusyError.
+        Args:
+            input_ids: integers [1, T], T in 1..max_seq_len.
+            cache_pos: integers [T], each below max_seq_len. Position p attends to everything that calls so far have put
+                at positions 0..p.
+
+        Raises:
+            ShapeError: other shapes.
+            DtypeError: no integers.
+            ValueRangeError: a token id or position out of range.
+            BusyError: another thread is inside.
         """
         return self.program.execute("forward", [_integers(input_ids), _integers(cache_pos)])
 

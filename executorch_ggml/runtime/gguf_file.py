@@ -112,10 +112,12 @@ class GGUFTensor:
 
     @property
     def type(self) -> GgmlType:
+        """How the values are stored."""
         return _types.ggml_type(self.type_number)
 
     @property
     def type_name(self) -> str:
+        """The name of `type`, such as "Q8_0"."""
         return self.type.name
 
     def numpy(self) -> npt.NDArray[Any]:
@@ -262,11 +264,16 @@ class TensorNotFoundError(BindError, KeyError):
 class GGUFFile:
     """A GGUF file, or a split set given by its first shard ("model-00001-of-00003.gguf").
 
-    max_string: bytes of one metadata string, max_array: elements of one metadata array, above which a file is refused.
+    Args:
+        path: the file.
+        max_string: bytes of one metadata string above which the file is refused.
+        max_array: elements of one metadata array above which the file is refused.
 
-    Raises FileError when it cannot be opened, FormatError when it is malformed (the message says where and how),
-    UnsupportedError for versions, types and features beyond this build, InvalidArgumentError for a shard that is not
-    the first.
+    Raises:
+        FileError: it cannot be opened.
+        FormatError: it is malformed; the message says where and how.
+        UnsupportedError: a version, type or feature beyond this build.
+        InvalidArgumentError: a shard that is not the first.
     """
 
     def __init__(

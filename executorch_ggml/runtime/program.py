@@ -49,22 +49,32 @@ def _cancel_and_look(handle: _Handle) -> bool:
 class Program:
     """A loaded `.pte`: its methods, its states (KV caches, ...), its plans.
 
-    pte: path of the program.
-    gguf: path of a GGUF file, or an open GGUFFile, with the weights; None when the `.pte` or data_path holds them.
-        Programs loaded with the same file share the weights in memory.
-    device: "cpu", or a name that `devices()` lists. threads: compute threads; 0 = physical cores available.
-    cache_type: ggml type of KV caches ("f32", "f16", "q8_0", ...; default "f16").
-    methods: names to prepare now instead of on their first call. data_path: a `.ptd` with weights.
-    max_plans: how many prepared graphs are kept (one per binding of the dynamic dimensions).
-    profile: collect times per operation for stats(). etdump: record ExecuTorch's events for
-        write_etdump().
-    progress: called with a fraction while loading; returning False cancels (CancelledError), and what it raises is
-        raised here.
-
     One call at a time: while one thread is inside, a call from another raises BusyError and changes nothing.
 
-    Raises FileError, FormatError, BindError (weights that do not fit; `executorch_ggml.check` lists all of them),
-    UnsupportedError, DeviceError, OutOfMemoryError, InvalidArgumentError, LibraryError.
+    Args:
+        pte: path of the program.
+        gguf: path of a GGUF file with the weights, or an open GGUFFile. None when the `.pte` or `data_path` holds them.
+            Programs loaded with the same file share the weights in memory.
+        device: "cpu", or a name that `devices()` lists.
+        threads: compute threads; 0 = physical cores available.
+        cache_type: ggml type of KV caches ("f32", "f16", "q8_0", ...; default "f16").
+        methods: names to prepare now instead of on their first call.
+        data_path: a `.ptd` with weights.
+        max_plans: how many prepared graphs are kept (one for each binding of the dynamic dimensions).
+        profile: collect times per operation for `stats()`.
+        etdump: record ExecuTorch's events for `write_etdump()`.
+        progress: called with a fraction while loading. Returning False cancels (CancelledError); an exception of it
+            is raised here.
+
+    Raises:
+        FileError: a file cannot be read.
+        FormatError: a file is malformed.
+        BindError: the weights do not fit; `executorch_ggml.check` lists all of them.
+        UnsupportedError: the program needs something that this version does not have.
+        DeviceError: the device is missing or unusable.
+        OutOfMemoryError: memory or threads are refused.
+        InvalidArgumentError: an option is wrong.
+        LibraryError: the native library cannot be loaded.
     """
 
     def __init__(
@@ -138,12 +148,21 @@ class Program:
     def execute(self, method: str, inputs: Sequence[Any], *, copy: bool = True) -> list[Any]:
         """Runs a method and returns its outputs.
 
-        inputs: numpy arrays (anything numpy makes an array of), torch tensors, or Python numbers where the method takes
-        a number. They may be non-contiguous; dtypes are not converted. copy=False returns read-only views of the
-        program's memory, valid until its next call.
+        Args:
+            method: its name.
+            inputs: numpy arrays (anything numpy makes an array of), torch tensors, or Python numbers where the method
+                takes a number. They may be non-contiguous; dtypes are not converted.
+            copy: False returns read-only views of the program's memory, valid until its next call.
 
-        Raises ShapeError, DtypeError or ValueRangeError for inputs the method does not take, BusyError, CancelledError,
-        DeviceError, OutOfMemoryError, and BindError etc. when the method is prepared by this call.
+        Raises:
+            ShapeError: an input has a shape that the method does not take.
+            DtypeError: an input has another type.
+            ValueRangeError: a value is out of range, such as a token id or a position.
+            BusyError: another thread is inside.
+            CancelledError: `cancel()` was called.
+            DeviceError: the device failed.
+            OutOfMemoryError: memory ran out.
+            BindError: the method is prepared by this call, and its weights do not fit.
         """
         arguments = _arrays.Inputs(inputs)
         handle = self._enter()

@@ -42,6 +42,7 @@ class Transcriber(ABC):
         return result
 
     def close(self) -> None:
+        """Frees the program and its weights."""
         self.model.close()
 
     def __enter__(self: _Self) -> _Self:

@@ -10,7 +10,14 @@ __all__ = ["Token", "Transcript", "Word"]
 
 @dataclass(frozen=True)
 class Token:
-    """A token and when it was heard. piece: its bytes, a fragment of UTF-8; start, end: seconds."""
+    """A token and when it was heard.
+
+    Attributes:
+        id: its number in the vocabulary.
+        piece: its bytes, a fragment of UTF-8.
+        start: in seconds.
+        end: in seconds.
+    """
 
     id: int
     piece: bytes
@@ -29,7 +36,13 @@ class Word:
 
 @dataclass
 class Transcript:
-    """The tokens of a recording. audio_seconds: its length; seconds: the time that transcribing took."""
+    """The tokens of a recording.
+
+    Attributes:
+        tokens: in order.
+        audio_seconds: length of the recording.
+        seconds: the time that transcribing took.
+    """
 
     tokens: list[Token] = field(default_factory=list)
     audio_seconds: float = 0.0
@@ -37,10 +50,12 @@ class Transcript:
 
     @property
     def text(self) -> str:
+        """All tokens as text."""
         return _text(self.tokens)
 
     @property
     def ids(self) -> list[int]:
+        """The tokens' numbers."""
         return [token.id for token in self.tokens]
 
     @property

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -18,6 +19,8 @@ from typing import Any
 
 import pytest
 from elf_file import write_elf
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -146,7 +149,9 @@ def test_a_plugin_wheel_holds_the_plugin_only(
     assert name.endswith("-py3-none-manylinux_2_28_x86_64.whl")
     check_record(tmp_path / name)
     inside = {path for path in names(tmp_path / name) if ".dist-info/" not in path}
-    assert inside == {f"executorch_ggml_cuda/{path}" for path in ("__init__.py", "lib/ggml-cuda.json", "lib/libggml-cuda.so")}
+    assert inside == {
+        f"executorch_ggml_cuda/{path}" for path in ("__init__.py", "lib/ggml-cuda.json", "lib/libggml-cuda.so")
+    }
 
 
 def test_sdist_holds_tracked_files_only(
@@ -166,7 +171,7 @@ def test_sdist_holds_tracked_files_only(
     # Tracked and of a kind that belongs into an sdist, and the two that sdists have on top.
     assert files == {
         *("pyproject.toml", "build_backend.py", "README.md", "LICENSE", "CMakeLists.txt"),
-            *(f"wheels/{variant}.toml" for variant in ("cpu", "cuda", "vulkan")),
+        *(f"wheels/{variant}.toml" for variant in ("cpu", "cuda", "vulkan")),
         *("executorch_ggml/__init__.py", "executorch_ggml/ops/basic.py", "MANIFEST", "PKG-INFO"),
     }
 
@@ -203,3 +208,11 @@ def test_sdist_needs_to_know_its_files(backend: ModuleType, tree: Path, commit: 
     commit("LICENSE")
     with pytest.raises(backend.BuildError, match=r"tracks no pyproject\.toml"):
         backend.build_sdist(str(tree), {})
+
+
+def test_what_the_front_pages_link_to_is_in_an_sdist(backend: ModuleType) -> None:
+    for page in ("README.md", "CONTRIBUTING.md"):
+        links = re.findall(r"\]\(([^)#:\s]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+        assert len(links) > 5
+        missing = [link for link in links if not (ROOT / link).exists() or not backend.SDIST.match(link)]
+        assert (page, missing) == (page, [])

@@ -52,10 +52,12 @@ def diff_model(
 
     Args:
         model: an exported ATen program, or a module.
-        args, kwargs: inputs; the exported program's example inputs if missing.
+        args: inputs; the exported program's example inputs if missing.
+        kwargs: inputs given by name.
         dynamic_shapes: for a module, as in ``torch.export.export``.
         partitioner: a ``GgmlPartitioner`` with the options of the real export.
-        nmse, peak: what is allowed, see ``Tolerance``; by default what the program's types ask for.
+        nmse: how much is allowed, see ``Tolerance``; the default follows the program's types.
+        peak: likewise.
         threads: compute threads of the library.
         subject: what the report calls the model.
 

@@ -51,7 +51,8 @@ def diff_pte(
         gguf: the weights, when the `.pte` does not hold them.
         etrecord: ExecuTorch's record of the export, which says what line of the model each node comes from.
         seed: of the random inputs.
-        nmse, peak: what is allowed, see ``Tolerance``; by default what the types of the weights ask for.
+        nmse: how much is allowed, see ``Tolerance``; the default follows the types of the weights.
+        peak: likewise.
         threads: compute threads of the library.
 
     Raises:

@@ -43,7 +43,7 @@ class ChatTemplate:
     """One compiled template. Rendering is safe on templates from anywhere and from several threads."""
 
     def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "", name: str = "default") -> None:
-        """Raises :class:`FormatError` when ``source`` is no template, or longer than any real one."""
+        """Raises `FormatError` when ``source`` is no template, or longer than any real one."""
         if len(source) > MAX_TEMPLATE:
             raise FormatError(f"chat template {name!r} has {len(source)} characters; the limit is {MAX_TEMPLATE}")
         self._name = name
@@ -91,8 +91,8 @@ class ChatTemplate:
     ) -> str:
         """The prompt for ``messages``. ``variables`` reach the template as they are (``enable_thinking=False``).
 
-        Raises :class:`InvalidArgumentError` when a message is malformed or the template refuses the conversation,
-        :class:`FormatError` when the template is faulty or does what templates must not do.
+        Raises `InvalidArgumentError` when a message is malformed or the template refuses the conversation,
+        `FormatError` when the template is faulty or does what templates must not do.
         """
         conversation = [_plain(message, i) for i, message in enumerate(messages)]
         try:

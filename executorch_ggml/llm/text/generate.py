@@ -267,18 +267,37 @@ def generate(
 ) -> Generation:
     """Streams the continuation of a prompt.
 
-    target: a module, or a Program (then with ``tokenizer``, unless the prompt is token ids and no text is wanted).
-    prompt: text, token ids, or chat messages (``[{"role": "user", "content": "..."}]``), which go through the GGUF's
-    chat template with ``template_options`` (``{"enable_thinking": False}``).
-    max_tokens: None = until the model ends or the cache is full. Sampling options: see :class:`Sampling`.
-    stop: strings that end the answer and are not part of it. ignore_end: go on past the model's end tokens.
-    parse_special: control tokens written in the prompt text become tokens. on_progress: fraction of the prompt done;
-    returning False cancels. loop: a TokenLoop to continue on, so that a prompt which begins like its sequence is not
-    run again; its sampling applies instead of the options here.
+    Errors of running the model come from the iterator: ValueRangeError when the prompt does not fit the cache,
+    BusyError, and so on.
 
-    Raises InvalidArgumentError, UnsupportedError (no chat template, tokenizer of an unknown kind) and FormatError at
-    once; what running the model may raise (ValueRangeError when the prompt does not fit the cache, BusyError, ...)
-    comes from the iterator.
+    Args:
+        target: a module, or a Program (then with ``tokenizer``, unless the prompt is token ids and no text is wanted).
+        prompt: text, token ids, or chat messages (``[{"role": "user", "content": "..."}]``), which go through the
+            GGUF's chat template.
+        max_tokens: None = until the model ends or the cache is full.
+        temperature: see ``Sampling``.
+        top_k: see ``Sampling``.
+        top_p: see ``Sampling``.
+        min_p: see ``Sampling``.
+        repeat_penalty: see ``Sampling``.
+        repeat_last_n: see ``Sampling``.
+        seed: see ``Sampling``.
+        stop: strings that end the answer and are not part of it.
+        ignore_end: go on past the model's end tokens.
+        tokenizer: the GGUF's own if missing.
+        template: which of the GGUF's chat templates.
+        template_options: variables of the chat template (``{"enable_thinking": False}``).
+        parse_special: control tokens written in the prompt text become tokens.
+        on_progress: called with the fraction of the prompt that is done; returning False cancels.
+        method: the method to run.
+        max_chunk: tokens run at once, 0 = as many as the method takes.
+        loop: a TokenLoop to continue on, so that a prompt which begins like its sequence is not run again. Its sampling
+            applies instead of the options here.
+
+    Raises:
+        InvalidArgumentError: an option is wrong.
+        UnsupportedError: no chat template, or a tokenizer of an unknown kind.
+        FormatError: the GGUF's tokenizer or template is malformed.
     """
     program: Program = getattr(target, "program", None) or cast("Program", target)
     if tokenizer is None:

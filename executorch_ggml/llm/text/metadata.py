@@ -1,4 +1,4 @@
-"""Typed, checked access to GGUF metadata values: a value of the wrong kind is a :class:`FormatError` naming its key."""
+"""Typed, checked access to GGUF metadata values: a value of the wrong kind is a `FormatError` naming its key."""
 
 from __future__ import annotations
 

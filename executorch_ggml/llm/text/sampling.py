@@ -21,14 +21,19 @@ _LEAST_TOP_P = 1e-9  # of the library's sampler; the first token always has more
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. Applied in the order of llama.cpp's tools: repetition penalty, top-k, top-p, min-p,
-    temperature; the exact rules are in ``csrc/text/sampler.h``.
+    """How the next token is chosen.
 
-    temperature: 0 takes the most likely token (the lowest id on a tie), and all but the penalty is without effect.
-    top_k: keep the k most likely, 0 = all. top_p: keep the fewest whose probability sums to p, 1 = all, 0 = one.
-    min_p: drop what is less likely than this fraction of the most likely, 0 = nothing.
-    repeat_penalty: divides (multiplies, when negative) the logits of the last repeat_last_n tokens, 1 = off;
-    repeat_last_n -1 = the whole sequence. seed: same tokens for the same seed on any machine; 0 = a new one each time.
+    Applied in the order of llama.cpp's tools: repetition penalty, top-k, top-p, min-p, temperature. The exact rules are
+    in ``csrc/text/sampler.h``.
+
+    Attributes:
+        temperature: 0 takes the most likely token (the lowest id on a tie); then only the penalty has an effect.
+        top_k: keep the k most likely, 0 = all.
+        top_p: keep the fewest whose probability sums to p, 1 = all, 0 = one.
+        min_p: drop those less likely than this fraction of the most likely, 0 = none.
+        repeat_penalty: divides (multiplies, when negative) the logits of the last ``repeat_last_n`` tokens, 1 = off.
+        repeat_last_n: tokens that the penalty looks at, -1 = the whole sequence.
+        seed: same tokens for the same seed on any machine; 0 = a new one each time.
     """
 
     temperature: float = 0.0
@@ -60,7 +65,7 @@ class Sampling:
 def sample(logits: npt.ArrayLike, history: Sequence[int] = (), sampling: Sampling | None = None, **options: Any) -> int:
     """One draw from logits [vocab]; ``history``: the tokens so far, for the repetition penalty (others are ignored).
 
-    ``options`` are the fields of :class:`Sampling`. Raises InvalidArgumentError for bad options and shapes,
+    ``options`` are the fields of `Sampling`. Raises InvalidArgumentError for bad options and shapes,
     ValueRangeError for logits with NaN or +infinity, or without a finite one.
     """
     if sampling is not None and options:

@@ -33,6 +33,7 @@ class StreamDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
+        """The text that became certain with this token."""
         piece = self._pieces.token_bytes(token, special=self._special)
         if self._pieces.strips_leading_space:
             if self._pieces.is_special(token):
@@ -63,6 +64,7 @@ class StopStrings:
         self.matched: str | None = None
 
     def push(self, text: str) -> tuple[str, bool]:
+        """Text to show, and whether a stop string ended it."""
         if not self._stops:
             return text, False
         self._held += text
@@ -77,6 +79,7 @@ class StopStrings:
         return shown, False
 
     def flush(self) -> str:
+        """The text that was held back."""
         held, self._held = self._held, ""
         return held
 

@@ -1,6 +1,6 @@
 """What one rendering of a foreign template may use: units of work, the size of one value, nesting, and time.
 
-Every operation of a template draws on a :class:`Budget` before Python carries it out. A value is weighed with all that
+Every operation of a template draws on a `Budget` before Python carries it out. A value is weighed with all that
 is inside it, and a value that appears twice counts twice: texts, JSON and comparisons walk it twice, too.
 """
 

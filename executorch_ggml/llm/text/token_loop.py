@@ -25,8 +25,15 @@ class TokenLoop:
     """A sequence of tokens on a program's method ``(input_ids int64 [1, n], positions int64 [n]) -> logits``.
 
     Several loops may use one program in turn; each call on another one makes this one run its sequence again.
-    max_chunk: tokens run at once, 0 = as many as the method takes. Raises UnsupportedError for a method of another
-    shape.
+
+    Args:
+        program: a loaded program.
+        sampling: how tokens are chosen; the most likely if missing.
+        method: the method to run.
+        max_chunk: tokens run at once, 0 = as many as the method takes.
+
+    Raises:
+        UnsupportedError: a method of another shape.
     """
 
     def __init__(
@@ -54,8 +61,13 @@ class TokenLoop:
     def feed(self, tokens: Sequence[int], progress: Progress | None = None) -> None:
         """Appends tokens and runs them; after an error the sequence is what it was.
 
-        progress: called with the fraction done; returning False cancels (CancelledError). Raises ValueRangeError for
-        token ids the model does not have and for a sequence that does not fit the cache, before anything is run.
+        Args:
+            tokens: their ids.
+            progress: called with the fraction done; returning False cancels (CancelledError).
+
+        Raises:
+            ValueRangeError: token ids that the model does not have, or a sequence that does not fit the cache. Nothing
+                has been run then.
         """
         handle = self._handle
         ids = token_ids(tokens, "tokens")

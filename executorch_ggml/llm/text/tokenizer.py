@@ -41,9 +41,9 @@ class Tokenizer:
 
     @classmethod
     def from_gguf(cls, source: str | os.PathLike[str] | GGUFFile) -> Tokenizer:
-        """``source``: a path, or an open :class:`executorch_ggml.gguf.GGUFFile`.
+        """``source``: a path, or an open `GGUFFile`.
 
-        Raises :class:`FormatError` for malformed tokenizer metadata and :class:`UnsupportedError` for a tokenizer
+        Raises `FormatError` for malformed tokenizer metadata and `UnsupportedError` for a tokenizer
         model or pre-tokenizer that is not known here.
         """
         if isinstance(source, (str, os.PathLike)):
@@ -80,7 +80,7 @@ class Tokenizer:
         return self.vocabulary.is_spm and self.vocabulary.add_space_prefix
 
     def is_special(self, token: int) -> bool:
-        """Control and unknown tokens: not text, hidden by :meth:`decode` unless asked for."""
+        """Control and unknown tokens: not text, hidden by `decode` unless asked for."""
         return self.vocabulary.types[self._check(token)] in (CONTROL, UNKNOWN)
 
     # ---------------------------------------------------------------- encode
@@ -149,7 +149,7 @@ class Tokenizer:
         return self._templates.get("default")
 
     def render_chat(self, messages: list[Message], *, template: str = "default", **options: Any) -> str:
-        """The prompt text for a conversation; see :meth:`ChatTemplate.render` for ``options`` and errors.
+        """The prompt text for a conversation; see `ChatTemplate.render` for ``options`` and errors.
 
         ``template``: the name of one of the file's templates, or the source of another.
         """

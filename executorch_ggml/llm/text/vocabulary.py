@@ -94,8 +94,8 @@ class Vocabulary:
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Vocabulary:
         """Reads and checks the ``tokenizer.ggml.*`` keys.
 
-        Ids out of range are ignored, with a warning. Raises :class:`FormatError` for missing keys, arrays of different
-        lengths, wrong element types and duplicate tokens; :class:`UnsupportedError` for a tokenizer model or
+        Ids out of range are ignored, with a warning. Raises `FormatError` for missing keys, arrays of different
+        lengths, wrong element types and duplicate tokens; `UnsupportedError` for a tokenizer model or
         pre-tokenizer not known here.
         """
         model = string(metadata, "tokenizer.ggml.model")
