@@ -1,8 +1,7 @@
 """executorch-ggml: torch.export'ed models on ggml's kernels, with weights from any GGUF file.
 
-Names are imported on first use: importing this package loads neither torch nor the native library, using the runtime
-half (`Program`, `GGUFFile`) never imports torch, and using the ahead-of-time half (`GgmlPartitioner`) never loads the
-native library.
+Names are imported on first use. Importing this package loads neither torch nor the native library. The runtime side
+(`Program`, `GGUFFile`) never imports torch. The ahead-of-time side (`GgmlPartitioner`) never loads the native library.
 """
 
 from __future__ import annotations
@@ -131,7 +130,7 @@ def __dir__() -> list[str]:
 
 
 class _Aliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds a module by its other name (``_ALIASES``), also what is inside of it (``executorch_ggml.text.chat``)."""
+    """Finds a module by its other name (``_ALIASES``), also its submodules (``executorch_ggml.text.chat``)."""
 
     def __init__(self) -> None:
         longest_first = sorted(_ALIASES.items(), reverse=True)

@@ -51,10 +51,12 @@ def check_regular(path: StrPath) -> None:
 
 
 def check_target(path: StrPath, inputs: Iterable[StrPath] = (), *, kind: str = "pte") -> None:
-    """Raises unless a file may be written there: InvalidArgumentError for an input of ours (under any name or link) and
-    for a file that holds weights, FileError for what is no regular file.
+    """Raises unless a file may be written there.
 
-    kind: of what will be written; only a GGUF may replace a GGUF.
+    InvalidArgumentError: an input of ours, under any name or link, or a file that holds weights. FileError: not a
+    regular file.
+
+    kind: of the new file; only a GGUF may replace a GGUF.
     """
     info = _stat(path)
     if info is None:
@@ -78,7 +80,7 @@ def check_target(path: StrPath, inputs: Iterable[StrPath] = (), *, kind: str = "
 def replacing(target: StrPath, inputs: Iterable[StrPath] = (), *, kind: str = "pte") -> Iterator[Path]:
     """Gives the path of a new, empty file beside the target, which replaces it in one step when all went well.
 
-    Where the target is a symbolic link, the file it leads to is replaced. Raises what `check_target` raises, and
+    Where the target is a symbolic link, the file it leads to is replaced. Raises the errors of `check_target`, and
     FileError with the target's name when something cannot be written.
     """
     check_target(target, inputs, kind=kind)
@@ -107,7 +109,7 @@ def replacing(target: StrPath, inputs: Iterable[StrPath] = (), *, kind: str = "p
 def write_atomically(
     target: StrPath, write: Callable[[BinaryIO], object], inputs: Iterable[StrPath] = (), *, kind: str = "pte"
 ) -> None:
-    """Replaces `target` by what `write` writes, in one step, so that no reader ever maps half a file.
+    """Replaces `target` by the output of `write` in one step, so that no reader ever maps a partial file.
 
     Raises as `replacing` does.
     """

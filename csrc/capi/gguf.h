@@ -1,4 +1,4 @@
-// What an etggml_gguf handle is, for the other parts of the C ABI (a program keeps `files` alive past the handle).
+// The etggml_gguf handle, for the other parts of the C ABI (a program keeps `files` alive past the handle).
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// What an etggml_program handle is, for the other parts of the C ABI.
+// The etggml_program handle, for the other parts of the C ABI.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
-// The columns that a matrix is multiplied with, in shared memory: normalised if asked for, and quantised to 8 bits in
-// blocks of 32 (x = d * q, |q| <= 127, as ggml's Q8_1, with d and d * sum(q) in F32) or left as F32. They lie as
-// the type of the weights wants them, so that a lane reads its part in whole pieces of 16 bytes and lanes never meet in
-// a bank.
+// The activations (columns) of a matrix product, in shared memory. They are normalised if requested. They are then
+// quantised to 8 bits in blocks of 32, or left as F32. As in ggml's Q8_1, x = d * q and |q| <= 127, with d and d *
+// sum(q) in F32. Their layout is that of the weights' type, so a lane reads whole pieces of 16 bytes, and lanes never
+// meet in a bank.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace etggml::cuda {
 
-/// What a kernel reads its columns from.
+/// The source of a kernel's columns.
 struct Columns {
   const float* x;     // column c at x + c * k
   const float* gain;  // or null
@@ -48,7 +48,7 @@ struct Int8Columns {
     for (int i = 0; i < Layout::kPieces; ++i) r.piece[i] = from[i];
     return r;
   }
-  /// What no lane writes. `threads`: of the block.
+  /// Clears the parts that no lane writes. `threads`: of the block.
   __device__ void clear(int count, int threads) const {
     for (int i = threadIdx.x; i < count * units; i += threads) Layout::clear(memory + i * kBytes);
   }
@@ -83,8 +83,8 @@ struct Int8Columns {
       if constexpr (Layout::kSums) total[n] = __dp4a(static_cast<int>(__byte_perm(low, high, 0x5410)), 0x01010101, 0);
     }
     if constexpr (Layout::kSums) {
-      // Of what was stored, not of what was given: weights are positive before their minimum is taken off, and the
-      // errors of rounding would count with it.
+      // Of the stored numbers, not of the given ones. Weights are positive before their minimum is subtracted, so the
+      // rounding errors would count with it.
 #pragma unroll
       for (int offset = 4; offset > 0; offset /= 2) {
 #pragma unroll
@@ -110,8 +110,8 @@ struct InOrder {
   }
 };
 
-/// As two blocks of Q8_0 lie in memory, zeros where they have their scales: whole words of weights are multiplied, and
-/// what they have of a scale counts for nothing.
+/// The layout of two blocks of Q8_0, with zeros at the positions of the scale bytes. Whole words of weights are
+/// multiplied, and the scale bytes in them count for nothing.
 struct AsQ8_0 {
   static constexpr int kPieces = 5, kNumbers = 17;
   static constexpr bool kSums = false;
@@ -178,8 +178,8 @@ __device__ __forceinline__ float4 times(float4 a, float4 b) {
   return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
 
-/// Columns are read in pieces of 128 elements, the same piece of all of them by the same warp. What is read is asked
-/// for at once: a trip to memory takes as long as all the rest.
+/// Columns are read in pieces of 128 elements, the same piece of all of them by the same warp. All loads are issued at
+/// once: a memory round trip takes as long as all the rest.
 template <int N, int Warps>
 struct Pieces {
   static constexpr int kElements = kWarp * 4, kHeld = N == 1 ? 2 : 1;
@@ -206,13 +206,13 @@ struct Pieces {
       const float4* x = reinterpret_cast<const float4*>(c.x) + piece * kWarp + lane;
 #pragma unroll
       for (int n = 0; n < N; ++n) {
-        // Past the L1 cache: with dependent launches it may hold what an earlier kernel left at this address.
+        // Past the L1 cache: with dependent launches it may hold old data of an earlier kernel at this address.
         to[i][n] = any(piece) && n < c.count ? __ldcg(x + n * (c.k / 4)) : make_float4(0, 0, 0, 0);
       }
     }
   }
   /// Stores them, and adds this lane's shares of the columns' sums of squares. The norm's own scale is one number for a
-  /// column: whoever has the products multiplies them by it, so nothing waits for the sum here.
+  /// column. The product is multiplied by it, so nothing waits for the sum here.
   template <class Stored, int Count>
   __device__ __forceinline__ void store(const Stored& stored, float (&squares_of)[Count]) {
     float4 held[kHeld][N];

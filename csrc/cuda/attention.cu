@@ -1,6 +1,6 @@
-// A few queries on a long cache. The keys are split over blocks, so that one token fills the chip; a block serves all
+// A few queries on a long cache. The keys are split over blocks, so that one token fills the chip. A block serves all
 // query heads of its key head, so that keys and values are read once. Each group of lanes that holds a key's D values
-// keeps its own running maximum and sum; they are merged in the block, and over blocks by the one that ends last.
+// keeps its own running maximum and sum. The block merges them; the block that ends last merges those of all blocks.
 #include <cuda_fp16.h>
 
 #include "attention_math.cuh"
@@ -9,7 +9,7 @@
 namespace etggml::cuda {
 namespace {
 
-/// Of a block: what they merge has to fit its shared memory, and what they hold its registers.
+/// Of a block: their merged data must fit its shared memory, and their own data its registers.
 __host__ __device__ constexpr int warps(int head_dim, int group) { return head_dim > 128 || group > 2 ? 8 : 16; }
 constexpr int kLoads = 4;        // 16-byte loads of keys, and of values, in flight for each lane
 constexpr int kLeastKeys = 256;  // of a split: below it, merging with another block costs more than it saves
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(warps(D, G) * kWarp, 1) attention_kernel(const
     if (!__any_sync(0xffffffffu, any)) continue;
 #pragma unroll
     for (int u = 0; u < kLoads; ++u) {
-      // What nobody has written yet may be anything; zero times that must stay zero.
+      // Memory that is not written yet may hold anything; zero times that must stay zero.
       if (mask[u] == -INFINITY) k[u] = v[u] = make_uint4(0, 0, 0, 0);
     }
     step<D, G, Softcap>(p, q, k, v, mask, r);

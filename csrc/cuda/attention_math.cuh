@@ -1,5 +1,5 @@
-// What both attention kernels compute with: halves in pieces of 16 bytes, and softmax in powers of two, which is what
-// the hardware has.
+// The arithmetic of both attention kernels: fp16 in pieces of 16 bytes, and softmax in powers of two, as in the
+// hardware.
 #pragma once
 
 #include <cuda_fp16.h>
@@ -20,7 +20,7 @@ __device__ __forceinline__ void unpack(uint4 v, float (&out)[8]) {
   }
 }
 
-/// Eight numbers, aligned to 16 bytes, as halves.
+/// Eight numbers, aligned to 16 bytes, as fp16.
 __device__ __forceinline__ uint4 pack(const float* from) {
   const float4 a = reinterpret_cast<const float4*>(from)[0], b = reinterpret_cast<const float4*>(from)[1];
   alignas(16) const half2 pairs[4] = {__floats2half2_rn(a.x, a.y), __floats2half2_rn(a.z, a.w),

@@ -1,5 +1,5 @@
-// Attention of a few queries over keys and values that a cluster of blocks has in its shared memory, each block a part
-// of the keys: scores, weights and weighted values, the cluster's sums, and each block's part of the result.
+// Attention of a few queries over keys and values in the shared memory of a cluster of blocks. Each block has a part of
+// the keys. Here are scores, weights and weighted values, the sums of the cluster, and each block's part of the result.
 #pragma once
 
 #include <cooperative_groups.h>
@@ -43,7 +43,7 @@ struct ClusterMemory {
   float* part;        // [kBlock][2 kAtOnce]: partial outputs of threads
   float* part_sums;   // [kBlockWarps][kAtOnce]: partial sums of weights
   float* sums;        // [2][queries]: largest scores, sums of weights
-  float* of_others;   // [kClusterSize][share]: what the cluster sends for this block's part
+  float* of_others;   // [kClusterSize][share]: sent by the cluster for this block's part
   float* their_sums;  // [kClusterSize][2][queries]: largest scores, sums of weights
   size_t bytes;
   static __host__ __device__ int padded(int keys) { return (keys + 3) / 4 * 4; }
@@ -109,7 +109,7 @@ struct ClusterBlock {
       float s = sums_of<Q, kLanes>(dots, lane) * p.scale;
       if (!writes || at >= padded) continue;
       if (p.softcap > 0.0f) s = p.softcap * tanhf(s / p.softcap);
-      // What nobody has written yet may be anything.
+      // Memory that is not written yet may hold anything.
       const float bias = at < here ? mask[key] : -INFINITY;
       m.scores[query * padded + at] = bias == -INFINITY ? -INFINITY : (s + bias) * kLog2E;
     }
@@ -144,7 +144,7 @@ struct ClusterBlock {
     }
   }
 
-  /// Weighted values of Q queries from `first` on, sent to whoever finishes them. A thread has two neighbouring
+  /// Weighted values of Q queries from `first` on, sent to the block that finishes them. A thread has two neighbouring
   /// elements and every kParts-th four keys. `Weighed`: scores are weights already; if not, every thread finds the
   /// largest ones, because for a few queries to have it told takes longer.
   template <int Q, bool Weighed>

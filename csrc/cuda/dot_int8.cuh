@@ -15,8 +15,8 @@ __device__ __forceinline__ float low_half(uint32_t bits) {
 }
 __device__ __forceinline__ float high_half(uint32_t bits) { return low_half(bits >> 16); }
 
-/// Sum of `Count` products of four 8-bit numbers, as a float. Sums begin at the bits of 1.5 * 2^23, whose low bits are
-/// a float's integers: converting them would take as long as four products.
+/// Sum of `Count` products of four 8-bit numbers, as a float. Sums begin at the bits of 1.5 * 2^23: its low bits are
+/// the integers of a float. A conversion would take as long as four products.
 template <int Count>
 __device__ __forceinline__ float dots(const uint32_t* w, const uint32_t* x) {
   constexpr int kBits = 0x4b400000;
@@ -39,7 +39,7 @@ __device__ __forceinline__ void nibbles(const uint32_t (&w)[Count], uint32_t* lo
   }
 }
 
-/// What a kernel knows of a type: how much memory a unit is, what a lane holds of it, and its product with a record.
+/// The kernel's view of a type: the bytes of a unit, a lane's part of it, and its product with a record.
 template <class Layout, int BlockElements, int BlockBytes, int Alignment>
 struct Int8Type {
   using Stored = Int8Columns<Layout>;
@@ -96,8 +96,9 @@ __device__ __forceinline__ float byte_of(uint32_t word, int index) {
   return __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440u + static_cast<uint32_t>(index))) - 8388608.0f;
 }
 
-/// Scales and minima of the two sub-blocks of a unit. A K block begins with d, dmin and, packed into 12 bytes, scales
-/// and minima of 6 bits: of sub-blocks 0 to 3 as they are, of 4 to 7 in nibbles, with the upper bits above the first.
+/// Scales and minima of the two sub-blocks of a unit. A K block begins with d, dmin and 12 bytes of scales and minima
+/// of 6 bits. Those of sub-blocks 0 to 3 are stored plainly. Those of 4 to 7 are in nibbles, with their upper bits
+/// above the first ones.
 struct KScales {
   float d[2], m[2];
   __device__ KScales(const uint8_t* block, int quarter) {
@@ -181,8 +182,8 @@ __device__ __forceinline__ void load_unaligned(const uint8_t* p, uint32_t (&out)
   }
 }
 
-/// ql[128], qh[64], scales[16] (int8, of 16 elements each), d. Unit u has half h = u / 2: its low bits are nibble u % 2
-/// of ql at 64 h, its high bits pairs 2 (u % 2) and 2 (u % 2) + 1 of qh at 32 h.
+/// ql[128], qh[64], scales[16] (int8, of 16 elements each), d. Unit u has half h = u / 2. Its low bits are nibble u % 2
+/// of ql at 64 h. Its high bits are pairs 2 (u % 2) and 2 (u % 2) + 1 of qh at 32 h.
 struct Q6_K : Int8Type<InOrder, 256, 210, 2> {
   struct Weights {
     uint32_t w[16];

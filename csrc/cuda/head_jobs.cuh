@@ -47,7 +47,7 @@ struct HeadJob {
   static constexpr int kEach = kMostHeadDim / kWarp;
   float x[kEach], gain[kEach], cosine[kEach / 2], sine[kEach / 2];
 
-  /// What projections made; `Each`: elements of a lane, rounded up.
+  /// The results of the projections; `Each`: elements of a lane, rounded up.
   template <int Each>
   __device__ __forceinline__ void ask(const HeadInput& in, int token, int h, int d, int lane) {
     const float* from = in.x + token * in.token_stride + static_cast<int64_t>(h) * d;

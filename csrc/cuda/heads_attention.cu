@@ -1,8 +1,8 @@
-// Heads and attention in one kernel, for a few queries on a cache that a cluster of blocks has in its shared memory: a
-// cluster serves the query heads of one key head, each of its blocks a part of the keys. Keys and values of earlier
-// steps are asked for before the kernel waits for the projections; the rows of this step are put among them by the
-// block that has their place, which also writes them to the caches. Blocks send each other their sums and each finishes
-// a part.
+// Norm, RoPE, cache writes and attention in one kernel, for a few queries, with the cache in the shared memory of a
+// cluster of blocks. A cluster serves the query heads of one key head, and each of its blocks a part of the keys. Keys
+// and values of earlier steps are requested before the kernel waits for the projections. The rows of this step are
+// added by the block at their place, which also writes them to the caches. Blocks send each other their sums, and each
+// finishes a part.
 #include <algorithm>
 
 #include "cluster_attention.cuh"
@@ -176,7 +176,7 @@ bool supports_heads_attention(int device, const HeadsAttentionCall& c) {
   const AttentionCall& a = c.attention;
   const int64_t d = a.head_dim;
   if (compute_capability(device) < 90 || (d != 64 && d != 128 && d != 256)) return false;
-  // Whole caches of F16, in the order they are written; what heads make of the queries is what attention reads.
+  // Whole caches of F16, in the order they are written; attention reads the queries that the heads have made.
   if (h.k_cache->type != GGML_TYPE_F16 || h.v_cache->type != GGML_TYPE_F16 || a.k_cache != h.k_cache ||
       a.v_cache != h.v_cache || a.k_offset != 0 || a.v_offset != 0 || a.k_row_stride != a.kv_heads * d ||
       a.v_row_stride != a.kv_heads * d || a.k_head_stride != d || a.v_head_stride != d) {

@@ -1,4 +1,4 @@
-// The kernels by call: what each file offers to module.cu.
+// The kernels by call: the interface of each file for module.cu.
 #pragma once
 
 #include "fusion/calls.h"

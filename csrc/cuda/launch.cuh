@@ -1,5 +1,5 @@
-// Launching so that a kernel may begin while the one before it ends (programmatic dependent launch), and reading what
-// that one wrote. From compute capability 9.0 on; before it, launches are ordinary and these are no-ops.
+// Programmatic dependent launch: a kernel may begin while the previous one ends, and then reads its results. It needs
+// compute capability 9.0; before it, launches are ordinary and these are no-ops.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -18,9 +18,8 @@ __device__ __forceinline__ void allow_next(bool allowed) {
 #endif
 }
 
-/// Everything that kernels before this one wrote is there. Before it, only what no kernel writes (weights, the host's
-/// inputs) may be read,
-/// and nothing may be written.
+/// Waits until all writes of earlier kernels are visible. Before it, only data that no kernel writes (weights, the
+/// host's inputs) may be read, and nothing may be written.
 __device__ __forceinline__ void wait_previous() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

@@ -30,8 +30,8 @@ const MatVecType* type_of(ggml_type type) {
   }
 }
 
-/// The largest power of two up to 16 that divides every address a row or a piece of one can begin at. Weights lie at
-/// multiples of 128 bytes or more: what ggml-cuda's buffers give.
+/// The largest power of two up to 16 that divides every address a row or a piece of one can begin at. Weights are
+/// aligned to 128 bytes or more by ggml-cuda's buffers.
 int alignment(const MatVecCall& c) {
   const size_t row = c.segment[0].weight->nb[1];
   const size_t second = c.segment[0].weight == c.segment[1].weight ? row * static_cast<size_t>(c.second_row) : 0;

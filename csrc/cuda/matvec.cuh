@@ -1,8 +1,8 @@
 // Rows of matrices times one to eight columns: norm and quantisation before, bias, gate and residual behind, in one
-// kernel. A block has neighbouring rows; they are asked for, as many as fit, before the kernel waits for the one before
-// it, so the memory stays busy across kernels. A block takes less than half of a multiprocessor's registers and shared
-// memory, since the next kernel's block has to fit beside it for that. Rows are dealt to groups of lanes; the groups of
-// a warp have neighbouring rows and the same elements of them, so what they read of the columns they read together.
+// kernel. A block has neighbouring rows. As many as fit are requested before the kernel waits for the previous one, so
+// the memory stays busy across kernels. For that, the next kernel's block must fit beside this one: a block takes less
+// than half of a multiprocessor's registers and shared memory. Rows are distributed to groups of lanes. The groups of a
+// warp have neighbouring rows and the same elements of them, so they read the same activations together.
 #pragma once
 
 #include "matvec_params.cuh"
@@ -12,7 +12,7 @@
 
 namespace etggml::cuda {
 
-/// Of a block. Many columns take registers, and what does not fit into them is slow: all of L1 is shared memory.
+/// Of a block. Many columns take registers, and spills are slow: all of L1 is shared memory.
 __host__ __device__ constexpr int warps_for(int columns) { return columns <= 2 ? 16 : 8; }
 
 __device__ __forceinline__ float gate_of(float v, int glu) {
@@ -48,7 +48,7 @@ struct Feed {
   }
 };
 
-/// What a lane does with a row's sum of one column; all of it is known before that.
+/// A lane's work on a row's sum of one column; all parameters are known before.
 template <int Sets>
 struct Result {
   float* out;  // nullptr: of others
@@ -62,7 +62,7 @@ struct Result {
       if (Sets == 2) bias = rows.bias(row, 0);
     }
   }
-  /// What kernels before this one wrote.
+  /// Loads the results of earlier kernels.
   __device__ void after_wait(const Rows& rows, int row, int n) {
     if (Sets == 1 && out != nullptr && rows.p.residuals) add += rows.residual(rows.begin + row, n);
   }
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
                             W::bytes(end - first),
                             W::bytes(units),
                             warp < p.workers ? row_warp : tiles};
-  const int first_tile = feed.tile;  // it moves on with what is asked for
+  const int first_tile = feed.tile;  // it moves on with the requests
   allow_next(p.overlaps_next);
   ring.begin(p.slots, lane);
 #pragma unroll 1

@@ -1,4 +1,4 @@
-// What a matrix-vector kernel is told.
+// The parameters of a matrix-vector kernel.
 #pragma once
 
 #include "activations.cuh"
@@ -7,7 +7,7 @@
 namespace etggml::cuda {
 
 struct MatVecParams {
-  /// Pointers to what row 0 of all segments' would be, if rows went on before the segment's own.
+  /// Pointers are biased: indexing with the global row number lands in this segment.
   struct Segment {
     const uint8_t* weight;
     const float* bias;
@@ -22,7 +22,7 @@ struct MatVecParams {
   int first[2];     // row from which on it is the second and the third segment's
   int split;        // warps that share a row: a power of two
   int each;         // units of a share
-  int workers;      // warps: told, though known when compiled, since that leaves the compiler registers enough
+  int workers;      // warps, passed at run time: as a constant they raise register pressure
   int slots;        // of a group of lanes
   int piece;        // units of a lane in a slot
   float k_inverse;  // 1 / columns.k

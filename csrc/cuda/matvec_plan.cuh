@@ -1,4 +1,4 @@
-// How a call's rows are dealt to a block's lanes, and which kernel does that.
+// How a call's rows are distributed to a block's lanes, and by which kernel.
 #pragma once
 
 #include <algorithm>
@@ -9,8 +9,8 @@
 
 namespace etggml::cuda {
 
-/// What a block has of shared memory: less than half (on 9.0), so that the next kernel's block fits beside it, where
-/// two slots fit into that.
+/// Shared-memory budget of a block. On sm_90 it is less than half of a multiprocessor's, if two slots fit, so that the
+/// next kernel's block can be co-resident.
 constexpr size_t kShareBytes = 110 * 1024;
 constexpr size_t kOwnBytes = 2 * 1024;  // the kernel's variables in shared memory, at most
 
@@ -25,7 +25,7 @@ struct Deal {
 /// The one with which the busiest warp of a block of `rows` rows has the least to do.
 template <class W>
 Deal deal_for(const MatVecParams& p, int columns, int rows) {
-  // Many columns: as few lanes as there can be sums in, since what their groups read of the columns they read together.
+  // Many columns: as few lanes as the sums allow, since their groups read the activations together.
   const int lanes_least = columns <= 2 ? 16 : 8, lanes_most = columns == 1 ? kWarp : lanes_least;
   const int units = p.columns.k / W::kUnit, warps = warps_for(columns);
   Deal best{};
@@ -89,7 +89,7 @@ MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes) {
   }
 }
 
-/// Sets what the kernel is told of it. `columns`: padded; `rows`: of a block; `limit`: of its shared memory, the
+/// Sets its parameters for the kernel. `columns`: padded; `rows`: of a block; `limit`: of its shared memory, the
 /// kernel's variables included.
 template <class W>
 MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
@@ -119,7 +119,7 @@ MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
   return {slots * ring + rest, matvec_kernel_of<W>(columns, p.glu != 0, deal.lanes)};
 }
 
-/// What a type's file gives.
+/// The interface of a type's file.
 struct MatVecType {
   MatVecPlan (*plan)(MatVecParams& p, int columns, int rows, size_t limit);
   int alignment;  // the least that rows have: the largest power of two that divides row bytes and addresses, up to 16

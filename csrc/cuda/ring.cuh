@@ -1,5 +1,5 @@
-// Weights on their way into shared memory. Every group of lanes has slots of its own and fills them itself, so that it
-// waits for nobody: stages of a whole block cost a microsecond each, whatever their size.
+// Weights on their way into shared memory. Every group of lanes fills its own slots, so it waits for no other group.
+// Stages of a whole block cost a microsecond each, at any size.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,8 @@ namespace etggml::cuda {
 
 constexpr int kMostSlots = 4;
 
-/// A slot holds a piece of a row: some units for each lane. Copies are of 16 bytes, from where
-/// a multiple of it is: where pieces begin elsewhere, what is before them comes along, and a slot begins with how much
-/// that is.
+/// A slot holds a piece of a row: some units for each lane. Copies have 16 bytes and start at a multiple of 16. If a
+/// piece begins elsewhere, the bytes before it are copied too, and the slot begins with their number.
 template <class W, int Lanes>
 struct Ring {
   static constexpr int kCopy = 16;
@@ -28,7 +27,7 @@ struct Ring {
   bool aligned;
   uint64_t* arrived;  // [kMostSlots], shared, of the warp
 
-  /// From where to copy, and where to; `bytes` becomes what that takes.
+  /// Source and target of an aligned copy; `bytes` becomes its size.
   __device__ const uint8_t* aligned_copy(const uint8_t* from, uint8_t** to, int* bytes, bool writes) const {
     if (aligned) return from;
     const int before = static_cast<int>(reinterpret_cast<uintptr_t>(from) & (kCopy - 1));
@@ -62,7 +61,7 @@ struct Ring {
         : "memory");
   }
   __device__ void asked() const {}
-  /// For what was asked for as number `round` of this slot. All lanes may read it then.
+  /// Waits for request number `round` of this slot. All lanes may read it then.
   __device__ void wait(int slot, int round, int) const {
     uint32_t done = 0;
     while (done == 0) {

@@ -1,13 +1,13 @@
-// A draw among the k largest logits, where they are. Two kernels: one counts logits by their upper bits, which says in
-// which bin the k-th largest lies; the other collects what lies above and in that bin, and its last block chooses among
-// the latter, sorts the k and draws. A logit and its index make one key, so that equal logits go by the lower index, as
-// in text/sampler.cpp, and every selection is unique.
+// Sampling among the k largest logits, on the device. Two kernels: the first counts logits by their upper bits and so
+// finds the bin of the k-th largest. The second collects the logits in and above that bin. Its last block selects from
+// the bin, sorts the k and samples. A logit and its index make one key. So equal logits go by the lower index, as in
+// text/sampler.cpp, and every selection is unique.
 #include "kernels.cuh"
 
 namespace etggml::cuda {
 namespace {
 
-using Key = unsigned long long;  // what atomics of CUDA know; the larger, the earlier
+using Key = unsigned long long;  // a type of CUDA's atomics; the larger, the earlier
 
 constexpr int kBlock = 512;
 constexpr int kMaxBlocks = 64;

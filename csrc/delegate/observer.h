@@ -13,9 +13,9 @@
 namespace etggml::delegate {
 
 /// ggml nodes as delegate events. The delegate debug id of an event is the index of the IR node; the AOT side maps it
-/// to debug handles of the torch nodes. With a tracer that collects intermediate outputs there is one event for each
-/// torch operator instead, that of its result (the last IR node with its debug handle), and the result is logged with
-/// it: the Inspector looks at the first event of an operator only.
+/// to debug handles of the torch nodes. With a tracer that collects intermediate outputs there is one event per torch
+/// operator instead: that of its last IR node. The result is logged with it, because the Inspector looks only at the
+/// first event of an operator.
 class TracerObserver final : public runtime::NodeObserver {
  public:
   /// tracer may be null.

@@ -51,8 +51,8 @@ bool named_once(const ggml_tensor* ids) {
   }
 }
 
-/// Rows of x are found by their number, as if they were packed, and an expert takes one column of a token at most: the
-/// process ends on a second one, or the second one's result is not written.
+/// Rows of x are found by index, as if they were contiguous. An expert takes at most one column of a token. On a second
+/// one the process ends, or its result is not written.
 bool multiplies_chosen(const ggml_tensor* x, const ggml_tensor* ids) {
   return f32(x) && ggml_is_contiguous(x) && ids->nb[0] == ggml_type_size(ids->type) && named_once(ids);
 }

@@ -60,8 +60,8 @@ Device describe(ggml_backend_dev_t handle) {
 /// "cuda" of "cuda:1".
 std::string family_of(const std::string& name) { return name.substr(0, name.find(':')); }
 
-/// What the plug-ins know better than ggml: devices that their modules have no code for, and modules that could not be
-/// opened, each as a device of its family that cannot be used.
+/// Problems that only the plug-ins know: devices without code in their modules, and modules that could not be opened.
+/// Each is listed as a device of its family that cannot be used.
 void add_plugin_problems(std::vector<Device>* devices) {
   for (const Plugin& plugin : plugins()) {
     if (plugin.reg != nullptr) {

@@ -16,8 +16,8 @@ class Probe final : public graph::DeviceProbe {
   ggml_backend_dev_t device_;
 };
 
-/// Who answers for the CPU: nobody, or with EXECUTORCH_GGML_FORMS=cuda (read at each call) something that answers as
-/// ggml-cuda would, so that graphs have the forms they get there and run here.
+/// The probe of the CPU: none by default. With EXECUTORCH_GGML_FORMS=cuda (read at each call) it answers as ggml-cuda
+/// would. Graphs then have the forms for CUDA and run on the CPU.
 const graph::DeviceProbe* cpu_probe();
 
 }  // namespace etggml::runtime

@@ -1,5 +1,5 @@
-// Memory of its own for every tensor of a graph: what fused graphs need, and what lets ggml-cuda use its own fusions,
-// which it drops where an output shares memory with an input.
+// Gives every tensor of a graph memory of its own. Fused graphs need that. It also lets ggml-cuda use its own fusions,
+// which it drops if an output shares memory with an input.
 #pragma once
 
 #include <vector>

@@ -18,9 +18,9 @@ using NewPool = ggml_threadpool_t (*)(ggml_threadpool_params*);
 using FreePool = void (*)(ggml_threadpool_t);
 using SetPool = void (*)(ggml_backend_t, ggml_threadpool_t);
 
-// How long workers spin for the next graph before they sleep, in units of about 40 us (see ggml_ext/etggml_barrier.h):
-// long enough for the gap between two tokens of a small model, short enough that an idle session costs a busy machine
-// nothing.
+// How long workers spin for the next graph before they sleep, in units of about 40 us (see ggml_ext/etggml_barrier.h).
+// It is long enough for the gap between two tokens of a small model. It is short enough that an idle session costs a
+// busy machine nothing.
 constexpr uint32_t kPoll = 2;
 
 bool abort_callback(void* engine) { return static_cast<Engine*>(engine)->should_stop(); }

@@ -52,8 +52,8 @@ class LoadScope {
   LoadScope* outer_;
 };
 
-/// Marks this thread as inside a call of our own C ABI into ExecuTorch: delegate errors and ExecuTorch's log lines are
-/// then collected by that call instead of being printed by ExecuTorch.
+/// Marks this thread as inside a call of our own C ABI into ExecuTorch. That call then collects delegate errors and
+/// ExecuTorch's log lines, and ExecuTorch does not print them.
 class HostCall {
  public:
   HostCall();

@@ -55,7 +55,8 @@ struct MatVecCall : Call {
   Glu glu;
   int64_t second_row;
   /// The kernel before leaves multiprocessors idle. This one then takes so much shared memory that two of its blocks do
-  /// not fit on one: they would go there in pairs, and as many multiprocessors would have none.
+  /// not fit on one multiprocessor. Otherwise they would start there in pairs, and as many multiprocessors would stay
+  /// idle.
   bool spreads;
 };
 

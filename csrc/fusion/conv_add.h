@@ -1,5 +1,5 @@
-// Additions behind convolutions (residual blocks), and the clamp behind those, made part of the convolution: its result
-// is still in registers, where a pass of its own reads three images' memory.
+// Makes additions behind convolutions (residual blocks), and the clamp behind those, part of the convolution. The
+// result of the convolution is still in registers. A pass of its own would read the memory of three images.
 #pragma once
 
 #include "graph/build.h"

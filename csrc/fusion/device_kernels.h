@@ -15,9 +15,9 @@ class DeviceKernels final : public Kernels {
   CallStore& store_;
 };
 
-/// A choice from the last row of `logits` (F32, contiguous): a node I32 [1], see ArgmaxCall for its values, scratch
-/// memory that it needs, and what SampleCall::params says, for the host to fill. node is nullptr when the device has no
-/// kernel.
+/// A token chosen from the last row of `logits` (F32, contiguous): a node I32 [1], see ArgmaxCall for its values.
+/// scratch: memory that it needs. params: see SampleCall::params, filled by the host. node is nullptr when the device
+/// has no kernel.
 struct ChoiceNodes {
   ggml_tensor* node = nullptr;
   ggml_tensor* scratch = nullptr;

@@ -1,7 +1,7 @@
 // Groups of a finished graph's nodes -> one node for one kernel of ours (csrc/cuda), where few columns make the number
-// of kernels the cost. It works on ggml's graph and not on the IR for the reason that ggml's own backends do: one .pte
-// runs on every device, and what is worth one kernel is the device's business. Every group is proved from the graph
-// (shapes, layouts, who reads what) or left alone.
+// of kernels the cost. It works on ggml's graph and not on the IR, as ggml's own backends do. One .pte runs on every
+// device, and each device decides which groups are worth one kernel. Every group is proved from the graph (shapes,
+// layouts, readers) or left unchanged.
 #pragma once
 
 #include <memory>

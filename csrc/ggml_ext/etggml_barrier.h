@@ -1,8 +1,8 @@
 // How ggml's CPU threads wait for each other: spin briefly, then sleep. Included by ggml-cpu.c (see
 // third-party/patches/ggml-cpu-barrier.patch) right before ggml_barrier().
 //
-// ggml's own barrier spins for ever. On a machine with more runnable threads than cores that is a disaster: the spinner
-// burns the very time slice that the thread it waits for needs, and a token takes seconds. Spinning for a few dozen
+// ggml's own barrier spins without limit. That is a disaster on a machine with more runnable threads than cores. The
+// spinner uses up the time slice of the thread it waits for, and a token takes seconds. Spinning for a few dozen
 // microseconds still catches nearly every barrier of an idle machine, where the threads arrive together.
 #pragma once
 
@@ -39,9 +39,9 @@ static inline int64_t etggml_clock_ns(void) {
 #endif
 }
 
-// Returns once *passed differs from `seen`. Sequentially consistent where it matters: a sleeper announces itself in
-// *sleeping and then looks at *passed (the kernel looks again, under its lock), while the releasing thread changes
-// *passed and then looks at *sleeping. Whatever the interleaving, one of them sees the other: no wake-up is lost.
+// Returns once *passed differs from `seen`. The order is sequentially consistent: a sleeper announces itself in
+// *sleeping and then looks at *passed. The kernel looks again, under its lock. The releasing thread changes *passed and
+// then looks at *sleeping. In every interleaving one of them sees the other, so no wake-up is lost.
 static inline void etggml_barrier_wait(atomic_int* passed, atomic_int* sleeping, int seen) {
   int64_t deadline = 0;
   for (;;) {

@@ -1,6 +1,6 @@
 // How GGML_OP_CUSTOM reaches kernels that ggml-cuda does not have: included by the patched ggml-cuda.cu and by nothing
-// else of ggml. A module of ours (csrc/cuda) hands in the two functions once, before any graph runs; until then, and in
-// a process that has only ggml-cuda, the op is unsupported as upstream.
+// else of ggml. Our module (csrc/cuda) hands in the two functions once, before any graph runs. Until then, and in a
+// process that has only ggml-cuda, the op is unsupported as upstream.
 #ifndef ETGGML_CUDA_HOOK_H
 #define ETGGML_CUDA_HOOK_H
 

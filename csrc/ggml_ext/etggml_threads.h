@@ -48,7 +48,7 @@ bool etggml_threadpool_restart(struct ggml_threadpool* pool) {
   return etggml_threadpool_spawn(pool);
 }
 
-// In a child of fork(), for a pool whose threads were not started again: it can be freed without waiting for them.
+// In a child of fork(), for a pool without restarted threads: it can be freed without waiting for them.
 GGML_BACKEND_API void etggml_threadpool_forget(struct ggml_threadpool* pool);
 void etggml_threadpool_forget(struct ggml_threadpool* pool) {
   ggml_mutex_init(&pool->mutex);

@@ -426,8 +426,8 @@ class Parser {
       round_up(tensor_.offset + tensor_.nbytes, out_.alignment, &end);  // both <= size_, checked above
       previous = tensor_.name;
     }
-    // Writers pad the last tensor too, and some file systems and tools pad further with zeros; anything else is not
-    // part of the model, most often two downloads in one file.
+    // Writers pad the last tensor too, and some file systems and tools append more zeros. Other bytes are not part of
+    // the model; most often they are two downloads in one file.
     for (uint64_t i = end; i < room; ++i) {
       if (i - end >= kMaxZeroTail || base_[out_.data_offset + i] != 0) {
         return error(ETGGML_FORMAT,

@@ -9,7 +9,7 @@
 namespace etggml::graph {
 
 using Sources = std::vector<ggml_tensor*>;
-/// Makes a node, or a few, of these sources; called more than once. What it captures is used as it stands.
+/// Makes a node, or a few, of these sources; called more than once. Captured tensors are used unchanged.
 using Make = std::function<ggml_tensor*(ggml_context*, const Sources&)>;
 
 /// Tensors that reading a quantised matrix by its rows takes (ops/copy.cpp).
@@ -20,8 +20,8 @@ constexpr size_t adapt_tensors(size_t sources) { return 2 * sources + 1; }
 /// Whether the device runs all that `make` makes of these sources. The CPU does: op functions have checked.
 bool device_runs(const NodeBuilder& b, const Sources& src, const Make& make);
 
-/// make(src) in the first of these forms that the device runs: as it stands; with packed sources; with sources that are
-/// packed F32 and a result that is converted back. As it stands when it runs none: Plan names the node.
+/// Tries make() with the sources as given, then contiguous, then contiguous F32 with the result converted back. If the
+/// device runs none of these, returns the first, and Plan reports the node.
 ggml_tensor* adapt(NodeBuilder& b, const Sources& src, const Make& make);
 
 /// The number of the elements as F32: `t` itself, or a copy.

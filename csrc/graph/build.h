@@ -47,8 +47,8 @@ struct Built {
 constexpr uint32_t kMaxSharedTensors = 240;
 
 struct BuildOptions {
-  /// nullptr: ggml-cpu. Other devices are asked for each node; what one declines is built in another form that it runs
-  /// (graph/adapt.h), or as it stands where there is none: the caller asks for every node of the finished graph.
+  /// nullptr: ggml-cpu. Other devices are asked for each node. A rejected node is built in another form that the device
+  /// runs (graph/adapt.h). If there is none, it stays, and the caller asks for every node of the finished graph.
   const DeviceProbe* device = nullptr;
   Kernels* kernels = nullptr;  // asked before ggml's are used; nullptr for ggml's only
   /// Graphs with more values alive at one time are refused (ETGGML_UNSUPPORTED). UINT32_MAX for an allocator that gives
@@ -63,9 +63,11 @@ constexpr size_t kSpareTensors = 4;
 size_t context_bytes(const ir::Program& program, const BuildOptions& options = {});
 
 /// Builds the graph for one binding of the symbols, nodes in IR order. `ctx` must be empty, no_alloc and of at least
-/// context_bytes(). Never aborts. Errors name the payload, node and op: ETGGML_FORMAT (the graph breaks a rule),
-/// ETGGML_SHAPE (these symbols break it), ETGGML_UNSUPPORTED (a type the device cannot use there: a weight's type in
-/// the GGUF, or the cache type), ETGGML_INTERNAL (a Leaves that misbehaves).
+/// context_bytes(). Never aborts. Errors name the payload, node and op:
+///   - ETGGML_FORMAT: the graph breaks a rule;
+///   - ETGGML_SHAPE: these symbols break it;
+///   - ETGGML_UNSUPPORTED: a type that the device cannot use there, a weight's in the GGUF or the cache type;
+///   - ETGGML_INTERNAL: a Leaves that misbehaves.
 Result<Built> build(ggml_context* ctx, const ir::Program& program, const std::vector<int64_t>& symbols, Leaves& leaves,
                     const BuildOptions& options);
 

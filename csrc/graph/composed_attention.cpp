@@ -9,8 +9,8 @@ namespace {
 // Far below any score and far above minus infinity.
 constexpr float kNothing = -1e30f;
 
-/// A soft maximum over keys that are all masked is 0 / 0, where fused attention gives 0: an extra key for each head,
-/// which weighs nothing beside any other, makes it 0 / 1. One tensor for all layers of a model.
+/// Softmax over a fully masked row is 0 / 0, but fused attention returns 0. An extra key per head with a score of -1e30
+/// makes the denominator 1. One tensor for all layers of a model.
 ggml_tensor* no_sinks(NodeBuilder& b, int64_t heads) {
   ggml_tensor*& t = b.state().no_sinks[heads];
   if (!t) {

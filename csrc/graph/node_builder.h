@@ -33,8 +33,8 @@ struct BuildState {
   std::vector<ggml_tensor*> values;
   std::vector<HostInput> host_inputs;
   std::vector<int64_t> index_limits;
-  /// Values whose type the graph leaves to the weight file or the session, so that a type a kernel cannot take is the
-  /// file's or the session's doing, not the graph's.
+  /// Values with a type that the weight file or the session decides. If a kernel does not take the type, the fault is
+  /// in the file or the session, and not in the graph.
   std::vector<bool> open_type;
   /// Rope factors padded to the row length, by (source, length): shared by the layers of a model.
   std::map<std::pair<const ggml_tensor*, int64_t>, ggml_tensor*> padded_factors;

@@ -26,9 +26,9 @@ inline int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 inline int64_t floor_mod(int64_t a, int64_t b) { return a % b < 0 ? a % b + b : a % b; }
 inline int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
 
-/// The range of `expr` over the box of the symbols' bounds. Fails (with a message that starts after "expression 3: ")
-/// unless the code is well formed (known codes, bounded stack, one result), every divisor is >= 1 everywhere in the box
-/// and no intermediate result can leave int64.
+/// The range of `expr` over the box of the symbols' bounds. The code must be well formed: known codes, bounded stack,
+/// one result. Every divisor must be >= 1 everywhere in the box, and no intermediate result may leave int64. A failure
+/// has a message that starts after "expression 3: ".
 Result<Interval> check_expr(const fb::Expr& expr, const std::vector<int64_t>& symbol_min,
                             const std::vector<int64_t>& symbol_max);
 

@@ -87,8 +87,8 @@ Status Checker::view(uint32_t i, Layout* l) {
   l->root = source.root;
   l->root_size = source.root_size;
   l->offset = source.offset + offset;
-  // A rule of ggml: a view never has more elements than there are from its start to the end of the memory, so
-  // overlapping rows (stride 0 as a broadcast) are Repeat's business.
+  // A rule of ggml: a view never has more elements than its memory from its start to the end. So overlapping rows
+  // (stride 0 as a broadcast) need Repeat.
   if (element_count(l->ne) > l->root_size - l->offset) return fail(i, "the view has more elements than its memory");
   return ok_status();
 }

@@ -1,9 +1,9 @@
 // A delegate payload (GGIR FlatBuffer) that has been verified from end to end.
 //
-// A payload is untrusted bytes, and ggml aborts the process on a bad graph. So everything the rest of the runtime
-// relies on is proved once in Program::parse: after it, walking the graph needs no bounds checks, expressions cannot
-// overflow or divide by zero, and every reference names something that exists. What depends on the actual weight types
-// or on the symbols' values is checked exactly by check_shapes() and by graph::build().
+// A payload is untrusted bytes, and ggml aborts the process on a bad graph. So Program::parse proves once everything
+// that the rest of the runtime relies on. After it, walking the graph needs no bounds checks, expressions cannot
+// overflow or divide by zero, and every reference exists. check_shapes() and graph::build() check exactly the rules
+// that depend on the actual weight types or the symbols' values.
 #pragma once
 
 #include <array>
@@ -133,10 +133,10 @@ class Program {
   /// A list of Dims (Input.dims, Output.dims), torch order.
   std::vector<int64_t> dims(const flatbuffers::Vector<int64_t>* encoded, const std::vector<int64_t>& symbols) const;
 
-  /// By node: the exclusive upper bound that the contents of an integer node must respect because they index rows
-  /// (GetRows, SetRows, Scatter, MulMatId) somewhere downstream, for these symbols; INT64_MAX where nothing indexes
-  /// with them. For InputLeaf nodes fill_host_input() enforces it, because ggml's kernels abort on a bad row number.
-  /// ETGGML_SHAPE when a constant or a computed index could be out of range for these symbols.
+  /// By node: the exclusive upper bound for the contents of an integer node, for these symbols. It has one if they
+  /// index rows (GetRows, SetRows, Scatter, MulMatId) somewhere downstream, else INT64_MAX. fill_host_input() enforces
+  /// it for InputLeaf nodes, because ggml's kernels abort on a bad row index. ETGGML_SHAPE when a constant or a
+  /// computed index could be out of range for these symbols.
   Result<std::vector<int64_t>> index_limits(const std::vector<int64_t>& symbols) const;
 
  private:

@@ -13,8 +13,8 @@ namespace {
 // tile is little work beside using it.
 constexpr int64_t kRows = 256;
 
-/// What the queries of a work item see of one tile: for every query (and head of the group, if the mask differs among
-/// heads) nothing, everything without bias, or a row of biases.
+/// The mask of one tile for the queries of a work item. For every query it is nothing, everything without bias, or a
+/// row of biases. If the mask differs among heads, it is so for every head of the group.
 class TileMask {
  public:
   TileMask(const AttentionProblem& p, int64_t unit, int64_t from, int64_t to)

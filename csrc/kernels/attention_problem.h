@@ -62,8 +62,8 @@ struct AttentionProblem {
   }
   /// Positions from here on count nothing for a query that the mask hides them from.
   int64_t counted(int64_t query) const;
-  /// Whether a dot product of so many small numbers with positions [s, s + n) is a number, and so is every value there:
-  /// then it makes no difference whether those that a mask hides are passed over. False for NaN and infinities.
+  /// Whether all values at positions [s, s + n) are numbers, and small enough that a dot product with small numbers is
+  /// one too. It then makes no difference whether masked positions are skipped. False for NaN and infinities.
   bool is_tame(int64_t unit, int64_t s, int n) const;
   /// The same for queries as load_queries() gives them.
   static bool is_tame(const float* x, int64_t n);

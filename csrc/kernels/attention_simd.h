@@ -21,9 +21,9 @@ struct Single {
   static Reg load(const char* row, int d) { return Simd::load(reinterpret_cast<const float*>(row) + d); }
 };
 
-/// Scores of one row -> exp(score - new maximum), over `padded` (whole registers) of them; brings the row's running
-/// maximum and sum up to date and returns the factor for what was accumulated under the old maximum. Scores of -inf
-/// weigh nothing, also where there are no others; a NaN makes the sum NaN.
+/// Scores of one row -> exp(score - new maximum), over `padded` (whole registers) of them. Updates the row's running
+/// maximum and sum. Returns the factor for sums under the old maximum. Scores of -inf weigh nothing, also if there are
+/// no others; a NaN makes the sum NaN.
 inline float soften(float* scores, int padded, float& max, float& sum) {
   Reg top = Simd::load(scores);
   for (int i = kW; i < padded; i += kW) top = Simd::max(top, Simd::load(scores + i));

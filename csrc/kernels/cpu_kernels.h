@@ -42,11 +42,10 @@ struct CpuKernelSet {
   bool use_rows = true;
   bool use_exact = true;
 
-  /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, of "gemv",
-  /// "gemm", "attention", "linear", "conv", "rows", "unary", "recurrence" and "exact" (what is right where ggml's is
-  /// not: functions, soft maxima of nothing, products of what is not finite), separated by commas; "none" for none of
-  /// them,
-  /// "" for all.
+  /// `traits`: ggml_get_type_traits_cpu of the loaded module, or nullptr. `names`: the kernels to use, separated by
+  /// commas. They are "gemv", "gemm", "attention", "linear", "conv", "rows", "unary", "recurrence" and "exact"; "none"
+  /// for none, "" for all. "exact" is right where ggml's kernels are not: functions, softmax of an empty row, products
+  /// of numbers that are not finite.
   CpuKernelSet(const ggml_type_traits_cpu* (*traits)(ggml_type), int threads, const std::string& names);
 };
 

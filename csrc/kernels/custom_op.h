@@ -1,5 +1,5 @@
-// ggml custom ops with parameters of their own: ggml keeps the function and its user pointer in the first bytes of
-// op_params and leaves the rest alone, so what belongs to one node can live there, with the node's lifetime.
+// ggml custom ops with parameters of their own. ggml keeps the function and its user pointer in the first bytes of
+// op_params and does not use the rest. So data of one node can be stored there, with the node's lifetime.
 #pragma once
 
 #include <cstring>

@@ -1,9 +1,9 @@
 // Product of a quantised matrix with several rows (prompts, batches) on the CPU.
 //
 // ggml multiplies blocks of one row of weights with blocks of one row of activations, 32 bytes at a time. Here a panel
-// of 32 rows is unpacked once for all rows of activations and multiplied in registers that each hold 16 rows, so that
-// the byte products run at a good part of what the core can do, for every quantised type alike. Activations are
-// quantised as for ggml's Q8_0, also for types that ggml multiplies with blocks of 256: that is more precise.
+// of 32 rows is unpacked once for all rows of activations, and multiplied in registers that each hold 16 rows. So the
+// byte products run near the peak of the core, for every quantised type. Activations are quantised as for ggml's Q8_0,
+// also for types that ggml multiplies with blocks of 256: that is more precise.
 #pragma once
 
 #include <map>

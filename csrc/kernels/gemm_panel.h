@@ -1,10 +1,10 @@
-// The pieces of a product of a quantised matrix with several rows of F32: both operands are brought into a form in
-// which the dot product of bytes does the work.
+// The parts of a product of a quantised matrix with several rows of F32. Both operands are converted so that dot
+// products of bytes do the work.
 //
-// Weights: a panel of 32 rows, element groups of four interleaved so that one register holds the same four columns of
-// 16 rows, as unsigned bytes u with w = scale * (u - 128) or w = scale * u + min. Activations: blocks of 32 as signed
-// bytes with one scale, like ggml's Q8_0 but with the scale in F32, and the sums that the offset of u and the minimum
-// need.
+// Weights: a panel of 32 rows, as unsigned bytes u with w = scale * (u - 128) or w = scale * u + min. Groups of four
+// elements are interleaved, so one register holds the same four columns of 16 rows. Activations: blocks of 32 as signed
+// bytes with one scale, like ggml's Q8_0 but with the scale in F32. Their sums correct for the offset of u and for the
+// minimum.
 #pragma once
 
 #include <cstddef>

@@ -126,8 +126,8 @@ struct IQ4_XS {
   }
 };
 
-/// The 6-bit scale and minimum of part j of Q4_K and Q5_K: the first four of each lie whole in the first eight bytes,
-/// whose top bits complete the nibbles of the other four.
+/// The 6-bit scale and minimum of part j of Q4_K and Q5_K. The first four of each are whole in the first eight bytes.
+/// The top bits of these bytes complete the nibbles of the other four.
 inline void k_scales(const char* b, int j, Unpacked& o) {
   const auto* q = reinterpret_cast<const uint8_t*>(b) + 4;
   int scale, min;

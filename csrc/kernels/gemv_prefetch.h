@@ -1,9 +1,9 @@
 // Matrix-vector product on ggml-cpu's own dot products, with software prefetch.
 //
-// Decoding one token reads every weight once, so it runs at the speed of memory. ggml's loop over rows leaves the
-// hardware prefetcher to find the stream anew at every row of every matrix; asking for the lines of the rows ahead
-// keeps more loads in flight. The arithmetic is ggml's (same conversion of x, same dot product), so results are the
-// same bits, but for rows that the conversion would spoil (exact_rows.h).
+// Decoding one token reads every weight once, so it runs at the speed of memory. In ggml's loop the hardware prefetcher
+// must find the stream anew at every row of every matrix. Prefetching the next rows keeps more loads in flight. The
+// arithmetic is ggml's (same conversion of x, same dot product), so results have the same bits. Rows that the
+// conversion would spoil are the exception (exact_rows.h).
 #pragma once
 
 #include "ggml-cpu.h"

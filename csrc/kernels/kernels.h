@@ -120,8 +120,8 @@ class Kernels {
   virtual ggml_tensor* function(ggml_context*, const FunctionArgs&, ggml_tensor* /*x*/) { return nullptr; }
   /// F32 of x's shape.
   virtual ggml_tensor* soft_max(ggml_context*, const SoftMaxArgs&) { return nullptr; }
-  /// y, a product w * x of ggml's (or with `ids`, of experts), in place with the rows put right of which the type that
-  /// ggml converts x to cannot hold the numbers; y itself where none can be wrong.
+  /// y, ggml's product w * x (with `ids`, of experts), with wrong rows corrected in place. A row is wrong if the type
+  /// that ggml converts x to cannot hold its numbers. y itself if no row can be wrong.
   virtual ggml_tensor* mended(ggml_context*, ggml_tensor* y, ggml_tensor* /*w*/, ggml_tensor* /*x*/,
                               ggml_tensor* /*ids*/) {
     return y;

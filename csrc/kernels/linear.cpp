@@ -12,8 +12,8 @@ namespace {
 
 // Panels at a time: they stay in second-level cache while the weights pass.
 constexpr int64_t kPanelBytes = 768 << 10;
-// A chunk has this many panels, or all that there are, if need be of parts of the sums, which are then added up in the
-// result: weights are the larger operand, and with fewer panels in the cache they would pass more often.
+// Panels per chunk. If K is too long, the chunk covers part of K (split-K) and accumulates into the result. Weights are
+// the larger operand: with fewer panels in the cache they would be read more often.
 constexpr int64_t kChunkPanels = 5;
 // Pieces of work for each thread: enough to even out a thread that is held up.
 constexpr int64_t kShares = 8;

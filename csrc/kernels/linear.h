@@ -1,8 +1,8 @@
 // Product of a matrix of floats with the rows of x on the CPU, with bias and activation.
 //
-// ggml multiplies rows of weights with rows of activations and adds up the lanes of a register for every element of
-// the result; weights that are halves make it round the activations to halves. Here the activations are packed once
-// into panels (panel.h), shared by all products of the same x, and everything is computed in single precision.
+// ggml multiplies rows of weights with rows of activations and sums the lanes of a register for every element. fp16
+// weights make it round the activations to fp16. Here the activations are packed once into panels (panel.h), shared by
+// all products of the same x, and everything is computed in F32.
 #pragma once
 
 #include <map>

@@ -1,8 +1,8 @@
 // One direction of a recurrent layer on the CPU: all steps in one node.
 //
-// As nodes, a step is twenty of them for a product of few columns. Here the weights are packed once for all steps, so
-// that a register holds one element of several hidden units; the gates of a unit are summed side by side and its new
-// state is computed from the registers.
+// As separate nodes, a step has twenty of them for a product of few columns. Here the weights are packed once for all
+// steps, so that a register holds one element of several hidden units. The gates of a unit are summed together, and its
+// new state is computed from the registers.
 #pragma once
 
 #include "kernels/kernels.h"

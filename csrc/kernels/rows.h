@@ -1,7 +1,7 @@
-// Operations on whole rows on the CPU: with one number for each row (a scale and a shift for each channel of an image,
-// the gate of squeeze-and-excitation), and their means.
+// Operations on whole rows on the CPU: broadcasts of one number per row, and row means. Examples are a scale and a
+// shift for each channel of an image, and the gate of squeeze-and-excitation.
 //
-// ggml divides for every element to find the number that belongs to it, and sums rows on one thread.
+// ggml divides for every element to find its number, and sums rows on one thread.
 #pragma once
 
 #include "kernels/kernels.h"

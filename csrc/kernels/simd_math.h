@@ -53,8 +53,8 @@ inline Reg tanh(Reg x) {
   return Simd::where_ge(Simd::abs(x), Simd::set(0.625f), signed_far, near);
 }
 
-/// erf(x / sqrt(2)), to 2.5e-7: x * p(x^2), p of degree 14 fitted by weighted least squares in Chebyshev points of
-/// [0, 5.4^2] and written in s = 2 x^2 / 5.4^2 - 1, where its coefficients are small. +-1 beyond.
+/// erf(x / sqrt(2)), to 2.5e-7: x * p(x^2), with p of degree 14, and +-1 beyond 5.4. p is fitted by weighted least
+/// squares in Chebyshev points of [0, 5.4^2]. It is written in s = 2 x^2 / 5.4^2 - 1, where its coefficients are small.
 inline Reg erf_of_sqrt2(Reg x) {
   constexpr float kEnd = 5.4f;
   constexpr float kP[] = {0.26185622811317444f,   -0.13065610826015472f, 0.09699918329715729f,   -0.07841362804174423f,

@@ -1,7 +1,7 @@
 // Calls into ExecuTorch on behalf of a file that may be corrupt. ExecuTorch checks much of a program but aborts the
-// process on some of what is left (an unknown ScalarType, a failed ET_CHECK). While one of our calls is in progress its
-// abort throws instead; the exception crosses ExecuTorch's frames without running their destructors, so a refusal may
-// leak a little memory, and nothing worse.
+// process on some other faults (an unknown ScalarType, a failed ET_CHECK). During our calls its abort throws
+// instead. The exception crosses ExecuTorch's frames without running their destructors. So a refusal may leak a little
+// memory, and nothing worse.
 #pragma once
 
 #include <exception>

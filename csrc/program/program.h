@@ -80,9 +80,9 @@ class Program {
   /// Of the last successful execute().
   const std::vector<etggml_tensor>& outputs(const Guard&) const { return outputs_; }
 
-  /// From the next execute() on, a choice from the last row of a method's one output is made on the device where that
-  /// is possible, and the output stays there until finish_outputs(): its memory holds nothing until then. With
-  /// ChoiceRequest::outputs its copy is queued right behind the choice and finish_outputs() has nothing to wait for.
+  /// From the next execute() on, the device chooses a token from the last row of a method's one output, if it can. The
+  /// output stays there until finish_outputs(); its memory is undefined until then. With ChoiceRequest::outputs its
+  /// copy is queued right behind the choice, and finish_outputs() has nothing to wait for.
   void want_choice(const Guard&, const ChoiceRequest& request);
   /// Of the last execute(): true when a choice was made, `*token` as in cuda::ArgmaxCall.
   bool choice(const Guard&, int32_t* token) const;

@@ -14,8 +14,8 @@ namespace etggml::program {
 /// and instructions of every method. ETGGML_FORMAT otherwise.
 Status check_pte(const void* data, const std::string& path);
 
-/// n_inputs: of each of our delegates of the method, in order; the other arguments of its calls are results and must
-/// not be constants of the file, whose memory is read-only. ETGGML_FORMAT otherwise.
+/// n_inputs: of each of our delegates of the method, in order. The other arguments of a delegate's call are results.
+/// They must not be constants of the file, because its memory is read-only. ETGGML_FORMAT otherwise.
 Status check_delegate_results(const void* data, const std::string& path, const std::string& method,
                               const std::vector<size_t>& n_inputs);
 

@@ -36,8 +36,8 @@ class PteFile {
   /// Buffers that a method changes in ExecuTorch's memory.
   const std::vector<PlannedState>& states(const std::string& method) const;
 
-  /// ETGGML_IO when a file was truncated or rewritten in place since it was opened: reading its mapping could then end
-  /// the process, so ask before ExecuTorch looks at the program, runs it, or reads its constants.
+  /// ETGGML_IO if a file was truncated or rewritten in place since it was opened. Reading its mapping could then end
+  /// the process. So ask before ExecuTorch reads the program or its constants, or runs it.
   Status check_unchanged() const;
   /// See host/pte_check.h.
   Status check_delegate_results(const std::string& method, const std::vector<size_t>& n_inputs) const;

@@ -1,5 +1,5 @@
-// The greedy choice. At 152k logits a token this is memory bound only if the compiler can keep several lanes going, so
-// the maximum, the NaN test and the index are separate: the first two vectorise, the third looks at one block.
+// The greedy choice. At 152k logits a token this is memory bound only if the compiler can use several lanes. So the
+// maximum, the NaN test and the index are separate. The first two vectorise; the third looks at one block.
 #include <cmath>
 #include <limits>
 

@@ -104,7 +104,7 @@ Status Generator::feed(const int32_t* tokens, size_t n, const runtime::ProgressF
   const Status status = catch_up(guard, progress);
   if (!status.ok()) {
     sequence_.resize(before);
-    // What was cached still is; only the logits are gone, so the last token is run again when they are asked for.
+    // The cache is intact; only the logits are gone. So the last token is run again when they are requested.
     go_back(guard, std::min({cached, cached_, before - (before > 0 ? 1 : 0)}));
   }
   return status;
@@ -130,7 +130,7 @@ Result<int32_t> Generator::choose(const runtime::Program::Guard& guard) {
     }
     return choice_;
   }
-  // Also where the device could not choose: the host's pass over the logits says why.
+  // Also if the device could not choose: the host's search finds the reason.
   ETGGML_ASSIGN_OR_RETURN(const float* logits, current_logits(guard));
   return sampler_.sample(logits, n_vocab_, sequence_.data(), sequence_.size());
 }
@@ -197,8 +197,8 @@ Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t
   program_.want_choice(guard, runtime::ChoiceRequest());
   serial_ = program_.serial();
   ETGGML_RETURN_IF_ERROR(status);
-  // Kept, because a method without inputs (get_vocab_size, ...) may run before they are read: it replaces the program's
-  // list of outputs, but not what lies in this method's memory.
+  // Kept, because a method without inputs (get_vocab_size, ...) may run before they are read. It replaces the program's
+  // list of outputs, but not this method's memory.
   if (program_.outputs(guard).size() != 1) return error(ETGGML_INTERNAL, "method '%s' gave no logits", method_.c_str());
   output_ = program_.outputs(guard)[0];
   have_logits_ = true;
@@ -213,8 +213,8 @@ runtime::ChoiceRequest Generator::choice_request() {
   } else if (sampler_.device_draw(&request.params)) {
     request.how = runtime::Choosing::Sample;
   }
-  // Whoever looked at the last step's logits will look at this one's: they come along with the token then, for a second
-  // wait would cost more than their copy.
+  // A caller who read the logits of the last step will read these too. So they come along with the token: a second wait
+  // would cost more than their copy.
   request.outputs = std::exchange(logits_read_, false);
   return request;
 }

@@ -1,11 +1,11 @@
 // The token loop: sequence, positions and chunks on top of a loaded program, sampling without leaving the library.
 //
-// The sequence is the truth; the program's states are a cache of a prefix of it. `cached_` counts the tokens whose keys
-// and values are in the cache; whatever lies beyond is run before the next token is chosen. Forgetting tokens is
-// therefore free (attention never looks beyond a query's position, so stale entries are invisible until they are
-// overwritten), a failed call is undone by positions alone, and a sequence whose states somebody else has overwritten
-// is run again rather than continued wrongly. States other than KV caches (recurrent ones) cannot go back: such a
-// program runs the sequence again from their initial values.
+// The sequence is the truth; the program's states are a cache of a prefix of it. `cached_` counts the tokens with keys
+// and values in the cache. The tokens after them are run before the next token is chosen. So:
+//   - Forgetting tokens is free. Attention never looks beyond a query's position, so stale entries have no effect.
+//   - A failed call is undone by positions alone.
+//   - A sequence is run again if somebody else has overwritten its states.
+//   - States other than KV caches (recurrent ones) cannot go back: the sequence runs again from their initial values.
 #pragma once
 
 #include <memory>
@@ -24,7 +24,7 @@ class Generator {
   /// int64 [n]) -> logits. `program` must outlive the generator.
   static Result<std::unique_ptr<Generator>> create(runtime::Program& program, const char* options_json);
 
-  /// See etggml_generator_feed. After an error the sequence is what it was before.
+  /// See etggml_generator_feed. After an error the sequence is unchanged.
   Status feed(const int32_t* tokens, size_t n, const runtime::ProgressFn& progress);
   Result<int32_t> next();
   size_t position() const { return sequence_.size(); }

@@ -41,7 +41,7 @@ Result<int32_t> Sampler::sample(const float* logits, size_t n, const int32_t* hi
   if (logits == nullptr || n == 0 || n > INT32_MAX) return error(ETGGML_INVALID_ARGUMENT, "sampling needs logits");
   if (history == nullptr && n_history > 0) return error(ETGGML_INVALID_ARGUMENT, "the history is NULL, but not empty");
   if (options_.penalizes()) logits = penalized(logits, n, history, n_history);
-  ETGGML_ASSIGN_OR_RETURN(const int32_t best, argmax(logits, n));  // also finds what is not a number
+  ETGGML_ASSIGN_OR_RETURN(const int32_t best, argmax(logits, n));  // also finds NaN
   if (options_.greedy()) return best;
 
   candidates_.clear();
@@ -108,8 +108,8 @@ void Sampler::keep_top_k(size_t k) {
   candidates_.erase(middle, candidates_.end());
 }
 
-// Sorting 152k candidates a token would cost more than a small model's decode step, and the mass nearly always lies in
-// the first few: so only as many as needed are brought into order, in growing steps.
+// Sorting 152k candidates a token would cost more than a decode step of a small model. The mass nearly always lies in
+// the first few. So only as many as needed are sorted, in growing steps.
 void Sampler::keep_top_p() {
   float top = candidates_.front().logit;
   for (const Candidate& c : candidates_) top = std::max(top, c.logit);

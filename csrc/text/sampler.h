@@ -5,13 +5,13 @@
 //      arXiv:1909.05858), once for each distinct token;
 //   2. temperature 0: the largest logit, the lowest id on a tie. Everything below is skipped;
 //   3. top_k: the k largest logits (lowest ids on a tie);
-//   4. top_p: of those, the fewest largest whose probabilities (softmax without temperature) sum to top_p or more;
+//   4. top_p: of those, the fewest largest with probabilities (softmax without temperature) of top_p or more in sum;
 //   5. min_p: of those, the ones with at least min_p times the probability of the largest;
 //   6. softmax(logit / temperature) and one draw.
 //
-// The draw is the inverse of the cumulative distribution in order of (logit descending, id ascending) where 3-5 sorted
-// the candidates and of id otherwise, at u = (x >> 11) * 2^-53 with x from std::mt19937_64, whose sequence the C++
-// standard fixes: one seed gives the same tokens on every platform, as far as the logits and exp() agree.
+// Sampling inverts the cumulative distribution at u = (x >> 11) * 2^-53. The order is (logit descending, id ascending)
+// if steps 3 to 5 sorted the candidates, else the id. x comes from std::mt19937_64, and the C++ standard fixes its
+// sequence. So one seed gives the same tokens on every platform, if the logits and exp() agree.
 #pragma once
 
 #include <cstddef>
@@ -83,7 +83,7 @@ class Sampler {
   std::vector<double> weights_;        // scratch
 };
 
-/// The largest logit's id (the lowest on a tie) in one pass over memory. ETGGML_RANGE as above.
+/// The largest logit's id (the lowest on a tie) in one pass through memory. ETGGML_RANGE as above.
 Result<int32_t> argmax(const float* logits, size_t n);
 
 }  // namespace etggml::text

@@ -3,9 +3,8 @@
 //   benchmark_llm model.pte --gguf model.gguf --n-decode 128 --prompt-len 5
 //
 // A repetition is: rewind to --depth tokens, time the prompt, then time --n-decode tokens one by one. Token ids are
-// small fixed numbers: speed does not depend on which they are. --logits says what leaves the library with each token:
-// "argmax" (the default) four bytes, chosen inside; "full" a copy of all logits besides, as programs that sample on
-// their own need.
+// small fixed numbers: they do not change the speed. --logits names the result of each token: "argmax" (the default) is
+// four bytes, chosen inside; "full" also copies all logits, for programs that sample on their own.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -175,7 +174,7 @@ class Bench {
     replayed += after["replayed"].number() - before["replayed"].number();
   }
 
-  /// What etggml_program_stats says of the graphs.
+  /// The part of etggml_program_stats about graphs.
   Json graph() { return Json::parse(json(etggml_program_stats))["graph"]; }
 
   std::string json(etggml_status (*function)(etggml_program*, char**)) {

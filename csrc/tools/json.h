@@ -1,4 +1,4 @@
-// Just enough JSON to read what the library returns (so: well formed), for programs that know its header only.
+// Just enough JSON to read the library's (well-formed) results, for programs that know only its header.
 #pragma once
 
 #include <cstdlib>

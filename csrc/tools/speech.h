@@ -1,4 +1,4 @@
-// What the speech runners share: a loaded model, calls of its methods, the facts and the vocabulary in its .pte.
+// Shared by the speech runners: a loaded model, calls of its methods, the facts and the vocabulary in its .pte.
 #pragma once
 
 #include <cstdint>

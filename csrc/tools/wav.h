@@ -35,7 +35,7 @@ inline float sample(const uint8_t* p, uint32_t format, uint32_t bits) {
 
 }  // namespace wav_detail
 
-/// Reads a whole file; empty when all is well, else what is wrong with it. Every length is checked against the file.
+/// Reads a whole file. Returns its fault, or an empty text. Every length is checked against the file.
 inline std::string read_wav(const char* path, Wav* out) {
   std::FILE* file = std::fopen(path, "rb");
   if (file == nullptr) return "the file cannot be opened";

@@ -11,8 +11,8 @@ namespace etggml {
 /// See etggml_set_interrupt.
 void set_interrupt(etggml_interrupt_fn fn, const volatile bool* stop, void* user);
 
-/// When a call asks next. Asking costs a thread of Python's a few microseconds and reading the clock a few dozen
-/// nanoseconds, so the first is done every 50 ms, and the second not for every node of a graph of small ones.
+/// When a call asks next. Asking takes a few microseconds in a Python thread, so it happens every 50 ms. Reading the
+/// clock takes a few dozen nanoseconds, so in a graph of small nodes it does not happen for every node.
 class InterruptClock {
  public:
   /// To be asked often, by one thread at a time. True: the call is to end.

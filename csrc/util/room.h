@@ -5,7 +5,7 @@
 
 namespace etggml {
 
-/// True when `bytes`, and some more for what comes with them, can be allocated now.
+/// True when `bytes`, and a reserve for related objects, can be allocated now.
 bool room_for(size_t bytes);
 
 }  // namespace etggml

@@ -11,7 +11,7 @@
 
 namespace etggml {
 
-/// ETGGML_OK, or a code with a message that says what was wrong, in which file / field / node, and what to do.
+/// ETGGML_OK, or a code with a message: the fault, its file / field / node, and a remedy.
 struct [[nodiscard]] Status {
   etggml_status code = ETGGML_OK;
   std::string message;

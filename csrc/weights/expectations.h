@@ -1,6 +1,6 @@
-// A graph exported from one GGUF must not be run with the weights of another model that happens to have tensors of the
-// same names and shapes (another rope base, another head count): what it relies on is compared with the file's
-// metadata.
+// A graph exported from one GGUF must not run with the weights of another model that has tensors of the same names and
+// shapes. The other model may have another RoPE base or head count. So the graph's expectations are compared with the
+// file's metadata.
 #pragma once
 
 #include "gguf/file_set.h"

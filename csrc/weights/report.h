@@ -32,8 +32,8 @@ struct Report {
 
   /// Adds a problem unless the same one is there (methods of one program share weights).
   void add(Problem problem);
-  /// Call when every slot has been looked at: cuts the nearest names of missing tensors to three, those first that
-  /// nothing in the graph uses (a misspelt name is an unused one), and adds them to the messages.
+  /// Call when every slot has been looked at. Keeps three nearest names of each missing tensor and adds them to the
+  /// messages. Names that the graph does not use come first, because a misspelt name is an unused one.
   void finish();
   /// ETGGML_BIND with the first problems in the message, OK when there are none.
   Status status(const std::string& where) const;

@@ -1,5 +1,5 @@
-// Weights in the memory of one device, once: mapped where the device can read the mapping, else copied or converted a
-// single time and shared by everybody who asks for the same data.
+// Weights in the memory of one device, once. They are mapped if the device can read the mapping. Otherwise they are
+// copied or converted a single time, and shared by everybody who asks for the same data.
 #pragma once
 
 #include <map>

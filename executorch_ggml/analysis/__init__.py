@@ -1,1 +1,1 @@
-"""Tools for people: explain, diff, verify. They meet both halves."""
+"""Tools for people: explain, diff, verify. They use both sides."""

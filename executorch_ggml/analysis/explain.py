@@ -1,4 +1,4 @@
-"""explain(): which nodes ggml will run, which not and why, and what crosses between the two."""
+"""explain(): which nodes ggml will run, which not and why, and the traffic between the two."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def explain(
     strict: bool = False,
     device: str | None = None,
 ) -> Explanation:
-    """Lowers a model (nothing is kept) and reports what happened to each operator.
+    """Lowers a model (nothing is kept) and reports the fate of each operator.
 
     Args:
         model: an exported ATen program, or a module together with example ``args`` (and ``kwargs``).
         dynamic_shapes: for a module, as in ``torch.export.export``.
         partitioner: a ``GgmlPartitioner`` with the options of the real export.
         strict: refuse a model of which something hot is not delegated.
-        device: run it once there, on its example inputs, and report what that device cannot run.
+        device: run it once there, on its example inputs, and report the nodes that this device cannot run.
 
     Raises:
         DeviceError: there is no such device.
@@ -69,14 +69,14 @@ def explain(
 
 
 def recording(partitioner: Any) -> Any:
-    """A partitioner that does what ``partitioner`` does and keeps the report in its attribute ``explanation``.
+    """A partitioner that works like ``partitioner`` and keeps the report in its attribute ``explanation``.
 
     For lowering a program and explaining it in one go: the report is there after ``to_edge_transform_and_lower``.
     """
     from executorch.exir.backend.partitioner import Partitioner, PartitionResult
 
     class Recorder(Partitioner):  # type: ignore[misc]
-        """Lets the partitioner work and notes what it decided, before the graph is cut up."""
+        """Lets the partitioner work and notes its decisions, before the graph is cut up."""
 
         explanation: Explanation | None = None
 
@@ -107,7 +107,7 @@ def recording(partitioner: Any) -> Any:
 
 
 def _of_exported(program: ExportedProgram) -> Explanation:
-    """What can be said of a program that ExecuTorch does not lower: which of its operators ggml would take."""
+    """A report on a program that ExecuTorch does not lower: which of its operators ggml would take."""
     decisions = dry_run(program, ProgramView(program, WeightOptions()))
     taken = {n.name for n, reason in decisions.reasons.items() if not reason}
     report = describe(program, decisions)

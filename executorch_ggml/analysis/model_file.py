@@ -29,7 +29,7 @@ from executorch_ggml.errors import FileError, FormatError, InvalidArgumentError
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a file holds.
+    """The contents of a model file.
 
     Attributes:
         program: the exported ATen program.
@@ -49,8 +49,8 @@ def load_model_file(path: str | os.PathLike[str]) -> ModelFile:
     Raises:
         FileError: there is no such file.
         FormatError: a ``.pt2`` that torch cannot read.
-        InvalidArgumentError: another kind of file, a definition that is missing or of another type, no example inputs,
-            an exception in the file itself, or a model that torch.export refuses; the text says which.
+        InvalidArgumentError: another kind of file, a missing or wrong definition, or no example inputs. Also an
+            exception in the file itself, or a model that torch.export refuses. The text says which.
     """
     file = Path(path)
     if not file.is_file():
@@ -65,7 +65,7 @@ def load_model_file(path: str | os.PathLike[str]) -> ModelFile:
 def _exported(file: Path) -> ModelFile:
     try:
         program = torch.export.load(file)
-    except Exception as e:  # torch raises whatever its reader trips over
+    except Exception as e:  # torch raises any error of its reader
         raise FormatError(f"{file}: not a program that torch.export.save wrote: {e}") from e
     if program.example_inputs is None:
         raise InvalidArgumentError(f"{file} has no example inputs")
@@ -82,7 +82,7 @@ def _python(file: Path) -> ModelFile:
     partitioner = _definition(module, file, "partitioner", object, None)
     try:
         program = torch.export.export(model.eval(), tuple(args), dict(kwargs), dynamic_shapes=shapes, strict=False)
-    except Exception as e:  # whatever the model or the exporter raises
+    except Exception as e:  # any error of the model or the exporter
         raise InvalidArgumentError(f"{file}: torch.export refuses the model: {type(e).__name__}: {e}") from e
     return ModelFile(program, tuple(args), dict(kwargs), partitioner)
 

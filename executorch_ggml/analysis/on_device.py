@@ -1,4 +1,4 @@
-"""What a lowered model does on a device: runs whole there, or is refused, node by node."""
+"""The result of a lowered model on a device: it runs whole there, or is refused, node by node."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Runs a lowered program without native code: delegates on the numpy interpreter, host operators on eager torch.
 
-For tests and for telling a wrong lowering from a wrong kernel: what is wrong here is wrong ahead of time.
+For tests and for telling a wrong lowering from a wrong kernel: a wrong value here is wrong ahead of time.
 Only block-quantised weights need the library: they are decoded by it.
 """
 
@@ -46,7 +46,7 @@ class ReferenceExecutor:
 
     Args:
         program: ``EdgeProgramManager.exported_program(method)`` after lowering.
-        weights: data by key for what is not in the program (float arrays in torch layout).
+        weights: data by key for weights that are not in the program (float arrays in torch layout).
         compute: float type of the interpreter.
     """
 

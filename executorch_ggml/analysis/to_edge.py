@@ -29,7 +29,7 @@ def to_edge_rewrite_and_lower(
 ) -> Any:
     """Lowers exported programs to ggml.
 
-    Like ``to_edge_transform_and_lower``, plus passes over whole exported programs. Operators that the partitioners
+    Like ``to_edge_transform_and_lower``, plus passes on whole exported programs. Operators that the partitioners
     want whole (``ops_to_not_decompose``) stay whole.
 
     Args:
@@ -56,9 +56,10 @@ def to_edge_rewrite_and_lower(
         ``executorch.exir.EdgeProgramManager``; its ``to_executorch().buffer`` is the ``.pte``.
 
     Raises:
-        UnloadableError: the runtime could not load what was lowered, or would refuse calls that the export promised: a
-            host operator without a kernel, sizes that lost their range or have none. It lists each with its line.
-        MismatchError: ``verify``, and a result is not what eager computes; it names the first operation that differs.
+        UnloadableError: the runtime could not load the result, or would refuse calls that the export promised. Reasons
+            are a host operator without a kernel, and sizes that lost their range or have none. It lists each with its
+            line.
+        MismatchError: ``verify``, and a result differs from eager's; it names the first operation that differs.
         LoweringError: torch or ExecuTorch give up on the program.
         TypeError: a pass that is neither callable nor has ``run``, or that returns something else than a program.
         InvalidArgumentError: both a partitioner and ``quant`` or ``strict``; methods that do not agree on a state.

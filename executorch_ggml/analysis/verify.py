@@ -38,7 +38,7 @@ Inputs = bool | Sequence[Any] | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class _Call:
-    """One call that is to be verified: flat inputs, and what eager makes of them."""
+    """One call that is to be verified: flat inputs, and eager's results."""
 
     method: str
     program: ExportedProgram
@@ -47,7 +47,7 @@ class _Call:
 
 
 class Verification:
-    """What eager computes, taken before the program is lowered, and the comparison afterwards.
+    """Eager's results, taken before the program is lowered, and the comparison afterwards.
 
     Args:
         programs: exported programs by method.
@@ -75,7 +75,7 @@ class Verification:
                     raise InvalidArgumentError(f"verify: {method} takes {takes} inputs, {len(flat)} were given")
                 try:
                     wanted = Walk(program, lambda *_: None)([_copy(v) for v in flat])
-                except Exception as e:  # whatever torch raises for inputs that the program was not exported for
+                except Exception as e:  # any error of torch for inputs that the program was not exported for
                     raise InvalidArgumentError(f"verify: {method} cannot be run in eager on these inputs: {e}") from e
                 self.calls.append(_Call(method, program, flat, wanted))
 
@@ -83,7 +83,7 @@ class Verification:
         """Compares; the program that it is given stays as it is.
 
         Raises:
-            MismatchError: a result is not what eager computes; it names the first operation that differs.
+            MismatchError: a result differs from eager's; it names the first operation that differs.
             UnloadableError: the program cannot be loaded, or refuses the inputs.
         """
         if not self.calls:
@@ -154,7 +154,7 @@ def _tolerance(edge: Any, method: str) -> Any:
 
 
 def _difference(got: Any, want: Any, tolerance: Any) -> str:
-    """What tells a result from eager's, or an empty string. NaN equals NaN, an infinity only itself."""
+    """The difference of a result from eager's, or an empty string. NaN equals NaN, an infinity only itself."""
     if not isinstance(want, torch.Tensor):
         return "" if got == want or (got != got and want != want) else f"{got}, not {want}"
     if tuple(got.shape) != tuple(want.shape):

@@ -1,11 +1,11 @@
 """Which side of the boundary a cheap node lives on: the one that moves fewer bytes.
 
-An ``expand`` between a delegated product and an operator of the host can run on either side; in the delegate it sends
+An ``expand`` between a delegated product and an operator of the host can run on either side. In the delegate it sends
 the expanded tensor across, on the host the small one. Only nodes that both sides run equally well and in no time have
 the choice: those that move, view, repeat or convert data. Every other supported node stays delegated.
 
-Choosing sides for a group of such nodes is a minimum cut: cutting a value costs its bytes, once in each direction
-however many nodes read it on the other side.
+Choosing sides for a group of such nodes is a minimum cut. Cutting a value costs its bytes once in each direction, for
+any number of readers on the other side.
 """
 
 from __future__ import annotations

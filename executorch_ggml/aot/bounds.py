@@ -1,9 +1,8 @@
-"""How large the integers of a program can get: what is known about a node.
+"""Bounds of the integers of a program, by node.
 
-ggml computes in F32, which holds every integer up to 2^24. An integer operator may therefore run on ggml where its
-result and its operands provably stay within that, for every input and every value of the dynamic sizes: positions,
-masks, counts and whatever is computed from them. What the user passes in as int32 or int64 has no bound.
-``integer_bounds`` finds the bounds.
+ggml computes in F32, which holds every integer up to 2^24. So an integer operator may run on ggml if its result and its
+operands provably stay within that, for every input and every dynamic size. Positions, masks, counts and values computed
+from them do. An int32 or int64 from the user has no bound. ``integer_bounds`` finds the bounds.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""High-level operators that say in one node what an attention block means.
+"""High-level operators: one node for the meaning of an attention block.
 
-They are ordinary `torch.library` operators in the namespace ``executorch_ggml``: functional, with an eager
-implementation (the reference semantics, computed in float32 or better) and a fake implementation that works on
-symbolic shapes. Models may call them directly; the passes also rewrite plain ATen graphs into them. The backend
-lowers each of them to a few ggml operators.
+They are ordinary, functional `torch.library` operators in the namespace ``executorch_ggml``. The eager implementation
+is the reference, computed in float32 or better. The fake implementation works on symbolic shapes. Models may call them
+directly, and the passes rewrite plain ATen graphs into them. The backend lowers each of them to a few ggml operators.
 
 Importing this module registers the operators; importing it twice is harmless.
 """
@@ -65,8 +64,8 @@ def _rope_angles(
 ) -> tuple[torch.Tensor, float]:
     """Angles [T, n_dims / 2] in float64 and the magnitude of the rotation.
 
-    The formula is YaRN as ggml writes it: an interpolated angle (times freq_scale) blended with the unscaled one by
-    a ramp over the dimensions; with ext_factor == 0 it is plain RoPE with linear scaling.
+    The formula is YaRN as ggml writes it. A ramp over the dimensions blends an interpolated angle (times freq_scale)
+    with the unscaled one. With ext_factor == 0 it is plain RoPE with linear scaling.
     """
     half = torch.arange(n_dims // 2, dtype=torch.float64, device=positions.device)
     extrapolated = positions.to(torch.float64)[:, None] * torch.pow(

@@ -90,8 +90,8 @@ def _check_likeliest(scores: torch.Tensor) -> None:
 def likeliest(scores: torch.Tensor) -> torch.Tensor:
     """Index of the largest score along the last dimension, for greedy decoding.
 
-    Unlike `torch.argmax`, which promises the first of several equal scores and finds NaN, it may be any of them and no
-    NaN is looked for: one operator of ggml in place of twenty.
+    `torch.argmax` promises the first of several equal scores and finds NaN. This operator may return any of them and
+    does not look for NaN. So it is one ggml operator in place of twenty.
 
     Args:
         scores: [..., n], floating point.

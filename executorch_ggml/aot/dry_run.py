@@ -61,8 +61,8 @@ def dry_run(
 ) -> Decisions:
     """Decides about every call node (or those whose target is in ``only``), but for those that are ``refused`` already.
 
-    Each node is lowered alone on a scratch builder whose leaves are its inputs, by the very function that the backend
-    runs later; weights are looked up but their data is not read.
+    Each node is lowered alone on a scratch builder with its inputs as leaves. The function is the one that the backend
+    runs later. Weights are looked up, but their data is not read.
     """
     out = Decisions(not_owned=set(not_owned), refused=refused)
     aliases = _state_aliases(ep, view, out)

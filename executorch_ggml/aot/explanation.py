@@ -36,9 +36,9 @@ class NodeReport:
         source: ``file:line`` of the model's code.
         flops: floating-point operations at the example sizes.
         share: part of all floating-point operations, 0 to 1.
-        bytes_crossing: bytes of its result that cross between ggml and ExecuTorch, or between two delegates, per call;
-            once for each delegate that reads it, and once when a delegate's result is read outside. Results and inputs
-            of the program do not count.
+        bytes_crossing: bytes of its result that cross between ggml and ExecuTorch, or between two delegates, per call.
+            They count once for each delegate that reads it, and once if a delegate's result is read outside. Results
+            and inputs of the program do not count.
         hot: not delegated although it has a part of the FLOPs that counts (``HOT_SHARE``), or stands between two
             delegates, which wait for it.
     """

@@ -37,8 +37,9 @@ def agree_on_states(methods: Mapping[str, ExportedProgram], share: bool | None =
         share: whether buffers of one name in different memory are one state (True) or a state for each method (False).
 
     Raises:
-        InvalidArgumentError: buffers of one name lie in different memory and ``share`` does not say what that means,
-            or they are shared and differ in size, type or value; a method changes a buffer that overlaps another one.
+        InvalidArgumentError: buffers of one name lie in different memory, and ``share`` does not say how to treat them.
+            Or they are shared and differ in size, type or value. Or a method changes a buffer that overlaps another
+            one.
     """
     if len(methods) == 1 or not any(_changes_something(ep) for ep in methods.values()):
         return dict(methods)

@@ -44,8 +44,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             at up to eight times the memory.
         quant: store embedded matrices and embeddings quantised, see ``GgmlQuantConfig``.
         rewrites: run the pattern rewrites (RMSNorm, RoPE, attention ...) before decomposition.
-        strict: refuse a program of which an operator that costs time would stay with ExecuTorch (``hot`` in the report
-            of ``explain``): lowering raises ``UndelegatedError``, which names each with its reason and source line.
+        strict: refuse a program if an operator that costs time would stay with ExecuTorch (``hot`` in the report of
+            ``explain``). Lowering then raises ``UndelegatedError``, which names each with its reason and source line.
         host_kernels: kernels that your runtime has beside ExecuTorch's own (``"aten::erfinv.out"``). Lowering refuses
             a program that needs any other (``UnloadableError``).
     """
@@ -174,8 +174,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         boundary.settle(ep.graph.nodes, decisions, constant)
         stages = staging.assign(ep.graph.nodes, decisions.is_supported, constant)
         staging.merge_getitems(stages, decisions.getitems)
-        # With everything supported there is no host operator to move data for, and a program without one needs no
-        # operator library at run time: then even movement alone goes to the delegate.
+        # If everything is supported, there is no host operator to move data for. Without host operators the program
+        # needs no operator library at run time. So even nodes that only move data go to the delegate then.
         if all(reason == "" for node, reason in decisions.reasons.items() if _yields_tensors(node)):
             return stages
         useful: set[int] = set()

@@ -46,14 +46,14 @@ class WeightOptions:
     """How parameters reach the runtime.
 
     Attributes:
-        mode: ``embedded`` stores data in the ``.pte``; ``external`` stores of parameters the keys only (a GGUF or
-            ``.ptd`` brings the data; buffers with data are stored, and a GGUF that has one by that name wins);
-            ``auto`` embeds what has data and leaves meta-device parameters external.
+        mode: ``embedded`` stores data in the ``.pte``. ``external`` stores only the keys of parameters, and a GGUF or
+            ``.ptd`` brings the data. Buffers with data are stored; a GGUF that has one of that name wins. ``auto``
+            embeds weights with data and leaves meta-device parameters external.
         alternatives: per parameter, the keys to try in order instead of its own name (tied heads).
         expectations: GGUF metadata that the graph relies on, as JSON text per key.
         by_content: names that stand for different data in different methods; these are keyed by content.
         dequantize: external weights of matrix products are converted to float32 when they are loaded.
-        quant: how embedded weights are quantised; None: they are stored as they are.
+        quant: how embedded weights are quantised; None: not at all.
     """
 
     mode: str = "auto"

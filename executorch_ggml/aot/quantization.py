@@ -184,9 +184,9 @@ def _fits(weight: g.Weight) -> bool:
 def encode(weight: g.Weight) -> npt.NDArray[np.uint8]:
     """The bytes of a quantised weight: uint8 [...].
 
-    F16 and BF16 are rounded to nearest here. The block types go through the library, which is loaded now: only ggml
-    implements the search behind K-quantisations (the `gguf` package decodes them but cannot make them), and one
-    source for all block types means the same bytes as llama-quantize. Exports without them never load native code.
+    F16 and BF16 are rounded to nearest here. The block types use the library, which is loaded now. Only ggml implements
+    the search behind the K types: the `gguf` package decodes them but cannot make them. One source for all block types
+    also means the same bytes as llama-quantize. Exports without them never load native code.
 
     Raises:
         LibraryError: the library cannot be loaded.

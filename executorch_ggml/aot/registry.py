@@ -1,7 +1,7 @@
 """One entry per ATen operator: its lowering, whether it is kept whole, and its test cases.
 
-The same function serves twice: the partitioner runs it on a scratch builder to learn whether (and if not, why) a node
-can be delegated, and the backend runs it to build the payload. It either returns IR values or raises ``Unsupported``.
+The same function serves twice. The partitioner runs it on a scratch builder, to learn whether a node can be delegated,
+and why not. The backend runs it to build the payload. It either returns IR values or raises ``Unsupported``.
 
     @register(torch.ops.aten.silu.default, keep=True, cases=lambda: [Case(F.silu, [(2, 3)])])
     def silu(b: Builder, n: NodeView) -> Value:

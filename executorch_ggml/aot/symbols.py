@@ -27,9 +27,9 @@ def bounds(symbol: Any, ranges: Mapping[Any, Any]) -> tuple[int, int]:
 def _minima(low: int, high: int, source: tuple[str, dict[str, int]]) -> tuple[int, int | None]:
     """The minimum to declare, and a smaller one to declare instead if the finished graph holds there.
 
-    torch traces dynamic sizes as "at least 2", and ExecuTorch's passes take the ranges from the tracer: the 1 (or 0)
-    that the user declared does not reach a partition, and a 2 that does says nothing. A size below 2 that reaches one
-    was not checked by torch either.
+    torch traces dynamic sizes as "at least 2", and ExecuTorch's passes take the ranges from the tracer. So we cannot
+    see a lower bound of 0 or 1 that the user declared, and a bound of 2 may mean 1. torch did not check a size below 2
+    either.
     """
     if source[0] == "FromInputDim" and low < 2:
         low = min(2, high)

@@ -11,7 +11,7 @@ from .options import AsJson, Gguf, Pte, echo, print_json
 
 
 def check(pte: Pte, gguf: Gguf = None, as_json: AsJson = False) -> None:
-    """Compare what a graph needs with what a GGUF holds, without loading either. Exit code 3 when they do not fit."""
+    """Compare a graph's needs with a GGUF's contents, without loading either. Exit code 3 when they do not fit."""
     # Late: --help and other commands start without it.
     from executorch_ggml.runtime.check import check as compare
 

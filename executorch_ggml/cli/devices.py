@@ -1,4 +1,4 @@
-"""``executorch-ggml devices``: what there is to compute on."""
+"""``executorch-ggml devices``: the devices of this machine."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def diff(
     threads: Threads = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Name the first operation whose result is over tolerance, with its source line and the numbers.
+    """Name the first operation with a result over tolerance, with its source line and the numbers.
 
     Exit code 0: all within tolerance, 1: not, 2: a file or option that cannot be used.
     """

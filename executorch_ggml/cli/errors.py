@@ -19,7 +19,7 @@ FAILED, UNUSABLE, PROBLEMS, INTERRUPTED = 1, 2, 3, 130
 
 
 class CleanGroup(TyperGroup):
-    """Turns what a command raises into a message. With ``-vv`` the traceback is logged as well."""
+    """Turns the error of a command into a message. With ``-vv`` the traceback is logged as well."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         repair_streams()
@@ -49,7 +49,7 @@ _FAILURES = (GgmlError, OSError, ImportError, MemoryError)
 
 @contextmanager
 def unusable_is_usage() -> Iterator[None]:
-    """For commands whose answer is the exit code: what keeps them from answering ends with 2, not 1."""
+    """For commands that answer by the exit code: an error that prevents the answer ends with 2, not 1."""
     try:
         yield
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""``executorch-ggml explain``: what ggml would run of a model, and why not the rest."""
+"""``executorch-ggml explain``: the operators of a model that ggml would run, and why not the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def explain(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Lower a model and report what is delegated, why not the rest, and what crosses the boundary.
+    """Lower a model and report the delegated operators, why others are not, and the bytes that cross the boundary.
 
     Exit code 0; 1 with --strict when something hot is not delegated; 2: a file or model that cannot be used.
     """

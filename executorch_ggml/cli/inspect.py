@@ -1,4 +1,4 @@
-"""``executorch-ggml inspect``: what is inside a `.pte` (or a GGUF)."""
+"""``executorch-ggml inspect``: the contents of a `.pte` (or a GGUF)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _inspect_gguf(path: Path, as_json: bool) -> None:
 
 
 def _describe(payload: Payload) -> dict[str, Any]:
-    """The facts of one graph. The bytes are unverified: whatever decoding them raises is a FormatError."""
+    """The facts of one graph. The bytes are unverified: any error of decoding them is a FormatError."""
     # Late: --help and other commands start without it.
     from executorch_ggml.ir.serialize import deserialize
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they have in common."""
+"""Options and helpers that several commands share."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def run(
 
 
 class _Session:
-    """What all answers of one run share."""
+    """The common parts of all answers of one run."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class _Session:
         self.max_tokens, self.stop, self.ignore_end, self.stats = max_tokens, stop, ignore_end, stats
 
     def stream(self, generation: Generation, first: str = "") -> str:
-        """Prints as it comes. Ctrl-C ends the answer, not the program."""
+        """Prints while it is generated. Ctrl-C ends the answer, not the program."""
         typer.echo(model_text(first), nl=False)
         try:
             for piece in generation:
@@ -107,7 +107,7 @@ class _Session:
         return generation.text
 
     def converse(self, system: str | None, prompt: str | None) -> None:
-        """Reads user messages until the end of the input. What the cache holds of the conversation is not run again."""
+        """Reads user messages until the end of the input. The part in the cache is not run again."""
         # Late: --help and other commands start without it.
         from executorch_ggml.llm.text.generate import generate
 

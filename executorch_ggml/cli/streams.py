@@ -11,10 +11,10 @@ from executorch_ggml.errors.printable import printable
 
 
 def repair_streams() -> None:
-    """Opens what was closed (``<&-``), and lets no character stop a stream.
+    """Opens closed streams (``<&-``), and lets no character stop a stream.
 
-    A closed descriptor is filled with the null device: else the next file that is opened gets its number, and what
-    some library prints would go into that file.
+    A closed descriptor is filled with the null device: else the next file that is opened gets its number, and the
+    output of some library would go into that file.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
@@ -38,7 +38,7 @@ def _fill(number: int) -> None:
 
 
 def flush() -> None:
-    """Writes what stdout holds back, so that a full disk is an error of the command, not of the interpreter's end."""
+    """Writes the buffer of stdout, so that a full disk is an error of the command, not of the interpreter's end."""
     if sys.stdout is not None:
         sys.stdout.flush()
 

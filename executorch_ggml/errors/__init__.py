@@ -1,4 +1,4 @@
-"""Exceptions. Every failure of this package is a `GgmlError`; most are a subclass that says whose fault it is.
+"""Exceptions. Every failure of this package is a `GgmlError`; most are a subclass that names the cause.
 
 Each class also derives from the built-in exception a Python programmer would expect (`ShapeError` is a `ValueError`,
 `FileError` an `OSError`), so existing handlers keep working.
@@ -61,13 +61,13 @@ class UnsupportedError(GgmlError, NotImplementedError):
 
 
 class ShapeError(GgmlError, ValueError):
-    """The number of inputs, or the rank or a dimension of one, is outside what the graph accepts."""
+    """The number of inputs, or the rank or a dimension of one, is outside the range of the graph."""
 
     status = 6
 
 
 class DtypeError(GgmlError, TypeError):
-    """The dtype of an input is not what the graph accepts."""
+    """The dtype of an input is not that of the graph."""
 
     status = 7
 
@@ -118,7 +118,7 @@ class UndelegatedError(GgmlError, NotImplementedError):
     """Operators that a strict export wanted on ggml stay with ExecuTorch.
 
     Attributes:
-        nodes: what ``explain`` reports about them (``executorch_ggml.explain.NodeReport``), in the order of execution.
+        nodes: the report of ``explain`` about them (``executorch_ggml.explain.NodeReport``), in the order of execution.
     """
 
     def __init__(self, message: str, nodes: Sequence[Any] = ()) -> None:
@@ -147,7 +147,7 @@ class UnloadableError(UnsupportedError):
 
 
 class MismatchError(GgmlError, ArithmeticError):
-    """What was lowered does not compute what eager does (``to_edge_rewrite_and_lower(..., verify=...)``).
+    """The lowered program and eager have different results (``to_edge_rewrite_and_lower(..., verify=...)``).
 
     Attributes:
         report: the comparison, value by value (``executorch_ggml.diff.DiffReport``); None when it could not be made.

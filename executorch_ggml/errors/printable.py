@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-# C0 but tab and line feed, DEL, C1, lone surrogates (bytes that were no UTF-8), and what reorders text or hides in it.
+# C0 but tab and line feed, DEL, C1, lone surrogates (bytes that were no UTF-8), and characters that reorder text or
+# hide in it.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BREAKS = re.compile("[\t\n]")
 

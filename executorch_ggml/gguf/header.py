@@ -1,7 +1,7 @@
 """The header of a GGUF file (metadata and tensor table), read without native code.
 
-Exporting a model needs nothing but the header, so it works where the runtime library is not installed, and costs the
-same for 1 MB and 100 GB of weights: tensor data is never touched. The runtime has its own reader, in C++.
+Exporting a model needs only the header, so it works without the runtime library. It costs the same for 1 MB and 100 GB
+of weights, because tensor data is never read. The runtime has its own reader, in C++.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian).
 """

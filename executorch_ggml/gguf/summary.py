@@ -1,4 +1,4 @@
-"""What is in a GGUF, in a form for people and scripts. Needs neither torch nor the native library.
+"""The contents of a GGUF, in a form for people and scripts. Needs neither torch nor the native library.
 
 analyzer = GGUFAnalyzer("model.gguf")
 analyzer.print_summary()

@@ -46,7 +46,7 @@ class TensorSource:
 
 @dataclass(frozen=True)
 class Layout:
-    """A file to be: what goes before the data, and for each tensor its type, its place and its size in bytes."""
+    """A file to be: the bytes before the data, and for each tensor its type, its place and its size in bytes."""
 
     header: bytes
     tensors: Sequence[tuple[TensorSource, GgmlType, int, int]]
@@ -56,7 +56,7 @@ class Layout:
 def storage_type(tensor: TensorSource, dtype: str, exact: Sequence[str] = ()) -> GgmlType:
     """How a weight is stored when matrices are to be `dtype`.
 
-    Vectors, and what matches a pattern in `exact`, stay F32. Kernels of convolutions are F32, or F16 where matrices
+    Vectors, and names that match a pattern in `exact`, stay F32. Kernels of convolutions are F32, or F16 where matrices
     take less than that (convolutions multiply by floats only). Rows that are no multiple of a type's block fall back to
     Q8_0, then F32. Raises InvalidArgumentError for an unknown dtype.
     """
@@ -85,8 +85,9 @@ def write_gguf(
 ) -> int:
     """Writes the file, complete or not at all; returns its size in bytes.
 
-    Raises InvalidArgumentError (an unknown dtype, a name that is too long), ShapeError (a source that gives something
-    else than it announced), FileError, and LibraryError when a block type is wanted and the native library is missing.
+    Raises InvalidArgumentError (an unknown dtype, a name that is too long) and ShapeError (a source with other data
+    than it announced). Raises FileError, and LibraryError if a block type is requested and the native library is
+    missing.
     """
     check_target(path, kind="gguf")
     layout = layout_of(tensors, dtype, exact, metadata or {})

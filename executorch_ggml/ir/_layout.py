@@ -26,7 +26,7 @@ class Layout(Leaves):
         """The value as F32 elements in the graph (any layout). Booleans become 0 and 1.
 
         Raises:
-            Unsupported: integers that F32 may not hold, float64, and KV caches, whose type the session chooses.
+            Unsupported: integers that F32 may not hold, float64, and KV caches: the session chooses their type.
         """
         if v.kind is Kind.NODE and v.type is GgmlType.F32:
             return v
@@ -214,8 +214,8 @@ class Layout(Leaves):
     def permute(self, v: Value, dims: Sequence[int]) -> Value:
         """torch's permute: dimension ``i`` of the result is dimension ``dims[i]`` of ``v``. Any rank.
 
-        Up to rank 4 the result is a view. Above, dimensions that stay neighbours merge; what still has more than four
-        groups is done in steps that each move one group, copying.
+        Up to rank 4 the result is a view. Above, dimensions that stay neighbours merge; a shape that still has more
+        than four groups is reached in steps that each move one group by a copy.
         """
         rank = v.rank
         order = [d % rank for d in dims]
@@ -309,7 +309,7 @@ class Layout(Leaves):
         return self._insert_ones(v, (*v.shape[:at], 1, *v.shape[at:]))
 
     def squeeze(self, v: Value, dims: Sequence[int]) -> Value:
-        """Drops the named dimensions whose size is the literal 1."""
+        """Drops the named dimensions of the literal size 1."""
         drop = {d % v.rank for d in dims} if v.rank else set()
         return self._insert_ones(v, tuple(n for d, n in enumerate(v.shape) if d not in drop or not is_one(n)))
 

@@ -68,7 +68,7 @@ class Leaves:
     def add_input(self, name: str, shape: Shape, dtype: DType, exact: bool = False) -> Value:
         """A tensor argument of the delegate (torch shape and type). How it is stored is decided by its first reader.
 
-        ``exact``: the values of an integer argument are known to stay within what F32 holds.
+        ``exact``: the values of an integer argument are known to stay within the range of F32.
         """
         shape = shape_of(shape)
         self.graph.inputs.append(g.Input(name, 0, dtype, shape, exact))
@@ -238,7 +238,7 @@ class Leaves:
         return weight is not None and weight.load is not None and not (weight.packed or weight.replaceable)
 
     def packed_weight(self, data: Value, shape: Sequence[int], dtype: DType, type: GgmlType) -> Value:
-        """A float weight whose bytes, an undecided uint8 weight, are blocks of a ggml type already."""
+        """A float weight made of the bytes of an undecided uint8 weight: blocks of a ggml type already."""
         source = self.graph.weights[data.ref]
         key = source.parts[0][0]
         name = key if source.load is None else f"{key}#{type.name.lower()}"
@@ -299,7 +299,7 @@ class Leaves:
         return self._emit("StateLeaf", (), dims, dtype=dtype, type=stored, state=index, slot=index)
 
     def is_kv_cache(self, v: Value) -> bool:
-        """Whether a value is (a view of) a KV cache, whose storage type the session chooses."""
+        """Whether a value is (a view of) a KV cache: the session chooses its storage type."""
         return v.state >= 0 and self.graph.states[v.state].kind == g.KV_CACHE
 
     def constant(self, data: g.Array, dtype: DType = DType.FLOAT32, type: GgmlType = GgmlType.F32) -> Value:

@@ -86,7 +86,7 @@ class Pointwise(Layout):
     def clamp(
         self, v: Value, minimum: float = float("-inf"), maximum: float = float("inf"), *, keeps_nan: bool = False
     ) -> Value:
-        """``min(max(x, minimum), maximum)``; NaN becomes the maximum, or on the CPU stays what it is if asked."""
+        """``min(max(x, minimum), maximum)``; NaN becomes the maximum, or on the CPU stays NaN if requested."""
         v = self.contiguous(self.f32(v))
         bounds: dict[str, Any] = {"min": float(minimum), "max": float(maximum), "keeps_nan": keeps_nan}
         return self._emit("Clamp", (v,), v.shape, dtype=v.dtype, ne=v.ne, **bounds)
@@ -109,8 +109,8 @@ class Pointwise(Layout):
     def binary(self, kind: BinaryKind, a: Value, b: Value) -> Value:
         """``a op b`` with torch's broadcasting, any rank.
 
-        ggml repeats the second operand onto the first and nothing else: commutative operands are swapped, and where
-        both broadcast (or the first of a difference or quotient does) the first is expanded beforehand.
+        ggml repeats the second operand onto the first, and nothing else. So commutative operands are swapped. If both
+        broadcast, or the first of a difference or quotient does, the first is expanded before.
         """
         a, b = self.f32(a), self.f32(b)
         shape = self.broadcast(a.shape, b.shape)
@@ -176,7 +176,7 @@ class Pointwise(Layout):
         return self.binary(BinaryKind.MUL, a, b)
 
     def glu(self, kind: GluKind, gate: Value, up: Value | None = None, swapped: bool = False) -> Value:
-        """``act(gate) * up``; with one source its rows are the halves (gate, up), or (up, gate) when ``swapped``."""
+        """``act(gate) * up``; with one source its rows are split into (gate, up), or (up, gate) when ``swapped``."""
         gate = self._contiguous_1(self.f32(gate))
         if up is None:
             half = product((gate.shape[-1],))

@@ -14,7 +14,7 @@ from .value import Kind, Value
 
 
 class ScatterKind(IntEnum):
-    """How a value and what a row holds become one."""
+    """How a value and the old content of a row become one."""
 
     SET = 0
     ADD = 1
@@ -24,7 +24,7 @@ class ScatterKind(IntEnum):
 
 
 class HiddenKeys(IntEnum):
-    """What keys count that a mask hides: as the schema numbers and explains them."""
+    """The effect of keys that a mask hides: as the schema numbers and explains them."""
 
     PASSED = 0
     COUNTED = 1

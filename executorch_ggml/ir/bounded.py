@@ -1,8 +1,8 @@
 """Bounds a payload before it is decoded into objects.
 
 FlatBuffers may share a vector or a string between many tables: a payload of some kilobytes can decode into thousands of
-millions of objects. The payloads of this package share nothing, so what decoding makes is never larger than they are.
-The limits are those of the loader (``csrc/ir``).
+millions of objects. The payloads of this package share nothing, so the decoded objects are never larger than the
+payload. The limits are those of the loader (``csrc/ir``).
 """
 
 from __future__ import annotations

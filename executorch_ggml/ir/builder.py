@@ -1,7 +1,7 @@
 """Builder: from torch-shaped values to the IR.
 
-A lowering gets values (torch shape and type) and calls one method per IR operation. Each method decides what ggml
-needs (storage, contiguity, broadcasting, at most four dimensions), computes the result's shape symbolically, and
+A lowering gets values (torch shape and type) and calls one method per IR operation. Each method meets the needs of ggml
+(storage, contiguity, broadcasting, at most four dimensions), computes the result's shape symbolically, and
 raises ``Unsupported`` where it cannot be right. Identical pure nodes are one node; unused nodes vanish at the end.
 """
 

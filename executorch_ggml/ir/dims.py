@@ -50,7 +50,7 @@ def whole(dim: Dim) -> Dim:
 
 
 def _truncated(outer: Any) -> Any:
-    """trunc(c * n) by integers, if the product is exact for every size that there is; else as it stands."""
+    """trunc(c * n) by integers, if the product is exact for every size that there is; else unchanged."""
     import sympy
 
     factors = sympy.Mul.make_args(outer.args[0])
@@ -101,7 +101,7 @@ def _one_division(dim: Dim) -> Dim:
         return type(e).__name__ in ("FloorDiv", "CleanDiv")
 
     dim = dim.replace(divides, lambda e: sympy.floor(e.args[0] / e.args[1]))
-    # Innermost first; each time, what one floor gave up may let the next one go.
+    # Innermost first; each time, the removal of one floor may allow that of the next.
     for _ in range(_LONGEST_CHAIN):
         simpler = dim.replace(lambda e: isinstance(e, sympy.floor), _unnest)
         if simpler == dim:

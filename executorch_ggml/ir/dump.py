@@ -15,7 +15,8 @@ from .types import dtype_name, type_name
 def dump(payload: bytes) -> str:
     """The whole graph: symbols, inputs, weights, states, nodes, outputs.
 
-    Shapes are in torch order (slowest dimension first), leading ones dropped. Raises IrError for what is no payload.
+    Shapes are in torch order (slowest dimension first), leading ones dropped. Raises IrError for bytes that are no
+    payload.
     """
     return "\n".join(_Dumper(deserialize(payload)).lines())
 

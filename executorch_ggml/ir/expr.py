@@ -65,7 +65,7 @@ def evaluate(code: Sequence[tuple[int, int]], symbols: Sequence[int]) -> int:
 
 
 def render(code: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
-    """Infix text of a postfix expression, for dumps; ``?`` stands for what is malformed."""
+    """Infix text of a postfix expression, for dumps; ``?`` stands for malformed parts."""
     stack: list[str] = []
     for op, arg in code:
         if op == CONST:

@@ -1,7 +1,7 @@
-"""What follows a product becomes part of it: one pass over memory less for each activation.
+"""Activations behind a product become part of it: one pass over memory less for each activation.
 
-A matrix product or convolution whose result only an activation reads (through reshapes, which move nothing) gets that
-activation as its epilogue. Where no kernel can do both, the runtime makes the same two ggml nodes as before.
+If only an activation reads a matrix product or convolution (through reshapes, which move nothing), it becomes the
+epilogue. Where no kernel can do both, the runtime makes the same two ggml nodes as before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .graph import Activation, Epilogue, Graph, Node
 
 _PRODUCTS = frozenset({"MulMat", "Conv2d", "Conv3d"})
 _NOTHING = Epilogue()
-# UnaryKind, as the schema numbers it (ir/_pointwise.py), to what an epilogue can do.
+# UnaryKind, as the schema numbers it (ir/_pointwise.py), to the activations of an epilogue.
 _RELU = 6
 _ACTIVATIONS = {
     7: Activation.SIGMOID,
@@ -27,8 +27,8 @@ _ACTIVATIONS = {
 def fuse_epilogues(graph: Graph) -> dict[int, int]:
     """Moves activations into the products before them. In place; nodes that nobody reads any more stay behind dead.
 
-    Returns the node that holds the value of each activation that was moved. (What that node held before, and those
-    between it and the product, no longer exists anywhere.)
+    Returns the node that holds the value of each activation that was moved. (The former values of that node, and of
+    those between it and the product, no longer exist.)
     """
     live = graph.live()
     uses = dict.fromkeys(live, 0)
@@ -58,7 +58,7 @@ def fuse_epilogues(graph: Graph) -> dict[int, int]:
 
 
 def _follows(graph: Graph, uses: dict[int, int], index: int) -> tuple[Node, Epilogue] | None:
-    """The product whose epilogue a node can become, and that epilogue."""
+    """The product that can take a node as its epilogue, and that epilogue."""
     node = graph.nodes[index]
     if node.op not in ("Unary", "Clamp"):
         return None

@@ -16,7 +16,7 @@ from .value import Ne
 
 Array = npt.NDArray[Any]
 
-# Nodes whose result is memory that existed before them: they must run, in order, exactly once.
+# Nodes with a result in memory that existed before: they must run, in order, exactly once.
 EFFECTS = frozenset({"SetRows", "Cpy"})
 VIEWS = frozenset({"Reshape", "View", "Permute"})
 LEAVES = frozenset({"InputLeaf", "WeightLeaf", "StateLeaf", "ConstLeaf"})
@@ -85,7 +85,7 @@ class Weight:
     """A parameter, buffer or lifted constant as the graph sees it, before it is decided how it is read.
 
     ``load`` gives the elements (float32, or the integer type) in torch layout; None when only the key is known.
-    ``is_requantized``: ``type`` was changed after lowering; what is stored is those elements in that type.
+    ``is_requantized``: ``type`` was changed after lowering; the stored bytes are those elements in that type.
     ``packed``: ``load`` gives the bytes of ``type`` instead, and nothing may read or change them.
     ``replaceable``: a file may bring other elements at load time, so nothing may be computed from these.
     """

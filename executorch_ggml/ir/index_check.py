@@ -1,8 +1,8 @@
 """Whether row numbers that a payload itself holds or computes lie inside the tables that they index.
 
-Follows ``csrc/ir/index_flow.cpp``: integers are only moved in a graph, so everything that moves connect is one class,
-and each source of a class must respect the smallest table that the class indexes. Which sources are acceptable at all
-does not depend on sizes and is left to the native library.
+Follows ``csrc/ir/index_flow.cpp``. A graph only moves integers, so values connected by moves form one class. Each
+source of a class must respect the smallest table that the class indexes. Whether a source is acceptable at all does not
+depend on sizes; the native library decides it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _USES = {"GetRows": (1, 1), "SetRows": (2, 1), "Scatter": (2, 1), "MulMatId": (2
 
 
 def index_problem(graph: Any, ne: Sequence[Sequence[int]]) -> str:
-    """What is out of range, or an empty string.
+    """The index that is out of range, or an empty string.
 
     Args:
         graph: the generated ``GraphT``.

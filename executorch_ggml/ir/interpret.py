@@ -1,7 +1,7 @@
 """A numpy interpreter of payloads: the reference that tests compare against. Needs neither torch nor native code.
 
-Memory is modelled as ggml has it (views share storage, updates happen in place, a view must lie inside its source), so
-an error in strides or offsets shows here, not as a crash in native code.
+Memory is modelled as in ggml: views share storage, updates happen in place, and a view must lie inside its source. So
+an error in strides or offsets shows here, and not as a crash in native code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Interpreter:
 
     Args:
         payload: bytes of a Graph.
-        weights: data by key, in torch layout (float arrays; whatever the file's type would decode to).
+        weights: data by key, in torch layout (float arrays; decoded from the file's type).
         compute: float type of the arithmetic (float64 for a reference, float32 to see rounding).
 
     Attributes:

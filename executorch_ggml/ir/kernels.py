@@ -147,7 +147,7 @@ _ACTIVATIONS = [lambda x: x, _gelu_erf, _gelu_tanh, _silu, _sigmoid, lambda x: x
 
 
 def epilogue(op: Any, y: Array) -> Array:
-    """What follows a product."""
+    """The epilogue of a product."""
     if op.then is None:
         return np.asarray(y)
     return np.asarray(np.clip(_ACTIVATIONS[op.then.activation](y), op.then.min, op.then.max))

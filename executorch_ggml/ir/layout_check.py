@@ -1,7 +1,7 @@
-"""Whether a payload's layout holds at given values of its symbols: what the native library checks when it loads one.
+"""Whether a payload's layout holds at given values of its symbols. The native library checks the same at load.
 
-Ahead of time the question is whether a graph may be run at a size that nobody has proved possible, so this follows
-``csrc/ir/layout.cpp`` on the very object tree that is written.
+Ahead of time the question is whether a graph may run at a size that nobody has proved possible. So this follows
+``csrc/ir/layout.cpp`` on the object tree that is written.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _packed(ne: Four) -> Four:
 
 
 def layout_problem(graph: Any, symbols: Sequence[int]) -> str:
-    """What the native library would refuse at these values, or an empty string.
+    """The reason why the native library would refuse these values, or an empty string.
 
     Args:
         graph: the generated ``GraphT``.

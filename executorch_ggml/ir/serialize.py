@@ -136,7 +136,7 @@ def deserialize(data: bytes) -> Any:
         return fbs.GraphT.InitFromObj(root)
     except IrError:
         raise
-    except Exception as error:  # offsets that lead outside end in whatever struct and numpy raise
+    except Exception as error:  # offsets that lead outside end in errors of struct and numpy
         raise IrError(f"the payload is damaged: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""Value: what a lowering holds in its hand, a torch tensor on its way into the graph."""
+"""Value: the operand of a lowering, a torch tensor on its way into the graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Ne = tuple[Any, Any, Any, Any]
 class Kind(enum.Enum):
     """Where a value comes from.
 
-    INPUT and WEIGHT are undecided: how they are stored depends on what reads them, so the leaf is made by the first
+    INPUT and WEIGHT are undecided: their storage depends on their readers, so the leaf is made by the first
     operation that does (``Builder.f32``, ``ids``, ``mask``, ``mul_mat`` ...).
     """
 
@@ -46,14 +46,14 @@ class Value:
 
     Attributes:
         shape: torch shape, ``int`` or sympy per dimension.
-        dtype: the torch type it stands for; floats are computed in F32 whatever this says.
-        type: how ggml stores it; ANY while undecided, or for a weight whose type the GGUF decides.
+        dtype: the torch type it stands for; floats are computed in F32 in any case.
+        type: how ggml stores it; ANY while undecided, or for a weight with the GGUF's type.
         ne: ggml dimensions (``fold(shape)``; above rank 4 always dense).
         strides: element strides, ggml order.
         node: index of the defining node (kind NODE).
         ref: index of the input or weight (kinds INPUT and WEIGHT).
-        swapped: an undecided weight whose last two dimensions are read transposed.
-        state: index of the state slot whose memory this is (a state itself, or a view of one), -1 for none.
+        swapped: an undecided weight with its last two dimensions read transposed.
+        state: index of the state slot with this memory (a state itself, or a view of one), -1 for none.
     """
 
     kind: Kind

@@ -2,8 +2,8 @@
 
     export_gguf_to_pte("Qwen3-0.6B-Q8_0.gguf", "qwen3.pte", GGUFExportConfig(max_seq_len=2048))
 
-Only the header of the GGUF is read. The `.pte` is some 100 kB whatever the model's size, runs with every quantisation
-of the same model, and comes out byte for byte the same whichever of them it was exported from.
+Only the header of the GGUF is read. The `.pte` has some 100 kB for a model of any size. It runs with every quantisation
+of the same model, and each of them gives the same bytes.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Mo
             program,
             partitioner=[partitioner],
             constant_methods=_constant_methods(model.config, dynamic),
-            # Validation would take a fifth of the time to find nothing: whatever is not delegated is refused below.
+            # Validation would take a fifth of the time to find nothing: undelegated nodes are refused below.
             compile_config=EdgeCompileConfig(_skip_dim_order=True, _check_ir_validity=False),
         )
         nodes = _one_delegate(edge)
@@ -159,7 +159,7 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Mo
 
 
 def _constant_methods(config: ModelConfig, dynamic: bool) -> dict[str, Any]:
-    """What ExecuTorch's TextLLMRunner and other hosts ask a text model."""
+    """The constant methods that ExecuTorch's TextLLMRunner and other hosts call."""
     methods: dict[str, Any] = {
         "get_max_seq_len": config.max_seq_len,
         "get_max_context_len": config.max_seq_len,
@@ -179,7 +179,7 @@ def _constant_methods(config: ModelConfig, dynamic: bool) -> dict[str, Any]:
 def _one_delegate(edge: Any) -> int:
     """Checks that one delegate is all there is, and returns the number of operators in it.
 
-    Raises UnsupportedError naming what was left out: a model that is half delegated would be slow without saying so,
+    Raises UnsupportedError, which names the undelegated nodes. A model delegated in part would be slow without a word,
     and its weights outside the delegate have no data.
     """
     graph = edge.exported_program().graph_module

@@ -27,7 +27,7 @@ SCALAR_NAMES: dict[int, str] = {number: name for name, number in _NUMPY_TO_SCALA
 _BFLOAT16 = 15
 _BOOL = 11
 _MAX_RANK = 8
-_INT, _FLOAT, _NONE = -1, -2, -3  # ndim of what is a number or nothing, not a tensor
+_INT, _FLOAT, _NONE = -1, -2, -3  # ndim of a number or None in place of a tensor
 
 
 def is_torch(value: object) -> bool:

@@ -31,7 +31,7 @@ class ProgressCallback:
             return False
 
     def check(self, status: int) -> None:
-        """Re-raises what the function or a signal's handler raised, else what the status says."""
+        """Re-raises the error of the function or of a signal's handler, else that of the status."""
         if self._raised is not None:
             raised, self._raised = self._raised, None
             raise raised

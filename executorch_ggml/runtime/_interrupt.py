@@ -1,10 +1,10 @@
 """Signals while the library runs.
 
 Python runs a signal's handler between two of its own instructions, in the main thread. While that thread is inside the
-library there are none; so a call asks now and then, by a callback whose only purpose is to let Python look. What the
-handler raises (KeyboardInterrupt) is raised where the next Python function begins: at the entry of a callback, before
-any `try` of its own. ctypes cannot pass it on and hands it to `sys.unraisablehook`. There it is taken, kept, and raised
-when the call has ended, which `stop` makes it do.
+library there are none. So a call asks now and then, by a callback that only lets Python look. The exception of the
+handler (KeyboardInterrupt) is raised where the next Python function begins: at the entry of a callback, before any
+`try` of its own. ctypes cannot pass it on and hands it to `sys.unraisablehook`. There it is taken and kept. `stop` ends
+the call, and the exception is raised afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _delegating = threading.local()
 
 
 def callback(function: _Function) -> _Function:
-    """Marks a function that the library calls: what is raised at its entry is kept instead of being printed."""
+    """Marks a function that the library calls: an exception at its entry is kept and not printed."""
     code = getattr(function, "__code__", None)
     assert isinstance(code, CodeType)
     _callbacks.add(code)
@@ -46,7 +46,7 @@ def keep(raised: BaseException) -> None:
 
 
 def raise_kept() -> None:
-    """Raises what was kept, in the main thread. Called after every call of the library."""
+    """Raises the kept exception, in the main thread. Called after every call of the library."""
     global kept
     if kept is None or threading.current_thread() is not threading.main_thread():
         return
@@ -79,7 +79,7 @@ def hook(unraisable: Any) -> None:
     if _from_callback(unraisable.exc_traceback) or _from_finalizer(unraisable.exc_value, unraisable.exc_traceback):
         keep(unraisable.exc_value if unraisable.exc_value is not None else unraisable.exc_type())
         return
-    # Whoever replaced ours may have kept it as its own previous one.
+    # A later handler may have kept ours as its previous one.
     following = sys.__unraisablehook__ if getattr(_delegating, "now", False) else _previous
     _delegating.now = True
     try:

@@ -1,9 +1,8 @@
 """Finds and loads `libexecutorch_ggml`, once per process, without importing torch or executorch.
 
-The library needs the `libexecutorch` that the `executorch` wheel ships, and there must be exactly one of it in the
-process: a second copy is a second backend registry, in which nobody finds our backend. So that one is loaded first, by
-its absolute path; the loader then matches ours to it by name, wherever ours lies (an editable install has no
-`executorch` beside it for a RUNPATH to find).
+The library needs the `libexecutorch` of the `executorch` wheel. The process must have exactly one of it: a second copy
+is a second backend registry, without our backend. So that copy is loaded first, by its absolute path. The loader then
+matches ours to it by name, in any place. An editable install has no `executorch` beside it that a RUNPATH could find.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ logger = logging.getLogger("executorch_ggml")
 
 EXECUTORCH_MIN, EXECUTORCH_BELOW = (1, 5), (1, 6)
 LIBRARY_VARIABLE = "EXECUTORCH_GGML_LIBRARY"
-# In order of dependence. The kernels are the CPU fallback for operators we do not take; they must never be loaded from
-# a second path (registering an operator twice aborts), which is why nothing of this is bundled.
+# In order of dependence. The kernels are the CPU fallback for operators that ggml does not run. They must never be
+# loaded from a second path, because registering an operator twice aborts. So they are not bundled.
 EXECUTORCH_LIBRARIES = ("executorch", "executorch_threadpool", "executorch_etdump", "executorch_kernels_optimized")
 
 _lock = threading.RLock()
@@ -166,7 +165,8 @@ if hasattr(os, "register_at_fork"):
 
 @_interrupt.callback
 def _forward(level: int, message: bytes | None, _user: object) -> None:
-    # An exception cannot leave a callback. A handler that fails is logging's business; what remains is a signal's.
+    # An exception cannot leave a callback. A handler that fails is logging's business. The other exceptions are a
+    # signal's.
     try:
         if message is not None and logger.isEnabledFor(level):
             logger.log(level, "%s", message.decode("utf-8", "replace").rstrip())
@@ -188,7 +188,7 @@ def _set_callbacks(loaded: ctypes.CDLL) -> None:
 def check(status: int) -> None:
     """Raises the exception for `status` with the library's message; returns when it is 0.
 
-    First what a signal's handler raised during the call.
+    An exception of a signal's handler during the call comes first.
     """
     if _interrupt.kept is not None:
         _interrupt.raise_kept()
@@ -199,7 +199,7 @@ def check(status: int) -> None:
 
 
 def take_json(function_name: str, *arguments: Any) -> Any:
-    """Calls a function whose last parameter is `char **json`; returns the parsed value."""
+    """Calls a function with `char **json` as its last parameter; returns the parsed value."""
     lib = library()
     pointer = ctypes.c_void_p()
     check(getattr(lib, function_name)(*arguments, ctypes.byref(pointer)))
@@ -241,7 +241,7 @@ def path_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def name_bytes(name: str, what: str) -> bytes:
-    """A name for the C interface. Raises InvalidArgumentError for what C would cut or misread."""
+    """A name for the C interface. Raises InvalidArgumentError for a name that C would cut or misread."""
     if not isinstance(name, str):
         raise InvalidArgumentError(f"{what} {name!r:.60} is no name")
     if "\0" in name:

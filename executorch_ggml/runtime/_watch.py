@@ -32,7 +32,7 @@ class WatchedValue:
 
 
 class WatchCallback:
-    """The C callback while it is set. What the function raises is kept for `check`, and ends the showing."""
+    """The C callback while it is set. An exception of the function is kept for `check`, and ends the watch."""
 
     def __init__(self, function: Callable[[WatchedValue], None]) -> None:
         self._function = function
@@ -52,6 +52,6 @@ class WatchCallback:
             self._raised = raised
 
     def check(self) -> None:
-        """Re-raises what the function raised."""
+        """Re-raises the exception of the function."""
         if self._raised is not None:
             raise self._raised

@@ -79,7 +79,7 @@ def _text(value: Any) -> str:
 
 
 def check(pte: str | os.PathLike[str], gguf: str | os.PathLike[str] | GGUFFile | None = None) -> Report:
-    """Compares what the graph expects (tensors, shapes, types, metadata) with what the file holds.
+    """Compares the graph's expectations (tensors, shapes, types, metadata) with the file.
 
     Returns a Report, also when they do not fit. Raises FileError, FormatError or UnsupportedError when one of the two
     files cannot be read at all.

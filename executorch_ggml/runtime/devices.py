@@ -1,4 +1,4 @@
-"""What there is to compute on, and what the library is."""
+"""The devices of this machine, and facts about the library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import _load
 
 @dataclass(frozen=True)
 class Device:
-    """A device of this machine; `name` is what the option `device` of a Program takes."""
+    """A device of this machine; `name` is a value for the option `device` of a Program."""
 
     name: str
     description: str

@@ -6,7 +6,7 @@
         file.tensors["output_norm.weight"].numpy()   # a view of the mapped file
         file.dequantize("token_embd.weight")         # float32
 
-The file is checked completely when it is opened (see docs/gguf.md for what is refused) and mapped, not read: opening
+The file is checked completely when it is opened (docs/gguf.md lists the faults) and mapped, not read: opening
 costs the size of its header. Neither torch nor ExecuTorch is needed.
 """
 
@@ -47,7 +47,7 @@ VALUE_TYPE_NAMES = {
     0: "u8", 1: "i8", 2: "u16", 3: "i16", 4: "u32", 5: "i32", 6: "f32", 7: "bool", 8: "string", 9: "array",
     10: "u64", 11: "i64", 12: "f64",
 }  # fmt: skip
-# Types whose elements numpy has too. BF16 is not among them: see GGUFTensor.numpy.
+# Types that numpy has too. BF16 is not among them: see GGUFTensor.numpy.
 _NUMPY = {
     "f32": "<f4",
     "f16": "<f2",
@@ -85,7 +85,7 @@ class _Handle:
 
 
 class _View:
-    """What numpy makes a view of memory from, while keeping `owner` alive as the view's base."""
+    """Lets numpy make a view of memory, while keeping `owner` alive as the view's base."""
 
     def __init__(self, owner: _Handle, address: int, shape: tuple[int, ...], dtype: str) -> None:
         self.owner = owner
@@ -272,7 +272,7 @@ class GGUFFile:
     Raises:
         FileError: it cannot be opened.
         FormatError: it is malformed; the message says where and how.
-        UnsupportedError: a version, type or feature beyond this build.
+        UnsupportedError: versions, types and features beyond this build.
         InvalidArgumentError: a shard that is not the first.
     """
 

@@ -24,8 +24,8 @@ WEIGHTS_VARIABLE = "EXECUTORCH_GGML_WEIGHTS"
 def register_backend() -> Path:
     """Registers "GgmlBackend" with the ExecuTorch runtime of this process; returns the library's path. Idempotent.
 
-    From then on `executorch.runtime` gets its arguments in the order in memory that a program expects: it copies memory
-    without a look at strides, and an image in channels-last would be read in the wrong order.
+    From then on `executorch.runtime` gets its arguments in the memory order that a program expects. It copies memory
+    and ignores strides, so it would read an image in channels-last in the wrong order.
     """
     path = _load.library_path()
     _stock_runtime.install()

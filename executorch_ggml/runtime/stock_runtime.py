@@ -94,7 +94,7 @@ def _wrap(module: Any) -> None:
 
 
 def _ordered(value: Any, order: tuple[int, ...] | None) -> Any:
-    """A tensor in the order of the input that it is for; what is none, or has another rank, as it is."""
+    """A tensor in the order of the input that it is for; other values, and other ranks, unchanged."""
     if order is None or not is_torch(value) or str(value.layout) != "torch.strided" or value.dim() != len(order):
         return value
     value = value.resolve_conj().resolve_neg()
@@ -105,7 +105,7 @@ def _ordered(value: Any, order: tuple[int, ...] | None) -> Any:
     return value  # ExecuTorch takes no other order, and says so
 
 
-# ---------------------------------------------------------------- what a program expects
+# ---------------------------------------------------------------- the expectations of a program
 
 
 def input_orders(source: Any) -> Orders:
@@ -116,7 +116,7 @@ def input_orders(source: Any) -> Orders:
         with open(source, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _orders(data)
     except (OSError, ValueError, TypeError, IndexError, struct.error):
-        return {}  # ExecuTorch has taken the file: it is not for us to say what is wrong with it
+        return {}  # ExecuTorch has taken the file: its faults are not for us to report
 
 
 def _orders(data: Any) -> Orders:
@@ -164,7 +164,7 @@ def _at(data: Any, table: int, number: int) -> int | None:
 
 
 def _field(data: Any, table: int, number: int) -> int | None:
-    """Where what a field refers to lies."""
+    """The place that a field refers to."""
     at = _at(data, table, number)
     return None if at is None else at + _u32(data, at)
 

@@ -1,6 +1,6 @@
-"""Audio files as blocks of mono float32 samples at one rate: what every speech model takes.
+"""Audio files as blocks of mono float32 samples at one rate, as every speech model takes them.
 
-Files are decoded by libsndfile (the package `soundfile`): WAV, FLAC, and what else it knows. A file is read in blocks,
+Files are decoded by libsndfile (the package `soundfile`): WAV, FLAC, and its other formats. A file is read in blocks,
 so its length costs no memory.
 """
 
@@ -44,11 +44,12 @@ def _soundfile() -> Any:
 class AudioFile:
     """An audio file, checked when it is opened. Iterating gives mono blocks at `rate`, from the beginning each time.
 
-    path: WAV, FLAC, or anything else that libsndfile decodes. rate: Hz of what comes out.
+    path: WAV, FLAC, or anything else that libsndfile decodes. rate: of the output, in Hz.
 
-    Raises FileError when there is no such file or it cannot be read, AudioError when it is not audio, has no samples,
-    or says something that cannot be (0 Hz, 1000 channels); while iterating, AudioError when it ends before its header
-    says, or holds samples that are not finite.
+    Raises:
+        FileError: there is no such file, or it cannot be read.
+        AudioError: it is not audio, has no samples, or its header is impossible (0 Hz, 1000 channels). While iterating:
+            it ends before its header says, or holds samples that are not finite.
     """
 
     def __init__(self, path: str | os.PathLike[str], rate: int = 16000) -> None:
@@ -131,5 +132,5 @@ def mono_blocks(blocks: Iterable[Any], source_rate: int, rate: int, *, name: str
 
 
 def load_audio(path: str | os.PathLike[str], rate: int = 16000) -> Samples:
-    """The whole file, mono: float32 [n] at `rate`. Raises what `AudioFile` raises."""
+    """The whole file, mono: float32 [n] at `rate`. Raises the errors of `AudioFile`."""
     return np.concatenate(list(AudioFile(path, rate)))

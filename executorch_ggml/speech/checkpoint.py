@@ -68,7 +68,7 @@ class SafetensorsCheckpoint(Checkpoint):
 
 
 class NemoArchive(Checkpoint):
-    """A `.nemo` file: a tar of `model_weights.ckpt`, `model_config.yaml` and what belongs to them.
+    """A `.nemo` file: a tar of `model_weights.ckpt`, `model_config.yaml` and related files.
 
     It is unpacked to a temporary folder that lives as long as this object. Raises FormatError.
     """
@@ -108,7 +108,7 @@ class NemoArchive(Checkpoint):
 def open_checkpoint(path: str | os.PathLike[str], names: tuple[str, ...] = ()) -> Checkpoint:
     """A checkpoint: a `.safetensors` or `.nemo` file, or a folder with one.
 
-    names: file names to prefer in a folder. Raises FileError when there is none, and what reading it raises.
+    names: file names to prefer in a folder. Raises FileError when there is none, and the errors of reading it.
     """
     target = Path(path)
     if target.is_dir():

@@ -1,4 +1,4 @@
-"""A published speech checkpoint to a `.pte`, whichever of the families it belongs to.
+"""A published speech checkpoint to a `.pte`, of any family.
 
 export_checkpoint("parakeet-tdt-0.6b-v3.nemo", "parakeet.pte", dtype="Q8_0")
 """
@@ -29,7 +29,7 @@ FRAMES_PER_SECOND = 100
 
 @dataclass(frozen=True)
 class CheckpointExport:
-    """What was written. gguf: the weights beside the graph, None when they are inside of it; gguf_bytes: its size."""
+    """The files of an export. gguf: the weights, None when they are inside of the graph; gguf_bytes: their size."""
 
     family: str
     result: SpeechExport

@@ -55,7 +55,7 @@ class FeatureStream:
             before = np.concatenate(([last], block[:-1]))
             held = np.concatenate((held, block - np.float32(self.preemphasis) * before))
             last, received = block[-1], received + len(block)
-            # What is left over at the end must not be less than the method takes, so that much waits.
+            # The rest at the end must not be less than the method takes, so that much waits.
             while self._complete(held) >= self.at_once + (self.least if self.least > 1 else 0):
                 yield self._frames(held, self.at_once)
                 held, made = held[self.at_once * self.hop :], made + self.at_once
@@ -78,7 +78,7 @@ class FeatureStream:
 
 
 def _fault(block: np.ndarray[Any, Any]) -> str:
-    """What makes a block unusable, or nothing."""
+    """The fault of a block, or nothing."""
     if block.ndim != 1:
         return f"shape {list(block.shape)}, not [n]"
     if block.dtype.kind != "f":  # integers have a scale of their own; mono_blocks knows it

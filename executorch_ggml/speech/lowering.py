@@ -1,4 +1,4 @@
-"""Several methods of one model to one `.pte`, each in one delegate, with what a runner must know about the model.
+"""Several methods of one model to one `.pte`, each in one delegate, with the facts that a runner needs.
 
 The runner's facts travel as constant methods: `speech_config` (JSON) and `speech_vocabulary` (the pieces of text that
 token ids stand for), both uint8 tensors, which any ExecuTorch host can read.
@@ -42,7 +42,7 @@ class Method:
 
 @dataclass(frozen=True)
 class SpeechExport:
-    """What was written. nodes: operators in the delegate of each method; outside: what each leaves to ExecuTorch."""
+    """The result of an export. nodes: operators in the delegate of each method; outside: those left to ExecuTorch."""
 
     path: Path
     bytes: int
@@ -82,7 +82,7 @@ def export_methods(
     Methods share both weights and states (mutable buffers) by their names.
 
     Raises UnsupportedError when a method does not become one delegate, or when more than integer bookkeeping is left
-    outside of it; the message names what.
+    outside of it; the message names them.
     """
     from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
 
@@ -142,7 +142,7 @@ def _bytes(data: bytes) -> torch.Tensor:
 
 
 def _delegate(name: str, program: Any) -> tuple[int, list[str]]:
-    """Number of operators in the one delegate of a method, and what stays outside."""
+    """Number of operators in the one delegate of a method, and the operators outside."""
     calls = [node for node in program.graph.nodes if node.op == "call_function"]
     delegates = [node for node in calls if "executorch_call_delegate" in str(node.target)]
     # Sizes are read by the runtime itself.

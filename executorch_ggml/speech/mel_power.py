@@ -1,4 +1,4 @@
-"""The mel spectrogram as a module, so that it runs where the encoder runs. What follows it is each model's own."""
+"""The mel spectrogram as a module, so that it runs where the encoder runs. Each model adds its own steps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["MelPower"]
 class MelPower(nn.Module):
     """forward(samples float32 [1, hop * T + window - hop]) -> power float32 [1, T, mels].
 
-    Frame t is centred on sample t * hop + window / 2 of the input: whoever wants it centred on sample t * hop of a
-    recording puts window / 2 samples before that.
+    Frame t is centred on sample t * hop + window / 2 of the input: to centre it on sample t * hop of a recording, put
+    window / 2 samples before that.
     """
 
     basis: Tensor

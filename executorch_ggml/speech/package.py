@@ -1,4 +1,4 @@
-"""A speech model's `.pte` at run time: its program, and what it says about itself."""
+"""A speech model's `.pte` at run time: its program and its facts."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class SpeechProgram:
     """A loaded `.pte`, with the constants of its model (`facts`) and its vocabulary.
 
     gguf: the weights, when the `.pte` does not hold them; by default the GGUF of the same name beside it.
-    family: what the caller can run; another model, or a `.pte` that is no speech model, is refused.
+    family: the model that the caller can run; another model, or a `.pte` that is no speech model, is refused.
 
-    Raises FormatError for a `.pte` of something else, and what `Program` raises.
+    Raises FormatError for a `.pte` of something else, and the errors of `Program`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Transcribing with whichever speech model a `.pte` holds.
+"""Transcribing with the speech model of a `.pte`, of any family.
 
 from executorch_ggml.speech.transcribe import transcribe
 print(transcribe("parakeet.pte", "speech.wav").text)
@@ -28,7 +28,7 @@ def open_transcriber(
 ) -> Transcriber:
     """A `ParakeetTranscriber` or `VoxtralTranscriber`, as the `.pte` says; options are theirs.
 
-    Raises FormatError for a `.pte` of something else, and what they raise.
+    Raises FormatError for a `.pte` of something else, and their errors.
     """
     with SpeechProgram(pte, gguf) as model:
         family = model.family
@@ -45,6 +45,6 @@ def transcribe(
     gguf: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Transcript:
-    """The transcript of an audio file. Raises AudioError, FileError, and what `open_transcriber` raises."""
+    """The transcript of an audio file. Raises AudioError, FileError, and the errors of `open_transcriber`."""
     with open_transcriber(pte, gguf, **options) as model:
         return model.transcribe(AudioFile(audio, model.sample_rate))

@@ -1,4 +1,4 @@
-"""What libsndfile takes on trust in a WAV's header, checked: its lengths, and whether its numbers fit each other.
+"""Checks the parts of a WAV's header that libsndfile trusts: its lengths, and whether its numbers fit each other.
 
 Half a recording looks like a whole one in every other way, so a file that is cut off is an error. A recorder that was
 switched off leaves a data chunk of length 0 with samples behind it; these are read to the end of the file.
@@ -19,7 +19,7 @@ _STREAM = 0xFFFFFF00  # streams of unknown length say so, or a little more
 
 
 class Unfinished:
-    """A file with another data length in its header: what libsndfile is given instead of the file itself."""
+    """A file with another data length in its header, for libsndfile in place of the file itself."""
 
     def __init__(self, path: str, at: int, length: int) -> None:
         self._file: BinaryIO = open_regular(path)
@@ -45,7 +45,7 @@ class Unfinished:
 
 
 def check_wav(path: str) -> tuple[int, int] | None:
-    """For a WAV whose data length is 0 though samples follow: where that length stands, and what it should be.
+    """For a WAV with data length 0 although samples follow: the place of that length, and its right value.
 
     None for every other file. Raises AudioError for a WAV that is cut off, or has an impossible format.
     """
@@ -86,7 +86,7 @@ def _check_format(path: str, fmt: bytes) -> None:
 
 
 def _chunks(file: Any, position: int, size: int) -> bool:
-    """Whether what follows is chunks up to the end, and not samples."""
+    """Whether the rest is chunks up to the end, and not samples."""
     while position + 8 <= size:
         file.seek(position)
         name, length = struct.unpack("<4sI", file.read(8))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _FLOOR = (
-    "torch rounds a quotient down by its exact remainder (1.0 // 0.1 is 9, not 10); ggml has no remainder, and its F32 "
-    "does not hold integers of any size"
+    "torch rounds a quotient down by its exact remainder (1.0 // 0.1 is 9, not 10). ggml has no remainder, and F32 "
+    "does not hold every integer"
 )
 
 UNDELEGATED: dict[str, str] = {
@@ -14,5 +14,5 @@ UNDELEGATED: dict[str, str] = {
     "test_floor_divide::test_floor_divide_shapes": _FLOOR,
     "test_floor_divide::test_floor_divide_tensor_divisors": _FLOOR,
     "test_floor_divide::test_floor_divide_values": _FLOOR,
-    "test_mean::test_mean_output_dtype": "means in float64 and of integers, which ggml's F32 would round",
+    "test_mean::test_mean_output_dtype": "means in float64 and of integers: F32 would round them",
 }

@@ -1,4 +1,4 @@
-"""Holds the ``#include``s of csrc/ against its layers: a room sees what is below it, nothing beside or above it.
+"""Holds the ``#include``s of csrc/ against its layers: a room sees the rooms below it, none beside or above it.
 
     python tools/lint/includes.py [root]
 

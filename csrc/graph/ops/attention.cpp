@@ -11,7 +11,7 @@ using ll = long long;
 constexpr int64_t kManyScores = 64 << 20;
 
 /// Rotary factors at least half a row long. ggml's kernel reads one for every pair of the row, also for the pairs
-/// beyond n_dims that it does not rotate, so shorter factors (partial rotary models) are padded; the padding is never
+/// beyond n_dims that it does not rotate. So shorter factors (partial rotary models) are padded; the padding is never
 /// used.
 ggml_tensor* whole_row_factors(NodeBuilder& b, ggml_tensor* factors, int64_t row) {
   if (factors->ne[0] >= row / 2) return factors;
@@ -140,9 +140,9 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
     if (ggml_tensor* ours = b.options().kernels->attention(b.ctx(), args)) return ours;
   }
   const Make fused = [&args](ggml_context* ctx, const Sources& s) { return fused_attention(ctx, args, s); };
-  // Fused kernels of GPUs round keys and values to halves: those of an F32 model, or of an F32 cache, stay what they
-  // are. ggml-cpu's passes over what is hidden, and makes a number of an infinite score; only where all scores would
-  // take a lot of memory, and nothing is hidden, is it asked all the same.
+  // Fused kernels of GPUs round keys and values to fp16, so F32 models and F32 caches do not use them. ggml-cpu's
+  // kernel skips hidden keys, and makes a number of an infinite score. It is used only if nothing is hidden and all
+  // scores would take a lot of memory.
   const bool on_cpu = !b.options().device;
   const bool many = !mask && k->ne[1] * ggml_nelements(q) / q->ne[0] > kManyScores;
   const bool fits = on_cpu ? args.hidden == HiddenKeys::kPassed || many || !b.options().kernels

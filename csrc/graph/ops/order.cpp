@@ -1,9 +1,8 @@
 // The order of the elements of each row, and the first of it. NaN is larger than infinity, as in torch.
 //
-// Which of several equal values come first is torch's choice too. It sorts stably; for the largest alone it selects
-// with the standard library (partial_sort, or nth_element and sort) on pairs of a value and its place, so the same
-// calls are made here. Devices sort whole rows, with NaN as infinity; there the order of equal values is their
-// kernel's.
+// torch also decides which of several equal values comes first. It sorts stably. For the largest alone it selects with
+// the standard library (partial_sort, or nth_element and sort) on pairs of a value and its place. So the same calls are
+// made here. Devices sort whole rows, with NaN as infinity; their kernel decides the order of equal values.
 #include <algorithm>
 #include <cmath>
 

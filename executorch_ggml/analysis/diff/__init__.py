@@ -1,4 +1,4 @@
-"""Finding the first operation that goes wrong: what ggml computes against a reference, value by value.
+"""Finding the first operation that goes wrong: ggml's values against a reference, one by one.
 
     from executorch_ggml.diff import diff_model, diff_pte
     report = diff_model(model, (torch.randn(1, 8),))     # against eager; each value has its source line

@@ -17,7 +17,7 @@ _HALF_MAX = 65504.0
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What a value may be off.
+    """The allowed error of a value.
 
     Attributes:
         nmse: squared error over squared norm.
@@ -28,7 +28,7 @@ class Tolerance:
     peak: float
 
     def limited(self, nmse: float | None, peak: float | None) -> Tolerance:
-        """The same with what is given in place of it."""
+        """The same with the given bounds."""
         return Tolerance(self.nmse if nmse is None else nmse, self.peak if peak is None else peak)
 
 
@@ -40,7 +40,7 @@ class Errors:
         nmse: squared error over squared norm (the squared error, where the reference is zero).
         max_abs: largest absolute difference.
         peak: ``max_abs`` over the largest absolute value of the reference.
-        wrong: elements whose difference alone is over the tolerance; NaN and infinities that do not agree count.
+        wrong: elements with a difference of their own over the tolerance; NaN and infinities that do not agree count.
         within: whether the tolerance holds.
     """
 
@@ -51,7 +51,7 @@ class Errors:
     within: bool
 
 
-# By what rounds: types of torch that eager computes in, and types of weights, with which activations are rounded too.
+# By the source of rounding: torch's types in eager, and types of weights, which round activations too.
 _TOLERANCES: dict[str, Tolerance] = {
     "float32": Tolerance(1e-8, 1e-3),
     "float16": Tolerance(1e-4, 5e-2),
@@ -65,7 +65,7 @@ _EXACT = frozenset({"float32", "float64", "F32", "F64", "I32", "I64", "I16", "I8
 
 
 def tolerance_for(dtypes: Iterable[str], weights: Iterable[str] = ()) -> Tolerance:
-    """The default for a program: the loosest of what it computes in and of the types of its weights.
+    """The default for a program: the loosest of its compute types and the types of its weights.
 
     Args:
         dtypes: names of torch types ("float32", "bfloat16", ...).
@@ -93,8 +93,8 @@ def compare(
     largest half: masks are written both ways.
 
     Args:
-        scale: largest absolute value of what ``want`` was computed from: differences that rounding of such numbers
-            explains are not held against it.
+        scale: largest absolute value among the operands of ``want``. Differences that rounding such numbers explains do
+            not count.
         dtype: torch type of the reference, which says how coarse that rounding is.
         strict: an infinity agrees with itself alone.
 

@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 
 
 def emit(edge: Any) -> bytes:
-    """The ``.pte``, made from a copy that shares the weights: ``to_executorch`` changes what it is called on."""
+    """The ``.pte``, made from a copy that shares the weights: ``to_executorch`` changes its object."""
     memo: dict[int, Any] = {}
     for method in edge.methods:
         program = edge.exported_program(method)

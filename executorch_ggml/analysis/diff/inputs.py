@@ -58,7 +58,7 @@ def read_inputs(path: str | os.PathLike[str]) -> list[Any]:
 def random_inputs(method: dict[str, Any], view: PteView, graphs: list[Any], seed: int = 0) -> list[Any]:
     """Arrays for a method, the same for the same seed.
 
-    Floats are normally distributed. Integers obey what the graphs do with them: row numbers of a table lie inside it,
+    Floats are normally distributed. Integers fit their use in the graphs: row indices lie inside their table,
     positions count up from zero, other integers are 0 or 1. Dynamic dimensions are 7, or the nearest that is allowed.
 
     Args:
@@ -79,7 +79,7 @@ def random_inputs(method: dict[str, Any], view: PteView, graphs: list[Any], seed
 
 @dataclass
 class _Use:
-    """What delegates do with one value."""
+    """The delegates' use of one value."""
 
     shape: tuple[int, ...] | None = None
     rows: int | None = None
@@ -112,7 +112,7 @@ def _uses(view: PteView, graphs: list[Any]) -> dict[int, _Use]:
 def _roles(graph: Any) -> dict[int, tuple[int | None, bool]]:
     """Per integer input: rows of the smallest table it indexes, and whether it numbers positions."""
     found: dict[int, tuple[int | None, bool]] = {}
-    inputs: dict[int, int] = {}  # node -> input, through what keeps the numbers as they are
+    inputs: dict[int, int] = {}  # node -> input, through nodes that keep the numbers
     for symbol in graph.symbols or []:
         if type(symbol.source).__name__ == "FromInputMaxT":
             found[symbol.source.input] = (None, True)

@@ -1,4 +1,4 @@
-"""The IR's reference interpreter on what a delegate was really called with."""
+"""The IR's reference interpreter on the real inputs of a delegate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ See = Callable[[int, Any, Sequence[Any]], None]
 
 
 class WatchedInterpreter(Interpreter):
-    """Shows the value of every node as it is computed (what is updated in place changes later).
+    """Shows the value of every node as it is computed (values that are updated in place change later).
 
     Caches are not rounded to the type that the payload suggests: the library is told to hold them in float32.
 

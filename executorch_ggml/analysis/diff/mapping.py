@@ -24,11 +24,11 @@ class LoweredDelegate:
     Lowering is deterministic, so lowering the partition again gives the values' places in the payload.
 
     Attributes:
-        nodes: index in the payload of the IR node with the value of each torch node. Torch nodes whose value no IR node
-            holds (sizes, weights as they are, several results) are left out.
+        nodes: index in the payload of the IR node with the value of each torch node. Torch nodes without one (sizes,
+            plain weights, several results) are left out.
         graph: the payload as an object tree.
-        weights: what the ``.pte`` holds for the parameters, decoded, under their names in the program, where that
-            differs from what the model has (quantised ones).
+        weights: the parameters in the ``.pte`` that differ from the model's (quantised ones), decoded, under their
+            names in the program.
         weight_types: names of the ggml types of the weights.
     """
 
@@ -70,8 +70,8 @@ class LoweredDelegate:
 class _Holders:
     """Where values are after products took in the activations behind them.
 
-    Such a product, and the reshapes up to where the activation was, hold the activation's value: their own is gone, and
-    so is that of an activation that another one followed into the product.
+    Such a product has the value of the activation, and so have the reshapes between the two. Their own values are gone.
+    If two activations followed the product, the value of the first is gone too.
     """
 
     def __init__(self, graph: Graph, joined: Mapping[int, int]) -> None:

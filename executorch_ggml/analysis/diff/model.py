@@ -44,11 +44,11 @@ def diff_model(
     threads: int | None = None,
     subject: str = "",
 ) -> DiffReport:
-    """Exports, lowers and runs a model, and compares each value with what torch computes.
+    """Exports, lowers and runs a model, and compares each value with torch's.
 
     Two things are compared, in this order: the graph after our rewrites with the model as exported, both on torch's
     kernels; and ggml's values with those of that graph. Weights that the `.pte` holds quantised are quantised in the
-    reference too, so what remains is the error of the computation.
+    reference too, so only the error of the computation remains.
 
     Args:
         model: an exported ATen program, or a module.
@@ -59,11 +59,11 @@ def diff_model(
         nmse: how much is allowed, see ``Tolerance``; the default follows the program's types.
         peak: likewise.
         threads: compute threads of the library.
-        subject: what the report calls the model.
+        subject: the report's name for the model.
 
     Raises:
         InvalidArgumentError: no inputs, or nothing was delegated.
-        GgmlError: whatever lowering or running the program raises.
+        GgmlError: any error of lowering or running the program.
     """
     if args is None and isinstance(model, ExportedProgram) and model.example_inputs is not None:
         args, kwargs = model.example_inputs
@@ -84,13 +84,13 @@ def diff_lowered(exported: ExportedProgram, edge: Any, method: str, flat: list[A
     """The same for a method that was lowered already (``edge`` stays as it is).
 
     Args:
-        exported: what it was lowered from.
+        exported: its source, before lowering.
         edge: ``EdgeProgramManager`` with the method.
         flat: inputs in the order in which the `.pte` takes them.
 
     Raises:
         InvalidArgumentError: nothing was delegated.
-        GgmlError: whatever running the program raises.
+        GgmlError: any error of running the program.
     """
     return _Diff(exported, flat, None, None, edge, method).run(None, None, method)
 
@@ -152,7 +152,7 @@ class _Diff:
     # ---------------------------------------------------------------- rewrites
 
     def _rewrites(self) -> list[Difference]:
-        """What the rewritten graph does not reproduce of the model, on torch's kernels; nothing if results agree."""
+        """Differences of the rewritten graph from the model, on torch's kernels; empty if results agree."""
         values: dict[str, tuple[Any, Node]] = {}
 
         def keep(_delegate: int, node: Node, value: Any, _operands: Sequence[Any]) -> None:
@@ -224,7 +224,7 @@ class _Diff:
     # ---------------------------------------------------------------- verdict
 
     def _verdict(self, first: Difference, recording: Recording) -> str:
-        """Whether the IR says what torch says (then ggml computed it wrongly), or what ggml computed."""
+        """Whether the IR agrees with torch (then ggml computed it wrongly) or with ggml."""
         delegate = self.delegates[first.delegate]
         (node,) = (n for n, ir in delegate.nodes.items() if ir == first.ir_node and n.name == first.name)
         seen: dict[int, Any] = {}
@@ -256,7 +256,7 @@ class _SeenEnoughError(Exception):
 
 
 class _InputWalk(Walk):
-    """Compares what the host hands to a delegate before walking through the delegate."""
+    """Compares the host's values for a delegate before walking through the delegate."""
 
     def __init__(self, diff: _Diff, recordings: dict[int, Recording], values: list[Difference], visit: Any) -> None:
         weights = {i: d.weights for i, d in enumerate(diff.delegates)}

@@ -12,7 +12,7 @@ from executorch_ggml.runtime.program import Program
 
 @dataclass
 class Recording:
-    """What a delegate was given and computed, arrays as the library shows them."""
+    """Inputs and values of a delegate, as the library shows them."""
 
     symbols: dict[int, int] = field(default_factory=dict)
     inputs: dict[int, Any] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Recording:
 def record(
     program: Program, method: str, inputs: Sequence[Any], wanted: Collection[tuple[int, int]] | None = None
 ) -> tuple[list[Any], dict[int, Recording]]:
-    """Outputs of one call as it usually runs, and what a second one, watched, computes by delegate.
+    """Outputs of one ordinary call, and the values of a second, watched call by delegate.
 
     Both start from the initial states. ``wanted``: the nodes to keep, as (delegate, index); None: all.
     """

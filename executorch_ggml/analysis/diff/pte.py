@@ -24,7 +24,7 @@ from .pte_view import PteView
 from .report import Difference, DiffReport
 from .sources import Source, read_sources
 
-# Leaves are what the graph was given; comparing them would only say that a file was read.
+# Leaves are inputs of the graph; comparing them would only show that a file was read.
 _LEAVES = frozenset({"WeightLeaf", "StateLeaf", "ConstLeaf"})
 
 
@@ -42,14 +42,14 @@ def diff_pte(
 ) -> DiffReport:
     """Runs a method once and compares every node of every delegate with a float64 interpreter of the same graph.
 
-    The interpreter gets what the delegate was really called with, so each delegate is checked by itself, and operators
+    The interpreter gets the real inputs of the delegate, so each delegate is checked by itself, and operators
     that ExecuTorch runs in between are not checked. It tells a wrong kernel, not a wrong lowering: for that, give the
     model to ``diff_model``. It is written in numpy and takes its time with large models.
 
     Args:
         inputs: arrays, tensors or numbers; random ones that the graphs accept if missing.
         gguf: the weights, when the `.pte` does not hold them.
-        etrecord: ExecuTorch's record of the export, which says what line of the model each node comes from.
+        etrecord: ExecuTorch's record of the export, which names the line of the model of each node.
         seed: of the random inputs.
         nmse: how much is allowed, see ``Tolerance``; the default follows the types of the weights.
         peak: likewise.

@@ -1,4 +1,4 @@
-"""A `.pte` as ExecuTorch's own reader sees it: what its delegates are called with, and the data it holds."""
+"""A `.pte` as ExecuTorch's own reader sees it: the inputs of its delegates, and its data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PteView:
             raise FileError(f"{os.fspath(path)}: {e.strerror or e}") from e
         try:
             file = deserialize_pte_binary(data)
-        except Exception as e:  # whatever the reader trips over in bytes that are no .pte
+        except Exception as e:  # the reader's errors for bytes that are no .pte
             raise FormatError(f"{os.fspath(path)}: not a .pte: {e or type(e).__name__}") from e
         plans = {plan.name: plan for plan in file.program.execution_plan}
         if method not in plans:

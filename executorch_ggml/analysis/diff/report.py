@@ -1,4 +1,4 @@
-"""What a diff found."""
+"""The result of a diff."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Difference:
     """One value that exists on both sides.
 
     Attributes:
-        stage: ``node``: a delegated operation. ``input``: what the host (ExecuTorch's kernels) hands to a delegate.
-            ``output``: a result of the program. ``rewrite``: an operation of the model whose value the graph that was
-            lowered does not have, found without running ggml.
+        stage: ``node``: a delegated operation. ``input``: a value from the host (ExecuTorch's kernels) for a delegate.
+            ``output``: a result of the program. ``rewrite``: an operation of the model with a value that the rewritten
+            graph does not have, found without running ggml.
         name, op: of the operation: fx node and ATen operator, or IR node and its kind.
         shape, dtype: of the reference.
         source: ``file:line`` in the model's code, where it is known.
@@ -55,8 +55,8 @@ class DiffReport:
 
     Attributes:
         subject: the model or file.
-        reference: what it was compared with.
-        tolerance: what was allowed.
+        reference: the other side of the comparison.
+        tolerance: the allowed error.
         values: every compared value, in the order in which they are computed; outputs at the end.
         not_compared: delegated operations without a value of their own (computed together with another, or sizes).
         verdict: where the first wrong value comes from, when that could be told: the lowering or the kernel.

@@ -33,7 +33,7 @@ def read_sources(path: str | os.PathLike[str], method: str = "forward") -> dict[
         raise FileError(f"{os.fspath(path)}: no such file")
     try:
         record = parse_etrecord(os.fspath(path))
-    except Exception as e:  # whatever its reader trips over
+    except Exception as e:  # any error of its reader
         raise FormatError(f"{os.fspath(path)}: not an ETRecord: {e or type(e).__name__}") from e
     programs: Any = record.edge_dialect_program
     program = programs.get(method) if isinstance(programs, dict) else programs

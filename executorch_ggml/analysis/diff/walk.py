@@ -97,7 +97,7 @@ class Walk:
 
 
 def largest(values: Sequence[Any]) -> float:
-    """Largest finite absolute value among tensors (others are passed over)."""
+    """Largest finite absolute value among tensors (others are skipped)."""
     found = 0.0
     for value in values:
         parts = value if isinstance(value, (tuple, list)) else (value,)

@@ -1,7 +1,8 @@
-"""Resizing by a ratio of small integers, whatever the size: what is computed repeats itself. Registers no operator.
+"""Resizing by a ratio of small integers, for any size: the computation repeats itself. Registers no operator.
 
-Of a dimension that grows from ``q m`` to ``p m``, results ``j``, ``p + j``, ``2 p + j``, ... lie alike between source
-pixels that are ``q`` apart: a mean of a few slices with step ``q``. The ``p`` such results are then interleaved.
+A dimension grows from ``q m`` to ``p m``. Its results ``j``, ``p + j``, ``2 p + j``, ... have the same place between
+source pixels that are ``q`` apart. So they are a mean of a few slices with step ``q``. The ``p`` groups of results are
+then interleaved.
 """
 
 from __future__ import annotations

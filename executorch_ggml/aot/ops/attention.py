@@ -1,8 +1,7 @@
 """Attention: over a cache (`causal_attention`) and in torch's general form (`scaled_dot_product_attention`).
 
-Both become ggml's fused attention, whose result already has the order [B, T, H, D] that the next projection reads. An
-additive mask in float32 takes the long way (two products around a softmax) because the fused form rounds masks to
-float16, in which a bias is no longer the bias.
+Both become ggml's fused attention. Its result already has the order [B, T, H, D] that the next projection reads. With
+an additive mask in float32 attention is two products around a softmax: the fused form would round the mask to float16.
 """
 
 from __future__ import annotations

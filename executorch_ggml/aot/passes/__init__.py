@@ -3,9 +3,9 @@
 `run_pre_decomposition` applies all of them; `GgmlPartitioner` calls it, so nobody has to. Each pass proves its pattern
 (shapes, constants, the arithmetic on positions) and leaves alone what it cannot prove.
 
-Projections that share an input (Q, K and V; gate and up) are not merged. In memory of a CPU a merged weight would be
-a private copy of most of the model beside the mapped file, and a matrix-vector product gains nothing from it; where
-merging pays (one kernel launch instead of three), the loader can concatenate the parts of a weight slot on upload.
+Projections that share an input (Q, K and V; gate and up) are not merged. On a CPU a merged weight would be a private
+copy of most of the model beside the mapped file, and a matrix-vector product gains nothing from it. On a GPU merging
+saves two of three launches. There the loader can concatenate the parts of a weight slot on upload.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Proving that two tensors are the cosine and sine tables of a rotary embedding, and of which one.
+"""Proves that two tensors are the cosine and sine tables of a rotary embedding, and finds its parameters.
 
-The tables are evaluated on chosen positions (`_evaluate`), frequencies are recovered from their phases, and the
-parameters that `executorch_ggml::rope` would use are checked against the tables themselves: theta, linear scaling and
-a common magnitude where they explain the frequencies, a table of frequency factors where they do not.
+The tables are evaluated on chosen positions (`_evaluate`), and frequencies are recovered from their phases. The
+parameters are theta, linear scaling and a common magnitude, if these explain the frequencies. Otherwise they include a
+table of frequency factors. The result of `executorch_ggml::rope` with these parameters is checked against the tables.
 """
 
 from __future__ import annotations

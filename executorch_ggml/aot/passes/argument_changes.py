@@ -1,7 +1,7 @@
 """Changes that a model makes to its own arguments, left out of the program.
 
-A runtime copies arguments into memory of its own, so that a caller never sees such a change; ExecuTorch returns the
-changed argument as one more result, in front of the model's own. Here the results are those of the model.
+A runtime copies arguments into its own memory, so a caller never sees such a change. ExecuTorch returns the changed
+argument as one more result, in front of the model's own. Here the results are those of the model.
 """
 
 from __future__ import annotations

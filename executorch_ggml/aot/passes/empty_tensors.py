@@ -1,8 +1,7 @@
 """Tensors without elements, made from nothing.
 
-No kernel is needed for a tensor of which a size is 0: it is its shape. Nodes that yield one become `full`, so that what
-they are made of is not computed, and what reads them (a sum over nothing, a product with nothing between) can be
-evaluated ahead of time like anything that follows from constants.
+A tensor with a size of 0 needs no kernel: it is its shape. Nodes that yield one become `full`, so their sources are not
+computed. Their readers (a sum over nothing, a product with nothing between) can then be evaluated ahead of time.
 """
 
 from __future__ import annotations

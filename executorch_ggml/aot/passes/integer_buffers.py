@@ -1,9 +1,8 @@
 """Integer and boolean buffers become constants of the program.
 
-A partitioner is shown a copy of the program whose state dict holds no data; only what lies among the program's
-constants can be looked at. Positions, tables of indices and masks decide by their values whether they can be delegated
-(row numbers must lie inside their table), and a checkpoint never brings other ones: a buffer that a model registers as
-persistent is treated as one that it does not.
+A partitioner sees a copy of the program without data in its state dict. Only the data of the program's constants can be
+read. Positions, tables of indices and masks decide by their values whether they can be delegated: row indices must lie
+inside their table. A checkpoint never replaces them. So a persistent buffer is treated like one that is not persistent.
 """
 
 from __future__ import annotations

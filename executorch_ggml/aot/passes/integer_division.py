@@ -1,9 +1,13 @@
 """Division of integers as torch divides them, in operators that ExecuTorch's kernels compute right.
 
-ggml has no integers, so their division stays with ExecuTorch 1.5. Its `div` that rounds down is exact. Its `remainder`
-takes the sign of the dividend; its `fmod`, and its `div` that rounds towards zero, go through float64, which is wrong
-beyond 2^53; and the smallest integer divided by -1 ends the process. Remainders of floats by a number are made
-those by a tensor, which it rounds as torch does.
+ggml has no integers, so their division stays with ExecuTorch 1.5. Its kernels differ from torch:
+
+- `div` that rounds down is exact.
+- `remainder` takes the sign of the dividend.
+- `fmod`, and `div` that rounds towards zero, go through float64, which is wrong beyond 2^53.
+- The smallest integer divided by -1 ends the process.
+
+A remainder of floats by a number becomes one by a tensor, which ExecuTorch rounds as torch does.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One input for one tensor.
 
-A tensor that is a registered buffer and also an attribute of some other object (Hugging Face's static cache holds its
-keys so) becomes two inputs when it is exported with ``strict=False``: the buffer, and a lifted constant that the graph
-mutates. torch cannot make such a graph functional. Here the constant's readers and writers get the buffer. So do those
-of a buffer that is another one's memory under another name.
+A tensor may be a registered buffer and also an attribute of another object; Hugging Face's static cache holds its keys
+so. Exported with ``strict=False`` it becomes two inputs: the buffer, and a lifted constant that the graph mutates.
+torch cannot make such a graph functional. Here the constant's readers and writers get the buffer. So do those of a
+buffer that is the memory of another one under another name.
 """
 
 from __future__ import annotations

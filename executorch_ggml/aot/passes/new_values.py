@@ -1,9 +1,9 @@
 """The new value of a mutable buffer is a node of its own.
 
-torch lets one node be several results of a program: the new value of two buffers, a buffer's new value and an output,
-an argument that becomes the value of a buffer. ExecuTorch names each result once, so it mixes such results up: it
-refuses `buffer.copy_(argument)`, and it exchanges two buffers one after the other. Buffers are written at the end of
-a method, and a view of an old value would show the new one by then. A copy in between tells them apart.
+torch lets one node be several results of a program: the new value of two buffers, the new value of a buffer and an
+output, or an argument that becomes the value of a buffer. ExecuTorch names each result once, so it mixes such results
+up. It refuses `buffer.copy_(argument)`, and it exchanges two buffers one after the other. Buffers are written at the
+end of a method, and a view of an old value would show the new one by then. A copy in between tells them apart.
 """
 
 from __future__ import annotations

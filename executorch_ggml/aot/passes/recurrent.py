@@ -1,7 +1,7 @@
 """Recurrent layers as a product and a loop, recurrent cells as products and gates.
 
-ExecuTorch's decomposition unrolls a layer into some twenty nodes for each step before anybody can refuse it (minutes
-for 480 steps), and fixes a dynamic batch at the example's on the way. Here a layer becomes one product of all inputs
+ExecuTorch's decomposition unrolls a layer into some twenty nodes per step before anybody can refuse it: minutes for 480
+steps. It also fixes a dynamic batch at the size of the example. Here a layer becomes one product of all inputs
 and one operator that runs the steps. Where that operator cannot be delegated (float64, projected states), and for
 cells, plain operators of ATen with the sizes of the program take its place.
 """

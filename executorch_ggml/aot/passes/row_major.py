@@ -1,9 +1,9 @@
 """Every tensor of a program in row-major order.
 
-A graph says which elements there are; strides only say where they lie. ExecuTorch turns the strides of an example into
-the order of a buffer and then copies arguments, results and constants without a look at it: a model in channels-last
-gives its numbers in the wrong order. Here the order is taken out of the program before anything else sees it.
-Inputs, constants and results are row-major, whatever the example and the weights are; values do not change.
+A graph says which elements there are; strides only say their places in memory. ExecuTorch turns the strides of an
+example into the order of a buffer. It then copies arguments, results and constants and ignores strides, so a model in
+channels-last gives its numbers in the wrong order. Here the order is taken out of the program before anything else sees
+it. Inputs, constants and results are row-major for every example and all weights. Values do not change.
 """
 
 from __future__ import annotations

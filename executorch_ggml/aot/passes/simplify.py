@@ -113,10 +113,9 @@ def _without_empty_parts(editor: GraphEditor, node: Node) -> Node | None:
 def simplify(ep: ExportedProgram) -> bool:
     """Remove, in place, everything that only repeats its argument; True if there was something.
 
-    `view` becomes `reshape`: a view insists on strides, which the passes change; the decompositions that follow turn
-    a reshape back into a view, with a copy only where one is needed.
-    Nodes that are outputs of the program stay: an output that mutates a buffer must be a node of its own, and one
-    that returns an input must be a copy.
+    `view` becomes `reshape`, because a view insists on strides and the passes change them. Later decompositions turn a
+    reshape back into a view, with a copy only where one is needed. Nodes that are outputs of the program stay. An
+    output that mutates a buffer must be a node of its own, and one that returns an input must be a copy.
     """
     editor = GraphEditor(ep)
     rules: tuple[Callable[[Node], Node | None], ...] = (

@@ -1,7 +1,7 @@
 """Decoders built from a GGUF's own description of itself.
 
 `read_header` reads metadata and tensor table, `build_decoder` makes the torch module (weights on the meta device), and
-`load_dequantized` fills it for an eager reference run. torch is imported only by what needs it.
+`load_dequantized` fills it for an eager reference run. torch is imported late.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The table of architectures: what tells one llama-like decoder from another.
+"""The table of architectures: the differences of llama-like decoders.
 
-An entry holds what the architecture's name stands for and the GGUF does not say. Everything a file does say (sizes,
-biases, tied heads, fused projections, frequency factors) is read from its metadata and its list of tensors.
+An entry holds the facts that the architecture's name implies and the GGUF does not state. Other facts (sizes, biases,
+tied heads, fused projections, frequency factors) are read from the file's metadata and list of tensors.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from .config import ModelConfig, RopeConfig
 
 __all__ = ["Block", "Linear", "Norm", "Weight"]
 
-# The smallest normal F16: what llama.cpp clamps the sum of the chosen experts' weights to before dividing by it.
+# The smallest normal F16: llama.cpp's lower bound for the sum of the chosen experts' weights before it divides.
 _MIN_WEIGHT_SUM = 2.0**-14
 
 

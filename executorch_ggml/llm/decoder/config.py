@@ -1,4 +1,4 @@
-"""What a decoder is built from: the numbers of a GGUF's metadata, checked, in one dataclass."""
+"""The parameters of a decoder: the numbers of a GGUF's metadata, checked, in one dataclass."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ModelConfig:
     """One decoder, sizes in elements. Per-layer tuples have `layers` entries.
 
     window: sliding window of each layer in keys, 0 for none. rope: of each layer, None for a layer without rotation.
-    context: what the model was trained for; max_seq_len: what this graph allows.
+    context: the length that the model was trained for; max_seq_len: that of this graph.
     metadata: every metadata value the graph depends on.
     """
 
@@ -115,7 +115,7 @@ def _rope(meta: Metadata, arch: Architecture, head_dim: int, max_seq_len: int, c
     """Rotation of the ordinary layers: plain, linearly scaled, YaRN, or divided by a tensor of factors.
 
     YaRN's magnitude is 0.1 ln(factor) + 1 (arXiv 2309.00071, eq. 22). The operator applies that itself when ext_factor
-    is not 0, so attn_factor holds only what comes on top of it.
+    is not 0, so attn_factor holds only the factor on top of it.
     """
     kind = meta.string("rope.scaling.type", "linear")
     factor = meta.number("rope.scaling.factor", 1.0, positive=False)
@@ -261,7 +261,7 @@ def load_config(header: GgufHeader, max_seq_len: int) -> ModelConfig:
 
 
 def _check_floats(header: GgufHeader, config: ModelConfig) -> None:
-    """What was calculated from several values must fit float32 as each of them does."""
+    """A number computed from several values must fit float32 as each of them does."""
     for part in (config, *{rope for rope in config.rope if rope is not None}):
         for name, value in vars(part).items():
             if isinstance(value, float) and not abs(value) <= MAX_FLOAT:

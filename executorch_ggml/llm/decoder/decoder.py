@@ -1,7 +1,7 @@
 """One export-friendly decoder for every architecture of the table.
 
-The fully qualified names of its parameters are the names of the GGUF's tensors, so nothing maps names, and its
-parameters live on the meta device until somebody loads them: exporting a model costs the memory of its graph.
+The names of its parameters are the names of the GGUF's tensors, so there is no name map. Its parameters live on the
+meta device until somebody loads them. So exporting a model costs only the memory of its graph.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _check_tensors(model: Decoder, header: GgufHeader) -> None:
 def build_decoder(header: GgufHeader, max_seq_len: int, *, full_logits: bool = False) -> Decoder:
     """The decoder of a GGUF, in eval mode, with parameters and caches on the meta device.
 
-    Raises what `load_config` raises, BindError (tensors missing or mis-shaped, named) and UnsupportedError (tensors
+    Raises the errors of `load_config`, BindError (tensors missing or mis-shaped, named) and UnsupportedError (tensors
     that the decoder has no use for).
     """
     config = load_config(header, max_seq_len)

@@ -1,7 +1,7 @@
-"""Typed access to a GGUF's metadata that remembers what was read.
+"""Typed access to a GGUF's metadata that remembers the keys that were read.
 
-Whatever a model definition takes from the metadata ends up as a number in its graph. The keys taken, with their values,
-are therefore what another GGUF must say to be run by that graph: `Metadata.used` becomes the graph's expectations.
+A model definition turns metadata into numbers of its graph. So another GGUF must have the same values of these keys to
+be run by that graph: `Metadata.used` becomes the graph's expectations.
 """
 
 from __future__ import annotations

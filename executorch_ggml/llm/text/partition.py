@@ -1,10 +1,10 @@
-"""Finds special tokens in text, so that what lies between them is encoded as plain text."""
+"""Finds special tokens in text, so that the text between them is encoded as plain text."""
 
 from __future__ import annotations
 
 from .vocabulary import USER_DEFINED, Vocabulary
 
-# What C's isspace accepts in the "C" locale; the strips are defined on it.
+# Accepted by C's isspace in the "C" locale; the strips are defined on it.
 _SPACE = " \t\n\v\f\r"
 
 
@@ -15,7 +15,7 @@ class Partitioner:
         ids = vocabulary.special_ids()
         texts = vocabulary.tokens
         self._all = sorted(((texts[i], i) for i in ids), key=lambda item: -len(item[0].encode()))
-        # Added tokens are text that a user may write; control tokens are only what the caller vouches for.
+        # Added tokens are text that a user may write; control tokens come only from a caller who asks for them.
         self._user = [(text, i) for text, i in self._all if vocabulary.types[i] == USER_DEFINED]
         self._strip_left = vocabulary.strip_left
         self._strip_right = vocabulary.strip_right

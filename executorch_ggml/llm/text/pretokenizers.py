@@ -1,7 +1,7 @@
 r"""The pre-tokenizers that ``tokenizer.ggml.pre`` can name: how text is cut into words before byte-pair merging.
 
-A pre-tokenizer is a list of regular expressions applied one after the other: each cuts every piece left by the one
-before it into its matches and the text between them. The expressions are those of the models' own ``tokenizer.json``
+A pre-tokenizer is a list of regular expressions, applied one after the other. Each cuts every piece of the one before
+into its matches and the text between them. The expressions are those of the models' own ``tokenizer.json``
 files as recorded in llama.cpp's ``llama-vocab.cpp`` (Oniguruma syntax; ``\s``, ``\p{..}`` and case folding are
 Unicode's). They are data of the models, not a choice of ours: a different cut gives different tokens.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 class PreTokenizer:
     """``ignore_merges``: a word that is a token is taken whole. ``add_bos``: the default where the file does not say.
     ``byte_level``: text becomes GPT-2's byte alphabet before merging; otherwise merging works on characters with
-    ``<0xXX>`` tokens for what is left. ``escape_spaces``: spaces become U+2581 first. ``newline_runs``: a run of line
+    ``<0xXX>`` tokens for the rest. ``escape_spaces``: spaces become U+2581 first. ``newline_runs``: a run of line
     feeds that is itself a token is taken whole."""
 
     patterns: tuple[str, ...]

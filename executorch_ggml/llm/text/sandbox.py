@@ -1,11 +1,16 @@
-"""A Jinja environment for templates from files nobody vouches for.
+"""A Jinja environment for templates from untrusted files.
 
-A chat template is a program that arrives inside a data file (CVE-2024-34359 and its successors are what happens when
-one forgets that). Five fences: Jinja's immutable sandbox (no underscore attributes, no mutation), allow-lists instead
-of deny-lists for filters, globals and methods, limits on the source and its tree before it is compiled
-(``template_tree.py``), a budget of work per rendering, and a deadline in processor time (``template_budget.py``).
-Every operation draws on the budget before it is carried out, so that a template of a few bytes can neither spin, nor
-fill the memory, nor nest beyond the stack.
+A chat template is a program inside a data file; CVE-2024-34359 and its successors exploited that. There are five
+fences:
+
+- Jinja's immutable sandbox: no underscore attributes, no mutation;
+- allow-lists instead of deny-lists for filters, globals and methods;
+- limits on the source and its tree before it is compiled (``template_tree.py``);
+- a budget of work per rendering;
+- a deadline in processor time (``template_budget.py``).
+
+Every operation pays from the budget before it runs. So a template of a few bytes can neither spin, nor fill the memory,
+nor nest beyond the stack.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     code_generator_class = BoundedGenerator
 
     def __init__(self) -> None:
-        # trim_blocks and lstrip_blocks: what Hugging Face's apply_chat_template sets, so templates are written for it.
+        # trim_blocks and lstrip_blocks: as in Hugging Face's apply_chat_template, for which templates are written.
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
@@ -93,7 +98,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError(f"it becomes {len(source)} characters of Python; the limit is {MAX_PYTHON}")
         return super()._compile(source, filename)
 
-    # ---------------------------------------------------------------- run time: what the tree calls
+    # ---------------------------------------------------------------- run time: called by the tree
 
     def _pay(self, price: int) -> None:
         self.budget.charge(price)
@@ -165,12 +170,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return template_filters.COMPARISONS[name](left, right)
 
     def made(self, value: Any) -> Any:
-        """What a filter, an operator or a call has made."""
+        """The result of a filter, an operator or a call."""
         if isinstance(value, Iterator):
             return self._counted(value, 4)
         return self.budget.result(value)
 
-    # ---------------------------------------------------------------- run time: what Jinja intercepts
+    # ---------------------------------------------------------------- run time: intercepted by Jinja
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         if not isinstance(argument, _ATOMS):

@@ -1,8 +1,8 @@
-"""SentencePiece-style encoding of plain text: the pair with the best score merges first, bytes for what is left.
+"""SentencePiece-style encoding of plain text: the pair with the best score merges first, bytes for the rest.
 
-Characters are the initial symbols; of all adjacent pairs whose concatenation is a token, the one with the highest
-score (leftmost on a tie) becomes that token, until none is left. A symbol that is no token becomes its UTF-8 bytes'
-``<0xXX>`` tokens, or the unknown token where the vocabulary has no bytes.
+Characters are the initial symbols. Among adjacent pairs that form a token, the one with the highest score (leftmost on
+a tie) becomes that token. This repeats until none is left. A symbol that is no token becomes the ``<0xXX>`` tokens of
+its UTF-8 bytes, or the unknown token if the vocabulary has no bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The filters and tests of foreign templates: Jinja's own, each behind a step that pays for what it will do.
+"""The filters and tests of foreign templates: Jinja's own, each behind a step that pays for its work.
 
 Jinja's list is allow-listed: ``attr`` (reaches attributes by computed names), ``random`` and ``urlize`` are not on it.
 """
@@ -28,7 +28,7 @@ _LAZY = "map reject rejectattr select selectattr batch slice reverse"  # one rou
 _COMPARING = "dictsort groupby max min sort unique"
 _MAX_ATTRIBUTE = 256  # characters: every dot of it is a step for every element
 _MAX_DIGITS = 4000  # that int() reads; its time is quadratic
-_MAX_WRAPPED = 1 << 16  # characters that wordwrap, whose splitting is slow, takes
+_MAX_WRAPPED = 1 << 16  # characters that wordwrap takes: its splitting is slow
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "eq": operator.eq,
@@ -113,7 +113,7 @@ def _as_it_is(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _text(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
-    """Values whose text the filter takes. Undefined ones stay, for their message."""
+    """Values for a filter that takes text. Undefined ones stay, for their message."""
     if isinstance(value, str):
         sandbox.budget.charge(1 + len(value))
     elif not isinstance(value, (Undefined, int, float)):
@@ -203,7 +203,7 @@ def _printed(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
 
 
 def glue(sandbox: Sandbox, between: str, items: Any) -> str:
-    """``between.join(items)``, with texts of what is none."""
+    """``between.join(items)``, other values become text."""
     texts = [sandbox.budget.text(item) for item in sandbox.rounds(items)]
     size = sum(map(len, texts)) + len(between) * len(texts)
     sandbox.budget.check(size)

@@ -1,4 +1,4 @@
-"""``%`` and ``str.format`` for foreign templates: what they would write is added up before it is written."""
+"""``%`` and ``str.format`` for foreign templates: the size of their output is known before it is written."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class BoundedGenerator(CodeGenerator):
 
 
 def check_tree(tree: nodes.Template) -> None:
-    """Raises SecurityError for a tree beyond what Jinja's recursive compiler should be given."""
+    """Raises SecurityError for a tree too large for Jinja's recursive compiler."""
     count = 0
     todo: list[tuple[nodes.Node, int]] = [(tree, 1)]
     while todo:
@@ -151,14 +151,16 @@ class _Accounting(NodeTransformer):
 
 
 def _pay(node: Any) -> None:
-    """The first step of a body: charges what one run through it costs."""
+    """The first step of a body: charges the cost of one run through it."""
     price = nodes.Const(_cost(node.body), lineno=node.lineno)
     node.body.insert(0, nodes.ExprStmt(_filter(price, "!pay"), lineno=node.lineno))
 
 
 def _cost(body: Iterable[nodes.Node]) -> int:
-    """What a run through a body costs, without the bodies that pay for themselves: a unit for four nodes, as a unit is
-    about the time of a loop round, and more for the memory of what is made and of the texts."""
+    """The price of one run through a body, without the bodies that pay for themselves.
+
+    Four nodes cost one unit, which is about the time of a loop round. The memory of results and texts costs more.
+    """
     count, texts, todo = 4, 0, list(body)
     while todo:
         node = todo.pop()

@@ -14,7 +14,7 @@ __all__ = ["token_id", "token_ids"]
 def token_id(value: Any, where: str, least: int = 0) -> int:
     """An integer of any library (Python, numpy, torch) as int.
 
-    Raises InvalidArgumentError for what is no integer, ValueRangeError for one that no vocabulary has.
+    Raises InvalidArgumentError for a value that is no integer, ValueRangeError for one that no vocabulary has.
     """
     try:
         if isinstance(value, bool):

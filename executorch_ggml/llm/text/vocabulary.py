@@ -1,7 +1,7 @@
 """The vocabulary of a GGUF file: its tokens, their types and the ids with a meaning, read strictly from the metadata.
 
-The keys are those of the GGUF specification (``tokenizer.ggml.*``); the defaults where a key is absent, and the lists
-of token texts that end a generation, are the ones llama.cpp applies, because files in circulation rely on them.
+The keys are those of the GGUF specification (``tokenizer.ggml.*``). llama.cpp decides the defaults of absent keys, and
+the token texts that end a generation, because existing files rely on them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a Parakeet TDT model is made of. Defaults are those of parakeet-tdt-0.6b-v3."""
+"""The parameters of a Parakeet TDT model. Defaults are those of parakeet-tdt-0.6b-v3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ParakeetConfig"]
 class ParakeetConfig:
     """Sizes of encoder, prediction network and joint.
 
-    vocab counts the blank, whose id is the last one. durations: encoder frames that a step may advance by. A frame of
+    vocab counts the blank, which has the last id. durations: encoder frames that a step may advance by. A frame of
     the encoder is subsampling * hop / sample_rate seconds (0.08). max_symbols: symbols at one frame before the decoder
     moves on by force.
     """

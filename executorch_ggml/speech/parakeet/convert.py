@@ -35,7 +35,7 @@ _NEMO = (
     (r"^joint\.joint_net\.\d+\.", "joint.head."),
 )
 
-# Hugging Face's names of what is the same tensor here.
+# Hugging Face's names of tensors that are the same here.
 _SAME = (
     (r"^encoder\.subsampling\.layers\.0\.", "encoder.subsampling.first."),
     (r"^encoder\.subsampling\.linear\.", "encoder.subsampling.out."),

@@ -24,13 +24,13 @@ class Emission:
 
 
 class GreedyDecoder:
-    """Takes the likeliest token and the likeliest duration at every step.
+    """Takes the most likely token and duration at every step.
 
     predict: token -> prediction [1, 1, J]; it advances the prediction network's state, which must be fresh.
     join: (frames [1, n, J], prediction) -> tokens [n], durations [n] (indices into `durations`), n = `lookahead`.
 
-    While the blank is likeliest the prediction stays, so several frames are joined at once and walked through. They are
-    always as many, with silence behind the last: one graph, which a GPU replays.
+    While the blank is most likely, the prediction stays, so several frames are joined at once and walked through. Their
+    number is fixed, with silence behind the last: one graph, which a GPU replays.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a checkpoint's own files say about its model: the configuration and the text of its tokens."""
+"""The facts of a checkpoint's own files about its model: the configuration and the text of its tokens."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def pieces_from_hf(folder: Path) -> list[bytes]:
 
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # what its Rust half raises is a plain Exception
+    except Exception as error:  # its Rust part raises a plain Exception
         raise FormatError(f"{path}: not a tokenizer: {error}") from error
     pieces = [b""] * tokenizer.get_vocab_size(with_added_tokens=True)
     special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}

@@ -60,7 +60,7 @@ def export_parakeet(
 ) -> SpeechExport:
     """Writes the `.pte` with its weights inside, in dtype ("F32", "BF16", "Q8_0", ...; see docs/quantization.md).
 
-    vocabulary: the text of each token id. Raises what `export_methods` raises.
+    vocabulary: the text of each token id. Raises the errors of `export_methods`.
     """
     facts: dict[str, Any] = {
         "family": "parakeet-tdt",

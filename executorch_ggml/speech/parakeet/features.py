@@ -11,7 +11,7 @@ from .config import ParakeetConfig
 
 __all__ = ["LogMel"]
 
-# What NeMo adds before the logarithm.
+# NeMo adds this before the logarithm.
 _GUARD = 2.0**-24
 
 

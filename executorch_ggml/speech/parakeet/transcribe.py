@@ -28,15 +28,14 @@ _CONTEXT_SECONDS = 4.0
 class ParakeetTranscriber(Transcriber):
     """A Parakeet that is ready to listen.
 
-    pte: what `export_checkpoint` writes. gguf: its weights, when they are not inside.
-    chunk_seconds, context_seconds: a recording that is longer than one call of the encoder takes is cut into chunks,
-    each encoded with that much audio on both sides of it; defaults: as long as the `.pte` allows, with 4 s
-    (a quarter of a short one).
+    pte: a result of `export_checkpoint`. gguf: its weights, when they are not inside. chunk_seconds, context_seconds: a
+    recording longer than one call of the encoder is cut into chunks. Each is encoded with this much audio on both
+    sides. Defaults: the longest that the `.pte` allows, and 4 s (a quarter of a short one).
 
     The spectrum is normalised over the whole recording, so audio is read twice. Memory does not depend on its length.
 
-    Raises FormatError for a `.pte` of another model, InvalidArgumentError for chunks that do not fit, and what
-    `Program` raises. One recording at a time.
+    Raises FormatError for a `.pte` of another model, InvalidArgumentError for chunks that do not fit, and the errors of
+    `Program`. One recording at a time.
     """
 
     def __init__(
@@ -85,14 +84,14 @@ class ParakeetTranscriber(Transcriber):
                 f"chunks of {chunk:g} s with {context:g} s on both sides: one call of {self.model.path} takes "
                 f"{most:g} s"
             )
-        # What fits into one call is not cut, unless chunks were asked for.
+        # A recording that fits into one call is not cut, unless chunks were requested.
         self.whole = self.max_frames if chunk_seconds is None else self.chunk
 
     def stream(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Iterator[Token]:
         """Tokens as they are decoded.
 
         audio: blocks of float32 samples at `sample_rate`, an iterable that can be gone through twice (`AudioFile`, a
-        list of arrays). Raises what iterating it raises; InvalidArgumentError for an iterator.
+        list of arrays). Raises the errors of iterating it; InvalidArgumentError for an iterator.
         """
         if iter(audio) is audio:
             raise InvalidArgumentError("audio is read twice: give an AudioFile or a list of blocks, not an iterator")
@@ -136,7 +135,7 @@ class ParakeetTranscriber(Transcriber):
     def _chunks(self, blocks: Iterable[Array], total: int) -> Iterator[tuple[Array, int, int, int]]:
         """(features, their first frame, first and last + 1 of the frames to keep), in frames of log-mel."""
         held: Array | None = None
-        first = 0  # of what is held
+        first = 0  # of the held frames
         source = iter(blocks)
         step = total if total <= self.whole else self.chunk
         for keep_from in range(0, total, step):

@@ -1,1 +1,1 @@
-"""Voxtral Realtime: a causal audio encoder whose output is added to a text decoder's input, position by position."""
+"""Voxtral Realtime: the output of a causal audio encoder is added to a text decoder's input, position by position."""

@@ -1,4 +1,4 @@
-"""What a Voxtral Realtime model is made of. Defaults are those of Voxtral-Mini-4B-Realtime-2602."""
+"""The parameters of a Voxtral Realtime model. Defaults are those of Voxtral-Mini-4B-Realtime-2602."""
 
 from __future__ import annotations
 

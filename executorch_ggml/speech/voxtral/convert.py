@@ -58,7 +58,7 @@ _HF = (
     (r"\.ada_rms_norm\.linear2\.", ".condition.wide."),
 )
 
-# What the delay is turned into a scale with (`delay_scale`).
+# Turns the delay into a scale (`delay_scale`).
 _CONDITION = re.compile(r"\.condition\.(narrow|wide)\.weight$")
 
 # A tied head that was stored all the same, and tables.
@@ -66,7 +66,7 @@ _IGNORED = re.compile(r"(^|\.)(lm_head|output)\.weight$|inv_freq$")
 
 
 class VoxtralCheckpoint:
-    """A checkpoint whose tensors are read when they are written.
+    """A checkpoint that reads its tensors when they are written.
 
     config: of the model. pieces: the text of its token ids. Opening raises FileError, FormatError, UnsupportedError.
     """
@@ -119,7 +119,7 @@ class VoxtralCheckpoint:
 def open_voxtral(path: str | os.PathLike[str], *, delay_tokens: int | None = None) -> VoxtralCheckpoint:
     """A checkpoint folder: consolidated.safetensors and params.json, or model.safetensors and config.json; tekken.json.
 
-    delay_tokens: the text's delay behind the audio, in steps of 0.08 s; by default what the checkpoint says.
+    delay_tokens: the text's delay behind the audio, in steps of 0.08 s; by default the checkpoint's.
     """
     return VoxtralCheckpoint(Path(path), delay_tokens=delay_tokens)
 

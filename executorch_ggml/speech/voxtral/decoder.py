@@ -22,7 +22,7 @@ def delay_embedding(delay_tokens: float, width: int) -> Tensor:
 
 
 def delay_scale(delay_tokens: float, narrow: Tensor, wide: Tensor) -> Tensor:
-    """What a layer's feed-forward input is multiplied by: float32 [width].
+    """The factor of a layer's feed-forward input: float32 [width].
 
     narrow [condition_width, width] and wide [width, condition_width] are the layer's conditioning network. The delay is
     fixed for a stream, so the scale goes into the weights of the norm before it when they are converted.

@@ -1,4 +1,4 @@
-"""What a checkpoint's own files say about its model: the configuration and the text of its tokens."""
+"""The facts of a checkpoint's own files about its model: the configuration and the text of its tokens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pieces_from_tekken(path: Path) -> list[bytes]:
 
 
 def _stream(tekken: Path | None, delay_tokens: int | None, fallback: int = 6) -> dict[str, int]:
-    """What the tokenizer says about a stream; the model's own numbers without one."""
+    """The tokenizer's facts about a stream; the model's own numbers without one."""
     if tekken is None:
         return {"delay_tokens": fallback if delay_tokens is None else delay_tokens}
     tokenizer = _tekken(tekken)

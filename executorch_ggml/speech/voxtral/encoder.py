@@ -47,7 +47,7 @@ class _Layer(nn.Module):
 class Encoder(nn.Module):
     """forward(mel float32 [1, mels, 8 n], positions int64 [4 n], rows int64 [4 n]) -> float32 [1, n, decoder width].
 
-    Convolutions are causal: what they need of the past is kept in buffers, as keys and values are. A recording may come
+    Convolutions are causal: their past frames are kept in buffers, as keys and values are. A recording may come
     in pieces of any n, with one and the same result.
     """
 

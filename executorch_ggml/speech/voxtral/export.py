@@ -86,11 +86,11 @@ def export_voxtral(
 ) -> SpeechExport:
     """Writes the `.pte`.
 
-    Parameters with data go into it, in dtype; parameters on the meta device are left to a GGUF (`write_weights`), whose
-    types are then what counts, and the export takes the memory of its graph only.
+    Parameters with data go into it, in dtype. Parameters on the meta device are left to a GGUF (`write_weights`), and
+    its types apply. The export then takes only the memory of its graph.
 
     vocabulary: the text of each token id. streaming: audio without end; otherwise it ends when the decoder's caches are
-    full. Raises InvalidArgumentError, and what `export_methods` raises.
+    full. Raises InvalidArgumentError, and the errors of `export_methods`.
     """
     facts: dict[str, Any] = {
         "family": "voxtral-realtime",
@@ -107,6 +107,6 @@ def export_voxtral(
 def write_weights(sources: Iterable[TensorSource], path: str | os.PathLike[str], dtype: str) -> int:
     """The weights of an export from the meta device, as a GGUF; returns its size in bytes.
 
-    Raises what `write_gguf` does. Under the name of the `.pte` and beside it, it is found without being named.
+    Raises the errors of `write_gguf`. Under the name of the `.pte` and beside it, it is found without being named.
     """
     return write_gguf(path, sources, dtype, metadata={"general.type": "model", "general.name": "voxtral-realtime"})

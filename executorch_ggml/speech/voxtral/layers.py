@@ -1,4 +1,4 @@
-"""What both transformers are made of: attention over a cache that slides, and a gated feed-forward.
+"""The layers of both transformers: attention over a cache that slides, and a gated feed-forward.
 
 Activations are [T, width], without a batch.
 """

@@ -50,13 +50,13 @@ class _Rows:
 class VoxtralTranscriber(Transcriber):
     """A Voxtral that is ready to listen.
 
-    pte: what `export_checkpoint` writes. gguf: its weights; by default the GGUF of the same name beside it.
+    pte: a result of `export_checkpoint`. gguf: its weights; by default the GGUF of the same name beside it.
     step_seconds: audio that is waited for before the next call. 0.08, one token, answers soonest; by default as much as
     one call takes, which computes least. The text is the same.
     cache_type: storage of keys and values ("f16", "f32", "q8_0", ...).
 
-    Raises FormatError for a `.pte` of another model, InvalidArgumentError for a step that is too long, and what
-    `Program` raises. One recording at a time.
+    Raises FormatError for a `.pte` of another model, InvalidArgumentError for a step that is too long, and the errors
+    of `Program`. One recording at a time.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class VoxtralTranscriber(Transcriber):
     def stream(self, audio: Iterable[Array], progress: Callable[[float], object] | None = None) -> Iterator[Token]:
         """Tokens of text as they are decoded; the model's silences are left out.
 
-        audio: blocks of float32 samples at `sample_rate`, any iterable: a microphone will do. Raises what iterating it
-        raises, and ValueRangeError when the decoder's caches are full and were not exported to slide.
+        audio: blocks of float32 samples at `sample_rate`, any iterable: a microphone will do. Raises the errors of
+        iterating it, and ValueRangeError when the decoder's caches are full and were not exported to slide.
         """
         for position, token in enumerate(self.steps(audio, progress), start=1 + self.left + self.delay):
             piece = self.model.vocabulary.piece(token)
