@@ -72,13 +72,13 @@ lint: setup
 	$(bin)/python tools/lint/late_imports.py
 	$(bin)/python tools/lint/includes.py
 	clang-format --dry-run --Werror $(native_sources)
-	$(bin)/python tools/lint/words.py --check
 	$(bin)/python tools/lint/environment.py
 	zizmor --offline --quiet --strict-collection .github
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(bin)/python tools/lint/words.py --check
 
 format: setup
 	ruff check --fix

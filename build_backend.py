@@ -42,8 +42,8 @@ BYTES_PER_JOB = 1_500_000_000  # the largest translation units of ggml
 # What an sdist is made of, out of what git tracks.
 SDIST = re.compile(
     r"(LICENSE|\w+\.md|CMakeLists\.txt|CMakePresets\.json|Makefile|build_backend\.py|mkdocs\.yml|pyproject\.toml)$"
-    r"|(\.ci|\.github|assets|benchmarks|cmake|csrc|docs|examples|executorch_ggml\w*|runner|schema|tests|third-party"
-    r"|tools|wheels)/"
+    r"|(\.ci|\.github|assets|benchmarks|cmake|csrc|docs|examples|executorch_ggml\w*|runner|schema|tests|third-party|tools"
+    r"|wheels)/"
 )
 PACKAGE_FILES = {".py", ".typed", ".json", ".jinja", ".txt"}  # suffixes of what ships from the package's directory
 GENERATED = ("lib", "bin", "include", "licences", "ir/_ggml_ir.py")  # an editable install's, never taken from the tree

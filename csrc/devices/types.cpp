@@ -15,9 +15,18 @@ namespace {
 #define ETGGML_TEXT(name) ETGGML_TEXT_(name)
 constexpr const char* kTraits = ETGGML_TEXT(ggml_get_type_traits_cpu);
 
+// nullptr for numbers that ggml does not know, and when its CPU module is not there.
+const ggml_type_traits_cpu* cpu_traits(ggml_type type) {
+  const CpuTraitsFn function = type_known(type) ? cpu_traits_function() : nullptr;
+  return function == nullptr ? nullptr : function(type);
+}
+
 }  // namespace
 
-CpuTraitsFn cpu_traits_function() { return reinterpret_cast<CpuTraitsFn>(cpu_module_symbol(kTraits)); }
+CpuTraitsFn cpu_traits_function() {
+  static const auto function = reinterpret_cast<CpuTraitsFn>(cpu_module_symbol(kTraits));
+  return function;
+}
 
 bool type_known(int32_t number) {
   if (number < 0 || number >= GGML_TYPE_COUNT) return false;
@@ -29,14 +38,15 @@ std::string type_name(int32_t number) {
   return type_known(number) ? ggml_type_name(static_cast<ggml_type>(number)) : format("type %d", number);
 }
 
-bool cpu_can_multiply(ggml_type type) {
-  const CpuTraitsFn function = cpu_traits_function();
-  const ggml_type_traits_cpu* traits = function == nullptr ? nullptr : function(type);
-  return traits != nullptr && traits->vec_dot != nullptr;
+ggml_type cpu_vec_dot_type(ggml_type weight) {
+  const ggml_type_traits_cpu* traits = cpu_traits(weight);
+  return traits != nullptr && traits->vec_dot != nullptr ? traits->vec_dot_type : GGML_TYPE_COUNT;
 }
 
-bool can_get_rows(ggml_type type) {
-  return type == GGML_TYPE_F32 || type == GGML_TYPE_I32 || (has_to_float(type) && type != GGML_TYPE_Q8_K);
+bool can_get_rows(ggml_type type) { return type == GGML_TYPE_I32 || (cpu_can_multiply(type) && has_to_float(type)); }
+
+bool cpu_can_write(ggml_type type) {
+  return type == GGML_TYPE_F32 || (cpu_can_multiply(type) && cpu_traits(type)->from_float != nullptr);
 }
 
 bool has_to_float(ggml_type type) {

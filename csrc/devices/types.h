@@ -17,10 +17,16 @@ std::string type_name(int32_t number);
 /// ggml_get_type_traits_cpu of the loaded CPU module, nullptr if it cannot be found.
 using CpuTraitsFn = const ggml_type_traits_cpu* (*)(ggml_type);
 CpuTraitsFn cpu_traits_function();
+/// The type that activations are converted to for a dot product with rows of `weight`, by the CPU module's own table;
+/// GGML_TYPE_COUNT when it has no kernel. ggml-cpu's supports_op says yes to nearly everything and then aborts.
+ggml_type cpu_vec_dot_type(ggml_type weight);
 /// ggml's CPU backend can multiply a matrix of this type.
-bool cpu_can_multiply(ggml_type type);
+inline bool cpu_can_multiply(ggml_type type) { return cpu_vec_dot_type(type) != GGML_TYPE_COUNT; }
 /// get_rows can read rows of this type (into F32, or I32 from I32).
 bool can_get_rows(ggml_type type);
+/// The CPU backend can write rows of this type from F32 (set_rows, cpy).
+bool cpu_can_write(ggml_type type);
+inline bool is_float(ggml_type t) { return t == GGML_TYPE_F32 || t == GGML_TYPE_F16 || t == GGML_TYPE_BF16; }
 /// to_float() / from_float() below know the type.
 bool has_to_float(ggml_type type);
 bool has_from_float(ggml_type type);

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <limits>
 
-#include "device_rules/cpu_types.h"
+#include "devices/types.h"
 #include "fusion/host_sample.h"
 #include "kernels/kernel_guard.h"
 #include "util/env.h"

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "device_rules/cpu_types.h"
+#include "devices/types.h"
 #include "ggml.h"
 #include "graph/build.h"
 #include "ir/program.h"

@@ -11,7 +11,7 @@
 
 namespace etggml::runtime {
 
-/// Files of the environment variable EXECUTORCH_GGML_WEIGHTS (separated by ':') and of set_process_weights(), opened
+/// Files of the environment variable EXECUTORCH_GGML_WEIGHTS (separated by ':') and of add_process_weights(), opened
 /// once.
 Result<std::vector<std::shared_ptr<const gguf::FileSet>>> process_weights();
 

@@ -18,27 +18,7 @@ from torch.fx import Node
 
 from . import staging
 from .dry_run import Decisions
-from .node_view import overload_of
-
-# All of these are in ExecuTorch's operator library.
-_EITHER_SIDE = frozenset(
-    {
-        "aten::_to_copy",
-        "aten::clone",
-        "aten::expand_copy",
-        "aten::permute_copy",
-        "aten::repeat",
-        "aten::select_copy",
-        "aten::slice_copy",
-        "aten::squeeze_copy",
-        "aten::t_copy",
-        "aten::transpose_copy",
-        "aten::unsqueeze_copy",
-        "aten::view_copy",
-        "dim_order_ops::_clone_dim_order",
-        "dim_order_ops::_to_dim_order_copy",
-    }
-)
+from .registry import either_side
 
 FEWER_BYTES = "moves fewer bytes across the boundary on ExecuTorch's side"
 ONLY_MOVES = "only moves data between operators that are not delegated"
@@ -71,8 +51,7 @@ def settle(nodes: Iterable[Node], decisions: Decisions, is_constant: Callable[[N
 def _has_choice(node: Node, decisions: Decisions, is_constant: Callable[[Node], bool]) -> bool:
     if node.op != "call_function" or not decisions.is_supported(node):
         return False
-    schema = getattr(overload_of(node.target), "_schema", None)
-    if schema is None or schema.name not in _EITHER_SIDE:
+    if not either_side(node.target):
         return False
     tensors = [i for i in node.all_input_nodes if isinstance(i.meta.get("val"), torch.Tensor)]
     return bool(tensors) and not any(is_constant(i) for i in tensors)

@@ -249,13 +249,6 @@ class NodeView:
         """Smallest and largest value that an integer result can have, if that is known."""
         return bounds.of_result(self.node)
 
-    def bounds_of(self, name: str) -> tuple[int, int] | None:
-        """The same of an integer argument, be it a tensor or a number."""
-        raw = self.raw(name)
-        if isinstance(raw, bool) or not isinstance(raw, (int, Node)):
-            return None
-        return (raw, raw) if isinstance(raw, int) else bounds.of_input(self.node, raw)
-
     def require_exact(self) -> None:
         """Refuses results that are neither floats nor booleans nor integers that F32 is known to hold."""
         dtype = self.out.dtype

@@ -181,7 +181,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         useful: set[int] = set()
         for node, stage in stages.items():
             entry = lookup(node.target)
-            if (entry is None or not entry.trivial) and _touches_floats(node):
+            if (entry is None or not entry.moves) and _touches_floats(node):
                 useful.add(stage)
         for node in [n for n, s in stages.items() if s not in useful]:
             del stages[node]

@@ -165,10 +165,6 @@ class ProgramView:
         data = self.constant(node.args[0])
         return None if data is None else data.to(node.meta["val"].dtype)
 
-    def is_external(self, node: Node) -> bool:
-        """Whether only the key of a parameter goes into the payload."""
-        return self.constant(node) is None
-
     def weight(self, builder: Builder, node: Node, hash_constants: bool) -> Value:
         """The undecided weight of a placeholder. ``hash_constants``: key lifted constants by content."""
         name = self.name_of(node)

@@ -58,26 +58,49 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """Facts about an operator that hold whether it is delegated or not.
+
+    Attributes:
+        bounds: the rule for the bounds of an integer result (``integer_rules``).
+        flops: the rule that counts its floating-point operations (``flop_rules``).
+        either_side: ExecuTorch runs it as well and in no time, so it may live on either side of a boundary.
+        ahead_of_time: a table of numbers may be made of it when the program is lowered (``passes/_evaluate``).
+    """
+
+    bounds: Callable[..., Any] | None = None
+    flops: Callable[..., int] | None = None
+    either_side: bool = False
+    ahead_of_time: bool = False
+
+
+@dataclass(frozen=True)
 class Entry:
-    """What is known about one operator."""
+    """The facts about one operator."""
 
     target: Any
     lower: Lowering
     keep: bool
-    trivial: bool
+    moves: bool
     always_keep: bool
+    facts: Facts
     cases: Callable[[], Sequence[Case]] | None = field(default=None, compare=False)
 
 
 _ENTRIES: dict[Any, Entry] = {}
+_FACTS: dict[str, list[Facts]] = {}
 _loaded = False
 
 
 def register(
     *targets: Any,
     keep: bool = False,
-    trivial: bool = False,
+    moves: bool = False,
     always_keep: bool = False,
+    bounds: Callable[..., Any] | None = None,
+    flops: Callable[..., int] | None = None,
+    either_side: bool = False,
+    ahead_of_time: bool = False,
     cases: Callable[[], Sequence[Case]] | None = None,
 ) -> Callable[[Lowering], Lowering]:
     """Declares the lowering of one or several ATen overloads.
@@ -86,20 +109,66 @@ def register(
         targets: ``torch.ops...`` overloads; edge-dialect nodes are matched through them, exactly. The operator of a
             package that may not be imported is its schema's name, ``"namespace::name"``.
         keep: ask the exporter not to decompose the operator (where every node of it is supported).
-        trivial: the operator only renames or moves data; a partition of nothing else is not worth a delegate,
-            unless it is the whole program.
+        moves: the operator only renames, moves or makes data: it counts no FLOPs, and a partition of nothing else is
+            not worth a delegate, unless it is the whole program.
         always_keep: keep it even where it does not occur yet (it appears in decompositions of others).
+        bounds, flops, either_side, ahead_of_time: see ``Facts``.
         cases: gives the test cases, run by ``tests/ops``.
     """
+
+    facts = Facts(bounds, flops, either_side, ahead_of_time)
 
     def wrap(function: Lowering) -> Lowering:
         for target in targets:
             if target in _ENTRIES:
                 raise ValueError(f"{target} is registered twice")
-            _ENTRIES[target] = Entry(target, function, keep, trivial, always_keep, cases)
+            _ENTRIES[target] = Entry(target, function, keep, moves, always_keep, facts, cases)
+            _FACTS.setdefault(operator_name(target), []).append(facts)
         return function
 
     return wrap
+
+
+def declare(*names: str, bounds: Callable[..., Any] | None = None, flops: Callable[..., int] | None = None) -> None:
+    """Facts about operators that no delegate runs, or that are taken apart before one could."""
+    for name in names:
+        _FACTS.setdefault(name, []).append(Facts(bounds, flops))
+
+
+def operator_name(target: Any) -> str:
+    """The operator of a node's target (or of a registered one) without namespace and overload: ``view_copy``."""
+    if isinstance(target, str):
+        return target.rpartition("::")[2]
+    packet = getattr(overload_of(target), "overloadpacket", None)
+    return str(getattr(packet, "__name__", getattr(target, "__name__", "")))
+
+
+def plain_name(node: Any) -> str:
+    """The operator of a node, without ``_copy`` where that is another name for a view (``index_copy`` is not)."""
+    name = operator_name(node.target)
+    return _known_name(name) or name
+
+
+def _known_name(name: str) -> str | None:
+    load_all()
+    return next((n for n in (name, name.removesuffix("_copy")) if n in _FACTS), None)
+
+
+def bounds_rule(target: Any) -> Callable[..., Any] | None:
+    """The rule for the bounds of an operator's integer result, stated by any of its overloads."""
+    known = _FACTS.get(_known_name(operator_name(target)) or "", ())
+    return next((f.bounds for f in known if f.bounds is not None), None)
+
+
+def flops_rule(target: Any) -> Callable[..., int] | None:
+    """The rule that counts an operator's FLOPs."""
+    known = _FACTS.get(_known_name(operator_name(target)) or "", ())
+    return next((f.flops for f in known if f.flops is not None), None)
+
+
+def either_side(target: Any) -> bool:
+    """Whether ExecuTorch runs the operator as well, in no time."""
+    return any(f.either_side for f in _FACTS.get(operator_name(target), ()))
 
 
 def load_all() -> None:

@@ -188,10 +188,6 @@ class Metadata(Mapping[str, Any]):
         name = VALUE_TYPE_NAMES[entry.type]
         return f"array[{VALUE_TYPE_NAMES[entry.element_type]}]" if entry.type == ARRAY else name
 
-    def count_of(self, key: str) -> int:
-        """Elements of an array, else 1, without decoding it. Raises KeyError."""
-        return self._entries[key].count
-
     def raw_strings(self, key: str) -> list[bytes]:
         """A string, or an array of strings, as bytes. Raises KeyError, and InvalidArgumentError for other types."""
         entry = self._entries[key]
@@ -276,7 +272,7 @@ class GGUFFile:
     Raises:
         FileError: it cannot be opened.
         FormatError: it is malformed; the message says where and how.
-        UnsupportedError: a version, type or feature beyond this build.
+        UnsupportedError: versions, types and features beyond this build.
         InvalidArgumentError: a shard that is not the first.
     """
 

@@ -1,5 +1,5 @@
-// FileSet and GGUFNamedDataMap from C++: lookup, typed metadata, lifetime, a file that changes under an open map, and
-// what ExecuTorch expects of a NamedDataMap. What the parser refuses is covered from Python (tests/malformed).
+// FileSet from C++: lookup, typed metadata, lifetime, a file that changes under an open map. Files that the parser
+// refuses are covered from Python (tests/malformed).
 #include <ggml.h>
 #include <unistd.h>
 
@@ -11,11 +11,9 @@
 #include <vector>
 
 #include "gguf/file_set.h"
-#include "gguf/named_data_map.h"
 
 namespace {
 
-using executorch::runtime::Error;
 namespace gguf = etggml::gguf;
 
 int failures = 0;
@@ -103,32 +101,6 @@ void test_tensors(const gguf::FileSet& files) {
   CHECK(files.nearest("bb", 2).front() == "b");
 }
 
-void test_named_data_map(const std::shared_ptr<const gguf::FileSet>& files) {
-  const gguf::GGUFNamedDataMap map(files);
-  CHECK(*map.get_num_keys() == 3);
-  CHECK(std::string(*map.get_key(1)) == "b");
-  CHECK(map.get_key(3).error() == Error::InvalidArgument);
-
-  auto data = map.get_data("b");
-  CHECK(data.ok() && data->data() == files->find("b")->data && data->size() == 68);  // no copy
-  data->Free();
-  CHECK(files->find("b")->data[0] == 'b');  // nothing of ours was freed
-  CHECK(map.get_data("nothing").error() == Error::NotFound);
-
-  auto layout = map.get_tensor_layout("a");
-  CHECK(layout.ok() && layout->scalar_type() == executorch::aten::ScalarType::Float);
-  CHECK(layout->sizes().size() == 2 && layout->sizes()[0] == 2 && layout->sizes()[1] == 3);
-  CHECK(layout->nbytes() == 24);
-  CHECK(map.get_tensor_layout("c")->scalar_type() == executorch::aten::ScalarType::BFloat16);
-  CHECK(map.get_tensor_layout("b").error() == Error::NotSupported);  // block types have no torch type
-  CHECK(map.get_tensor_layout("nothing").error() == Error::NotFound);
-
-  char buffer[8] = {};
-  CHECK(map.load_data_into("c", buffer, 8) == Error::Ok && std::memcmp(buffer, "cccccccc", 8) == 0);
-  CHECK(map.load_data_into("c", buffer, 9) == Error::InvalidArgument);
-  CHECK(map.load_data_into("nothing", buffer, 1) == Error::NotFound);
-}
-
 }  // namespace
 
 int main() {
@@ -147,7 +119,6 @@ int main() {
   std::shared_ptr<const gguf::FileSet> files = opened.take();
   test_metadata(*files);
   test_tensors(*files);
-  test_named_data_map(files);
 
   auto again = gguf::FileSet::open(path);
   CHECK(again.ok() && (*again)->id() == files->id() && again->get() != files.get());

@@ -15,7 +15,8 @@ import torch
 from torch.fx import Node
 
 from executorch_ggml.aot.bounds import EXACT, Range, of_input
-from executorch_ggml.aot.integer_bounds import names_places_of, size_bounds
+from executorch_ggml.aot.integer_bounds import size_bounds
+from executorch_ggml.aot.integer_rules import names_places_of
 from executorch_ggml.aot.registry import NodeView
 from executorch_ggml.ir.builder import Builder, Dim, GgmlType, Kind, UnaryKind, Unsupported, Value
 from executorch_ggml.ir.dims import static

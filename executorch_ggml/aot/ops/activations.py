@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, UnaryKind, Value
 
@@ -85,6 +86,7 @@ def hardtanh(b: Builder, n: NodeView) -> Value:
 
 @register(
     _aten.clamp.default,
+    bounds=bounds.clamp,
     cases=lambda: [
         Case(lambda x: torch.clamp(x, -1, 1.5), [(3, 5)], name="both"),
         Case(lambda x: torch.clamp(x, min=0.5), [(3, 5)], name="min"),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
+from executorch_ggml.aot import integer_rules as bounds
+from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, declare, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, Kind, UnaryKind, Value
 from executorch_ggml.ir.dims import same_shape
+
+declare("fmod", "remainder", bounds=bounds.remainder)
+
 
 _aten = torch.ops.aten
 
@@ -71,6 +76,8 @@ def _scalar_or_tensor(b: Builder, n: NodeView, name: str) -> Value | float:
 @register(
     _aten.add.Tensor,
     _aten.add.Scalar,
+    bounds=bounds.added(1),
+    ahead_of_time=True,
     cases=lambda: [
         *_cases(torch.add),
         Case(lambda x, y: torch.add(x, y, alpha=2.5), [(3, 5), (5,)], name="alpha"),
@@ -89,6 +96,8 @@ def add(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.sub.Tensor,
     _aten.sub.Scalar,
+    bounds=bounds.added(-1),
+    ahead_of_time=True,
     cases=lambda: [
         *_cases(torch.sub),
         Case(lambda x, y: torch.sub(x, y, alpha=2.5), [(3, 5), (5,)], name="alpha"),
@@ -145,6 +154,8 @@ def _is_tanh_of(b: Builder, v: Value, x: Value) -> bool:
 @register(
     _aten.mul.Tensor,
     _aten.mul.Scalar,
+    bounds=bounds.corners_of(operator.mul),
+    ahead_of_time=True,
     cases=lambda: [
         *_cases(torch.mul),
         Case(lambda x: x * 1.5, [(3, 5)], name="scalar"),
@@ -167,6 +178,7 @@ def mul(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.div.Tensor,
     _aten.div.Scalar,
+    ahead_of_time=True,
     cases=lambda: [
         *_cases(torch.div, low=0.3),
         Case(lambda x: x / 3.0, [(3, 5)], name="scalar"),

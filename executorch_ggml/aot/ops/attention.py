@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from executorch_ggml.aot import custom_ops
+from executorch_ggml.aot import flop_rules as flops
 from executorch_ggml.aot.registry import Arg, Builder, Case, NodeView, Unsupported, Value, register
 from executorch_ggml.ir.builder import BinaryKind, DType, GgmlType, HiddenKeys, Kind, UnaryKind
 from executorch_ggml.ir.dims import Dim, product, same, same_shape
@@ -43,7 +44,7 @@ def _causal_cases() -> list[Case]:
     ]
 
 
-@register(torch.ops.executorch_ggml.causal_attention.default, cases=_causal_cases)
+@register(torch.ops.executorch_ggml.causal_attention.default, flops=flops.attention, cases=_causal_cases)
 def causal_attention(b: Builder, n: NodeView) -> Value:
     """q [B, T, H, D], caches [B, S, Hkv, D], positions [T] -> [B, T, H, Dv].
 
@@ -141,7 +142,7 @@ def _sdpa_cases() -> list[Case]:
     ]
 
 
-@register(torch.ops.aten.scaled_dot_product_attention.default, keep=True, cases=_sdpa_cases)
+@register(torch.ops.aten.scaled_dot_product_attention.default, keep=True, flops=flops.attention, cases=_sdpa_cases)
 def scaled_dot_product_attention(b: Builder, n: NodeView) -> Value:
     """query [..., T, D], key [..., S, D], value [..., S, Dv] -> [..., T, Dv]."""
     n.require_float()

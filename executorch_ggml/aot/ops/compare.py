@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.bounds import EXACT
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
@@ -103,14 +104,14 @@ def _cases(fn: Callable[..., torch.Tensor]) -> list[Case]:
     ]
 
 
-@register(_aten.gt.Tensor, _aten.gt.Scalar, cases=lambda: _cases(torch.gt))
+@register(_aten.gt.Tensor, _aten.gt.Scalar, bounds=bounds.compared(bounds.greater), cases=lambda: _cases(torch.gt))
 def gt(b: Builder, n: NodeView) -> Value:
     """self > other."""
     left, right, _ = _pair(b, n)
     return greater(b, left, right).with_dtype(DType.BOOL)
 
 
-@register(_aten.lt.Tensor, _aten.lt.Scalar, cases=lambda: _cases(torch.lt))
+@register(_aten.lt.Tensor, _aten.lt.Scalar, bounds=bounds.compared(bounds.less), cases=lambda: _cases(torch.lt))
 def lt(b: Builder, n: NodeView) -> Value:
     """self < other."""
     left, right, _ = _pair(b, n)
@@ -124,25 +125,27 @@ def _or_equal(b: Builder, n: NodeView, swapped: bool) -> Value:
     return b.add(greater(b, left, right, swapped), equal(b, left, right, whole)).with_dtype(DType.BOOL)
 
 
-@register(_aten.ge.Tensor, _aten.ge.Scalar, cases=lambda: _cases(torch.ge))
+@register(
+    _aten.ge.Tensor, _aten.ge.Scalar, bounds=bounds.compared(bounds.greater_equal), cases=lambda: _cases(torch.ge)
+)
 def ge(b: Builder, n: NodeView) -> Value:
     """self >= other."""
     return _or_equal(b, n, swapped=False)
 
 
-@register(_aten.le.Tensor, _aten.le.Scalar, cases=lambda: _cases(torch.le))
+@register(_aten.le.Tensor, _aten.le.Scalar, bounds=bounds.compared(bounds.less_equal), cases=lambda: _cases(torch.le))
 def le(b: Builder, n: NodeView) -> Value:
     """self <= other."""
     return _or_equal(b, n, swapped=True)
 
 
-@register(_aten.eq.Tensor, _aten.eq.Scalar, cases=lambda: _cases(torch.eq))
+@register(_aten.eq.Tensor, _aten.eq.Scalar, bounds=bounds.compared(bounds.equal), cases=lambda: _cases(torch.eq))
 def eq(b: Builder, n: NodeView) -> Value:
     """self == other."""
     return equal(b, *_pair(b, n)).with_dtype(DType.BOOL)
 
 
-@register(_aten.ne.Tensor, _aten.ne.Scalar, cases=lambda: _cases(torch.ne))
+@register(_aten.ne.Tensor, _aten.ne.Scalar, bounds=bounds.compared(bounds.not_equal), cases=lambda: _cases(torch.ne))
 def ne(b: Builder, n: NodeView) -> Value:
     """self != other."""
     return negated(b, equal(b, *_pair(b, n))).with_dtype(DType.BOOL)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from executorch_ggml.aot import flop_rules as flops
 from executorch_ggml.aot.registry import Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, Value
 
@@ -51,19 +52,19 @@ def _cases_1d() -> list[Case]:
     ]
 
 
-@register(_aten.conv2d.default, keep=True, cases=_cases_2d)
+@register(_aten.conv2d.default, keep=True, flops=flops.convolution, cases=_cases_2d)
 def conv2d(b: Builder, n: NodeView) -> Value:
     """Cross-correlation of [N, C, H, W] with [O, C / groups, KH, KW]."""
     return _lower(b, n)
 
 
-@register(_aten.conv1d.default, keep=True, cases=_cases_1d)
+@register(_aten.conv1d.default, keep=True, flops=flops.convolution, cases=_cases_1d)
 def conv1d(b: Builder, n: NodeView) -> Value:
     """As conv2d over images of height one."""
     return _lower(b, n)
 
 
-@register(_aten.convolution.default)
+@register(_aten.convolution.default, flops=flops.convolution)
 def convolution(b: Builder, n: NodeView) -> Value:
     """The form after decomposition, for any number of dimensions and for transposed ones."""
     if n.flag("transposed"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from executorch_ggml.aot import flop_rules as flops
 from executorch_ggml.aot.registry import Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, Value, conv_size
 from executorch_ggml.ir.dims import product, static
@@ -128,7 +129,7 @@ def _cases() -> list[Case]:
     ]
 
 
-@register(_aten.conv3d.default, keep=True, cases=_cases)
+@register(_aten.conv3d.default, keep=True, flops=flops.convolution, cases=_cases)
 def conv3d(b: Builder, n: NodeView) -> Value:
     """Convolution over depth, height and width."""
     return volume(b, n)

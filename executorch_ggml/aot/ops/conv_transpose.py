@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from executorch_ggml.aot import flop_rules as flops
 from executorch_ggml.aot.registry import Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, Value
 from executorch_ggml.ir.dims import product, static
@@ -128,7 +129,7 @@ def _cases(dims: int) -> list[Case]:
     ]
 
 
-@register(_aten.conv_transpose1d.default, keep=True, cases=lambda: _cases(1))
+@register(_aten.conv_transpose1d.default, keep=True, flops=flops.convolution, cases=lambda: _cases(1))
 def conv_transpose1d(b: Builder, n: NodeView) -> Value:
     """Over one dimension."""
     return transposed(b, n)
@@ -137,6 +138,7 @@ def conv_transpose1d(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.conv_transpose2d.input,
     keep=True,
+    flops=flops.convolution,
     cases=lambda: [
         *_cases(2),
         Case(
@@ -160,7 +162,7 @@ def conv_transpose2d(b: Builder, n: NodeView) -> Value:
     return transposed(b, n)
 
 
-@register(_aten.conv_transpose3d.input, keep=True, cases=lambda: _cases(3))
+@register(_aten.conv_transpose3d.input, keep=True, flops=flops.convolution, cases=lambda: _cases(3))
 def conv_transpose3d(b: Builder, n: NodeView) -> Value:
     """Over depth, height and width."""
     return transposed(b, n)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from executorch_ggml.aot.registry import Case, NodeView, Unsupported, register
+from executorch_ggml.aot import integer_rules as bounds
+from executorch_ggml.aot.registry import Case, NodeView, Unsupported, declare, register
 from executorch_ggml.ir.builder import Builder, Dim, Value
+
+declare("new_full", bounds=bounds.argument(2))
+declare("new_zeros", bounds=bounds.constant(0))
+declare("new_ones", bounds=bounds.constant(1))
+
 
 _aten = torch.ops.aten
 
@@ -13,7 +19,9 @@ _aten = torch.ops.aten
 @register(
     _aten.full.default,
     _aten.full_like.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.argument(1),
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x: x + torch.full((3, 5), 2.5), [(3, 5)]),
         Case(lambda x: x * torch.full_like(x, -1.5), [(3, 5)], name="like"),
@@ -26,21 +34,21 @@ def full(b: Builder, n: NodeView) -> Value:
     return b.fill(n.number("fill_value"), n.out.shape).with_dtype(n.out.dtype)
 
 
-@register(_aten.zeros.default, _aten.zeros_like.default, trivial=True)
+@register(_aten.zeros.default, _aten.zeros_like.default, moves=True, bounds=bounds.constant(0))
 def zeros(b: Builder, n: NodeView) -> Value:
     """Zeros."""
     n.require_exact()
     return b.fill(0.0, n.out.shape).with_dtype(n.out.dtype)
 
 
-@register(_aten.ones.default, _aten.ones_like.default, trivial=True)
+@register(_aten.ones.default, _aten.ones_like.default, moves=True, bounds=bounds.constant(1), ahead_of_time=True)
 def ones(b: Builder, n: NodeView) -> Value:
     """Ones."""
     n.require_exact()
     return b.fill(1.0, n.out.shape).with_dtype(n.out.dtype)
 
 
-@register(_aten.scalar_tensor.default, trivial=True)
+@register(_aten.scalar_tensor.default, moves=True, bounds=bounds.argument(0))
 def scalar_tensor(b: Builder, n: NodeView) -> Value:
     """A tensor of rank 0."""
     n.require_exact()
@@ -60,7 +68,9 @@ def iota(b: Builder, length: Dim) -> Value:
     _aten.arange.start_step,
     _aten.arange.start,
     _aten.arange.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.arange,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x: x + torch.arange(5), [(3, 5)], name="ints"),
         Case(lambda x: x + torch.arange(2, 17, 3), [(3, 5)], name="stepped"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from executorch_ggml.aot import flop_rules as flops
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Builder, Case, NodeView, Value, register
 
 from ._indices import positions
@@ -32,7 +34,7 @@ def _cases() -> list[Case]:
     ]
 
 
-@register(torch.ops.aten.embedding.default, cases=_cases)
+@register(torch.ops.aten.embedding.default, bounds=bounds.first, flops=flops.nothing, ahead_of_time=True, cases=_cases)
 def embedding(b: Builder, n: NodeView) -> Value:
     """weight [N, K], indices of any shape. `padding_idx` matters to gradients only."""
     n.require_exact()

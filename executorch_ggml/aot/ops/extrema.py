@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.bounds import EXACT
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
@@ -88,13 +89,13 @@ def _cases(name: str) -> list[Case]:
     ]
 
 
-@register(_aten.argmax.default, cases=lambda: _cases("argmax"))
+@register(_aten.argmax.default, bounds=bounds.position, cases=lambda: _cases("argmax"))
 def argmax(b: Builder, n: NodeView) -> Value:
     """Position of the first maximum, along a dimension or in the flattened tensor."""
     return _position(b, n, 1.0)
 
 
-@register(_aten.argmin.default, cases=lambda: _cases("argmin"))
+@register(_aten.argmin.default, bounds=bounds.position, cases=lambda: _cases("argmin"))
 def argmin(b: Builder, n: NodeView) -> Value:
     """Position of the first minimum."""
     return _position(b, n, -1.0)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from executorch_ggml.aot import flop_rules as flops
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, Value
 from executorch_ggml.ir.dims import product, same
@@ -19,6 +21,9 @@ _LAST = Arg((3,), torch.int64, 0, 4)
 
 @register(
     _aten.index.Tensor,
+    bounds=bounds.first,
+    flops=flops.nothing,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x, i: x[i], [(4, 5), Arg((3,), torch.int64, 0, 3)]),
         Case(lambda x, i: x[i], [(4, 5, 2), _IDS], name="matrix of positions"),
@@ -89,6 +94,9 @@ def _apart(b: Builder, n: NodeView, used: Sequence[int]) -> Value:
 
 @register(
     _aten.gather.default,
+    bounds=bounds.first,
+    flops=flops.nothing,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x, i: torch.gather(x, 1, i), [(2, 4), _IDS]),
         Case(lambda x, i: torch.gather(x, 0, i), [(4, 3), _IDS], name="first"),

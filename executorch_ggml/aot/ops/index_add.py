@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, Kind, ScatterKind, Unsupported, Value
 
@@ -25,7 +26,12 @@ def _cases(fn: torch._ops.OpOverload) -> list[Case]:
     ]
 
 
-@register(_aten.index_copy.default, keep=True, cases=lambda: [*buffer_cases(), *_cases(_aten.index_copy.default)])
+@register(
+    _aten.index_copy.default,
+    keep=True,
+    bounds=bounds.union(0, 3),
+    cases=lambda: [*buffer_cases(), *_cases(_aten.index_copy.default)],
+)
 def index_copy(b: Builder, n: NodeView) -> Value:
     """self with source's slices at positions along a dimension."""
     n.require_float()

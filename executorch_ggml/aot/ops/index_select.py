@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from executorch_ggml.aot import flop_rules as flops
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, Value
 from executorch_ggml.ir.dims import is_one, product
@@ -19,6 +21,9 @@ def _at(dim: int) -> Case:
 
 @register(
     torch.ops.aten.index_select.default,
+    bounds=bounds.first,
+    flops=flops.nothing,
+    ahead_of_time=True,
     cases=lambda: [
         *(_at(d) for d in (0, 1, 2, -1)),
         Case(lambda x, i: torch.index_select(x, 0, i), [(7,), _IDS], name="vector"),

@@ -7,10 +7,15 @@ from typing import Any
 
 import torch
 
-from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
+from executorch_ggml.aot import integer_rules as bounds
+from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, declare, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
 
 from .compare import equal, negated
+
+declare("__and__", bounds=bounds.both)
+declare("__or__", bounds=bounds.either)
+
 
 _aten = torch.ops.aten
 
@@ -38,14 +43,18 @@ def _cases(fn: Callable[..., Any]) -> list[Case]:
     ]
 
 
-@register(_aten.bitwise_and.Tensor, _aten.logical_and.default, cases=lambda: _cases(torch.logical_and))
+@register(
+    _aten.bitwise_and.Tensor, _aten.logical_and.default, bounds=bounds.both, cases=lambda: _cases(torch.logical_and)
+)
 def logical_and(b: Builder, n: NodeView) -> Value:
     """Both."""
     _only_bool(n)
     return b.mul(_truth(b, n, "self"), _truth(b, n, "other")).with_dtype(DType.BOOL)
 
 
-@register(_aten.bitwise_or.Tensor, _aten.logical_or.default, cases=lambda: _cases(torch.logical_or))
+@register(
+    _aten.bitwise_or.Tensor, _aten.logical_or.default, bounds=bounds.either, cases=lambda: _cases(torch.logical_or)
+)
 def logical_or(b: Builder, n: NodeView) -> Value:
     """One or both."""
     _only_bool(n)
@@ -63,6 +72,7 @@ def logical_xor(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.bitwise_not.default,
     _aten.logical_not.default,
+    bounds=bounds.inverted,
     cases=lambda: [
         Case(lambda x, y: x * ~y, [(3, 5), Arg((3, 5), torch.bool)]),
         Case(lambda x: x + torch.logical_not(torch.round(x)), [(3, 5)], name="of floats"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from executorch_ggml.aot import flop_rules as flops
 from executorch_ggml.aot.registry import Arg, Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, Value
 from executorch_ggml.ir.dims import same
@@ -46,6 +47,7 @@ class _LeftWeight(_RightWeight):
     _aten.linear.default,
     keep=True,
     always_keep=True,
+    flops=flops.product,
     cases=lambda: [
         Case(_Linear(5, 3), [(4, 5)]),
         Case(_Linear(4, 4), [(4, 4)], name="square"),
@@ -70,6 +72,8 @@ def linear(b: Builder, n: NodeView) -> Value:
 
 @register(
     _aten.mm.default,
+    flops=flops.product,
+    ahead_of_time=True,
     cases=lambda: [
         Case(torch.mm, [(4, 5), (5, 3)]),
         Case(torch.mm, [(4, 4), (4, 4)], name="square"),
@@ -90,6 +94,8 @@ def mm(b: Builder, n: NodeView) -> Value:
 
 @register(
     _aten.bmm.default,
+    flops=flops.product,
+    ahead_of_time=True,
     cases=lambda: [
         Case(torch.bmm, [(3, 4, 5), (3, 5, 2)]),
         Case(torch.bmm, [(2, 4, 4), (2, 4, 4)], name="square"),
@@ -106,6 +112,8 @@ def bmm(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.matmul.default,
     keep=True,
+    flops=flops.product,
+    ahead_of_time=True,
     cases=lambda: [
         Case(torch.matmul, [(2, 3, 4, 5), (2, 3, 5, 2)]),
         Case(torch.matmul, [(2, 3, 4, 5), (5, 2)], name="2-D right"),
@@ -146,6 +154,7 @@ def _affine(b: Builder, n: NodeView, product: Value) -> Value:
 
 @register(
     _aten.addmm.default,
+    flops=flops.added_product,
     cases=lambda: [
         Case(torch.addmm, [(3,), (4, 5), (5, 3)]),
         Case(lambda s, x, y: torch.addmm(s, x, y, beta=0.5, alpha=2.0), [(4, 1), (4, 5), (5, 3)], name="scaled"),
@@ -163,6 +172,7 @@ def addmm(b: Builder, n: NodeView) -> Value:
 
 @register(
     _aten.baddbmm.default,
+    flops=flops.added_product,
     cases=lambda: [
         Case(torch.baddbmm, [(2, 4, 3), (2, 4, 5), (2, 5, 3)]),
         Case(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, Value
 from executorch_ggml.ir.dims import Shape
@@ -53,13 +54,13 @@ def _chosen(b: Builder, n: NodeView, larger: bool) -> Value:
     return _picked(b, x, y, n.out.shape, larger, n.out.dtype.is_float).with_dtype(n.out.dtype)
 
 
-@register(_aten.maximum.default, cases=lambda: _cases(torch.maximum))
+@register(_aten.maximum.default, bounds=bounds.corners_of(max), cases=lambda: _cases(torch.maximum))
 def maximum(b: Builder, n: NodeView) -> Value:
     """The larger of two."""
     return _chosen(b, n, True)
 
 
-@register(_aten.minimum.default, cases=lambda: _cases(torch.minimum))
+@register(_aten.minimum.default, bounds=bounds.corners_of(min), cases=lambda: _cases(torch.minimum))
 def minimum(b: Builder, n: NodeView) -> Value:
     """The smaller of two."""
     return _chosen(b, n, False)
@@ -75,7 +76,7 @@ def _clamp_cases() -> list[Case]:
     ]
 
 
-@register(_aten.clamp.Tensor, cases=_clamp_cases)
+@register(_aten.clamp.Tensor, bounds=bounds.clamp, cases=_clamp_cases)
 def clamp(b: Builder, n: NodeView) -> Value:
     """Held between two tensors, the upper one last."""
     n.require_float()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from executorch_ggml.aot import custom_ops
+from executorch_ggml.aot import flop_rules as flops
 from executorch_ggml.aot.registry import Arg, Builder, Case, NodeView, Unsupported, Value, register
 
 from ._missing import sortable
@@ -41,7 +42,7 @@ def _topk_cases() -> list[Case]:
     ]
 
 
-@register(torch.ops.executorch_ggml.mul_mat_id.default, cases=_mul_mat_id_cases)
+@register(torch.ops.executorch_ggml.mul_mat_id.default, flops=flops.experts, cases=_mul_mat_id_cases)
 def mul_mat_id(b: Builder, n: NodeView) -> Value:
     """experts [E, N, K], x [T, 1 | n_used, K], ids [T, n_used] -> [T, n_used, N]."""
     n.require_float()

@@ -6,9 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from executorch_ggml.aot.registry import Case, NodeView, register
+from executorch_ggml.aot import integer_rules as bounds
+from executorch_ggml.aot.registry import Case, NodeView, declare, register
 from executorch_ggml.ir.builder import Builder, DType, GgmlType, Value
 from executorch_ggml.ir.dims import product, static
+
+declare("select_scatter", bounds=bounds.union(0, 1))
+
 
 _aten = torch.ops.aten
 
@@ -30,6 +34,7 @@ def replaced(b: Builder, x: Value, dim: int, src: Value, places: npt.NDArray[np.
 @register(
     _aten.slice_scatter.default,
     keep=True,
+    bounds=bounds.union(0, 1),
     cases=lambda: [
         Case(lambda x, y: torch.slice_scatter(x, y, 0, 1, 3), [(5, 4), (2, 4)]),
         Case(lambda x, y: torch.slice_scatter(x, y, 1, -2), [(5, 4), (5, 2)], name="tail"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, DType, GgmlType, Value
 from executorch_ggml.ir.dims import product, static
@@ -15,6 +16,7 @@ _aten = torch.ops.aten
 @register(
     _aten.roll.default,
     keep=True,
+    bounds=bounds.first,
     cases=lambda: [
         Case(lambda x: torch.roll(x, 2, 1), [(3, 5)]),
         Case(lambda x: torch.roll(x, (-1, 7), (0, 2)), [(3, 4, 5)], name="two"),
@@ -45,6 +47,7 @@ def _rolled(b: Builder, x: Value, dim: int, shift: int) -> Value:
 
 @register(
     _aten.flip.default,
+    bounds=bounds.first,
     cases=lambda: [
         Case(lambda x: torch.flip(x, (0,)), [(5, 3)]),
         Case(lambda x: torch.flip(x, (1,)), [(2, 4, 3)], name="middle"),

@@ -8,8 +8,12 @@ from typing import Any
 import torch
 
 from executorch_ggml.aot import custom_ops_recurrent
-from executorch_ggml.aot.registry import Builder, Case, NodeView, Unsupported, Value, register
+from executorch_ggml.aot import flop_rules as flops
+from executorch_ggml.aot.registry import Builder, Case, NodeView, Unsupported, Value, declare, register
 from executorch_ggml.ir.builder import Cell
+
+declare("lstm", "gru", "rnn_tanh", "rnn_relu", flops=flops.recurrent)  # taken apart by passes/recurrent.py
+
 
 _CELLS = {"tanh": Cell.TANH, "relu": Cell.RELU, "lstm": Cell.LSTM, "gru": Cell.GRU}
 
@@ -41,7 +45,7 @@ def _cases() -> list[Case]:
     ]
 
 
-@register(torch.ops.executorch_ggml.recurrent_layer.default, cases=_cases)
+@register(torch.ops.executorch_ggml.recurrent_layer.default, flops=flops.recurrent_steps, cases=_cases)
 def recurrent_layer(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
     """gates [T, B, G H] -> hidden states [T, B, H] and the last state [B, H]."""
     if not n.outs[0].dtype.is_float:

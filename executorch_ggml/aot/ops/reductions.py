@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, UnaryKind, Value
 
@@ -39,7 +40,7 @@ def mean(b: Builder, n: NodeView) -> Value:
     return b.reduce("mean", n.tensor("self"), n.integers("dim"), n.flag("keepdim"))
 
 
-@register(_aten.sum.dim_IntList, cases=lambda: _reductions("sum"))
+@register(_aten.sum.dim_IntList, bounds=bounds.summed, cases=lambda: _reductions("sum"))
 def sum_dims(b: Builder, n: NodeView) -> Value:
     """Sum over any dimensions."""
     _check_dtype(n)
@@ -53,7 +54,9 @@ def mean_all(b: Builder, n: NodeView) -> Value:
     return b.reduce("mean", n.tensor("self"), [], False)
 
 
-@register(_aten.sum.default, cases=lambda: [Case(torch.sum, [(3, 4, 5)]), Case(torch.sum, [(7,)])])
+@register(
+    _aten.sum.default, bounds=bounds.summed, cases=lambda: [Case(torch.sum, [(3, 4, 5)]), Case(torch.sum, [(7,)])]
+)
 def sum_all(b: Builder, n: NodeView) -> Value:
     """Sum of everything."""
     _check_dtype(n)
@@ -135,6 +138,7 @@ def _rows_back(b: Builder, n: NodeView, v: Value, dim: int) -> Value:
 
 @register(
     _aten.cumsum.default,
+    bounds=bounds.running_sum,
     cases=lambda: [
         Case(lambda x: torch.cumsum(x, -1), [(3, 5)]),
         Case(lambda x: torch.cumsum(x, 0), [(3, 5)], name="first"),

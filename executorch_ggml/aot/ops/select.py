@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, DType, GluKind, Value
 from executorch_ggml.ir.dims import Shape
@@ -68,7 +69,7 @@ def _where_cases() -> list[Case]:
     ]
 
 
-@register(_aten.where.self, cases=_where_cases)
+@register(_aten.where.self, bounds=bounds.union(1, 2), cases=_where_cases)
 def where(b: Builder, n: NodeView) -> Value:
     """self where the condition holds, other elsewhere."""
     n.require_exact()
@@ -82,6 +83,7 @@ def where(b: Builder, n: NodeView) -> Value:
     _aten.masked_fill.Scalar,
     _aten.masked_fill.Tensor,
     keep=True,
+    bounds=bounds.union(0, 2),
     cases=lambda: [
         Case(lambda x, m: x.masked_fill(m, 2.0), [(3, 5), _FLAGS]),
         Case(lambda x, m: x.masked_fill(m, -_INF), [(2, 3, 5), _FLAGS], name="infinite, broadcast"),

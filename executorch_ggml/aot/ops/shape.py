@@ -7,6 +7,8 @@ import importlib
 
 import torch
 
+from executorch_ggml.aot import flop_rules as flops
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.bounds import is_exact
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, DType, GgmlType, Kind, UnaryKind, Value
@@ -27,7 +29,10 @@ def _ids(x: torch.Tensor) -> torch.Tensor:
     _aten.view_copy.default,
     _aten.reshape.default,
     _aten._unsafe_view.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x: _ids(x.view(6, 10)), [(3, 4, 5)]),
         Case(lambda x: _ids(x.view(2, 3, 2, 5, 1)), [(3, 4, 5)], name="to rank 5"),
@@ -44,7 +49,7 @@ def view(b: Builder, n: NodeView) -> Value:
     return b.reshape(n.tensor("self"), n.out.shape)
 
 
-@register(_aten.flatten.using_ints, trivial=True)
+@register(_aten.flatten.using_ints, moves=True, bounds=bounds.first)
 def flatten(b: Builder, n: NodeView) -> Value:
     """Neighbouring dimensions merged."""
     return b.reshape(n.tensor("self"), n.out.shape)
@@ -53,7 +58,10 @@ def flatten(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.unsqueeze.default,
     _aten.unsqueeze_copy.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: (
         [Case(lambda x, d=d: _ids(x.unsqueeze(d)), [(2, 3, 4)], name=f"{d}") for d in (0, 1, 2, 3, -1, -2)]
         + [
@@ -74,7 +82,10 @@ def unsqueeze(b: Builder, n: NodeView) -> Value:
     _aten.squeeze_copy.dim,
     _aten.squeeze_copy.dims,
     _aten.squeeze_copy.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x: _ids(x.squeeze(1)), [(2, 1, 4)]),
         Case(lambda x: _ids(x.squeeze(0)), [(2, 1, 4)], name="nothing"),
@@ -90,7 +101,10 @@ def squeeze(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.permute.default,
     _aten.permute_copy.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: (
         [
             Case(lambda x, p=p: _ids(x.permute(p)), [(2, 3, 4)], name=f"{p}")
@@ -118,7 +132,10 @@ def permute(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.transpose.int,
     _aten.transpose_copy.int,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x: _ids(x.transpose(0, 2)), [(2, 3, 4)]),
         Case(lambda x: _ids(x.transpose(-1, 1)), [(2, 3, 4, 5)], name="negative"),
@@ -130,7 +147,15 @@ def transpose(b: Builder, n: NodeView) -> Value:
     return b.transpose(_movable(b, n), n.integer("dim0"), n.integer("dim1"))
 
 
-@register(_aten.t.default, _aten.t_copy.default, trivial=True, cases=lambda: [Case(lambda x: _ids(x.t()), [(3, 5)])])
+@register(
+    _aten.t.default,
+    _aten.t_copy.default,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
+    cases=lambda: [Case(lambda x: _ids(x.t()), [(3, 5)])],
+)
 def t(b: Builder, n: NodeView) -> Value:
     """Transposed matrix (vectors unchanged)."""
     x = _movable(b, n)
@@ -140,7 +165,10 @@ def t(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.expand.default,
     _aten.expand_copy.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x: _ids(x.expand(3, 5)), [(1, 5)]),
         Case(lambda x: _ids(x.expand(3, 5)), [(3, 1)], name="rows"),
@@ -159,6 +187,10 @@ def expand(b: Builder, n: NodeView) -> Value:
 
 @register(
     _aten.repeat.default,
+    bounds=bounds.first,
+    flops=flops.nothing,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x: x.repeat(2, 3), [(3, 5)]),
         Case(lambda x: x.repeat(2, 1, 3), [(3, 5)], name="new"),
@@ -180,7 +212,10 @@ def repeat(b: Builder, n: NodeView) -> Value:
     _aten.detach_copy.default,
     _aten.lift_fresh_copy.default,
     _aten.contiguous.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x: _ids(x.t().clone(memory_format=torch.contiguous_format)), [(3, 5)]),
         Case(lambda x: x.clone() + x.detach(), [(3, 5)], name="both"),
@@ -194,7 +229,10 @@ def clone(b: Builder, n: NodeView) -> Value:
 @register(
     _aten._to_copy.default,
     _aten.to.dtype,
-    trivial=True,
+    moves=True,
+    bounds=bounds.converted,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x: _ids(x.to(torch.float32)), [(3, 5)], name="same"),
         Case(lambda x: x.to(torch.float16).to(torch.float32) + 0.25, [Arg((3, 5), low=-200, high=200)], name="rounds"),
@@ -283,7 +321,7 @@ def _register_dim_order() -> None:
     for name, function in (("_clone_dim_order", clone), ("_to_dim_order_copy", to_copy), ("_empty_dim_order", None)):
         packet = getattr(ops, name, None)
         if packet is not None and function is not None:
-            register(packet.default, trivial=True)(function)
+            register(packet.default, moves=True)(function)
 
 
 with contextlib.suppress(ImportError):  # an older or newer ExecuTorch may not have these operators

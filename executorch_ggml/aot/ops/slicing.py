@@ -6,12 +6,17 @@ import torch
 import torch.nn.functional as F
 
 from executorch_ggml.aot import custom_ops  # noqa: F401  (registers the operators named below)
+from executorch_ggml.aot import flop_rules as flops
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.node_view import overload_of
-from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
+from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, declare, register
 from executorch_ggml.ir.builder import Builder, Dim, Kind, Value
 from executorch_ggml.ir.dims import simplify, static
 
 from . import _axis
+
+declare("narrow", bounds=bounds.first)
+
 
 _aten = torch.ops.aten
 
@@ -51,7 +56,10 @@ def _clamped(value: Dim, size: Dim, what: str) -> Dim:
 @register(
     _aten.slice.Tensor,
     _aten.slice_copy.Tensor,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: [
         *(Case(lambda x, d=d: torch.relu(x.narrow(d, 1, 2)), [(4, 5, 6)], name=f"dim {d}") for d in (0, 1, 2)),
         *(
@@ -91,7 +99,10 @@ def slice_(b: Builder, n: NodeView) -> Value:
 @register(
     _aten.select.int,
     _aten.select_copy.int,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
+    either_side=True,
+    ahead_of_time=True,
     cases=lambda: [
         *(Case(lambda x, d=d: torch.relu(x.select(d, 2)), [(4, 5, 6)], name=f"dim {d}") for d in (0, 1, 2)),
         Case(lambda x: torch.relu(x[:, -1]), [(3, 5)], name="negative"),
@@ -120,7 +131,8 @@ def _split(b: Builder, x: Value, dim: int, sizes: list[Dim]) -> tuple[Value | No
 @register(
     _aten.split_with_sizes.default,
     _aten.split_with_sizes_copy.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
     cases=lambda: [
         Case(lambda x: [torch.relu(p) for p in x.split([1, 2, 3], dim=1)], [(2, 6)]),
         Case(lambda x: torch.relu(x.split([1, 2, 3], dim=0)[1]), [(6, 2, 2)], name="one used"),
@@ -136,7 +148,8 @@ def split_with_sizes(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
     _aten.split.Tensor,
     _aten.split_copy.Tensor,
     _aten.chunk.default,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
     cases=lambda: [
         Case(lambda x: [torch.relu(p) for p in x.split(2, dim=1)], [(2, 5)]),
         Case(lambda x: [torch.relu(p) for p in x.chunk(3, dim=-1)], [(2, 6)], name="chunk"),
@@ -152,7 +165,8 @@ def split(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
 @register(
     _aten.unbind.int,
     _aten.unbind_copy.int,
-    trivial=True,
+    moves=True,
+    bounds=bounds.first,
     cases=lambda: [Case(lambda x: [torch.relu(p) for p in x.unbind(1)], [(2, 3, 4)])],
 )
 def unbind(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
@@ -164,6 +178,9 @@ def unbind(b: Builder, n: NodeView) -> tuple[Value | None, ...]:
 
 @register(
     _aten.cat.default,
+    bounds=bounds.union_of_list,
+    flops=flops.nothing,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x, y: torch.cat([x, y], 0), [(2, 3), (4, 3)]),
         Case(lambda x, y: torch.cat([x, y, x], -1), [(2, 3), (2, 5)], name="three"),
@@ -184,6 +201,8 @@ def cat(b: Builder, n: NodeView) -> Value:
 
 @register(
     _aten.stack.default,
+    bounds=bounds.union_of_list,
+    ahead_of_time=True,
     cases=lambda: [
         Case(lambda x, y: torch.stack([x, y], 0), [(2, 3), (2, 3)]),
         Case(lambda x, y: torch.stack([x, y], -1).flatten(-2), [(2, 3, 4), (2, 3, 4)], name="interleave"),

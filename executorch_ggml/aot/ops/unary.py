@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, UnaryKind, Value
 
@@ -44,10 +45,15 @@ def _simple(
     high: float = 3.0,
     whole: bool = False,
     jumps: bool = False,
+    **facts: Any,
 ) -> None:
-    """``whole``: what it makes of an integer is an integer. ``jumps``: an operand's last digit may decide."""
+    """Registers one function of each element.
 
-    @register(target, keep=keep, cases=lambda: _cases(fn, low, high))
+    ``whole``: of an integer it makes an integer. ``jumps``: an operand's last digit may decide. ``facts``: see
+    ``register``.
+    """
+
+    @register(target, keep=keep, **facts, cases=lambda: _cases(fn, low, high))
     def lower(b: Builder, n: NodeView) -> Value:
         if whole:
             n.require_exact()
@@ -56,13 +62,13 @@ def _simple(
         return b.unary(kind, as_stored(b, n.tensor("self")) if jumps else n.tensor("self"))
 
 
-_simple(_aten.abs.default, UnaryKind.ABS, torch.abs, whole=True)
-_simple(_aten.neg.default, UnaryKind.NEG, torch.neg, whole=True)
-_simple(_aten.exp.default, UnaryKind.EXP, torch.exp)
-_simple(_aten.log.default, UnaryKind.LOG, torch.log, low=0.05)
+_simple(_aten.abs.default, UnaryKind.ABS, torch.abs, whole=True, bounds=bounds.absolute)
+_simple(_aten.neg.default, UnaryKind.NEG, torch.neg, whole=True, bounds=bounds.negated, ahead_of_time=True)
+_simple(_aten.exp.default, UnaryKind.EXP, torch.exp, ahead_of_time=True)
+_simple(_aten.log.default, UnaryKind.LOG, torch.log, low=0.05, ahead_of_time=True)
 _simple(_aten.sqrt.default, UnaryKind.SQRT, torch.sqrt, low=0.0)
-_simple(_aten.sin.default, UnaryKind.SIN, torch.sin)
-_simple(_aten.cos.default, UnaryKind.COS, torch.cos)
+_simple(_aten.sin.default, UnaryKind.SIN, torch.sin, ahead_of_time=True)
+_simple(_aten.cos.default, UnaryKind.COS, torch.cos, ahead_of_time=True)
 _simple(_aten.tanh.default, UnaryKind.TANH, torch.tanh)
 _simple(_aten.sigmoid.default, UnaryKind.SIGMOID, torch.sigmoid)
 _simple(_aten.relu.default, UnaryKind.RELU, torch.relu)
@@ -81,7 +87,7 @@ def rsqrt(b: Builder, n: NodeView) -> Value:
     return b.reciprocal(b.unary(UnaryKind.SQRT, n.tensor("self")))
 
 
-@register(_aten.reciprocal.default, cases=lambda: _cases(torch.reciprocal, low=0.05))
+@register(_aten.reciprocal.default, ahead_of_time=True, cases=lambda: _cases(torch.reciprocal, low=0.05))
 def reciprocal(b: Builder, n: NodeView) -> Value:
     """1 / x."""
     n.require_float()
@@ -97,6 +103,7 @@ def square(b: Builder, n: NodeView) -> Value:
 
 @register(
     _aten.pow.Tensor_Scalar,
+    ahead_of_time=True,
     cases=lambda: [
         *(Case(lambda x, e=e: torch.pow(x, e), [(3, 5)], name=f"{e}") for e in (2, 3, 4, 5, 7, 1, 0, 2.0)),
         *(
@@ -140,6 +147,7 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
 
 @register(
     _aten.pow.Scalar,
+    ahead_of_time=True,
     cases=lambda: [
         *(Case(lambda x, c=c: torch.pow(c, x), [(3, 5)], tolerance=1e-8, name=f"{c}") for c in (2.5, 0.3, 1.0)),
         Case(lambda x: torch.pow(-2.0, x), [(3, 5)], refused="not positive", name="negative"),

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from executorch_ggml.aot.registry import lookup
+
 from ._graph import GraphEditor, args_of, aten, is_call, is_tensor, shape, value
 
 # Layout operators that pass integer elements on unchanged, so that the vector behind them is still the positions.
@@ -29,61 +31,26 @@ _LAYOUT = (
     aten.alias.default,
 )
 
-# Operators that a table may be made of. Anything that looks at values (where, max, comparisons) is not among them: a
-# table that changes with the length of the sequence could agree on samples and differ elsewhere.
-_ALLOWED = frozenset(
+# Operators that a table may be made of, beside those that are registered with ``ahead_of_time``. Nothing that looks at
+# values is among them (where, max, comparisons): such a table could agree on samples and differ elsewhere.
+_NOT_LOWERED = frozenset(
     {
-        *_LAYOUT,
-        aten._to_copy.default,
-        aten.to.dtype,
-        aten.to.dtype_layout,
         aten.type_as.default,
-        aten.lift_fresh_copy.default,
-        aten.detach.default,
-        aten.permute.default,
-        aten.transpose.int,
-        aten.t.default,
-        aten.slice.Tensor,
-        aten.select.int,
-        aten.cat.default,
-        aten.stack.default,
-        aten.repeat.default,
         aten.repeat_interleave.self_int,
-        aten.mul.Tensor,
-        aten.mul.Scalar,
-        aten.div.Tensor,
-        aten.div.Scalar,
-        aten.add.Tensor,
-        aten.sub.Tensor,
-        aten.neg.default,
-        aten.reciprocal.default,
-        aten.pow.Scalar,
-        aten.pow.Tensor_Scalar,
-        aten.exp.default,
-        aten.log.default,
-        aten.cos.default,
-        aten.sin.default,
-        aten.matmul.default,
-        aten.bmm.default,
-        aten.mm.default,
         aten.outer.default,
         aten.einsum.default,
-        aten.arange.default,
-        aten.arange.start,
-        aten.arange.start_step,
-        aten.full.default,
-        aten.ones.default,
         aten.polar.default,
         aten.complex.default,
         aten.view_as_real.default,
         aten.view_as_complex.default,
-        aten.index.Tensor,
-        aten.index_select.default,
-        aten.embedding.default,
-        aten.gather.default,
         operator.getitem,
     }
 )
+
+
+def _is_allowed(target: Any) -> bool:
+    entry = lookup(target)
+    return target in _NOT_LOWERED or (entry is not None and entry.facts.ahead_of_time)
 
 
 # Operators with several results, of which `getitem` picks one.
@@ -140,7 +107,7 @@ def positions_of(editor: GraphEditor, *roots: Node) -> list[Node]:
             if editor.constant(base) is None and base not in found:
                 found.append(base)
             continue
-        if not is_call(node) or node.target not in _ALLOWED:
+        if not is_call(node) or not _is_allowed(node.target):
             raise NotEvaluableError(f"{node.name} ({node.target}) is not a function of positions and constants")
         stack.extend(node.all_input_nodes)
     return found
@@ -194,7 +161,7 @@ class Evaluator:
         if data is not None:
             result = _widen(data)
         else:
-            if not is_call(node) or node.target not in _ALLOWED:
+            if not is_call(node) or not _is_allowed(node.target):
                 raise NotEvaluableError(f"{node.name} is neither a constant nor the positions")
             result = self._pick(node) if node.target is operator.getitem else self._call(node)
         self._known[node] = result

@@ -252,10 +252,6 @@ class GraphEditor:
         old.replace_all_uses_with(new)
         self.changed = True
 
-    def users_include_output(self, node: Node) -> bool:
-        """Whether the node is an output of the program."""
-        return any(user.op == "output" for user in node.users)
-
     def finish(self) -> bool:
         """Remove dead nodes, renew the signature, check the graph; True if the pass changed anything."""
         if not self.changed:

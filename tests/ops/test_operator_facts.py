@@ -1,0 +1,91 @@
+"""Facts of operators (`registry.Facts`): bounds of integers hold for operators that write, and names do not collide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from executorch_ggml import Program, to_edge_rewrite_and_lower
+from executorch_ggml.aot.integer_rules import first
+from executorch_ggml.aot.registry import bounds_rule, entries, flops_rule, operator_name
+
+BIG = torch.tensor([2**24 + 1, 2**30 + 1])
+AT = torch.tensor([1, 2])
+MASK = torch.tensor([False, True, True, False])
+
+
+class Writes(nn.Module):
+    """Large values written among the zeros of a constant, whose bounds alone would say that all is zero."""
+
+    def __init__(self, write: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.write = write
+        self.register_buffer("zeros", torch.zeros(4, dtype=torch.int64))
+
+    def forward(self, at: torch.Tensor, values: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = self.write(self.zeros, at, values)
+        return (y + 1) * 2, x * 2.0 + (y - 1).to(torch.float32)
+
+
+WRITES: dict[str, Callable[..., Any]] = {
+    "index_copy": lambda z, at, v: z.index_copy(0, at, v),
+    "index_add": lambda z, at, v: z.index_add(0, at, v),
+    "index_put": lambda z, at, v: torch.index_put(z, (at,), v),
+    "index_put, accumulate": lambda z, at, v: torch.index_put(z, (at,), v, accumulate=True),
+    "scatter": lambda z, at, v: z.scatter(0, at, v),
+    "scatter_add": lambda z, at, v: z.scatter_add(0, at, v),
+    "slice_scatter": lambda z, at, v: z.slice_scatter(v, 0, 1, 3),
+    "select_scatter": lambda z, at, v: z.select_scatter(v[0], 0, 2),
+    "where": lambda z, at, v: torch.where(MASK, torch.cat([v, v]), z),
+    "masked_fill": lambda z, at, v: z.masked_fill(MASK, v[0]),
+    "cat": lambda z, at, v: torch.cat([z[:2], v]),
+    "stack": lambda z, at, v: torch.stack([z[0], v[0], v[1], z[3]]),
+    "in place": lambda z, at, v: z.clone().index_copy_(0, at, v),
+    "assignment": lambda z, at, v: _assigned(z, at, v),
+}
+
+
+def _assigned(z: torch.Tensor, at: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    y = z.clone()
+    y[at] = v
+    return y
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_bounds_of_what_was_written(name: str, tmp_path: Path) -> None:
+    model = Writes(WRITES[name])
+    inputs = (AT, BIG, torch.randn(4))
+    program = torch.export.export(model, inputs)
+    pte = tmp_path / "m.pte"
+    pte.write_bytes(to_edge_rewrite_and_lower(program).to_executorch().buffer)
+    with Program(pte, threads=1) as loaded:
+        found = loaded.execute("forward", list(inputs))
+    for got, want in zip(found, model(*inputs), strict=True):
+        torch.testing.assert_close(torch.as_tensor(got), want)
+
+
+def test_a_copy_at_the_end_of_a_name() -> None:
+    """`view_copy` is `view`; `index_copy` writes and is no `index`."""
+    assert bounds_rule(torch.ops.aten.view_copy.default) is first
+    assert bounds_rule(torch.ops.aten.index.Tensor) is first
+    assert bounds_rule(torch.ops.aten.index_copy.default) is not first
+
+
+def test_overloads_of_one_operator_agree() -> None:
+    """A rule is looked up by the operator's name, so overloads must not state different ones."""
+    rules: dict[str, set[Any]] = {}
+    for entry in entries():
+        if entry.facts.bounds is not None and not hasattr(entry.facts.bounds, "__closure__"):
+            rules.setdefault(operator_name(entry.target), set()).add(entry.facts.bounds)
+    assert {name: found for name, found in rules.items() if len(found) > 1} == {}
+
+
+def test_facts_without_a_lowering() -> None:
+    assert bounds_rule(torch.ops.aten.remainder.Scalar) is not None
+    assert flops_rule(torch.ops.aten.lstm.input) is not None
+    assert bounds_rule(torch.ops.aten.erfinv.default) is None
