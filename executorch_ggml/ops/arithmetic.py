@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from ..ir.builder import BinaryKind, Builder, Kind, UnaryKind, Value
 from ..ir.dims import same_shape
 from ..registry import Arg, Case, NodeView, Unsupported, register
+from ._stored import as_stored
 
 _aten = torch.ops.aten
 
@@ -176,26 +178,25 @@ def mul(b: Builder, n: NodeView) -> Value:
 def div(b: Builder, n: NodeView) -> Value:
     """self / other."""
     n.require_float()
-    return _quotient(b, n)
+    return _quotient(b, n.tensor("self"), n)
 
 
-def _quotient(b: Builder, n: NodeView) -> Value:
+def _quotient(b: Builder, x: Value, n: NodeView) -> Value:
     other = _scalar_or_tensor(b, n, "other")
     if isinstance(other, float):
         if other == 0.0:
             other = n.tensor("other") if n.is_tensor("other") else b.constant(torch.zeros(1).numpy())
-        elif _is_power_of_two(other):
-            return b.scale(n.tensor("self"), 1.0 / other)
+        elif _has_inverse(other):
+            return b.scale(x, 1.0 / other)
         else:
             # x * (1/c) rounds twice; x / c once, as torch does.
-            return b.binary(BinaryKind.DIV, n.tensor("self"), b.constant(torch.full((1,), other).numpy()))
-    return b.binary(BinaryKind.DIV, n.tensor("self"), other)
+            return b.binary(BinaryKind.DIV, x, b.constant(torch.full((1,), other).numpy()))
+    return b.binary(BinaryKind.DIV, x, as_stored(b, other))
 
 
-def _is_power_of_two(x: float) -> bool:
-    import math
-
-    return abs(math.frexp(x)[0]) == 0.5
+def _has_inverse(x: float) -> bool:
+    """Whether 1 / x is exact and not beyond what F32 holds."""
+    return abs(math.frexp(x)[0]) == 0.5 and 2.0**-126 <= abs(x) <= 2.0**126
 
 
 @register(
@@ -214,5 +215,7 @@ def div_mode(b: Builder, n: NodeView) -> Value:
     if mode == "floor":
         # torch corrects the quotient by the exact remainder (1.0 // 0.1 is 9); flooring it gives 10.
         raise Unsupported("floor division needs an exact remainder, which ggml has no function for")
-    quotient = _quotient(b, n)
-    return b.unary(UnaryKind.TRUNC, quotient) if mode == "trunc" else quotient
+    if mode != "trunc":
+        return _quotient(b, n.tensor("self"), n)
+    # torch rounds a quotient of two halves before it cuts it off, and keeps the digits of one by a number.
+    return b.unary(UnaryKind.TRUNC, as_stored(b, _quotient(b, as_stored(b, n.tensor("self")), n)))

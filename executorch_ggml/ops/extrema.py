@@ -9,7 +9,8 @@ from ..bounds import EXACT
 from ..ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
 from ..ir.dims import product, static
 from ..registry import Arg, Case, NodeView, Unsupported, register
-from ._missing import extremum, is_number, sortable, with_missing
+from ._missing import extremum, sortable, with_missing
+from .compare import is_number
 from .creation import iota
 from .select import choose
 

@@ -9,8 +9,7 @@ import torch
 from ..ir.builder import Builder, Value
 from ..ir.dims import Shape
 from ..registry import Case, NodeView, register
-from ._missing import is_number
-from .compare import greater
+from .compare import greater, is_number
 from .select import choose
 
 _aten = torch.ops.aten

@@ -11,8 +11,8 @@ import numpy as np
 from ..ir.builder import Builder, Value
 from ..ir.dims import product
 from ..registry import Unsupported
-from ._missing import is_number, sortable
-from .compare import equal, greater
+from ._missing import sortable
+from .compare import equal, greater, is_number
 
 _MOST = 1 << 22
 """Pairs of elements, each of which is compared: 16 MiB for a value of each."""

@@ -58,8 +58,8 @@ def _simple(
 _simple(_aten.abs.default, UnaryKind.ABS, torch.abs, whole=True)
 _simple(_aten.neg.default, UnaryKind.NEG, torch.neg, whole=True)
 _simple(_aten.exp.default, UnaryKind.EXP, torch.exp)
-_simple(_aten.log.default, UnaryKind.LOG, torch.log, low=0.05)
-_simple(_aten.sqrt.default, UnaryKind.SQRT, torch.sqrt, low=0.0)
+_simple(_aten.log.default, UnaryKind.LOG, torch.log, low=0.05, jumps=True)
+_simple(_aten.sqrt.default, UnaryKind.SQRT, torch.sqrt, low=0.0, jumps=True)
 _simple(_aten.sin.default, UnaryKind.SIN, torch.sin)
 _simple(_aten.cos.default, UnaryKind.COS, torch.cos)
 _simple(_aten.tanh.default, UnaryKind.TANH, torch.tanh)
@@ -77,14 +77,14 @@ _simple(_aten.trunc.default, UnaryKind.TRUNC, torch.trunc, jumps=True)
 def rsqrt(b: Builder, n: NodeView) -> Value:
     """1 / sqrt(x)."""
     n.require_float()
-    return b.reciprocal(b.unary(UnaryKind.SQRT, n.tensor("self")))
+    return b.reciprocal(b.unary(UnaryKind.SQRT, as_stored(b, n.tensor("self"))))
 
 
 @register(_aten.reciprocal.default, cases=lambda: _cases(torch.reciprocal, low=0.05))
 def reciprocal(b: Builder, n: NodeView) -> Value:
     """1 / x."""
     n.require_float()
-    return b.reciprocal(n.tensor("self"))
+    return b.reciprocal(as_stored(b, n.tensor("self")))
 
 
 @register(_aten.square.default, cases=lambda: _cases(torch.square))
@@ -117,6 +117,8 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
         return b.fill(1.0, x.shape)
     if not math.isfinite(exponent) or abs(exponent) > 64:
         raise Unsupported(f"power {exponent}")
+    if exponent < 0 or exponent != int(exponent):
+        x = as_stored(b, x)  # zero is a pole, and a sign decides whether there is a root
     if exponent == -0.5:
         return b.reciprocal(b.unary(UnaryKind.SQRT, x))
     if exponent == 0.5:
@@ -147,7 +149,8 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
 def scalar_pow(b: Builder, n: NodeView) -> Value:
     """c ** x for positive c."""
     n.require_float()
-    base = n.number("self")
+    # torch makes a tensor of it, of the type of the result.
+    base = float(torch.tensor(n.number("self"), dtype=n.node.meta["val"].dtype))
     if not base > 0 or math.isinf(base):
         raise Unsupported("a power of a base that is not positive")
     return b.unary(UnaryKind.POWER_OF, n.tensor("exponent"), base)
