@@ -8,6 +8,8 @@ of such an operator are rounded first: ``lowering.lower_node`` sees to results o
 
 from __future__ import annotations
 
+import torch
+
 from ..ir.builder import Builder, DType, GgmlType, Kind, UnaryKind, Value
 from ..ir.graph import Node
 
@@ -15,6 +17,12 @@ HALVES = {DType.FLOAT16: GgmlType.F16, DType.BFLOAT16: GgmlType.BF16}
 
 _MOVES = frozenset({"View", "Permute", "Reshape", "Cont", "Repeat", "Concat"})
 _SIGNS = frozenset({UnaryKind.ABS, UnaryKind.NEG, UnaryKind.RELU})
+
+
+def number_as_stored(number: float, dtype: DType) -> float:
+    """A number beside halves, as torch rounds those that are added, and exponents."""
+    half = {DType.FLOAT16: torch.float16, DType.BFLOAT16: torch.bfloat16}.get(dtype)
+    return number if half is None else float(torch.tensor(number, dtype=torch.float64).to(half))
 
 
 def as_stored(b: Builder, v: Value) -> Value:

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 
 from ..ir.builder import Builder, UnaryKind, Value
 from ..registry import Arg, Case, NodeView, Unsupported, register
+from .compare import greater
+from .select import choose
 
 _aten = torch.ops.aten
 
@@ -44,7 +46,11 @@ def gelu(b: Builder, n: NodeView) -> Value:
 def leaky_relu(b: Builder, n: NodeView) -> Value:
     """x where positive, else slope * x."""
     n.require_float()
-    return b.leaky_relu(n.tensor("self"), _finite(n, "negative_slope"))
+    slope = n.number("negative_slope")
+    if math.isfinite(slope):
+        return b.leaky_relu(n.tensor("self"), slope)
+    x = b.f32(n.tensor("self"))
+    return choose(b, greater(b, x, 0.0), x, b.scale(x, slope), x.shape)
 
 
 def _finite(n: NodeView, name: str) -> float:

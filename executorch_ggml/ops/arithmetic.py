@@ -11,7 +11,7 @@ import torch
 from ..ir.builder import BinaryKind, Builder, Kind, UnaryKind, Value
 from ..ir.dims import same_shape
 from ..registry import Arg, Case, NodeView, Unsupported, register
-from ._stored import as_stored
+from ._stored import as_stored, number_as_stored
 
 _aten = torch.ops.aten
 
@@ -113,18 +113,18 @@ def rsub(b: Builder, n: NodeView) -> Value:
     """other - alpha * self."""
     n.require_exact()
     other = _scalar_or_tensor(b, n, "other")
-    scaled = b.scale(n.tensor("self"), n.number("alpha"))
+    scaled = b.scale(n.tensor("self"), number_as_stored(n.number("alpha"), n.out.dtype))
     if isinstance(other, float):
-        return b.scale(scaled, -1.0, other)
+        return b.scale(scaled, -1.0, number_as_stored(other, n.out.dtype))
     return b.binary(BinaryKind.SUB, other, scaled)
 
 
 def _sum(b: Builder, n: NodeView, sign: float) -> Value:
-    alpha = n.number("alpha")
+    alpha = number_as_stored(n.number("alpha"), n.out.dtype)
     left = n.scalar("self")
     other = _scalar_or_tensor(b, n, "other")
     if isinstance(other, float):
-        return b.scale(n.tensor("self"), 1.0, sign * alpha * other)
+        return b.scale(n.tensor("self"), 1.0, sign * alpha * number_as_stored(other, n.out.dtype))
     if left is not None and n.meta("self").rank <= other.rank:
         return b.scale(other, sign * alpha, left)
     x = n.tensor("self")

@@ -10,7 +10,7 @@ import torch
 
 from ..ir.builder import Builder, UnaryKind, Value
 from ..registry import Arg, Case, NodeView, Unsupported, register
-from ._stored import as_stored
+from ._stored import as_stored, number_as_stored
 
 _aten = torch.ops.aten
 
@@ -108,7 +108,7 @@ def square(b: Builder, n: NodeView) -> Value:
 def pow_scalar(b: Builder, n: NodeView) -> Value:
     """x ** e: products for whole exponents (so negative x is right), one function for others."""
     n.require_float()
-    return power(b, n.tensor("self"), n.number("exponent"))
+    return power(b, n.tensor("self"), number_as_stored(n.number("exponent"), n.out.dtype))
 
 
 def power(b: Builder, x: Value, exponent: float) -> Value:
@@ -149,8 +149,7 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
 def scalar_pow(b: Builder, n: NodeView) -> Value:
     """c ** x for positive c."""
     n.require_float()
-    # torch makes a tensor of it, of the type of the result.
-    base = float(torch.tensor(n.number("self"), dtype=n.node.meta["val"].dtype))
+    base = number_as_stored(n.number("self"), n.out.dtype)
     if not base > 0 or math.isinf(base):
         raise Unsupported("a power of a base that is not positive")
     return b.unary(UnaryKind.POWER_OF, n.tensor("exponent"), base)
