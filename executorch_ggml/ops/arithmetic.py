@@ -124,7 +124,7 @@ def _sum(b: Builder, n: NodeView, sign: float) -> Value:
     left = n.scalar("self")
     other = _scalar_or_tensor(b, n, "other")
     if isinstance(other, float):
-        return b.scale(n.tensor("self"), 1.0, sign * alpha * number_as_stored(other, n.out.dtype))
+        return _plus(b, n.tensor("self"), sign * alpha * number_as_stored(other, n.out.dtype))
     if left is not None and n.meta("self").rank <= other.rank:
         return b.scale(other, sign * alpha, left)
     x = n.tensor("self")
@@ -133,6 +133,13 @@ def _sum(b: Builder, n: NodeView, sign: float) -> Value:
     if alpha == 1.0:
         return b.binary(BinaryKind.ADD if sign > 0 else BinaryKind.SUB, x, other)
     return b.add(x, b.scale(other, sign * alpha))
+
+
+def _plus(b: Builder, x: Value, number: float) -> Value:
+    """x + number, where -0.0 + 0.0 is 0.0."""
+    if number == 0.0 and math.copysign(1.0, number) > 0 and x.dtype.is_float:
+        return b.add(x, b.constant(torch.zeros(1).numpy())).with_dtype(x.dtype)
+    return b.scale(x, 1.0, number)
 
 
 def _is_tanh_of(b: Builder, v: Value, x: Value) -> bool:

@@ -111,6 +111,10 @@ def pow_scalar(b: Builder, n: NodeView) -> Value:
     return power(b, n.tensor("self"), number_as_stored(n.number("exponent"), n.out.dtype))
 
 
+# Of higher powers a product has lost digits: its rounding errors are multiplied, too.
+_MULTIPLIED = 8
+
+
 def power(b: Builder, x: Value, exponent: float) -> Value:
     """``x`` to a constant power."""
     if exponent == 0.0:
@@ -125,6 +129,10 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
         return b.unary(UnaryKind.SQRT, x)
     if exponent != int(exponent):
         return b.unary(UnaryKind.POWER, x, exponent)
+    if abs(exponent) > _MULTIPLIED:
+        odd = math.fmod(exponent, 2.0)
+        even = b.unary(UnaryKind.POWER, b.unary(UnaryKind.ABS, x), exponent - odd)
+        return b.mul(even, b.reciprocal(x) if odd < 0 else x) if odd else even
     # The power of the inverse, not the inverse of the power: that could be infinite where the result is subnormal.
     base = b.reciprocal(x) if exponent < 0 else b.f32(x)
     whole = abs(int(exponent))
