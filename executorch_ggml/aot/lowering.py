@@ -13,12 +13,14 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
 from executorch_ggml.ir import graph as g
-from executorch_ggml.ir.builder import Builder, DType, IrError, Unsupported, Value
+from executorch_ggml.ir.builder import Builder, DType, IrError, Kind, Unsupported, Value
 from executorch_ggml.ir.dims import probably_same
 from executorch_ggml.ir.fuse import fuse_epilogues
 
 from .bounds import is_exact, of_input, of_result
-from .node_view import NodeView, TensorMeta, meta_of, to_dim
+from .computed_halves import must_round
+from .node_view import NodeView, TensorMeta, meta_of, to_dim, to_dtype
+from .ops._stored import HALVES, as_stored
 from .program_view import ProgramView, WeightOptions, has_data
 from .registry import lookup
 from .symbols import SymbolBinder
@@ -55,10 +57,34 @@ def lower_node(builder: Builder, node: Node, values: Mapping[Node, Any], view: P
     entry = lookup(node.target)
     if entry is None:
         raise Unsupported("no lowering for this operator")
-    n = NodeView(node, values, view.constant)
     builder.debug_handle = _debug_handle(node)
-    result = entry.lower(builder, n)
-    return _checked(node, result)
+    n = NodeView(node, values, view.constant, lambda v: as_stored(builder, v) if _shows_digits(node, v) else v)
+    result = _checked(node, entry.lower(builder, n))
+    return _rounded(builder, result) if must_round(node) else result
+
+
+def _rounded(builder: Builder, result: Result) -> Result:
+    """Halves as torch stores them; a state is memory of its own, and rounded when it is written."""
+    if isinstance(result, tuple):
+        return tuple(v if v is None else _rounded_one(builder, v) for v in result)
+    return result if result is None else _rounded_one(builder, result)
+
+
+def _rounded_one(builder: Builder, v: Value) -> Value:
+    return as_stored(builder, v) if v.dtype in HALVES and v.kind is Kind.NODE and v.state < 0 else v
+
+
+def _shows_digits(node: Node, v: Value) -> bool:
+    """Whether a node makes something of another type from a half that the graph computed."""
+    if v.dtype not in HALVES or v.kind is not Kind.NODE:
+        return False
+    made: Any = node.meta.get("val")
+    if isinstance(made, (tuple, list)):
+        read = {u.args[1] for u in node.users if is_getitem(u)}
+        made = [m for i, m in enumerate(made) if i in read]
+    else:
+        made = [made]
+    return any(isinstance(m, torch.Tensor) and to_dtype(m.dtype) is not v.dtype for m in made)
 
 
 def _debug_handle(node: Node) -> int:

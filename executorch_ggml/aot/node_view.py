@@ -101,11 +101,13 @@ class NodeView:
         node: Node,
         values: Mapping[Node, Any],
         constants: Callable[[Node], torch.Tensor | None] | None = None,
+        read: Callable[[Value], Value] = lambda v: v,
     ) -> None:
         self.node = node
         self.target = overload_of(node.target)
         self._values = values
         self._constants = constants
+        self._read = read
         schema = getattr(self.target, "_schema", None)
         if schema is None:
             raise Unsupported(f"{node.target} has no schema")
@@ -242,7 +244,7 @@ class NodeView:
         value = self._values.get(raw)
         if not isinstance(value, Value):
             raise Unsupported(f"{raw.name} is not a tensor of this graph")
-        return value
+        return self._read(value)
 
     @property
     def bounds(self) -> tuple[int, int] | None:

@@ -332,4 +332,11 @@ class Leaves:
 
 
 def _hashable(attrs: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in attrs.items()))
+    return tuple(sorted((k, _told_apart(v)) for k, v in attrs.items()))
+
+
+def _told_apart(v: Any) -> Any:
+    """0.0 and -0.0 are equal to Python, and other numbers to a graph; a NaN is none to Python, and one to a graph."""
+    if isinstance(v, list):
+        return tuple(_told_apart(x) for x in v)
+    return v.hex() if isinstance(v, float) else v

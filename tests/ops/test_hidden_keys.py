@@ -124,3 +124,22 @@ def test_forms_that_torch_does_not_fuse(tmp_path: Path) -> None:
 
     hidden = [c for c in CHANGES if "hidden" in c]
     check(Model(), [(2, 2, 20, 16)] * 3, tmp_path / "attention.pte", hidden)
+
+
+def test_scores_too_large_before_they_are_scaled(tmp_path: Path) -> None:
+    """What torch does not fuse is scaled before the product, where scores of 1e39 would be infinite."""
+
+    class Model(torch.nn.Module):
+        def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Any:
+            wide, bias = torch.cat([v, v], -1), torch.where(visible(4, 4), 0.3, -INF)
+            three = [attend(q[0], k[0], v[0], m, scale=s) for m, s in ((None, None), (bias, 0.1), (None, -0.3))]
+            return [*three, attend(q[0, 0], k[0, 0], v[0, 0]), attend(q, k, wide, bias), attend(q, k, wide)]
+
+    q, k, v = draw(1, *[(1, 2, 4, 16)] * 3)
+    path = tmp_path / "attention.pte"
+    path.write_bytes(to_edge_rewrite_and_lower(export(Model(), (q, k, v))).to_executorch().buffer)
+    with Program(path, threads=1) as program:
+        for many, factor in ((1e30, 2e8), (1e19, 1.2e19)):
+            for got, want in zip(program(q * many, k * factor, v), Model()(q * many, k * factor, v), strict=True):
+                torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5, equal_nan=True)
+                assert got.isfinite().any()

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 
 from executorch_ggml.ir.builder import Builder, UnaryKind, Value
 
+from .compare import is_number
 from .select import choose
-
-
-def is_number(b: Builder, x: Value) -> Value:
-    """1 where an element is a number (infinite ones included), 0 where it is NaN."""
-    return b.unary(UnaryKind.STEP, b.scale(b.unary(UnaryKind.ABS, x), 1.0, 1.0))
 
 
 def with_missing(b: Builder, x: Value, dims: Sequence[int], keepdim: bool, reduced: Value) -> Value:

@@ -1,19 +1,57 @@
 """Computed halves as torch has them. Registers no operator.
 
-ggml computes float16 and bfloat16 in F32, and a result is rounded when it is stored. An operator that jumps (a
-comparison, a rounding to whole numbers) would show the digits in between, so its operands are rounded first.
+ggml computes float16 and bfloat16 in F32, and a result is rounded when it is stored. What an operator makes of the
+digits in between shows in a result of another type (a position, a boolean, a float32), in one that jumps (a rounding
+to whole numbers, a sign), and near a pole (a logarithm or quotient of what is zero once it is rounded). The operands
+of such an operator are rounded first: ``lowering.lower_node`` sees to results of another type, a lowering to the rest.
 """
 
 from __future__ import annotations
 
-from executorch_ggml.ir.builder import Builder, DType, GgmlType, Kind, Value
+import torch
 
-_HALVES = {DType.FLOAT16: GgmlType.F16, DType.BFLOAT16: GgmlType.BF16}
+from executorch_ggml.ir.builder import Builder, DType, GgmlType, Kind, UnaryKind, Value
+from executorch_ggml.ir.graph import Node
+
+HALVES = {DType.FLOAT16: GgmlType.F16, DType.BFLOAT16: GgmlType.BF16}
+
+_MOVES = frozenset({"View", "Permute", "Reshape", "Cont", "Repeat", "Concat"})
+_SIGNS = frozenset({UnaryKind.ABS, UnaryKind.NEG, UnaryKind.RELU})
+
+
+def number_as_stored(number: float, dtype: DType) -> float:
+    """A number beside halves, as torch rounds those that are added, and exponents."""
+    half = {DType.FLOAT16: torch.float16, DType.BFLOAT16: torch.bfloat16}.get(dtype)
+    return number if half is None else float(torch.tensor(number, dtype=torch.float64).to(half))
 
 
 def as_stored(b: Builder, v: Value) -> Value:
     """A float as F32, rounded to its torch dtype where the graph computed it."""
-    half = _HALVES.get(v.dtype)
-    if half is None or v.kind is not Kind.NODE:
+    half = HALVES.get(v.dtype)
+    if half is None or v.kind is not Kind.NODE or _is_stored(b, v.node, v.dtype):
         return b.f32(v)
     return b.f32(b.cast(b.f32(v), half))
+
+
+def _is_stored(b: Builder, index: int, dtype: DType) -> bool:
+    """Whether a node has numbers of a half type as they are: they only came from somewhere, or are rounded already."""
+    waiting, seen = [index], set()
+    while waiting:
+        at = waiting.pop()
+        node = b.graph.nodes[at]
+        if at in seen or _is_half(b, node, dtype):
+            continue
+        if node.op not in _MOVES and not (node.op == "Unary" and node.attrs["kind"] in _SIGNS):
+            return False
+        seen.add(at)
+        waiting += node.src
+    return True
+
+
+def _is_half(b: Builder, node: Node, dtype: DType) -> bool:
+    half = HALVES[dtype]
+    if node.op == "Cast":
+        return node.type is half or b.graph.nodes[node.src[0]].type is half
+    if node.op == "InputLeaf":
+        return b.graph.inputs[node.attrs["input"]].dtype is dtype
+    return node.op == "WeightLeaf" and b.graph.weights[b.graph.slots[node.attrs["slot"]].weight].type is half

@@ -11,6 +11,9 @@ from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, UnaryKind, Value
 
+from .compare import greater
+from .select import choose
+
 _aten = torch.ops.aten
 
 _INF = float("inf")
@@ -45,7 +48,18 @@ def gelu(b: Builder, n: NodeView) -> Value:
 def leaky_relu(b: Builder, n: NodeView) -> Value:
     """x where positive, else slope * x."""
     n.require_float()
-    return b.leaky_relu(n.tensor("self"), n.number("negative_slope"))
+    slope = n.number("negative_slope")
+    if math.isfinite(slope):
+        return b.leaky_relu(n.tensor("self"), slope)
+    x = b.f32(n.tensor("self"))
+    return choose(b, greater(b, x, 0.0), x, b.scale(x, slope), x.shape)
+
+
+def _finite(n: NodeView, name: str) -> float:
+    number = n.number(name)
+    if not math.isfinite(number):
+        raise Unsupported(f"a {name} of {number}")
+    return number
 
 
 @register(
@@ -61,7 +75,7 @@ def elu(b: Builder, n: NodeView) -> Value:
     """scale * (max(0, x) + alpha * expm1(input_scale * min(0, x)))."""
     n.require_float()
     x = b.f32(n.tensor("self"))
-    alpha, scale, input_scale = n.number("alpha"), n.number("scale"), n.number("input_scale")
+    alpha, scale, input_scale = (_finite(n, name) for name in ("alpha", "scale", "input_scale"))
     if (alpha, scale, input_scale) == (1.0, 1.0, 1.0):
         return b.unary(UnaryKind.ELU, x)
     # ggml's ELU calls expm1 (its EXPM1 subtracts 1 from exp and loses digits near zero).
@@ -81,7 +95,15 @@ def elu(b: Builder, n: NodeView) -> Value:
 def hardtanh(b: Builder, n: NodeView) -> Value:
     """Clamp between two numbers."""
     n.require_float()
-    return b.clamp(n.tensor("self"), n.number("min_val"), n.number("max_val"), keeps_nan=True)
+    return held(b, n.tensor("self"), n.number("min_val"), n.number("max_val"))
+
+
+def held(b: Builder, x: Value, low: float, high: float) -> Value:
+    """min(max(x, low), high) as torch has it: a bound that is NaN makes everything NaN."""
+    if math.isnan(low) or math.isnan(high):
+        return b.fill(math.nan, x.shape)
+    # torch yields the upper bound where the bounds cross; ggml's order of comparisons need not.
+    return b.clamp(x, min(low, high), high, keeps_nan=True)
 
 
 @register(
@@ -102,22 +124,21 @@ def clamp(b: Builder, n: NodeView) -> Value:
     n.require_exact()
     low = n.number("min") if n.has("min") else -_INF
     high = n.number("max") if n.has("max") else _INF
-    # torch yields the upper bound where the bounds cross; ggml's order of comparisons need not.
-    return b.clamp(n.tensor("self"), min(low, high), high, keeps_nan=True).with_dtype(n.out.dtype)
+    return held(b, n.tensor("self"), low, high).with_dtype(n.out.dtype)
 
 
 @register(_aten.clamp_min.default, cases=lambda: [Case(lambda x: torch.clamp_min(x, 0.3), [(3, 5)])])
 def clamp_min(b: Builder, n: NodeView) -> Value:
     """max(x, low)."""
     n.require_float()
-    return b.clamp(n.tensor("self"), minimum=n.number("min"), keeps_nan=True)
+    return held(b, n.tensor("self"), n.number("min"), _INF)
 
 
 @register(_aten.clamp_max.default, cases=lambda: [Case(lambda x: torch.clamp_max(x, 0.3), [(3, 5)])])
 def clamp_max(b: Builder, n: NodeView) -> Value:
     """min(x, high)."""
     n.require_float()
-    return b.clamp(n.tensor("self"), maximum=n.number("max"), keeps_nan=True)
+    return held(b, n.tensor("self"), -_INF, n.number("max"))
 
 
 @register(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, declare, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, Kind, UnaryKind, Value
 from executorch_ggml.ir.dims import same_shape
+
+from ._stored import as_stored, number_as_stored
 
 declare("fmod", "remainder", bounds=bounds.remainder)
 
@@ -120,18 +123,18 @@ def rsub(b: Builder, n: NodeView) -> Value:
     """other - alpha * self."""
     n.require_exact()
     other = _scalar_or_tensor(b, n, "other")
-    scaled = b.scale(n.tensor("self"), n.number("alpha"))
+    scaled = b.scale(n.tensor("self"), number_as_stored(n.number("alpha"), n.out.dtype))
     if isinstance(other, float):
-        return b.scale(scaled, -1.0, other)
+        return b.scale(scaled, -1.0, number_as_stored(other, n.out.dtype))
     return b.binary(BinaryKind.SUB, other, scaled)
 
 
 def _sum(b: Builder, n: NodeView, sign: float) -> Value:
-    alpha = n.number("alpha")
+    alpha = number_as_stored(n.number("alpha"), n.out.dtype)
     left = n.scalar("self")
     other = _scalar_or_tensor(b, n, "other")
     if isinstance(other, float):
-        return b.scale(n.tensor("self"), 1.0, sign * alpha * other)
+        return _plus(b, n.tensor("self"), sign * alpha * number_as_stored(other, n.out.dtype))
     if left is not None and n.meta("self").rank <= other.rank:
         return b.scale(other, sign * alpha, left)
     x = n.tensor("self")
@@ -140,6 +143,13 @@ def _sum(b: Builder, n: NodeView, sign: float) -> Value:
     if alpha == 1.0:
         return b.binary(BinaryKind.ADD if sign > 0 else BinaryKind.SUB, x, other)
     return b.add(x, b.scale(other, sign * alpha))
+
+
+def _plus(b: Builder, x: Value, number: float) -> Value:
+    """x + number, where -0.0 + 0.0 is 0.0."""
+    if number == 0.0 and math.copysign(1.0, number) > 0 and x.dtype.is_float:
+        return b.add(x, b.constant(torch.zeros(1).numpy())).with_dtype(x.dtype)
+    return b.scale(x, 1.0, number)
 
 
 def _is_tanh_of(b: Builder, v: Value, x: Value) -> bool:
@@ -188,26 +198,25 @@ def mul(b: Builder, n: NodeView) -> Value:
 def div(b: Builder, n: NodeView) -> Value:
     """self / other."""
     n.require_float()
-    return _quotient(b, n)
+    return _quotient(b, n.tensor("self"), n)
 
 
-def _quotient(b: Builder, n: NodeView) -> Value:
+def _quotient(b: Builder, x: Value, n: NodeView) -> Value:
     other = _scalar_or_tensor(b, n, "other")
     if isinstance(other, float):
         if other == 0.0:
             other = n.tensor("other") if n.is_tensor("other") else b.constant(torch.zeros(1).numpy())
-        elif _is_power_of_two(other):
-            return b.scale(n.tensor("self"), 1.0 / other)
+        elif _has_inverse(other):
+            return b.scale(x, 1.0 / other)
         else:
             # x * (1/c) rounds twice; x / c once, as torch does.
-            return b.binary(BinaryKind.DIV, n.tensor("self"), b.constant(torch.full((1,), other).numpy()))
-    return b.binary(BinaryKind.DIV, n.tensor("self"), other)
+            return b.binary(BinaryKind.DIV, x, b.constant(torch.full((1,), other).numpy()))
+    return b.binary(BinaryKind.DIV, x, as_stored(b, other))
 
 
-def _is_power_of_two(x: float) -> bool:
-    import math
-
-    return abs(math.frexp(x)[0]) == 0.5
+def _has_inverse(x: float) -> bool:
+    """Whether 1 / x is exact and not beyond what F32 holds."""
+    return abs(math.frexp(x)[0]) == 0.5 and 2.0**-126 <= abs(x) <= 2.0**126
 
 
 @register(
@@ -226,5 +235,7 @@ def div_mode(b: Builder, n: NodeView) -> Value:
     if mode == "floor":
         # torch corrects the quotient by the exact remainder (1.0 // 0.1 is 9); flooring it gives 10.
         raise Unsupported("floor division needs an exact remainder, which ggml has no function for")
-    quotient = _quotient(b, n)
-    return b.unary(UnaryKind.TRUNC, quotient) if mode == "trunc" else quotient
+    if mode != "trunc":
+        return _quotient(b, n.tensor("self"), n)
+    # torch rounds a quotient of two halves before it cuts it off, and keeps the digits of one by a number.
+    return b.unary(UnaryKind.TRUNC, as_stored(b, _quotient(b, as_stored(b, n.tensor("self")), n)))

@@ -20,6 +20,8 @@ from executorch_ggml.ir.builder import BinaryKind, DType, GgmlType, HiddenKeys, 
 from executorch_ggml.ir.dims import Dim, product, same, same_shape
 from executorch_ggml.ir.value import contiguous_strides, fold
 
+from ._stored import as_stored
+
 # Far below every score, and -inf once it is rounded to float16; a product with -inf itself would turn 0 into NaN.
 _HIDDEN = -1e30
 
@@ -150,6 +152,8 @@ def scaled_dot_product_attention(b: Builder, n: NodeView) -> Value:
         raise Unsupported("attention with dropout")
     q, k, v = n.tensor("query"), n.tensor("key"), n.tensor("value")
     mask = n.opt_tensor("attn_mask")
+    if mask is not None and mask.dtype.is_float:
+        mask = as_stored(b, mask) if mask.kind is Kind.NODE else mask
     scale = n.opt_number("scale")
     # Rows of a state that the mask hides are those that nobody has written yet.
     hidden = HiddenKeys.PASSED if _is_state(b, k) and _is_state(b, v) else HiddenKeys.COUNTED
@@ -158,6 +162,12 @@ def scaled_dot_product_attention(b: Builder, n: NodeView) -> Value:
             raise Unsupported("the head size is dynamic")
         scale = 1.0 / math.sqrt(q.shape[-1])
     out = n.out.shape
+    # What torch's fused kernel does not take is computed with all keys for every query, and scaled beforehand: scores
+    # that are only too large for F32 before they are scaled are finite then.
+    fused = len(out) == 4 and same(v.shape[-1], q.shape[-1]) and (mask is None or mask.rank in (2, 4))
+    if not fused:
+        shared = math.sqrt(abs(scale)) if abs(scale) > 1.0 else 1.0
+        q, k, scale = b.scale(q, scale / shared), b.scale(k, shared), 1.0
     if q.rank > 4:
         if mask is not None and mask.rank > 2:
             raise Unsupported("a mask with leading dimensions for attention of more than 4 dimensions")
@@ -165,8 +175,6 @@ def scaled_dot_product_attention(b: Builder, n: NodeView) -> Value:
     q, k, v = (b.reshape(x, (1,) * (4 - x.rank) + x.shape) for x in (q, k, v))
     if mask is not None and len(out) < 4 and mask.rank == 3:
         mask = b.unsqueeze(mask, 0)
-    # What torch's fused kernel does not take is computed with all keys for every query.
-    fused = len(out) == 4 and same(v.shape[-1], q.shape[-1])
     grouped = n.flag("enable_gqa")
     if not grouped and not same(q.shape[1], k.shape[1]):
         raise Unsupported(f"{q.shape[1]} query heads for {k.shape[1]} key heads without enable_gqa")

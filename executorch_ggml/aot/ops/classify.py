@@ -7,7 +7,8 @@ import torch
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
 
-from ._missing import is_number
+from ._stored import as_stored
+from .compare import is_number
 
 _aten = torch.ops.aten
 _LARGEST = 3.4028234663852886e38
@@ -38,7 +39,7 @@ def _odd(fn: object) -> Case:
 def sign(b: Builder, n: NodeView) -> Value:
     """1, 0 or -1; 0 for NaN."""
     n.require_exact()
-    x = b.f32(n.tensor("self"))
+    x = as_stored(b, n.tensor("self"))
     below = b.unary(UnaryKind.STEP, b.scale(x, -1.0))
     return b.binary(BinaryKind.SUB, b.unary(UnaryKind.STEP, x), below).with_dtype(n.out.dtype)
 

@@ -13,10 +13,11 @@ import torch
 
 from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.bounds import EXACT
+from executorch_ggml.aot.node_view import to_dtype
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
 
-from ._stored import as_stored
+from ._stored import HALVES
 
 _aten = torch.ops.aten
 # Any distance but zero, times the first, is more than the second. Neither is subnormal: GPUs take those for zero.
@@ -26,24 +27,39 @@ _LARGEST = 3.4028234663852886e38
 _INF = float("inf")
 
 
+def _common(n: NodeView) -> torch.dtype:
+    """The type in which torch compares."""
+    operands = (n.raw(name).meta["val"] if n.is_tensor(name) else n.raw(name) for name in ("self", "other"))
+    return torch.result_type(*operands)
+
+
+def _operand(b: Builder, n: NodeView, name: str, common: torch.dtype) -> Value:
+    v = b.f32(n.tensor(name))
+    half = HALVES.get(to_dtype(common))
+    return v if half is None or v.dtype is to_dtype(common) else b.f32(b.cast(v, half))
+
+
 def _pair(b: Builder, n: NodeView) -> tuple[Value, Value | float, bool]:
     """Both operands, the second as a number when it is one, and whether both are integers."""
     whole = not n.meta("self").dtype.is_float
+    common = _common(n)
     if n.is_tensor("other"):
         whole = whole and not n.meta("other").dtype.is_float
         number = n.scalar("other") if not n.meta("other").rank else None
         if number is None:
-            return as_stored(b, n.tensor("self")), as_stored(b, n.tensor("other")), whole
+            return _operand(b, n, "self", common), _operand(b, n, "other", common), whole
     else:
         number = n.number("other")
-    if math.isnan(number) or math.isinf(number):
-        raise Unsupported(f"a comparison with {number}")
     if whole and abs(number) < EXACT:
         # Rounding keeps the order, and leaves small numbers what they are: any integer can be compared with those.
         return b.rounded(n.tensor("self")), number, number == int(number)
-    if abs(number) > _LARGEST or float(torch.tensor(number, dtype=torch.float32)) != number:
+    if common.is_floating_point:
+        number = float(torch.tensor(number, dtype=torch.float64).to(common))
+    if float(torch.tensor(number, dtype=torch.float64).float()) != number and not math.isnan(number):
         raise Unsupported(f"{number} is not a float32")
-    return as_stored(b, n.tensor("self")), number, whole
+    if not math.isfinite(number):
+        return b.rounded(n.tensor("self")), number, False
+    return _operand(b, n, "self", common), number, whole
 
 
 def _difference(b: Builder, left: Value, right: Value | float) -> Value:
@@ -52,14 +68,30 @@ def _difference(b: Builder, left: Value, right: Value | float) -> Value:
     return b.binary(BinaryKind.SUB, left, right)
 
 
+def _beyond(b: Builder, v: Value, sign: float) -> Value:
+    """Whether an element is the infinity of a sign."""
+    return b.unary(UnaryKind.STEP, b.scale(v, sign, -_LARGEST))
+
+
+def is_number(b: Builder, v: Value) -> Value:
+    """1 where an element is a number (infinite ones included), 0 where it is NaN."""
+    return b.unary(UnaryKind.STEP, b.scale(b.unary(UnaryKind.ABS, v), 1.0, 1.0))
+
+
 def greater(b: Builder, left: Value, right: Value | float, swapped: bool = False) -> Value:
     """left > right (right > left when ``swapped``)."""
+    if isinstance(right, float) and not math.isfinite(right):
+        if right != (_INF if swapped else -_INF):
+            return b.fill(0.0, left.shape)
+        return b.binary(BinaryKind.SUB, is_number(b, left), _beyond(b, left, math.copysign(1.0, right)))
     difference = _difference(b, left, right)
     return b.unary(UnaryKind.STEP, b.scale(difference, -1.0) if swapped else difference)
 
 
 def equal(b: Builder, left: Value, right: Value | float, whole: bool) -> Value:
     """left == right."""
+    if isinstance(right, float) and not math.isfinite(right):
+        return b.fill(0.0, left.shape) if math.isnan(right) else _beyond(b, left, math.copysign(1.0, right))
     distance = b.unary(UnaryKind.ABS, _difference(b, left, right))
     if whole:
         return b.unary(UnaryKind.STEP, b.scale(distance, -1.0, 0.5))
@@ -67,7 +99,7 @@ def equal(b: Builder, left: Value, right: Value | float, whole: bool) -> Value:
     if isinstance(right, float):
         return same
     for sign in (1.0, -1.0):  # the difference of two infinities is NaN
-        infinite = (b.unary(UnaryKind.STEP, b.scale(x, sign, -_LARGEST)) for x in (left, right))
+        infinite = (_beyond(b, x, sign) for x in (left, right))
         same = b.add(same, b.mul(*infinite))
     return same
 

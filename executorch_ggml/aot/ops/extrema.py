@@ -11,7 +11,8 @@ from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, regis
 from executorch_ggml.ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
 from executorch_ggml.ir.dims import product, static
 
-from ._missing import extremum, is_number, sortable, with_missing
+from ._missing import extremum, sortable, with_missing
+from .compare import is_number
 from .creation import iota
 from .select import choose
 

@@ -10,6 +10,8 @@ import torch
 from executorch_ggml.aot.registry import Arg, Case, NodeView, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, UnaryKind, Value
 
+from ._stored import as_stored
+
 _aten = torch.ops.aten
 
 
@@ -25,14 +27,14 @@ def _cases(fn: Callable[[torch.Tensor], torch.Tensor], low: float) -> list[Case]
 def log2(b: Builder, n: NodeView) -> Value:
     """log(x) / log(2)."""
     n.require_float()
-    return b.scale(b.unary(UnaryKind.LOG, n.tensor("self")), 1.0 / math.log(2.0))
+    return b.scale(b.unary(UnaryKind.LOG, as_stored(b, n.tensor("self"))), 1.0 / math.log(2.0))
 
 
 @register(_aten.log10.default, cases=lambda: _cases(torch.log10, 0.05))
 def log10(b: Builder, n: NodeView) -> Value:
     """log(x) / log(10)."""
     n.require_float()
-    return b.scale(b.unary(UnaryKind.LOG, n.tensor("self")), 1.0 / math.log(10.0))
+    return b.scale(b.unary(UnaryKind.LOG, as_stored(b, n.tensor("self"))), 1.0 / math.log(10.0))
 
 
 @register(
@@ -42,7 +44,7 @@ def log10(b: Builder, n: NodeView) -> Value:
 def log1p(b: Builder, n: NodeView) -> Value:
     """log(u) - ((u - 1) - x) / u with u = 1 + x: the second term is what rounding took from u."""
     n.require_float()
-    x = b.f32(n.tensor("self"))
+    x = as_stored(b, n.tensor("self"))
     # The correction is nothing for large x; the bounds keep infinities and u = 0 out of it.
     moderate = b.clamp(x, maximum=1e10)
     u = b.scale(moderate, 1.0, 1.0)

@@ -11,8 +11,7 @@ from executorch_ggml.aot.registry import Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, Value
 from executorch_ggml.ir.dims import Shape
 
-from ._missing import is_number
-from .compare import greater
+from .compare import greater, is_number
 from .select import choose
 
 _aten = torch.ops.aten

@@ -12,8 +12,8 @@ from executorch_ggml.aot.registry import Unsupported
 from executorch_ggml.ir.builder import Builder, Value
 from executorch_ggml.ir.dims import product
 
-from ._missing import is_number, sortable
-from .compare import equal, greater
+from ._missing import sortable
+from .compare import equal, greater, is_number
 
 _MOST = 1 << 22
 """Pairs of elements, each of which is compared: 16 MiB for a value of each."""

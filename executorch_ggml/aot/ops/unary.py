@@ -12,7 +12,7 @@ from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, UnaryKind, Value
 
-from ._stored import as_stored
+from ._stored import as_stored, number_as_stored
 
 _aten = torch.ops.aten
 
@@ -65,8 +65,8 @@ def _simple(
 _simple(_aten.abs.default, UnaryKind.ABS, torch.abs, whole=True, bounds=bounds.absolute)
 _simple(_aten.neg.default, UnaryKind.NEG, torch.neg, whole=True, bounds=bounds.negated, ahead_of_time=True)
 _simple(_aten.exp.default, UnaryKind.EXP, torch.exp, ahead_of_time=True)
-_simple(_aten.log.default, UnaryKind.LOG, torch.log, low=0.05, ahead_of_time=True)
-_simple(_aten.sqrt.default, UnaryKind.SQRT, torch.sqrt, low=0.0)
+_simple(_aten.log.default, UnaryKind.LOG, torch.log, low=0.05, jumps=True, ahead_of_time=True)
+_simple(_aten.sqrt.default, UnaryKind.SQRT, torch.sqrt, low=0.0, jumps=True)
 _simple(_aten.sin.default, UnaryKind.SIN, torch.sin, ahead_of_time=True)
 _simple(_aten.cos.default, UnaryKind.COS, torch.cos, ahead_of_time=True)
 _simple(_aten.tanh.default, UnaryKind.TANH, torch.tanh)
@@ -84,14 +84,14 @@ _simple(_aten.trunc.default, UnaryKind.TRUNC, torch.trunc, jumps=True)
 def rsqrt(b: Builder, n: NodeView) -> Value:
     """1 / sqrt(x)."""
     n.require_float()
-    return b.reciprocal(b.unary(UnaryKind.SQRT, n.tensor("self")))
+    return b.reciprocal(b.unary(UnaryKind.SQRT, as_stored(b, n.tensor("self"))))
 
 
 @register(_aten.reciprocal.default, ahead_of_time=True, cases=lambda: _cases(torch.reciprocal, low=0.05))
 def reciprocal(b: Builder, n: NodeView) -> Value:
     """1 / x."""
     n.require_float()
-    return b.reciprocal(n.tensor("self"))
+    return b.reciprocal(as_stored(b, n.tensor("self")))
 
 
 @register(_aten.square.default, cases=lambda: _cases(torch.square))
@@ -116,7 +116,11 @@ def square(b: Builder, n: NodeView) -> Value:
 def pow_scalar(b: Builder, n: NodeView) -> Value:
     """x ** e: products for whole exponents (so negative x is right), one function for others."""
     n.require_float()
-    return power(b, n.tensor("self"), n.number("exponent"))
+    return power(b, n.tensor("self"), number_as_stored(n.number("exponent"), n.out.dtype))
+
+
+# Of higher powers a product has lost digits: its rounding errors are multiplied, too.
+_MULTIPLIED = 8
 
 
 def power(b: Builder, x: Value, exponent: float) -> Value:
@@ -125,12 +129,18 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
         return b.fill(1.0, x.shape)
     if not math.isfinite(exponent) or abs(exponent) > 64:
         raise Unsupported(f"power {exponent}")
+    if exponent < 0 or exponent != int(exponent):
+        x = as_stored(b, x)  # zero is a pole, and a sign decides whether there is a root
     if exponent == -0.5:
         return b.reciprocal(b.unary(UnaryKind.SQRT, x))
     if exponent == 0.5:
         return b.unary(UnaryKind.SQRT, x)
     if exponent != int(exponent):
         return b.unary(UnaryKind.POWER, x, exponent)
+    if abs(exponent) > _MULTIPLIED:
+        odd = math.fmod(exponent, 2.0)
+        even = b.unary(UnaryKind.POWER, b.unary(UnaryKind.ABS, x), exponent - odd)
+        return b.mul(even, b.reciprocal(x) if odd < 0 else x) if odd else even
     # The power of the inverse, not the inverse of the power: that could be infinite where the result is subnormal.
     base = b.reciprocal(x) if exponent < 0 else b.f32(x)
     whole = abs(int(exponent))
@@ -156,7 +166,7 @@ def power(b: Builder, x: Value, exponent: float) -> Value:
 def scalar_pow(b: Builder, n: NodeView) -> Value:
     """c ** x for positive c."""
     n.require_float()
-    base = n.number("self")
+    base = number_as_stored(n.number("self"), n.out.dtype)
     if not base > 0 or math.isinf(base):
         raise Unsupported("a power of a base that is not positive")
     return b.unary(UnaryKind.POWER_OF, n.tensor("exponent"), base)

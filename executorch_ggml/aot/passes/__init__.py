@@ -31,6 +31,8 @@ from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .functional import make_functional
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
+from .half_division import divide_halves
+from .half_numbers import widen_numbers
 from .index_positions import index_by_layout
 from .integer_arguments import refuse_dynamic_numbers
 from .integer_buffers import keep_integers_visible
@@ -61,6 +63,7 @@ __all__ = [
     "check_indices",
     "complex_to_pairs",
     "copy_returned_constants",
+    "divide_halves",
     "divide_integers",
     "drop_argument_changes",
     "eliminate_common_subexpressions",
@@ -97,6 +100,7 @@ __all__ = [
     "use_constant_powers",
     "use_row_major",
     "use_row_major_edge",
+    "widen_numbers",
 ]
 
 assert _custom_ops
@@ -124,8 +128,10 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
             check_indices,
             expand_integer_powers,
             divide_integers,
+            divide_halves,
             add_up_integers,
             copy_returned_constants,
+            widen_numbers,
         )
         for rewrite in rewrites:
             rewrite(ep)
@@ -175,10 +181,12 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     check_indices(ep)
     expand_integer_powers(ep)
     divide_integers(ep)
+    divide_halves(ep)
     add_up_integers(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     copy_returned_constants(ep)
+    widen_numbers(ep)
     type_numbers(ep)
     separate_new_values(ep)  # last: to the others a copy is superfluous
     return ep
