@@ -1,9 +1,9 @@
 """Which float16 and bfloat16 results must be rounded as soon as they are computed.
 
-ggml computes halves in F32, and rounds them where they leave a delegate. What that leaves of an operator's digits is
-no more than a rounding in most results, but it turns one whole number, position or boolean into another. So whatever
-such a result is computed from, back to products and norms, is rounded operator by operator, as torch does. Products
-and norms are where that ends: in which order torch sums them is not known.
+ggml computes float16 and bfloat16 in F32, and rounds them where they leave a delegate. In most results the difference
+is no more than one rounding. But it can turn a whole number, position or boolean into another. So every operand of such
+a result, back to products and norms, is rounded operator by operator, as torch does. It ends at products and norms,
+because the order of torch's sums is not known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .node_view import overload_of
 _META = "ggml_rounded"
 _HALVES = (torch.float16, torch.bfloat16)
 
-# Besides those whose result is of another type.
+# Besides those with a result of another type.
 _JUMPS = ("floor", "ceil", "trunc", "round", "sign", "frac", "fmod", "remainder", "floor_divide", "heaviside")
 _ENDS = (
     *("mm", "bmm", "addmm", "baddbmm", "matmul", "linear", "mv", "dot", "addmv", "convolution"),
@@ -28,7 +28,7 @@ _ENDS = (
 
 
 def annotate(graph: Graph) -> None:
-    """Marks the call nodes whose halves decide about whole numbers, positions or booleans."""
+    """Marks the call nodes with float16 or bfloat16 values that decide about whole numbers, positions or booleans."""
     if not any(_has(n, _HALVES) for n in graph.nodes):
         return
     waiting = [source for n in graph.nodes if _jumps(n) for source in n.all_input_nodes]
@@ -45,7 +45,7 @@ def annotate(graph: Graph) -> None:
 
 
 def must_round(node: Node) -> bool:
-    """Whether what a node computes is rounded at once."""
+    """Whether the result of a node is rounded at once."""
     return bool(node.meta.get(_META))
 
 

@@ -39,7 +39,7 @@ def lower_node(builder: Builder, node: Node, values: Mapping[Node, Any], view: P
     """IR values of one call node.
 
     Raises:
-        Unsupported: no lowering is registered, it refuses, or its result is not what export recorded.
+        Unsupported: no lowering is registered, it refuses, or its result differs from the record of export.
     """
     if is_getitem(node):
         source: Any = node.args[0]
@@ -51,7 +51,7 @@ def lower_node(builder: Builder, node: Node, values: Mapping[Node, Any], view: P
         return part
     known = of_result(node)
     if known is not None and known[0] == known[1] and is_exact(known):
-        # Whatever computes it, it is one number: the segment ids of a lone sentence, a mask that hides nothing.
+        # A node with one possible value is that number: the segment ids of a lone sentence, a mask that hides nothing.
         meta = meta_of(node.meta["val"])
         return builder.fill(float(known[0]), meta.shape).with_dtype(meta.dtype)
     entry = lookup(node.target)
@@ -64,7 +64,7 @@ def lower_node(builder: Builder, node: Node, values: Mapping[Node, Any], view: P
 
 
 def _rounded(builder: Builder, result: Result) -> Result:
-    """Halves as torch stores them; a state is memory of its own, and rounded when it is written."""
+    """float16 and bfloat16 as torch stores them; a state is memory of its own, and rounded when it is written."""
     if isinstance(result, tuple):
         return tuple(v if v is None else _rounded_one(builder, v) for v in result)
     return result if result is None else _rounded_one(builder, result)
@@ -95,7 +95,7 @@ def _debug_handle(node: Node) -> int:
 
 
 def _checked(node: Node, result: Result) -> Result:
-    """A lowering's result against what export says the node yields: the last line against a wrong lowering."""
+    """Compares a lowering's result with the record of export: the last line against a wrong lowering."""
     val = node.meta.get("val")
     if isinstance(val, (tuple, list)):
         if not isinstance(result, tuple) or len(result) != len(val):

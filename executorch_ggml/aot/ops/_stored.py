@@ -1,9 +1,14 @@
-"""Computed halves as torch has them. Registers no operator.
+"""Computed float16 and bfloat16 values as torch has them. Registers no operator.
 
-ggml computes float16 and bfloat16 in F32, and a result is rounded when it is stored. What an operator makes of the
-digits in between shows in a result of another type (a position, a boolean, a float32), in one that jumps (a rounding
-to whole numbers, a sign), and near a pole (a logarithm or quotient of what is zero once it is rounded). The operands
-of such an operator are rounded first: ``lowering.lower_node`` sees to results of another type, a lowering to the rest.
+ggml computes float16 and bfloat16 in F32, and a result is rounded when it is stored. The digits in between show in
+three kinds of results:
+
+- a result of another type: a position, a boolean, a float32;
+- a result that jumps: a rounding to whole numbers, a sign;
+- a result near a pole: a logarithm or quotient of a number that is zero once it is rounded.
+
+The operands of such an operator are rounded first. ``lowering.lower_node`` sees to results of another type, a lowering
+to the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ _SIGNS = frozenset({UnaryKind.ABS, UnaryKind.NEG, UnaryKind.RELU})
 
 
 def number_as_stored(number: float, dtype: DType) -> float:
-    """A number beside halves, as torch rounds those that are added, and exponents."""
+    """A number beside float16 or bfloat16, as torch rounds those that are added, and exponents."""
     half = {DType.FLOAT16: torch.float16, DType.BFLOAT16: torch.bfloat16}.get(dtype)
     return number if half is None else float(torch.tensor(number, dtype=torch.float64).to(half))
 

@@ -215,7 +215,7 @@ def _quotient(b: Builder, x: Value, n: NodeView) -> Value:
 
 
 def _has_inverse(x: float) -> bool:
-    """Whether 1 / x is exact and not beyond what F32 holds."""
+    """Whether 1 / x is exact and within the range of F32."""
     return abs(math.frexp(x)[0]) == 0.5 and 2.0**-126 <= abs(x) <= 2.0**126
 
 
@@ -237,5 +237,5 @@ def div_mode(b: Builder, n: NodeView) -> Value:
         raise Unsupported("floor division needs an exact remainder, which ggml has no function for")
     if mode != "trunc":
         return _quotient(b, n.tensor("self"), n)
-    # torch rounds a quotient of two halves before it cuts it off, and keeps the digits of one by a number.
+    # torch rounds a quotient of two float16 tensors before it truncates it. It keeps the digits of one by a number.
     return b.unary(UnaryKind.TRUNC, as_stored(b, _quotient(b, as_stored(b, n.tensor("self")), n)))

@@ -162,8 +162,8 @@ def scaled_dot_product_attention(b: Builder, n: NodeView) -> Value:
             raise Unsupported("the head size is dynamic")
         scale = 1.0 / math.sqrt(q.shape[-1])
     out = n.out.shape
-    # What torch's fused kernel does not take is computed with all keys for every query, and scaled beforehand: scores
-    # that are only too large for F32 before they are scaled are finite then.
+    # Operands that torch's fused kernel does not take are computed with all keys for every query, and scaled before the
+    # product. Scores that are too large for F32 only before scaling are then finite.
     fused = len(out) == 4 and same(v.shape[-1], q.shape[-1]) and (mask is None or mask.rank in (2, 4))
     if not fused:
         shared = math.sqrt(abs(scale)) if abs(scale) > 1.0 else 1.0
@@ -201,7 +201,7 @@ def _is_state(b: Builder, v: Value) -> bool:
 
 
 def _top_left_mask(b: Builder, queries: Dim, keys: Dim) -> Value:
-    """torch's is_causal: query i sees keys 0..i, whatever the lengths. F16 [T, S], for dynamic lengths too."""
+    """torch's is_causal: query i sees keys 0..i, for all lengths. F16 [T, S], for dynamic lengths too."""
     row = b.reshape(b.cumsum(b.fill(1.0, (1, queries))), (queries, 1))
     column = b.cumsum(b.fill(1.0, (1, keys)))
     later = b.unary(UnaryKind.STEP, b.binary(BinaryKind.SUB, b.expand(column, (queries, keys)), row))

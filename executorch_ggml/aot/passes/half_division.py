@@ -1,4 +1,4 @@
-"""Quotients of two tensors of halves, rounded down, in the steps in which torch computes them.
+"""Quotients of two float16 or bfloat16 tensors, rounded down, in torch's steps.
 
 torch rounds every step to a half: the dividend without its remainder, its quotient, the correction. ExecuTorch divides
 in float32, which gives another whole number where a step was rounded.

@@ -1,8 +1,8 @@
-"""Factors and divisors beside halves keep their digits.
+"""Factors and divisors beside float16 and bfloat16 keep their digits.
 
 torch computes ``x * 1e-8`` of a float16 tensor in F32, and rounds the product. ExecuTorch makes a float16 tensor of the
 number first, which is 0 then; 1e5 is infinite, and 0.3 another number. Where that matters, the operator is one of
-float32. What is added or subtracted torch rounds, too.
+float32. Numbers that are added or subtracted are rounded by torch, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 
 def widen_numbers(ep: ExportedProgram) -> bool:
-    """Computes products and quotients of halves and single numbers that are no halves in float32; in place."""
+    """Computes products and quotients of float16 tensors and inexact numbers in float32; in place."""
     editor = GraphEditor(ep)
     for node in nodes_of(ep.graph, *_OPERATORS):
         tensor, number = node.args[:2]
