@@ -11,7 +11,7 @@ namespace {
 // Smaller ones are copied in no time.
 constexpr size_t kLeastBytes = 64 << 10;
 
-// What kernels may rely on.
+// Kernels may rely on this alignment.
 constexpr uintptr_t kAlignment = 16;
 
 bool is_view(const ggml_tensor* t) {

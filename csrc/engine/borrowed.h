@@ -7,8 +7,8 @@
 
 namespace etggml::runtime {
 
-/// The inputs of a graph, by Built.host_inputs. Large ones that nothing writes to, and that no output is a view of, can
-/// be read in place: their tensors and the views of those then point to memory of the caller during a call.
+/// The inputs of a graph, by Built.host_inputs. Large ones can be read in place if nothing writes to them and no output
+/// is a view of them. Their tensors, and the views of those, then point to memory of the caller during a call.
 class BorrowedInputs {
  public:
   /// After the graph has memory, which stays where it is.

@@ -14,8 +14,8 @@ struct Plan;
 struct Places;
 struct Masks;
 
-/// Asks for what is packed next, piece by piece, while the product runs: planes of the channels lie pages apart, so the
-/// processor does not foresee them.
+/// Prefetches the next data to pack, piece by piece, while the product runs. The planes of channels are pages apart, so
+/// the processor does not foresee them.
 class Ahead {
  public:
   /// Some lines of neighbouring planes, of every channel, in about `steps` steps.
@@ -39,7 +39,7 @@ class Ahead {
   int64_t floats_ = 0, planes_ = 0, plane_ = 0, channel_ = 0, left_ = 0, each_ = 0;
 };
 
-/// What one thread has of one band.
+/// One thread's part of one band.
 class Worker {
  public:
   explicit Worker(const Bands& bands)
@@ -74,7 +74,7 @@ class Worker {
  private:
   struct Tap {
     int32_t held;   // the source plane that the block of this number has
-    int32_t block;  // where the tap of this number finds what it meets
+    int32_t block;  // the block with the pixels that this tap meets
   };
   static_assert(sizeof(Tap) == sizeof(PanelRow), "they share memory");
 
@@ -138,7 +138,7 @@ class Worker {
     return free;
   }
 
-  /// The band's lines of the planes that the next one, whose first tap meets plane `top`, is the first to meet.
+  /// The band's lines of the planes that the next one is the first to meet; its first tap meets plane `top`.
   Ahead ahead_of(int64_t volume, int64_t top) const {
     Ahead ahead;
     const int64_t last = top + (c_.kernel_d - 1) * c_.dilation[2];
@@ -164,7 +164,7 @@ class Worker {
     }
   }
 
-  /// The same in the first channel of the first block, whatever the band.
+  /// The same in the first channel of the first block, for any band.
   void place_in_channel() {
     PanelRow* row = in_channel_;
     for (int64_t i = 0; i < c_.kernel_h; ++i) {

@@ -1,6 +1,6 @@
-// Dense convolutions whose panels share what they pack: for a band of the pixels of a plane, the lines of the source
-// that its kernels meet are copied once. There they have as many pixels as lines of the result, so that what one
-// element of the kernel meets is a run of that copy, for every panel of the band. Where a kernel reaches over the
+// Dense convolutions with panels that share their packed data. For a band of the pixels of a plane, the lines of the
+// source that its kernels meet are copied once. The copies have as many pixels as lines of the result. So one element
+// of the kernel meets a run of that copy, for every panel of the band. Where a kernel reaches over the
 // sides, masks keep the neighbouring lines out. The copies of the planes that one plane of a volume meets are kept for
 // the next.
 #pragma once
@@ -16,7 +16,7 @@ struct Bands {
   int64_t panels = 0, count = 0;  // of a band, at most; bands of a plane
   int64_t chunks = 1;             // runs of planes that threads share out
   // A block is the copy of one source plane: [channel][copy][phase][line of a band][pixel]. A phase has every stride-th
-  // line. A copy has every stride-th pixel of them; where those are more than a line of the result has, there is a copy
+  // line. A copy has every stride-th pixel of them. If those are more than a line of the result has, there is a copy
   // for each column of the kernel, and no masks.
   bool masked = false;
   int64_t copies = 0, phases = 0, lines = 0;

@@ -7,7 +7,7 @@
 namespace etggml::graph {
 namespace {
 
-// Bytes of the blocks that a thread works on: what stays in its second-level cache beside the kernels.
+// Bytes of the blocks that a thread works on: they stay in its second-level cache beside the kernels.
 constexpr int64_t kBlockBytes = 512 << 10;
 // However few panels a band has.
 constexpr int64_t kMostBytes = 8 << 20;

@@ -1,4 +1,4 @@
-// What a band of a dense convolution copies, and which lanes of a panel meet the source.
+// The copies of a band of a dense convolution, and the lanes of a panel that meet the source.
 #pragma once
 
 #include "kernels/conv_bands.h"

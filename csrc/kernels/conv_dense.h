@@ -62,7 +62,7 @@ struct DenseConv {
   void finish();
 };
 
-/// Every panel packs what all elements of the kernel meet.
+/// Every panel packs the pixels that all elements of the kernel meet.
 void convolve_patches(const DenseConv& conv, ggml_tensor* y, int thread, int threads);
 
 }  // namespace etggml::graph

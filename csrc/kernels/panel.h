@@ -1,6 +1,6 @@
-// The pieces of a product of F32 matrices, and of a convolution, which is one: rows of weights as they lie in memory
-// times panels of packed columns. A panel holds, for each k, up to kVectors registers of columns side by side, so the
-// loop multiplies registers of columns with one element of a row at a time and needs no sums across lanes.
+// The parts of a product of F32 matrices, and of a convolution, which is one: rows of weights, read in place, times
+// panels of packed columns. A panel holds, for each k, up to kVectors registers of columns side by side. The loop
+// multiplies registers of columns with one element of a row at a time, so it needs no sums across lanes.
 #pragma once
 
 #include <cstddef>
@@ -52,7 +52,7 @@ struct PanelProduct {
   int64_t y_stride = 0;        // between rows; between columns where transposed
   bool transposed = false;     // y[column * y_stride + row]
   const float* add = nullptr;  // laid out as y, added before the epilogue, or nullptr; only where not transposed
-  bool adds = false;           // to what y holds, before the epilogue; only where transposed
+  bool adds = false;           // to y's old contents, before the epilogue; only where transposed
 };
 
 /// Where the pixels of a panel of a convolution come from: runs of pixels of one row of the result.
@@ -76,20 +76,20 @@ struct PixelSource {
 struct PanelFunctions {
   int lanes = 0;  // of a register
   void (*multiply)(const PanelProduct& p) = nullptr;
-  /// Columns (1..kPanelVectors * lanes) that lie in memory as rows of x, row_stride apart: elements [from, to) of each
-  /// into rows [from, to) of the panel; `from` is a multiple of lanes. Missing columns become 0.
+  /// Packs columns (1..kPanelVectors * lanes), stored as rows of x, row_stride apart. Elements [from, to) of each go
+  /// into rows [from, to) of the panel. `from` is a multiple of lanes. Missing columns become 0.
   void (*pack_rows)(const float* x, int64_t row_stride, int columns, int64_t from, int64_t to, float* panel) = nullptr;
-  /// Patches of an image: row c * taps + i * kernel_w + j of the panel holds what the kernel's element (c, i, j)
-  /// meets at each pixel, 0 outside the image. The runs cover all `columns`.
+  /// Patches of an image: row c * taps + i * kernel_w + j of the panel holds the values that the kernel's element (c,
+  /// i, j) meets at each pixel, 0 outside the image. The runs cover all `columns`.
   void (*pack_pixels)(const PixelSource& source, const PixelRun* runs, int run_count, int columns,
                       float* panel) = nullptr;
-  /// Follows a plan of pieces for one plane of an image, whose lines are read `stride` apart.
+  /// Follows a plan of pieces for one plane of an image, with lines `stride` apart.
   void (*copy_pixels)(const PixelPiece* pieces, int64_t count, int64_t stride, const float* plane, float* to) = nullptr;
-  /// Masks, in the form that `multiply` reads, of the lanes whose bits are set.
+  /// Masks, in the form that `multiply` reads, of the lanes with set bits.
   void (*make_masks)(const uint16_t* lanes, int64_t count, uint8_t* masks) = nullptr;
   int mask_bytes = 0;
   FinishFunction finish = nullptr;
-  /// Halves to floats.
+  /// fp16 and bf16 to floats.
   void (*widen_f16)(const uint16_t* x, int64_t n, float* y) = nullptr;
   void (*widen_bf16)(const uint16_t* x, int64_t n, float* y) = nullptr;
 };

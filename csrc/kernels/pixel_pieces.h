@@ -6,7 +6,7 @@
 
 namespace etggml::graph {
 
-/// What one line of the source gives to one register.
+/// One line's part of one register.
 struct PixelPiece {
   int32_t from = 0;    // element that lane 0 would have; it may lie outside the source
   int32_t to = 0;      // where the register goes

@@ -19,7 +19,7 @@ struct Simd {
   static Mask first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
   }
-  /// The lanes whose bits are set.
+  /// The lanes with set bits.
   static Mask bits(uint32_t lanes) {
     const __m256i each = _mm256_set_epi32(128, 64, 32, 16, 8, 4, 2, 1);
     return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(lanes)), each), each);
@@ -30,9 +30,9 @@ struct Simd {
   static Reg load_half(const uint16_t* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
-  /// 0 in the other lanes, whose memory is not touched.
+  /// 0 in the other lanes; their memory is not touched.
   static Reg load(const float* p, Mask m) { return _mm256_maskload_ps(p, m); }
-  /// `other` in the other lanes, whose memory is not touched.
+  /// `other` in the other lanes; their memory is not touched.
   static Reg load(const float* p, Mask m, Reg other) {
     return _mm256_blendv_ps(other, _mm256_maskload_ps(p, m), _mm256_castsi256_ps(m));
   }

@@ -17,7 +17,7 @@ struct Simd {
   static Mask first(int n) { return static_cast<Mask>((1u << n) - 1); }
   /// Lanes [from, to), both in [0, 16].
   static Mask lanes(int from, int to) { return static_cast<Mask>(first(to) & ~first(from)); }
-  /// The lanes whose bits are set.
+  /// The lanes with set bits.
   static Mask bits(uint32_t lanes) { return static_cast<Mask>(lanes); }
   static Reg zero() { return _mm512_setzero_ps(); }
   static Reg set(float x) { return _mm512_set1_ps(x); }
@@ -25,9 +25,9 @@ struct Simd {
   static Reg load_half(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
-  /// 0 in the other lanes, whose memory is not touched.
+  /// 0 in the other lanes; their memory is not touched.
   static Reg load(const float* p, Mask m) { return _mm512_maskz_loadu_ps(m, p); }
-  /// `other` in the other lanes, whose memory is not touched.
+  /// `other` in the other lanes; their memory is not touched.
   static Reg load(const float* p, Mask m, Reg other) { return _mm512_mask_loadu_ps(other, m, p); }
   static void store(float* p, Reg x) { _mm512_storeu_ps(p, x); }
   static void store(float* p, Reg x, Mask m) { _mm512_mask_storeu_ps(p, m, x); }
