@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "graph/kernels/epilogue.h"
+#include "graph/kernels/pixel_pieces.h"
 
 namespace etggml::graph {
 
@@ -24,6 +25,11 @@ inline int tail_columns(int64_t columns, int64_t width, int64_t k) {
   return columns > width && k >= kMinTerms && rest <= kPanelTail ? static_cast<int>(rest) : 0;
 }
 
+/// Where one row of a panel lies, in floats, and its kPanelVectors masks, in bytes.
+struct PanelRow {
+  int32_t at = 0, mask = 0;
+};
+
 /// A block of rows times a panel.
 struct PanelProduct {
   const float* weights = nullptr;  // row i at weights + i * weight_stride
@@ -31,6 +37,11 @@ struct PanelProduct {
   int rows = 0;                  // 1..PanelFunctions::lanes
   const float* panel = nullptr;  // k rows of `columns` floats, rounded up to whole registers
   int64_t k = 0;
+  /// Where rows of the panel lie instead, k of them, `panel` being the origin; registers are read whole but for the lanes
+  /// that their masks hide. Of every `period` rows those before `from` and from `to` on are left out.
+  const PanelRow* at = nullptr;
+  const uint8_t* masks = nullptr;
+  int64_t period = 0, from = 0, to = 0;
   int columns = 0;              // 1..kPanelVectors * lanes
   const float* tail = nullptr;  // columns that follow a full panel, k contiguous floats each
   int64_t tail_stride = 0;
@@ -72,6 +83,12 @@ struct PanelFunctions {
   /// meets at each pixel, 0 outside the image. The runs cover all `columns`.
   void (*pack_pixels)(const PixelSource& source, const PixelRun* runs, int run_count, int columns,
                       float* panel) = nullptr;
+  /// Follows a plan of pieces for one plane of an image, whose lines are read `stride` apart.
+  void (*copy_pixels)(const PixelPiece* pieces, int64_t count, int64_t stride, const float* plane,
+                      float* to) = nullptr;
+  /// Masks, in the form that `multiply` reads, of the lanes whose bits are set.
+  void (*make_masks)(const uint16_t* lanes, int64_t count, uint8_t* masks) = nullptr;
+  int mask_bytes = 0;
   FinishFunction finish = nullptr;
   /// Halves to floats.
   void (*widen_f16)(const uint16_t* x, int64_t n, float* y) = nullptr;

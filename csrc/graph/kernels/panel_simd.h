@@ -22,7 +22,8 @@ template <int V>
 constexpr int kTileRows = V == 1 ? kW : kW / 2;
 
 // A function of its own: among the caller's variables the compiler no longer keeps the accumulators in registers.
-template <int V>
+// kScattered: rows of the panel lie where p.at says.
+template <int V, bool kScattered>
 __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
   constexpr int R = kTileRows<V>;
   const int rows = p.rows - first < R ? p.rows - first : R;
@@ -36,30 +37,52 @@ __attribute__((noinline)) void tile(const PanelProduct& p, int first) {
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) acc[r][v] = bias;
   }
-  const float* b = p.panel;
+  if (kScattered) {  // many terms, and a result that no cache may have yet
+    for (int r = 0; r < rows; ++r) {
+      for (int v = 0; v < V; ++v) Simd::prefetch_to_write(p.y + (first + r) * p.y_stride + v * kW);
+    }
+  }
+  const auto mask = [&](int64_t k, int v) {
+    Simd::Mask m;
+    __builtin_memcpy(&m, p.masks + p.at[k].mask + v * static_cast<int>(sizeof(m)), sizeof(m));
+    return m;
+  };
+  const float* next_row = p.panel;
   const auto step = [&](int64_t k) {
+    const float* b = kScattered ? p.panel + p.at[k].at : next_row;
     Reg x[V];
 #pragma GCC unroll 3
-    for (int v = 0; v < V; ++v) x[v] = Simd::load(b + v * kW);
+    for (int v = 0; v < V; ++v) x[v] = kScattered ? Simd::load(b + v * kW, mask(k, v)) : Simd::load(b + v * kW);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const Reg a = Simd::set(w[r][k]);
 #pragma GCC unroll 3
       for (int v = 0; v < V; ++v) acc[r][v] = Simd::fma(a, x[v], acc[r][v]);
     }
-    b += V * kW;
+    next_row += V * kW;
   };
-  // Asks for the rows that come next, in R steps R elements of each. Beyond the last row a prefetch does nothing.
-  const int64_t next = R * p.weight_stride;
-  int64_t k = 0;
-  for (; k + R <= p.k; k += R) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      Simd::prefetch(w[r] + next + k);
-      step(k + r);
+  // Asks for the rows that come next. Beyond the last row a prefetch does nothing.
+  if (kScattered) {  // R elements a step; unrolled, the compiler no longer keeps the accumulators in registers
+    const float* next = w[0] + R * p.weight_stride;
+    for (int64_t begin = 0; begin < p.k; begin += p.period) {
+#pragma GCC unroll 1
+      for (int64_t k = begin + p.from; k < begin + p.to; ++k) {
+        Simd::prefetch(next + k * R);
+        step(k);
+      }
     }
+  } else {  // in R steps R elements of each
+    const int64_t next = R * p.weight_stride;
+    int64_t k = 0;
+    for (; k + R <= p.k; k += R) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        Simd::prefetch(w[r] + next + k);
+        step(k + r);
+      }
+    }
+    for (; k < p.k; ++k) step(k);
   }
-  for (; k < p.k; ++k) step(k);
   const Simd::Mask last = Simd::first(p.columns - (V - 1) * kW);
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -130,7 +153,7 @@ __attribute__((noinline)) void tail_tile(const PanelProduct& p, int first) {
 template <int V>
 inline void block(const PanelProduct& p) {
   for (int first = 0; first < p.rows; first += kTileRows<V>) {
-    tile<V>(p, first);
+    p.at ? tile<V, true>(p, first) : tile<V, false>(p, first);
     if (V == kPanelVectors && p.tail_columns > 0) tail_tile(p, first);
   }
 }

@@ -17,6 +17,8 @@ struct Simd {
   static Mask first(int n) { return static_cast<Mask>((1u << n) - 1); }
   /// Lanes [from, to), both in [0, 16].
   static Mask lanes(int from, int to) { return static_cast<Mask>(first(to) & ~first(from)); }
+  /// The lanes whose bits are set.
+  static Mask bits(uint32_t lanes) { return static_cast<Mask>(lanes); }
   static Reg zero() { return _mm512_setzero_ps(); }
   static Reg set(float x) { return _mm512_set1_ps(x); }
   static Reg load(const float* p) { return _mm512_loadu_ps(p); }
@@ -31,6 +33,7 @@ struct Simd {
   static void store(float* p, Reg x, Mask m) { _mm512_mask_storeu_ps(p, m, x); }
   /// Into the second-level cache.
   static void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+  static void prefetch_to_write(float* p) { __builtin_prefetch(p, 1); }
   static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
   static Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
   static Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
