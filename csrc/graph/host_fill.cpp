@@ -165,6 +165,12 @@ void mask_from_bool(const uint8_t* src, int64_t n, ggml_type type, void* dst) {
   }
 }
 
+/// Whether a conversion copies bytes.
+bool is_copy(int32_t dtype, ggml_type type) {
+  return (dtype == kFloat && type == GGML_TYPE_F32) || (dtype == kHalf && type == GGML_TYPE_F16) ||
+         (dtype == kBFloat16 && type == GGML_TYPE_BF16);
+}
+
 template <class T>
 void causal_rows(const T* positions, int64_t n, int64_t n_kv, int64_t window, uint16_t* dst) {
   for (int64_t i = 0; i < n; ++i) {
@@ -192,9 +198,7 @@ Status convert(int32_t dtype, const void* src, int64_t count, ggml_type type, bo
     mask_from_bool(static_cast<const uint8_t*>(src), count, type, dst);
     return ok_status();
   }
-  const bool same = (dtype == kFloat && type == GGML_TYPE_F32) || (dtype == kHalf && type == GGML_TYPE_F16) ||
-                    (dtype == kBFloat16 && type == GGML_TYPE_BF16);
-  if (same) {
+  if (is_copy(dtype, type)) {
     std::memcpy(dst, src, static_cast<size_t>(count) * scalar_size(dtype));
     return ok_status();
   }
@@ -258,6 +262,18 @@ Status fill_host_input(const ir::Program& program, const HostInput& host, const 
     return integer_type(dtype, view.data, count, type, numbers, dst);
   }
   return convert(dtype, view.data, count, type, leaf->mask(), host.index_limit, name.c_str(), dst);
+}
+
+const void* host_input_as_it_is(const ir::Program& program, const HostInput& host, const ir::InputView* inputs,
+                                size_t n_inputs, const std::vector<int64_t>& symbols) {
+  const fb::Node& node = program.node(host.node);
+  const auto* leaf = node.op_as_InputLeaf();
+  if (leaf == nullptr || leaf->input() >= n_inputs || leaf->rows() != 0 || leaf->mask()) return nullptr;
+  const ir::InputView& view = inputs[leaf->input()];
+  const int32_t dtype = ir::boundary_dtype(*program.graph().inputs()->Get(leaf->input()));
+  if (view.kind != fb::InputKind_Tensor || !is_copy(dtype, static_cast<ggml_type>(node.type()))) return nullptr;
+  const int64_t given = ir::element_count(view.dims, static_cast<size_t>(view.rank));
+  return given == ir::element_count(program.node_shape(host.node, symbols)) ? view.data : nullptr;
 }
 
 }  // namespace etggml::graph

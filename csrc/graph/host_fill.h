@@ -18,6 +18,10 @@ namespace etggml::graph {
 Status fill_host_input(const ir::Program& program, const HostInput& input, const ir::InputView* inputs, size_t n_inputs,
                        const std::vector<int64_t>& symbols, void* dst, size_t dst_bytes);
 
+/// The caller's memory where fill_host_input() would do nothing but copy it; nullptr otherwise, and for a wrong input.
+const void* host_input_as_it_is(const ir::Program& program, const HostInput& input, const ir::InputView* inputs,
+                                size_t n_inputs, const std::vector<int64_t>& symbols);
+
 /// `count` elements of torch dtype `dtype` at `src` -> ggml `type` at `dst`. mask: bool false/true -> -inf/0.
 /// Integers must be in [0, limit) when limit is not INT64_MAX. `name` is how messages call the source.
 /// ETGGML_RANGE as above; ETGGML_UNSUPPORTED for a pair of types without a conversion (see ir::can_convert).

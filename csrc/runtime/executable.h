@@ -84,7 +84,7 @@ class Executable {
   Status load_constants();
   Status check_files() const;
   Result<Plan*> plan_for(const std::vector<int64_t>& symbols, Choosing choosing, bool* hit);
-  Status fill(const Plan& plan, const ir::InputView* inputs, size_t n);
+  Status fill(Plan& plan, const ir::InputView* inputs, size_t n);
   void fill_choice(const Plan& plan, char* staging);
   Status compute(const Plan& plan, NodeObserver* observer);
   Status compute_graph(const Plan& plan, NodeObserver* observer);

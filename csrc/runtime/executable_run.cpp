@@ -162,7 +162,7 @@ Status Executable::announce(const Plan& plan, OutputSink& sink, std::vector<void
   return ok_status();
 }
 
-Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n) {
+Status Executable::fill(Plan& plan, const ir::InputView* inputs, size_t n) {
   // Inputs of a device lie side by side in pinned memory; the last call has ended, so nothing reads it any more.
   size_t staged = sizeof(cuda::SampleParams);
   for (const graph::HostInput& input : plan.built().host_inputs) staged += ggml_nbytes(input.tensor);
@@ -171,8 +171,12 @@ Status Executable::fill(const Plan& plan, const ir::InputView* inputs, size_t n)
   char* at = staging_.data();
   fill_choice(plan, at);
   if (at != nullptr) at += sizeof(cuda::SampleParams);
-  for (const graph::HostInput& input : plan.built().host_inputs) {
+  for (size_t i = 0; i < plan.built().host_inputs.size(); ++i) {
+    const graph::HostInput& input = plan.built().host_inputs[i];
     ggml_tensor* tensor = input.tensor;
+    if (context_->engine->is_cpu() &&
+        plan.borrowed().borrow(i, graph::host_input_as_it_is(*program_, input, inputs, n, plan.symbols())))
+      continue;
     if (tensor->data == nullptr || tensor->buffer == nullptr) {
       return error(ETGGML_INTERNAL, "%s: input node %u has no memory", program_->origin().c_str(), input.node);
     }

@@ -81,6 +81,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choosing));
   plan->map_nodes();
   plan->count_nodes();
+  if (engine.is_cpu()) plan->borrowed_.find(plan->built_);
   // A number of its own lets ggml-cuda recognise the graph without comparing every node.
   plan->built_.graph->uid = ggml_graph_next_uid();
   plan->schedule_ = engine.make_plan(plan->built_.graph);

@@ -7,6 +7,7 @@
 #include "graph/build.h"
 #include "graph/fusion/device_kernels.h"
 #include "graph/fusion/fuse.h"
+#include "runtime/borrowed.h"
 #include "runtime/choice.h"
 #include "runtime/engine.h"
 #include "runtime/memory.h"
@@ -38,6 +39,8 @@ class Plan {
   ggml_tensor* chosen() const { return choice_.node; }
   /// What it depends on, to be filled before every run; nullptr for a greedy one.
   ggml_tensor* choice_params() const { return choice_.params; }
+  /// On the CPU.
+  BorrowedInputs& borrowed() { return borrowed_; }
   /// Nodes that run, and those of them that are calls of ours (graph/fusion). All are the engine's: a graph is never
   /// split over devices.
   size_t running_nodes() const { return running_nodes_; }
@@ -65,6 +68,7 @@ class Plan {
   size_t running_nodes_ = 0, call_nodes_ = 0;
   ContextPtr context_;
   graph::Built built_;
+  BorrowedInputs borrowed_;
   ggml_backend_graph_plan_t schedule_ = nullptr;
   std::vector<int64_t> symbols_;
   std::vector<int64_t> ir_nodes_;

@@ -10,7 +10,6 @@ import torch
 from ..ir.builder import Builder, Value, conv_size
 from ..ir.dims import product, static
 from ..registry import Case, NodeView, register
-from . import _axis
 from ._conv_image import per_dim
 
 _aten = torch.ops.aten
@@ -78,7 +77,10 @@ def _depthwise(
     """One kernel for each channel: a sum over the taps of its depth, each a depthwise convolution of images."""
     taps = static(w.shape[2], "the kernel's depth")
     depth = conv_size(x.shape[2], taps, stride[0], padding[0], dilation[0])
-    planes = b.contiguous(b.transpose(_axis.pad(b, x, 2, padding[0], padding[0]), 1, 2))  # [N, D, C, H, W]
+    planes = b.contiguous(b.transpose(x, 1, 2))  # [N, D, C, H, W]
+    if padding[0]:  # whole planes: quicker than padding within
+        zeros = b.fill(0.0, (x.shape[0], padding[0], x.shape[1], *x.shape[3:]))
+        planes = b.concat([zeros, planes, zeros], 1)
     result = None
     for k in range(taps):
         part = b.contiguous(b.slice(planes, 1, k * dilation[0], depth, stride[0]))

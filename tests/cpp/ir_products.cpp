@@ -272,6 +272,55 @@ void volumes() {
   with([](Volume& o) { o.type = GGML_TYPE_F16; });
 }
 
+/// Volumes large enough that panels share what they pack (conv_bands.h).
+void banded_volumes() {
+  auto with = [](const std::function<void(Volume&)>& change) {
+    Volume o;
+    o.size[0] = 24, o.size[1] = 13, o.size[2] = 6, o.channels = 6, o.outputs = 18;
+    change(o);
+    volume(o);
+  };
+  with([](Volume&) {});
+  with([](Volume& o) { o.count = 2, o.outputs = 9, o.then = {fb::Activation_Silu, -0.25f, 0.5f}; });
+  with([](Volume& o) { o.type = GGML_TYPE_F16, o.outputs = 35; });
+  with([](Volume& o) { o.size[0] = o.size[1] = 7, o.channels = 9; });  // a tail
+  with(
+      [](Volume& o) { o.size[0] = 17, o.size[1] = 3, o.channels = 9, o.padding[2] = 4; });  // and planes that meet none
+  with([](Volume& o) { o.padding[0] = o.padding[1] = o.padding[2] = 0; });
+  with([](Volume& o) { o.padding[0] = 5, o.padding[1] = 4; });  // more than the kernel reaches
+  for (int stride : {2, 3}) with([&](Volume& o) { o.stride[0] = o.stride[1] = o.stride[2] = stride, o.size[0] = 47; });
+  with([](Volume& o) { o.stride[0] = 2, o.padding[0] = 0, o.size[0] = 49; });
+  with([](Volume& o) { o.stride[1] = 4, o.size[1] = 33; });
+  with([](Volume& o) { o.stride[2] = 3, o.size[2] = 11; });
+  for (int d : {0, 1, 2}) with([&](Volume& o) { o.dilation[d] = 3, o.padding[d] = 3, o.size[2] = 8; });
+  with([](Volume& o) { o.dilation[2] = 2, o.stride[2] = 2, o.padding[2] = 2, o.size[2] = 9; });
+  with([](Volume& o) { o.dilation[1] = 3, o.stride[1] = 2, o.padding[1] = 3, o.size[1] = 25; });
+  with([](Volume& o) { o.kernel[0] = o.kernel[1] = 1, o.padding[0] = o.padding[1] = 0, o.channels = 20; });
+  with([](Volume& o) { o.kernel[0] = o.kernel[1] = o.kernel[2] = 5, o.padding[0] = o.padding[1] = o.padding[2] = 2; });
+  with([](Volume& o) { o.kernel[0] = 2, o.kernel[1] = 4, o.padding[0] = 0; });
+  with([](Volume& o) { o.channels = 96, o.outputs = 3, o.size[0] = 60, o.size[1] = 40, o.size[2] = 2; });  // bands
+}
+
+/// The same of images.
+void banded_images() {
+  auto with = [](const std::function<void(Conv&)>& change) {
+    Conv o;
+    o.w = 29, o.h = 25, o.c = 12, o.oc = 18;
+    change(o);
+    convolution(o);
+  };
+  with([](Conv&) {});
+  with([](Conv& o) { o.w = o.h = 7, o.c = 40, o.count = 2; });
+  with([](Conv& o) { o.c = 130, o.w = 70, o.h = 50, o.oc = 5; });
+  with([](Conv& o) { o.w = 128, o.oc = 40; });  // rows as planes
+  with([](Conv& o) { o.w = 96, o.kw = 1, o.pw = 0, o.dh = 4, o.ph = 4; });
+  with([](Conv& o) { o.w = 224, o.h = 40, o.c = 3, o.kw = o.kh = 7, o.sw = o.sh = 2, o.pw = o.ph = 3, o.oc = 32; });
+  with([](Conv& o) { o.sw = o.sh = 2, o.w = 57, o.h = 51, o.oc = 40; });
+  with([](Conv& o) { o.pw = o.ph = 0, o.w = 40, o.h = 40; });
+  for (fb::Activation activation : {fb::Activation_None, fb::Activation_GeluErf})
+    with([&](Conv& o) { o.then.activation = activation, o.w = 51, o.h = 20, o.type = GGML_TYPE_F16; });
+}
+
 void convolutions() {
   for (bool depthwise : {false, true}) {
     auto with = [&](const std::function<void(Conv&)>& change) {
@@ -470,6 +519,8 @@ int main() {
     set_threads(threads);
     linears();
     convolutions();
+    banded_images();
+    banded_volumes();
     volumes();
     pools();
   }

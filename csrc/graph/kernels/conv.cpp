@@ -86,10 +86,10 @@ void compute_depthwise(ggml_tensor* y, int thread, int threads, void* user) {
   const WindowPlane p = plane_of(y, x, custom_op_params<ConvParams>(y), w->ne[0], w->ne[1]);
   const auto* kernels = static_cast<const float*>(w->data);
   planes<ConvParams>(y, x, thread, threads, p, static_cast<const ConvKernel*>(user)->window.convolve,
-                 [&](WindowPlane& plane, int64_t channel) {
-                   plane.kernel = kernels + channel * p.window_h * p.window_w;
-                   plane.bias = bias ? bias[channel] : 0.0f;
-                 });
+                     [&](WindowPlane& plane, int64_t channel) {
+                       plane.kernel = kernels + channel * p.window_h * p.window_w;
+                       plane.bias = bias ? bias[channel] : 0.0f;
+                     });
 }
 
 struct PoolParams {
@@ -110,6 +110,13 @@ void compute_pool(ggml_tensor* y, int thread, int threads, void* user) {
   planes<PoolParams>(y, y->src[0], thread, threads, p, pool.max ? f.max : f.mean, [](WindowPlane&, int64_t) {});
 }
 
+/// Whether the kernels of a convolution are where this CPU reads them: a weight in plain memory, or a result of the
+/// graph.
+bool is_readable(const ggml_tensor* w) {
+  const ggml_tensor* root = w->view_src ? w->view_src : w;
+  return ggml_is_contiguous(w) && (root->op != GGML_OP_NONE || is_host_memory(w));
+}
+
 /// Whether a product with sums of k terms can be made of a weight.
 bool panels_fit(const PanelFunctions& f, const ggml_tensor* w, int64_t k) {
   return f.multiply && is_panel_weight(w->type) &&
@@ -126,8 +133,7 @@ ggml_tensor* conv_2d(ggml_context* ctx, const ConvArgs& args, const ConvKernel& 
     return nullptr;
   }
   params.set(args.fused.epilogue);
-  if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x) || !is_host_memory(w) || !ggml_is_contiguous(w))
-    return nullptr;
+  if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x) || !is_readable(w)) return nullptr;
   if (x->ne[0] > INT32_MAX / 4 || x->ne[1] > INT32_MAX / 4) return nullptr;
   const bool depthwise = w->ne[2] == 1 && x->ne[2] == w->ne[3] && x->ne[2] > 1;
   if (depthwise) {
@@ -154,8 +160,7 @@ ggml_tensor* conv_3d(ggml_context* ctx, const Conv3dArgs& args, const ConvKernel
   }
   params.set(args.fused.epilogue);
   params.channels = static_cast<uint16_t>(args.channels);
-  if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x) || !is_host_memory(w) || !ggml_is_contiguous(w))
-    return nullptr;
+  if (x->type != GGML_TYPE_F32 || !ggml_is_contiguous(x) || !is_readable(w)) return nullptr;
   if (x->ne[0] > INT32_MAX / 4 || x->ne[1] > INT32_MAX / 4) return nullptr;
   if (!panels_fit(kernel.panel, w, w->ne[0] * w->ne[1] * w->ne[2] * args.channels)) return nullptr;
   ggml_tensor* operands[3] = {args.kernel, args.volume, args.fused.bias};

@@ -18,22 +18,25 @@ struct Masks;
 /// processor does not foresee them.
 class Ahead {
  public:
-  /// Some lines of a plane, of every channel, in about `steps` steps.
-  void set(const DenseConv& c, const float* from, int64_t floats, int64_t steps) {
-    from_ = from, floats_ = floats, apart_ = c.depth * c.source_plane();
+  /// Some lines of neighbouring planes, of every channel, in about `steps` steps.
+  void set(const DenseConv& c, const float* from, int64_t floats, int64_t planes, int64_t steps) {
+    from_ = from, floats_ = floats, planes_ = planes;
+    plane_ = c.source_plane(), channel_ = c.depth * plane_;
     left_ = c.channels;
     each_ = (c.channels + steps - 1) / steps;
   }
   void step() {
-    for (int64_t n = std::min(each_, left_); n > 0; --n, --left_, from_ += apart_) {
-      for (int64_t i = 0; i < floats_; i += kLine) __builtin_prefetch(from_ + i, 0, 2);
+    for (int64_t n = std::min(each_, left_); n > 0; --n, --left_, from_ += channel_) {
+      for (int64_t plane = 0; plane < planes_; ++plane) {
+        for (int64_t i = 0; i < floats_; i += kLine) __builtin_prefetch(from_ + plane * plane_ + i, 0, 2);
+      }
     }
   }
 
  private:
   static constexpr int64_t kLine = 64 / sizeof(float);
   const float* from_ = nullptr;
-  int64_t floats_ = 0, apart_ = 0, left_ = 0, each_ = 0;
+  int64_t floats_ = 0, planes_ = 0, plane_ = 0, channel_ = 0, left_ = 0, each_ = 0;
 };
 
 /// What one thread has of one band.
@@ -101,7 +104,7 @@ class Worker {
     const int64_t taps = c_.kernel_h * c_.kernel_w;
     float* tail = blocks_ + c_.kernel_d * b_.block() + b_.margin();
     if (c_.tail > 0 && last_pixel_ == c_.pixels - c_.tail) gather_tail(from * taps, to * taps, tail);
-    Ahead ahead = ahead_of(volume, (plane + step) * c_.stride[2] - c_.padding[2] + (c_.kernel_d - 1) * apart);
+    Ahead ahead = ahead_of(volume, (plane + step) * c_.stride[2] - c_.padding[2]);
     for (int64_t block = 0; block < c_.blocks; ++block) {
       const float* weights = c_.weights(block);
       const uint8_t* masks = masks_;
@@ -135,14 +138,17 @@ class Worker {
     return free;
   }
 
-  /// The band's lines of the plane that the next one meets last.
-  Ahead ahead_of(int64_t volume, int64_t plane) const {
+  /// The band's lines of the planes that the next one, whose first tap meets plane `top`, is the first to meet.
+  Ahead ahead_of(int64_t volume, int64_t top) const {
     Ahead ahead;
+    const int64_t last = top + (c_.kernel_d - 1) * c_.dilation[2];
+    const int64_t fresh = c_.dilation[2] == 1 ? std::min(c_.stride[2], c_.kernel_d) : 1;
+    const int64_t plane = std::max<int64_t>(0, last - fresh + 1), planes = std::min(last + 1, c_.depth) - plane;
     const int64_t first = std::max<int64_t>(0, first_line_ * c_.stride[1] - c_.padding[1]);
     const int64_t end = std::min(c_.height, (first_line_ + b_.lines) * c_.stride[1] - c_.padding[1]);
-    if (plane < 0 || plane >= c_.depth || end <= first) return ahead;
+    if (planes <= 0 || end <= first) return ahead;
     const int64_t panels = (last_pixel_ - first_pixel_ + c_.panel_width - 1) / c_.panel_width;
-    ahead.set(c_, c_.source(volume, plane) + first * c_.width, (end - first) * c_.width, c_.blocks * panels);
+    ahead.set(c_, c_.source(volume, plane) + first * c_.width, (end - first) * c_.width, planes, c_.blocks * panels);
     return ahead;
   }
 

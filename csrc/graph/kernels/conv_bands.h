@@ -1,7 +1,8 @@
 // Dense convolutions whose panels share what they pack: for a band of the pixels of a plane, the lines of the source
-// that its kernels meet are copied once. There they have as many pixels as lines of the result, so that what one element
-// of the kernel meets is a run of that copy, for every panel of the band. Where a kernel reaches over the sides, masks
-// keep the neighbouring lines out. The copies of the planes that one plane of a volume meets are kept for the next.
+// that its kernels meet are copied once. There they have as many pixels as lines of the result, so that what one
+// element of the kernel meets is a run of that copy, for every panel of the band. Where a kernel reaches over the
+// sides, masks keep the neighbouring lines out. The copies of the planes that one plane of a volume meets are kept for
+// the next.
 #pragma once
 
 #include <optional>

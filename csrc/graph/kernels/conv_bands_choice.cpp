@@ -1,16 +1,14 @@
 // Whether and how a dense convolution is cut into bands.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 
 #include "graph/kernels/conv_bands.h"
-#include "graph/kernels/conv_bands_plan.h"
 
 namespace etggml::graph {
 namespace {
 
 // Bytes of the blocks that a thread works on: what stays in its second-level cache beside the kernels.
-const int64_t kBlockBytes = (std::getenv("BANDKB") ? atoi(std::getenv("BANDKB")) : 512) << 10;
+constexpr int64_t kBlockBytes = 512 << 10;
 // However few panels a band has.
 constexpr int64_t kMostBytes = 8 << 20;
 // Pieces of work for each thread, at least.
@@ -88,9 +86,7 @@ int64_t Bands::shift_of(int64_t column) const {
   return (column * conv.dilation[0] - conv.padding[0] - copy_of(column)) / copies;
 }
 
-int64_t Bands::first_column(int64_t copy) const {
-  return masked ? copy : copy * conv.dilation[0] - conv.padding[0];
-}
+int64_t Bands::first_column(int64_t copy) const { return masked ? copy : copy * conv.dilation[0] - conv.padding[0]; }
 
 int64_t Bands::margin() const {
   const int64_t most = conv.panel_width + (conv.kernel_w - 1) * conv.dilation[0] + conv.padding[0];
@@ -102,7 +98,6 @@ int64_t Bands::memory() const {
 }
 
 std::optional<Bands> bands_of(const DenseConv& conv, int threads) {
-  if (std::getenv("NOBANDS")) return std::nullopt;
   if (conv.kernel_d * conv.kernel_h == 1 || conv.height > INT32_MAX / 4 / conv.width) return std::nullopt;
   double least = product_time(conv) + patches_time(conv);
   std::optional<Bands> best;

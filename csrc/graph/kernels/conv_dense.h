@@ -30,13 +30,13 @@ struct DenseConv {
   const ggml_tensor *w, *x, *y;
   Epilogue epilogue;
   int64_t channels, volumes;
-  int64_t width, height, depth;                    // of the source
+  int64_t width, height, depth;  // of the source
   int64_t kernel_w, kernel_h, kernel_d;
-  int64_t stride[3], padding[3], dilation[3];      // width, height, depth
-  int64_t line, lines, planes;                     // of the result: pixels of a line, lines of a plane
-  int64_t k, rows, blocks;                         // terms of a sum; kernels, and blocks of as many as a register has lanes
-  int64_t pixels, panel_width, panels;             // of a plane
-  int tail;                                        // pixels that go with the last panel
+  int64_t stride[3], padding[3], dilation[3];  // width, height, depth
+  int64_t line, lines, planes;                 // of the result: pixels of a line, lines of a plane
+  int64_t k, rows, blocks;                     // terms of a sum; kernels, and blocks of as many as a register has lanes
+  int64_t pixels, panel_width, panels;         // of a plane
+  int tail;                                    // pixels that go with the last panel
 
   DenseConv(const PanelFunctions& functions, const ggml_tensor* result);
 

@@ -37,8 +37,8 @@ struct PanelProduct {
   int rows = 0;                  // 1..PanelFunctions::lanes
   const float* panel = nullptr;  // k rows of `columns` floats, rounded up to whole registers
   int64_t k = 0;
-  /// Where rows of the panel lie instead, k of them, `panel` being the origin; registers are read whole but for the lanes
-  /// that their masks hide. Of every `period` rows those before `from` and from `to` on are left out.
+  /// Where rows of the panel lie instead, k of them, `panel` being the origin; registers are read whole but for the
+  /// lanes that their masks hide. Of every `period` rows those before `from` and from `to` on are left out.
   const PanelRow* at = nullptr;
   const uint8_t* masks = nullptr;
   int64_t period = 0, from = 0, to = 0;
@@ -84,8 +84,7 @@ struct PanelFunctions {
   void (*pack_pixels)(const PixelSource& source, const PixelRun* runs, int run_count, int columns,
                       float* panel) = nullptr;
   /// Follows a plan of pieces for one plane of an image, whose lines are read `stride` apart.
-  void (*copy_pixels)(const PixelPiece* pieces, int64_t count, int64_t stride, const float* plane,
-                      float* to) = nullptr;
+  void (*copy_pixels)(const PixelPiece* pieces, int64_t count, int64_t stride, const float* plane, float* to) = nullptr;
   /// Masks, in the form that `multiply` reads, of the lanes whose bits are set.
   void (*make_masks)(const uint16_t* lanes, int64_t count, uint8_t* masks) = nullptr;
   int mask_bytes = 0;

@@ -1,4 +1,5 @@
-// Copies of lines of an image into memory where they lie side by side. A plan is made once and followed for each channel.
+// Copies of lines of an image into memory where they lie side by side. A plan is made once and followed for each
+// channel.
 #pragma once
 
 #include <cstdint>
