@@ -46,14 +46,19 @@ class MappedFileSet final : public FileSet {
     build_index(&kv_index_, kvs_.size(), [this](size_t i) { return std::string_view(kvs_[i].key); });
     for (const auto& mapping : mappings_) {
       if (!id_.empty()) id_ += '|';
-      id_ += mapping->id();
+      id_ += mapping->file().id();
     }
     return ok_status();
   }
 
   Status check_unchanged() const override {
-    for (const auto& mapping : mappings_) ETGGML_RETURN_IF_ERROR(mapping->check_unchanged());
+    for (const auto& mapping : mappings_) ETGGML_RETURN_IF_ERROR(mapping->file().check_unchanged());
     return ok_status();
+  }
+
+  void remember(int64_t nanoseconds) const override {
+    const auto shares = static_cast<int64_t>(mappings_.size());
+    for (const auto& mapping : mappings_) mapping->file().remember(nanoseconds / shares);
   }
 
  private:

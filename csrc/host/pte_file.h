@@ -39,6 +39,8 @@ class PteFile {
   /// ETGGML_IO when a file was truncated or rewritten in place since it was opened: reading its mapping could then end
   /// the process, so ask before ExecuTorch looks at the program, runs it, or reads its constants.
   Status check_unchanged() const;
+  /// See gguf::FileSet::remember().
+  void remember(int64_t nanoseconds) const;
   /// See host/pte_check.h.
   Status check_delegate_results(const std::string& method, const std::vector<size_t>& n_inputs) const;
 

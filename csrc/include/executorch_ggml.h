@@ -63,8 +63,9 @@ typedef void (*etggml_log_fn)(int level, const char *message, void *user);
 /* Routes the library's, ggml's and ExecuTorch's log lines; NULL drops them. Nothing is written to stderr by default. */
 ETGGML_API void etggml_set_log(etggml_log_fn fn, void *user);
 
-/* For a host that handles signals itself, in its main thread (Python): while a call computes or loads there, fn runs about
- * every 50 ms on that thread, and when *stop is true afterwards the call ends with ETGGML_CANCELLED. NULL: nobody is asked.
+/* For a host that handles signals itself, in its main thread (Python): while a call computes, loads or converts numbers there,
+ * fn runs about every 50 ms on that thread, and when *stop is true afterwards the call ends with ETGGML_CANCELLED, on the CPU
+ * also in the middle of an operation. NULL: nobody is asked.
  * stop must stay valid; fn must not call into the library. */
 typedef void (*etggml_interrupt_fn)(void *user);
 ETGGML_API void etggml_set_interrupt(etggml_interrupt_fn fn, const volatile bool *stop, void *user);
@@ -179,7 +180,7 @@ ETGGML_API etggml_status etggml_program_execute(etggml_program *program, const c
                                                 etggml_tensor *out, size_t *n_out);
 /* Sets every state (KV caches, ...) back to its initial value. */
 ETGGML_API etggml_status etggml_program_reset(etggml_program *program);
-/* From any thread: the running call, if any, ends with ETGGML_CANCELLED. */
+/* From any thread: the running call, if any, ends with ETGGML_CANCELLED. It may have written some states: reset, or go on. */
 ETGGML_API void etggml_program_cancel(etggml_program *program);
 /* JSON: per-phase times (GGML_PERF_LOG), per-op times (GGML_PROFILE or "profile"), plan cache hits. */
 ETGGML_API etggml_status etggml_program_stats(etggml_program *program, char **json);

@@ -2,7 +2,6 @@
 
 #include <time.h>
 
-#include <algorithm>
 #include <atomic>
 
 #if defined(__APPLE__)
@@ -15,8 +14,7 @@
 namespace etggml {
 namespace {
 
-constexpr int64_t kAsk = 50000000, kOften = 1000000, kSeldom = 5000000;  // ns
-constexpr int kMostNodes = 32;
+constexpr int64_t kAsk = 50000000;  // ns
 
 struct Host {
   std::atomic<etggml_interrupt_fn> fn{nullptr};
@@ -31,7 +29,11 @@ Host& host() {
 
 int64_t now() {
   timespec t;
+#if defined(CLOCK_MONOTONIC_COARSE)
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+#else
   clock_gettime(CLOCK_MONOTONIC, &t);
+#endif
   return int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
 }
 
@@ -56,20 +58,13 @@ void set_interrupt(etggml_interrupt_fn fn, const volatile bool* stop, void* user
   h.fn.store(fn);
 }
 
-bool InterruptClock::look() {
+InterruptClock::InterruptClock() : asked_(now()) {}
+
+bool InterruptClock::interrupted() {
   Host& h = host();
   const etggml_interrupt_fn fn = h.fn.load(std::memory_order_acquire);
-  skip_ = stride_;
-  if (fn == nullptr) {
-    skip_ = kMostNodes;
-    return false;
-  }
-  const int64_t time = now(), since = time - looked_;
-  looked_ = time;
-  // Nodes of the next call may be of another size; a stride that was too long is halved more than once.
-  if (since < kOften) stride_ = std::min(2 * stride_, kMostNodes);
-  if (since > kSeldom) stride_ = std::max(1, stride_ / 8);
-  skip_ = stride_;
+  if (fn == nullptr) return false;
+  const int64_t time = now();
   if (time - asked_ < kAsk) return false;
   asked_ = time;
   if (!on_main_thread()) return false;

@@ -11,17 +11,16 @@ namespace etggml {
 /// See etggml_set_interrupt.
 void set_interrupt(etggml_interrupt_fn fn, const volatile bool* stop, void* user);
 
-/// When a call asks next. Asking costs a thread of Python's a few microseconds and reading the clock a few dozen
-/// nanoseconds, so the first is done every 50 ms, and the second not for every node of a graph of small ones.
+/// When a call asks next. Asking costs a thread of Python's a few microseconds, so it is done every 50 ms. In between
+/// only the clock is read: a coarse one, which costs a few nanoseconds and is good for a few milliseconds.
 class InterruptClock {
  public:
+  InterruptClock();
   /// To be asked often, by one thread at a time. True: the call is to end.
-  bool interrupted() { return --skip_ <= 0 && look(); }
+  bool interrupted();
 
  private:
-  bool look();
-  int skip_ = 0, stride_ = 1;
-  int64_t looked_ = 0, asked_ = 0;
+  int64_t asked_;
 };
 
 }  // namespace etggml

@@ -23,6 +23,9 @@ constexpr int64_t kShares = 8;
 // Rows of a band of channel planes, at least.
 constexpr int64_t kBandRows = 7;
 
+// Blocks of kernels between two looks at whether the call is to end.
+constexpr int64_t kBlocksBetween = 8;
+
 struct Patches;
 struct WidenedKernels;
 
@@ -138,7 +141,8 @@ struct Product {
   }
 
   /// Kernels of blocks [first_block, last_block) on what pack_panel() has packed.
-  void multiply(int64_t image, int64_t panel, int64_t first_block, int64_t last_block, const float* packed) const {
+  void multiply(int64_t image, int64_t panel, int64_t first_block, int64_t last_block, const float* packed,
+                int thread) const {
     const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
     const auto* residual = y->src[3] ? static_cast<const float*>(y->src[3]->data) : nullptr;
     PanelProduct p;
@@ -150,6 +154,7 @@ struct Product {
     p.epilogue = params.epilogue();
     p.y_stride = planes * pixels;
     for (int64_t block = first_block; block < last_block; ++block) {
+      if (block % kBlocksBetween == 0 && stopped(y, thread)) return;
       const int64_t row = block * f.lanes;
       p.rows = static_cast<int>(std::min<int64_t>(f.lanes, rows - row));
       const char* data = static_cast<const char*>(w->data) + static_cast<size_t>(row * k) * ggml_type_size(w->type);
@@ -179,7 +184,8 @@ void compute_dense(ggml_tensor* y, int thread, int threads, void* user) {
     const int64_t image = i / pieces / product.panels, panel = i / pieces % product.panels, piece = i % pieces;
     if (i / pieces != last) product.pack_panel(image, panel, packed);
     last = i / pieces;
-    product.multiply(image, panel, product.blocks * piece / pieces, product.blocks * (piece + 1) / pieces, packed);
+    product.multiply(image, panel, product.blocks * piece / pieces, product.blocks * (piece + 1) / pieces, packed,
+                     thread);
   }
 }
 
@@ -215,6 +221,7 @@ void planes(ggml_tensor* y, const ggml_tensor* x, int thread, int threads, const
     p.out_h = to - from;
     p.padding_h -= from * p.stride_h;
     for (int64_t i = count * group / groups; i < count * (group + 1) / groups; ++i) {
+      if (stopped(y, thread)) return;
       p.image = static_cast<const float*>(x->data) + i * p.height * p.width;
       p.y = static_cast<float*>(y->data) + (i * whole.out_h + from) * p.out_w;
       set(p, i % x->ne[2]);
