@@ -101,7 +101,7 @@ Status WatchedFile::check_unchanged() const {
   ETGGML_RETURN_IF_ERROR(examine(&now));
   if (is_as_known(now)) return ok_status();
   const std::unique_lock<std::mutex> guard = lock();
-  if (!guard.owns_lock() || now.st_size != opened_.st_size || remembered_ < size()) return changed(now);
+  if (!guard.owns_lock() || is_changed_ || now.st_size != opened_.st_size || remembered_ < size()) return changed(now);
   return is_as_known(now) ? ok_status() : compare(now);
 }
 
