@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "gguf/index.h"
-#include "gguf/mapping.h"
 #include "gguf/parse.h"
 #include "gguf/split.h"
 #include "gguf/text.h"
 #include "util/json.h"
+#include "util/mapping.h"
 #include "util/nearest.h"
 
 namespace etggml::gguf {
@@ -65,7 +65,7 @@ class MappedFileSet final : public FileSet {
   std::string_view tensor_name(size_t i) const { return tensors_[i].name; }
 
   Result<Parsed> map_and_parse(const std::string& path, const Limits& limits) {
-    ETGGML_ASSIGN_OR_RETURN(auto mapping, Mapping::open(path));
+    ETGGML_ASSIGN_OR_RETURN(auto mapping, Mapping::open(path, "a GGUF file"));
     ETGGML_ASSIGN_OR_RETURN(Parsed parsed, parse(mapping->base(), mapping->size(), path, limits));
     mappings_.push_back(std::move(mapping));
     return parsed;

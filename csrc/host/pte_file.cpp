@@ -1,6 +1,6 @@
 #include "host/pte_file.h"
 
-#include <executorch/extension/data_loader/mmap_data_loader.h>
+#include <executorch/extension/data_loader/buffer_data_loader.h>
 #include <executorch/extension/flat_tensor/flat_tensor_data_map.h>
 #include <executorch/runtime/executor/program.h>
 
@@ -14,50 +14,42 @@
 #include "host/ptd_check.h"
 #include "host/pte_check.h"
 #include "runtime/load_scope.h"
-#include "util/watched_file.h"
+#include "util/mapping.h"
 
 namespace etggml::host {
 namespace {
 
+using executorch::extension::BufferDataLoader;
 using executorch::extension::FlatTensorDataMap;
-using executorch::extension::MmapDataLoader;
 using executorch::runtime::Error;
 using executorch::runtime::Program;
 
 // Named data in which the exporter lists states (executorch_ggml/lowered_program.py).
 constexpr const char* kStatesKey = "executorch_ggml.states";
 
-// A file as ExecuTorch maps it.
+// A file as ExecuTorch reads it: from one mapping. Its own loader maps pieces whenever a method is loaded, which fails
+// when the host has closed all descriptors, and opens anything that the path names by then.
 class MappedFile {
  public:
   Status open(const std::string& path, const char* kind) {
-    // ExecuTorch opens anything: a FIFO would block it, a directory fails with a code that says nothing.
-    ETGGML_ASSIGN_OR_RETURN(file_, WatchedFile::open(path, kind));
-    auto mapped = MmapDataLoader::from(path.c_str(), MmapDataLoader::MlockConfig::NoMlock);
-    if (!mapped.ok())
-      return error(ETGGML_IO, "%s cannot be opened: %s", path.c_str(), describe(mapped.error()).c_str());
-    loader_ = std::make_unique<MmapDataLoader>(std::move(mapped.get()));
+    ETGGML_ASSIGN_OR_RETURN(mapping_, Mapping::open(path, kind));
+    loader_ = std::make_unique<BufferDataLoader>(mapping_->base(), static_cast<size_t>(mapping_->size()));
     return ok_status();
   }
 
-  MmapDataLoader* loader() const { return loader_.get(); }
+  BufferDataLoader* loader() const { return loader_.get(); }
 
   /// nullptr before open().
-  const WatchedFile* file() const { return file_.get(); }
+  const WatchedFile* file() const { return mapping_ == nullptr ? nullptr : &mapping_->file(); }
 
   /// Shows `look` the whole file.
   Status read(const std::function<Status(const void* data, size_t size)>& look) const {
-    using SegmentInfo = executorch::runtime::DataLoader::SegmentInfo;
-    auto size = loader_->size();
-    if (!size.ok()) return error(ETGGML_IO, "%s: %s", file_->path().c_str(), describe(size.error()).c_str());
-    auto data = loader_->load(0, *size, SegmentInfo(SegmentInfo::Type::Program));
-    if (!data.ok()) return error(ETGGML_IO, "%s: %s", file_->path().c_str(), describe(data.error()).c_str());
-    return look(data->data(), data->size());
+    return look(mapping_->base(), static_cast<size_t>(mapping_->size()));
   }
 
  private:
-  std::unique_ptr<WatchedFile> file_;
-  std::unique_ptr<MmapDataLoader> loader_;
+  std::unique_ptr<Mapping> mapping_;
+  std::unique_ptr<BufferDataLoader> loader_;
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "gguf/mapping.h"
+#include "util/mapping.h"
 
 #include <sys/mman.h>
 
@@ -6,12 +6,12 @@
 #include <cstring>
 #include <new>
 
-namespace etggml::gguf {
+namespace etggml {
 
-Result<std::unique_ptr<Mapping>> Mapping::open(const std::string& path) {
+Result<std::unique_ptr<Mapping>> Mapping::open(const std::string& path, const char* kind) {
   std::unique_ptr<Mapping> mapping(new (std::nothrow) Mapping());
   if (!mapping) return error(ETGGML_OUT_OF_MEMORY, "%s: out of memory", path.c_str());
-  ETGGML_ASSIGN_OR_RETURN(mapping->file_, WatchedFile::open(path, "a GGUF file"));
+  ETGGML_ASSIGN_OR_RETURN(mapping->file_, WatchedFile::open(path, kind));
   if (mapping->size() > SIZE_MAX) return error(ETGGML_IO, "%s: too large for this address space", path.c_str());
   void* base =
       ::mmap(nullptr, static_cast<size_t>(mapping->size()), PROT_READ, MAP_PRIVATE, mapping->file_->descriptor(), 0);
@@ -24,4 +24,4 @@ Mapping::~Mapping() {
   if (base_ != nullptr) ::munmap(const_cast<uint8_t*>(base_), static_cast<size_t>(size()));
 }
 
-}  // namespace etggml::gguf
+}  // namespace etggml

@@ -9,11 +9,12 @@
 #include "util/status.h"
 #include "util/watched_file.h"
 
-namespace etggml::gguf {
+namespace etggml {
 
 class Mapping {
  public:
-  static Result<std::unique_ptr<Mapping>> open(const std::string& path);
+  /// kind: as in WatchedFile::open().
+  static Result<std::unique_ptr<Mapping>> open(const std::string& path, const char* kind);
   ~Mapping();
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
@@ -30,4 +31,4 @@ class Mapping {
   const uint8_t* base_ = nullptr;
 };
 
-}  // namespace etggml::gguf
+}  // namespace etggml
