@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 
 #if defined(__APPLE__)
@@ -15,6 +16,8 @@ namespace etggml {
 namespace {
 
 constexpr int64_t kAsk = 50000000;  // ns
+// Pieces of work may suddenly take some 10 ms, so a call must not be deaf for many.
+constexpr int kMostPieces = 8;
 
 struct Host {
   std::atomic<etggml_interrupt_fn> fn{nullptr};
@@ -60,11 +63,15 @@ void set_interrupt(etggml_interrupt_fn fn, const volatile bool* stop, void* user
 
 InterruptClock::InterruptClock() : asked_(now()) {}
 
-bool InterruptClock::interrupted() {
+bool InterruptClock::look() {
   Host& h = host();
   const etggml_interrupt_fn fn = h.fn.load(std::memory_order_acquire);
+  skip_ = kMostPieces;
   if (fn == nullptr) return false;
   const int64_t time = now();
+  stride_ = time == looked_ ? std::min(2 * stride_, kMostPieces) : 1;  // the clock goes on every few milliseconds
+  skip_ = stride_;
+  looked_ = time;
   if (time - asked_ < kAsk) return false;
   asked_ = time;
   if (!on_main_thread()) return false;
