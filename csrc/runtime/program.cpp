@@ -149,7 +149,7 @@ Status Program::execute(const Guard&, const char* method, const etggml_tensor* i
   }
   host_states_.enter(name);
   const int64_t start = now_ns();
-  ETGGML_RETURN_IF_ERROR(it->second->execute(in, n_in, &outputs_));
+  ETGGML_RETURN_IF_ERROR(it->second->execute(in, n_in, context_->engine->stop(), &outputs_));
   file_->remember((now_ns() - start) / kRememberShare);
   return ok_status();
 }

@@ -91,3 +91,53 @@ except KeyboardInterrupt:
     print("late" if time.monotonic() - fired > 1 else "in time")
 """)
     assert out.strip() == "in time"
+
+
+@pytest.fixture(scope="module")
+def host_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """x int64 [1 << 20] -> some hundred operators on it that stay with ExecuTorch, and a state that counts calls."""
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1, dtype=torch.int64))
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            self.calls.add_(1)
+            for i in range(150):
+                x = x * 3 + i
+            return x, self.calls + 0
+
+    return lower_to_file(
+        Net(), (torch.zeros(1 << 20, dtype=torch.int64),), tmp_path_factory.mktemp("host") / "host.pte"
+    )
+
+
+def test_operators_of_executorch_end_between_two(run_python: Callable[[str], str], host_pte: Path) -> None:
+    out = run_python(f"""
+import signal, time
+import numpy as np
+from executorch_ggml.program import Program
+def handler(*_):
+    global fired
+    fired = time.monotonic()
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, handler)
+x = np.arange(1 << 20)
+with Program({str(host_pte)!r}, threads=1) as program:
+    began = time.monotonic()
+    want, calls = program(x)
+    whole = time.monotonic() - began
+    signal.setitimer(signal.ITIMER_REAL, whole / 4)
+    try:
+        program(x)
+        print("not interrupted")
+    except KeyboardInterrupt:
+        print("late" if time.monotonic() - fired > 0.5 + whole / 10 else "in time")
+    again, calls = program(x)
+    assert np.array_equal(again, want)
+    print(int(calls[0]) in (2, 3))
+""")
+    assert out.split() == ["in", "time", "True"]
