@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "devices/devices.h"
+#include "util/interrupt.h"
 
 namespace etggml::runtime {
 namespace {
@@ -20,6 +21,9 @@ const ggml_type_traits_cpu* cpu_traits(ggml_type type) {
   const CpuTraitsFn function = type_known(type) ? cpu_traits_function() : nullptr;
   return function == nullptr ? nullptr : function(type);
 }
+
+// Converted between two looks at whether the host was interrupted; whole blocks of every type.
+constexpr int64_t kElementsBetween = 1 << 16;
 
 }  // namespace
 
@@ -79,8 +83,15 @@ Status to_float(ggml_type type, const void* src, int64_t elements, float* dst) {
   ETGGML_RETURN_IF_ERROR(row_bytes(type, elements).status());
   if (type == GGML_TYPE_F32) {
     std::memcpy(dst, src, static_cast<size_t>(elements) * sizeof(float));
-  } else if (elements > 0) {
-    ggml_get_type_traits(type)->to_float(src, dst, elements);
+    return ok_status();
+  }
+  const auto decode = ggml_get_type_traits(type)->to_float;
+  const size_t bytes = ggml_row_size(type, kElementsBetween);
+  InterruptClock interrupts;
+  for (int64_t at = 0; at < elements; at += kElementsBetween) {
+    if (interrupts.interrupted()) return error(ETGGML_CANCELLED, "decoding numbers was interrupted");
+    const auto* from = static_cast<const char*>(src) + static_cast<size_t>(at / kElementsBetween) * bytes;
+    decode(from, dst + at, std::min(kElementsBetween, elements - at));
   }
   return ok_status();
 }
@@ -111,7 +122,12 @@ Status from_float(ggml_type type, const float* src, int64_t rows, int64_t column
       importance = ones.data();
     }
   }
-  ggml_quantize_chunk(type, src, dst, 0, rows, columns, importance);
+  const int64_t step = std::max<int64_t>(1, kElementsBetween / columns);
+  InterruptClock interrupts;
+  for (int64_t row = 0; row < rows; row += step) {
+    if (interrupts.interrupted()) return error(ETGGML_CANCELLED, "quantising was interrupted");
+    ggml_quantize_chunk(type, src, dst, row * columns, std::min(step, rows - row), columns, importance);
+  }
   return ok_status();
 }
 
@@ -123,9 +139,11 @@ Status convert_rows(ggml_type from, const void* src, ggml_type to, void* dst, in
     return ok_status();
   }
   // Some rows at a time, so that converting a huge matrix does not need its F32 form in memory as well.
-  const int64_t step = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, columns));
+  const int64_t step = std::max<int64_t>(1, kElementsBetween / std::max<int64_t>(1, columns));
   std::vector<float> buffer(static_cast<size_t>(std::min(step, rows) * columns));
+  InterruptClock interrupts;
   for (int64_t row = 0; row < rows; row += step) {
+    if (interrupts.interrupted()) return error(ETGGML_CANCELLED, "converting weights was interrupted");
     const int64_t n = std::min(step, rows - row);
     ETGGML_RETURN_IF_ERROR(to_float(from, static_cast<const char*>(src) + src_row * row, n * columns, buffer.data()));
     ETGGML_RETURN_IF_ERROR(from_float(to, buffer.data(), n, columns, nullptr, static_cast<char*>(dst) + dst_row * row));

@@ -23,7 +23,8 @@ using SetPool = void (*)(ggml_backend_t, ggml_threadpool_t);
 // busy machine nothing.
 constexpr uint32_t kPoll = 2;
 
-bool abort_callback(void* engine) { return static_cast<Engine*>(engine)->should_stop(); }
+// Called by thread 0 of a graph only: after every node, and by ggml's kernels between pieces of one.
+bool abort_callback(void* stop) { return static_cast<Stop*>(stop)->asked(0); }
 
 // Of our ggml's CPU module (ggml_ext/etggml_threads.h).
 using RestartPool = bool (*)(ggml_threadpool_t);
@@ -101,7 +102,7 @@ Status Engine::init(const std::string& device, int threads) {
   }
   if (auto set_abort =
           backend_function<ggml_backend_set_abort_callback_t>(device_.handle, "ggml_backend_set_abort_callback")) {
-    set_abort(backend_, abort_callback, this);
+    set_abort(backend_, abort_callback, &stop_);
   }
   auto new_pool = backend_function<NewPool>(device_.handle, "ggml_threadpool_new");
   auto set_pool = backend_function<SetPool>(device_.handle, "ggml_backend_cpu_set_threadpool");
@@ -192,8 +193,6 @@ Status Engine::wake() {
   return touch_threads();
 }
 
-bool Engine::should_stop() { return cancelled() || interrupts_.interrupted(); }
-
 ggml_backend_buffer_type_t Engine::buffer_type() const { return ggml_backend_dev_buffer_type(device_.handle); }
 
 Status Engine::compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
@@ -205,6 +204,7 @@ Status Engine::compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
 Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
   // Once more, and ggml would record a CUDA graph of what it believes to work.
   if (!failed_call_.empty()) return broken();
+  stop_.begin();
   const ggml_status status = plan != nullptr ? ggml_backend_graph_plan_compute(backend_, plan)
                                              : ggml_backend_graph_compute_async(backend_, graph);
   failed_call_ = take_failed_call();
@@ -215,8 +215,9 @@ Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
   if (is_cpu() && graph::take_failed_kernel(graph))
     return error(ETGGML_OUT_OF_MEMORY,
                  "memory ran out while computing; use shorter inputs or fewer programs at a time");
+  if (status == GGML_STATUS_ABORTED || (is_cpu() && stop_.stopping()))
+    return error(ETGGML_CANCELLED, "the call was cancelled");
   if (status == GGML_STATUS_SUCCESS) return ok_status();
-  if (status == GGML_STATUS_ABORTED) return error(ETGGML_CANCELLED, "the call was cancelled");
   if (status == GGML_STATUS_ALLOC_FAILED) {
     return error(ETGGML_OUT_OF_MEMORY, "device '%s' ran out of memory while computing", device_.name.c_str());
   }

@@ -11,8 +11,8 @@
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
 #include "util/fork.h"
-#include "util/interrupt.h"
 #include "util/status.h"
+#include "util/stop.h"
 
 namespace etggml::runtime {
 
@@ -64,12 +64,9 @@ class Engine {
   /// Whether this process cannot free what belongs to the engine.
   bool lost();
 
-  /// From any thread: the computation under way ends early. Without effect when none is.
-  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
-  void clear_cancel() { cancelled_.store(false, std::memory_order_relaxed); }
-  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
-  /// Between two nodes, by the thread of the call: whether it is to end, also because the host was interrupted.
-  bool should_stop();
+  /// Ends computations on the CPU early: between two nodes, in ggml's kernels, and in those of ours that know of it
+  /// (graph/kernels/stopping.h).
+  Stop& stop() { return stop_; }
 
   /// Runs a graph whose tensors all have memory. `plan`: a ggml graph plan, or nullptr. ETGGML_CANCELLED,
   /// ETGGML_OUT_OF_MEMORY, ETGGML_DEVICE (and ever after, once a kernel of ours could not be launched).
@@ -96,8 +93,7 @@ class Engine {
   void (*free_pool_)(ggml_threadpool_t) = nullptr;
   std::unique_ptr<Arena> arena_;
   std::string failed_call_;  // a kernel of ours that could not be launched, and its node
-  std::atomic<bool> cancelled_{false};
-  InterruptClock interrupts_;
+  Stop stop_;
   std::atomic<uint64_t> forks_{forks()};
   std::mutex mutex_;
 };

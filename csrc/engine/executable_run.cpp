@@ -13,6 +13,7 @@
 #include "util/log.h"
 #include "util/room.h"
 #include "util/scalar_type.h"
+#include "util/watched_file.h"
 
 namespace etggml::runtime {
 namespace {
@@ -104,6 +105,7 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   }
   context_->profile.add_call(times, hit);
   context_->profile.set_graph(plan->running_nodes(), plan->call_nodes());
+  for (const auto& files : files_) files->remember(times.total() / kRememberShare);
   static const bool perf_log = env_flag("GGML_PERF_LOG");
   if (perf_log) {
     log(ETGGML_LOG_INFO, "perf %s: bind %.3f plan %.3f%s fill %.3f compute %.3f output %.3f total %.3f ms",
@@ -206,8 +208,8 @@ void Executable::fill_choice(const Plan& plan, char* staging) {
 
 Status Executable::compute(const Plan& plan, NodeObserver* observer) {
   const Status status = compute_graph(plan, observer);
-  // Our kernels count in their nodes what they have done; one that memory ran out in did not get to the end.
-  if (status.code == ETGGML_OUT_OF_MEMORY) plans_.clear();
+  // Our kernels count in their nodes what they have done; one that ended early did not get to the end.
+  if (status.code == ETGGML_OUT_OF_MEMORY || status.code == ETGGML_CANCELLED) plans_.clear();
   return status;
 }
 

@@ -13,6 +13,7 @@
 #include "fusion/conv_add.h"
 #include "fusion/device_kernels.h"
 #include "kernels/cpu_kernels.h"
+#include "kernels/stopping.h"
 #include "util/env.h"
 #include "util/fork.h"
 #include "util/room.h"
@@ -84,6 +85,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   if (engine.is_cpu()) plan->borrowed_.find(plan->built_);
   // A number of its own lets ggml-cuda recognise the graph without comparing every node.
   plan->built_.graph->uid = ggml_graph_next_uid();
+  if (engine.is_cpu()) plan->make_stoppable();
   plan->schedule_ = engine.make_plan(plan->built_.graph);
   return plan;
 }
@@ -143,6 +145,13 @@ Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& 
   return error(ETGGML_UNSUPPORTED,
                "%s: device '%s' cannot run %s; use device \"cpu\" or export without these operators",
                program.origin().c_str(), engine_.device().name.c_str(), refused.c_str());
+}
+
+void Plan::make_stoppable() {
+  for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
+    ggml_tensor* node = ggml_graph_node(built_.graph, i);
+    if (node->op == GGML_OP_CUSTOM) graph::set_stop(node, &engine_.stop());
+  }
 }
 
 void Plan::count_nodes() {

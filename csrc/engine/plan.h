@@ -56,6 +56,7 @@ class Plan {
   Status place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing);
   Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
   void map_nodes();
+  void make_stoppable();
   void count_nodes();
 
   Engine& engine_;

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "gguf/index.h"
-#include "gguf/mapping.h"
 #include "gguf/parse.h"
 #include "gguf/split.h"
 #include "gguf/text.h"
 #include "util/json.h"
+#include "util/mapping.h"
 #include "util/nearest.h"
 
 namespace etggml::gguf {
@@ -46,21 +46,26 @@ class MappedFileSet final : public FileSet {
     build_index(&kv_index_, kvs_.size(), [this](size_t i) { return std::string_view(kvs_[i].key); });
     for (const auto& mapping : mappings_) {
       if (!id_.empty()) id_ += '|';
-      id_ += mapping->id();
+      id_ += mapping->file().id();
     }
     return ok_status();
   }
 
   Status check_unchanged() const override {
-    for (const auto& mapping : mappings_) ETGGML_RETURN_IF_ERROR(mapping->check_unchanged());
+    for (const auto& mapping : mappings_) ETGGML_RETURN_IF_ERROR(mapping->file().check_unchanged());
     return ok_status();
+  }
+
+  void remember(int64_t nanoseconds) const override {
+    const auto shares = static_cast<int64_t>(mappings_.size());
+    for (const auto& mapping : mappings_) mapping->file().remember(nanoseconds / shares);
   }
 
  private:
   std::string_view tensor_name(size_t i) const { return tensors_[i].name; }
 
   Result<Parsed> map_and_parse(const std::string& path, const Limits& limits) {
-    ETGGML_ASSIGN_OR_RETURN(auto mapping, Mapping::open(path));
+    ETGGML_ASSIGN_OR_RETURN(auto mapping, Mapping::open(path, "a GGUF file"));
     ETGGML_ASSIGN_OR_RETURN(Parsed parsed, parse(mapping->base(), mapping->size(), path, limits));
     mappings_.push_back(std::move(mapping));
     return parsed;

@@ -110,6 +110,9 @@ class FileSet {
   /// ETGGML_IO when a file was truncated or rewritten in place since it was opened. Reading a mapping past the end of
   /// a file that shrank kills the process (SIGBUS), so ask before a long read of weights.
   virtual Status check_unchanged() const = 0;
+  /// Reads on in the files for about that long, so that later a change of their times alone can be told from one of
+  /// their content (util/watched_file.h).
+  virtual void remember(int64_t nanoseconds) const = 0;
 
   /// {"path", "paths", "version", "alignment", "tensors", "kvs", "data_bytes", "file_bytes", "id"}
   std::string info_json() const;

@@ -67,8 +67,10 @@ class Worker {
     tame_ = counts_ && p_.is_tame(q_, static_cast<int64_t>(rows) * p_.dk);
   }
 
-  void run(int64_t from, int64_t to) {
+  /// False when the call is to end.
+  bool run(const ggml_tensor* y, int thread, int64_t from, int64_t to) {
     for (int64_t s = from; s < to; s += kAttentionTile) {
+      if (stopped(y, thread)) return false;
       const int n = static_cast<int>(std::min<int64_t>(kAttentionTile, to - s));
       if (!p_.mask) {
         views_[0].all(n);
@@ -81,6 +83,7 @@ class Worker {
         unit(u, s, n, at < to ? p_.key(next, at) : nullptr, at < to ? p_.value(next, at) : nullptr);
       }
     }
+    return true;
   }
 
   /// Writes each row with write(unit, row, acc, max, sum).
@@ -187,8 +190,9 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
     const int64_t chunk = item / p.units, first = item % p.units, last = std::min(p.units, first + end - item);
     item += last - first;
     Worker worker(p, tile, first, last);
-    worker.run(tiles * chunk / chunks * kAttentionTile,
-               std::min(p.positions, tiles * (chunk + 1) / chunks * kAttentionTile));
+    const int64_t from = tiles * chunk / chunks * kAttentionTile;
+    const int64_t to = std::min(p.positions, tiles * (chunk + 1) / chunks * kAttentionTile);
+    if (!worker.run(y, thread, from, to)) return;
     worker.finish([&](int64_t unit, int64_t row, const float* acc, float max, float sum) {
       const int64_t batch = p.batch_of(unit), head = p.head_of(unit, row % p.group);
       if (chunks == 1) {

@@ -106,8 +106,8 @@ struct Memory {
   }
 };
 
-/// Queries [from, to) of one unit.
-void compute_item(ggml_tensor* y, const AttentionProblem& p, const AttentionBlockFunctions& f, int64_t unit,
+/// Queries [from, to) of one unit; false when the call is to end.
+bool compute_item(ggml_tensor* y, int thread, const AttentionProblem& p, const AttentionBlockFunctions& f, int64_t unit,
                   int64_t from, int64_t to) {
   Memory m;
   const int64_t rows = (to - from) * p.group;
@@ -124,6 +124,7 @@ void compute_item(ggml_tensor* y, const AttentionProblem& p, const AttentionBloc
   block.softcap = p.params.softcap;
   block.bounds = p.params.hidden == HiddenKeys::kCausal;
   for (int64_t s = 0; s < p.positions; s += kAttentionTile) {
+    if (stopped(y, thread)) return false;
     const int n = static_cast<int>(std::min<int64_t>(kAttentionTile, p.positions - s));
     bool any = mask.look(s, n, false);
     if (counts && mask.hides && !(tame && p.is_tame(unit, s, n))) any = mask.look(s, n, true);
@@ -153,6 +154,7 @@ void compute_item(ggml_tensor* y, const AttentionProblem& p, const AttentionBloc
     p.write_result(head, m.acc + row * p.dv, m.max[row], m.sum[row],
                    p.output_row(y, p.batch_of(unit), from + row / p.group, head));
   }
+  return true;
 }
 
 void compute(ggml_tensor* y, int thread, int threads, void* user) {
@@ -162,8 +164,8 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   // Dealt out one by one, blocks of queries outermost: later queries see more, and every thread gets some of each.
   for (int64_t i = thread; i < items; i += threads) {
     const int64_t from = i / p.units * step;
-    compute_item(y, p, *static_cast<const AttentionBlockFunctions*>(user), i % p.units, from,
-                 std::min(p.queries, from + step));
+    const auto& f = *static_cast<const AttentionBlockFunctions*>(user);
+    if (!compute_item(y, thread, p, f, i % p.units, from, std::min(p.queries, from + step))) return;
   }
 }
 

@@ -16,6 +16,8 @@ constexpr int64_t kMinRows = 4;
 constexpr int64_t kMaxTerms = 1 << 18;
 // Pieces of work for each thread: enough to even out a thread that is held up.
 constexpr int64_t kShares = 8;
+// Blocks of rows between two looks at whether the call is to end.
+constexpr int64_t kBlocksBetween = 8;
 
 struct Panels;
 
@@ -52,6 +54,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
     const float* weights = matrix(w, i2 / (x->ne[2] / w->ne[2]), i3 / (x->ne[3] / w->ne[3]));
     float* result = static_cast<float*>(y->data) + ((i3 * x->ne[2] + i2) * columns + at) * rows;
     for (int64_t block = blocks * piece / pieces; block < blocks * (piece + 1) / pieces; ++block) {
+      if (block % kBlocksBetween == 0 && stopped(y, thread)) return;
       const int64_t row = block * f.lanes;
       p.rows = static_cast<int>(std::min<int64_t>(f.lanes, rows - row));
       p.weights = weights + row * p.weight_stride;

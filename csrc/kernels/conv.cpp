@@ -72,6 +72,7 @@ void planes(ggml_tensor* y, const ggml_tensor* x, int thread, int threads, const
     p.out_h = to - from;
     p.padding_h -= from * p.stride_h;
     for (int64_t i = count * group / groups; i < count * (group + 1) / groups; ++i) {
+      if (stopped(y, thread)) return;
       p.image = static_cast<const float*>(x->data) + i * p.height * p.width;
       p.y = static_cast<float*>(y->data) + (i * whole.out_h + from) * p.out_w;
       set(p, i % x->ne[2]);

@@ -4,6 +4,7 @@
 
 #include "kernels/conv_bands_plan.h"
 #include "kernels/custom_op.h"
+#include "kernels/stopping.h"
 #include "kernels/thread_memory.h"
 
 namespace etggml::graph {
@@ -42,8 +43,10 @@ class Ahead {
 /// One thread's part of one band.
 class Worker {
  public:
-  explicit Worker(const Bands& bands)
-      : b_(bands),
+  Worker(const Bands& bands, const ggml_tensor* y, int thread)
+      : y_(y),
+        thread_(thread),
+        b_(bands),
         c_(bands.conv),
         memory_(memory<Blocks, float>(bands.memory())),
         blocks_(memory_ + bands.margin()),
@@ -67,7 +70,8 @@ class Worker {
     // Neighbours that a dilation keeps apart meet no plane together.
     const int64_t step = c_.stride[2] == 1 ? c_.dilation[2] : 1;
     for (int64_t start = first_plane; start < std::min(first_plane + step, last_plane); ++start) {
-      for (int64_t plane = start; plane < last_plane; plane += step) compute_plane(volume, plane, step);
+      for (int64_t plane = start; plane < last_plane && !stopped(y_, thread_); plane += step)
+        compute_plane(volume, plane, step);
     }
   }
 
@@ -106,6 +110,7 @@ class Worker {
     if (c_.tail > 0 && last_pixel_ == c_.pixels - c_.tail) gather_tail(from * taps, to * taps, tail);
     Ahead ahead = ahead_of(volume, (plane + step) * c_.stride[2] - c_.padding[2]);
     for (int64_t block = 0; block < c_.blocks; ++block) {
+      if (stopped(y_, thread_)) return;
       const float* weights = c_.weights(block);
       const uint8_t* masks = masks_;
       for (int64_t pixel = first_pixel_; pixel < last_pixel_; pixel += c_.panel_width, masks += masks_size()) {
@@ -190,6 +195,8 @@ class Worker {
     }
   }
 
+  const ggml_tensor* y_;  // asked whether the call is to end
+  int thread_;
   const Bands& b_;
   const DenseConv& c_;
   float* memory_;
@@ -204,7 +211,7 @@ class Worker {
 }  // namespace
 
 void convolve_bands(const Bands& b, ggml_tensor* y, int thread, int threads) {
-  Worker worker(b);
+  Worker worker(b, y, thread);
   const int64_t planes = b.conv.planes, count = b.conv.volumes * b.count * b.chunks;
   Tickets<ConvParams> tickets(y, count, thread, threads);
   for (int64_t i = tickets.take(); i < count; i = tickets.take()) {

@@ -2,6 +2,7 @@
 
 #include "kernels/conv_dense.h"
 #include "kernels/custom_op.h"
+#include "kernels/stopping.h"
 #include "kernels/thread_memory.h"
 
 namespace etggml::graph {
@@ -85,6 +86,7 @@ void convolve_patches(const DenseConv& c, ggml_tensor* y, int thread, int thread
     if (i / pieces != last) pack_panel(c, image, panel, packed);
     last = i / pieces;
     for (int64_t block = c.blocks * piece / pieces; block < c.blocks * (piece + 1) / pieces; ++block) {
+      if (stopped(y, thread)) return;
       PanelProduct p = c.product(c.weights(block), block, image / c.planes, image % c.planes, panel * c.panel_width);
       p.panel = packed;
       p.tail = packed + c.k * c.panel_width;

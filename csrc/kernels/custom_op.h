@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "ggml.h"
+#include "kernels/stopping.h"
 
 namespace etggml::graph {
 
@@ -24,7 +25,8 @@ void set_custom_op(ggml_tensor* y, const char* name, const T& params) {
 /// Deals out the numbers 0, 1, ... count - 1 of one node to the threads that compute it, each to one thread: a thread
 /// that the machine holds up takes fewer. Of two threads one begins at either end, so that in every node each meets
 /// what lies in its own cache. Every thread must ask until it gets a number that is not less than count: the last one
-/// to be told so starts the count anew for the next run. T: the node's parameters.
+/// to be told so starts the count anew for the next run. When the call is to end there are no more numbers (and the
+/// count is left as it is). T: the node's parameters.
 template <class T>
 class Tickets {
   static constexpr size_t kAt = GGML_MAX_OP_PARAMS - sizeof(int32_t);
@@ -32,7 +34,9 @@ class Tickets {
 
  public:
   Tickets(ggml_tensor* y, int64_t count, int thread, int threads)
-      : taken_(reinterpret_cast<int32_t*>(reinterpret_cast<char*>(y->op_params) + kAt)),
+      : y_(y),
+        thread_(thread),
+        taken_(reinterpret_cast<int32_t*>(reinterpret_cast<char*>(y->op_params) + kAt)),
         count_(static_cast<int32_t>(count)),
         last_(count_ + threads - 1),
         ends_(threads == 2),
@@ -40,6 +44,7 @@ class Tickets {
         step_(thread == 0 ? 1 : -1) {}
 
   int64_t take() {
+    if (stopped(y_, thread_)) return count_;
     const int32_t taken = __atomic_fetch_add(taken_, 1, __ATOMIC_RELAXED);
     if (taken == last_) __atomic_store_n(taken_, 0, __ATOMIC_RELAXED);  // ggml's barrier makes it known
     if (!ends_ || taken >= count_) return taken;
@@ -49,6 +54,8 @@ class Tickets {
   }
 
  private:
+  const ggml_tensor* y_;
+  int thread_;
   int32_t* taken_;
   int32_t count_, last_;
   bool ends_;

@@ -1,5 +1,6 @@
 #include "kernels/exact_rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -46,9 +47,18 @@ float largest(const float* x, int64_t n) {
   return number;
 }
 
-void mend_row(const ggml_tensor* w, const char* matrix, ggml_type type, const float* x, float* y) {
-  if (row_kind(x, w->ne[0], type) == RowKind::kPlain) return;
-  exact_rows(w->type, matrix, w->nb[1], x, w->ne[0], 0, w->ne[1], y);
+// Rows of a matrix between two looks at whether the call is to end.
+constexpr int64_t kRowsBetween = 64;
+
+/// False when the call is to end.
+bool mend_row(const ggml_tensor* node, int thread, const ggml_tensor* w, const char* matrix, ggml_type type,
+              const float* x, float* y) {
+  if (row_kind(x, w->ne[0], type) == RowKind::kPlain) return true;
+  for (int64_t r = 0; r < w->ne[1]; r += kRowsBetween) {
+    if (stopped(node, thread)) return false;
+    exact_rows(w->type, matrix, w->nb[1], x, w->ne[0], r, std::min(w->ne[1], r + kRowsBetween), y);
+  }
+  return true;
 }
 
 const char* at(const ggml_tensor* t, int64_t i1, int64_t i2, int64_t i3) {
@@ -67,10 +77,11 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
     if (ids) {
       int32_t expert;
       std::memcpy(&expert, at(ids, i2, 0, 0) + i1 * static_cast<int64_t>(ids->nb[0]), sizeof(expert));
-      mend_row(w, at(w, 0, expert, 0), type, reinterpret_cast<const float*>(at(x, i1 % x->ne[1], i2, 0)), out);
+      const auto* numbers = reinterpret_cast<const float*>(at(x, i1 % x->ne[1], i2, 0));
+      if (!mend_row(y, thread, w, at(w, 0, expert, 0), type, numbers, out)) return;
     } else {
       const char* matrix = at(w, 0, i2 / (x->ne[2] / w->ne[2]), i3 / (x->ne[3] / w->ne[3]));
-      mend_row(w, matrix, type, reinterpret_cast<const float*>(at(x, i1, i2, i3)), out);
+      if (!mend_row(y, thread, w, matrix, type, reinterpret_cast<const float*>(at(x, i1, i2, i3)), out)) return;
     }
   }
 }

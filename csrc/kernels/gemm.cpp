@@ -29,6 +29,7 @@ void pack(ggml_tensor* y, int thread, int threads, void* user) {
   const ggml_tensor* x = y->src[0];
   const int64_t rows = ggml_nrows(x), k = x->ne[0];
   for (int64_t r = rows * thread / threads; r < rows * (thread + 1) / threads; ++r) {
+    if (stopped(y, thread)) return;
     auto* row = static_cast<ActivationBlock*>(y->data) + r * (k / kGemmBlock);
     f.pack_activations(static_cast<const float*>(x->data) + r * k, k, row);
     row->odd = !stands(row, k / kGemmBlock);
@@ -64,6 +65,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   for (int64_t pass = 0; pass < passes; ++pass) {
     const int64_t from = columns * pass / passes, to = columns * (pass + 1) / passes;
     for (int64_t p = panels * thread / threads; p < panels * (thread + 1) / threads; ++p) {
+      if (stopped(y, thread)) return;
       const int64_t row = p * kPanelRows;
       const int count = static_cast<int>(std::min<int64_t>(kPanelRows, rows - row));
       f.pack_panel(w->type, static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[1], w->nb[1], count, k,
@@ -72,6 +74,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
       f.multiply(w->type, panel, count, k, x + from * blocks, to - from, out, rows);
       for (int64_t c = from; c < to; ++c) {
         if (!x[c * blocks].odd) continue;
+        if (stopped(y, thread)) return;
         exact_rows(w->type, static_cast<const char*>(w->data), w->nb[1], numbers + c * k, k, row, row + count,
                    static_cast<float*>(y->data) + c * rows);
       }

@@ -13,6 +13,8 @@ namespace etggml::graph {
 namespace {
 
 constexpr size_t kCacheLine = 64;
+// Rows between two looks at whether the call is to end.
+constexpr int64_t kRowsBetween = 64;
 
 inline void prefetch(const char* row, size_t bytes) {
   for (size_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(row + at, /*rw=*/0, /*locality=*/3);
@@ -45,8 +47,11 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   const auto* numbers = static_cast<const float*>(x->data);
   const RowKind kind = row_kind(numbers, x->ne[0], traits->vec_dot_type);
   if (kind == RowKind::kExact) {
-    return exact_rows(w->type, static_cast<const char*>(w->data), w->nb[1], numbers, x->ne[0], from, to,
-                      static_cast<float*>(y->data));
+    for (int64_t r = from; r < to && !stopped(y, thread); r += kRowsBetween) {
+      exact_rows(w->type, static_cast<const char*>(w->data), w->nb[1], numbers, x->ne[0], r,
+                 std::min(to, r + kRowsBetween), static_cast<float*>(y->data));
+    }
+    return;
   }
   const double scale = kind == RowKind::kScaled ? row_scale(numbers, x->ne[0]) : 1.0;
   if (kind == RowKind::kScaled) numbers = scaled(numbers, x->ne[0], scale);
@@ -57,6 +62,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   auto* out = static_cast<float*>(y->data);
   const int64_t ahead = std::max<int64_t>(1, gemv.bytes_ahead / static_cast<int64_t>(stride));
   for (int64_t r = from; r < to; ++r) {
+    if (r % kRowsBetween == 0 && stopped(y, thread)) return;
     // Only rows of this thread: the next ones are another core's.
     if (r + ahead < to) prefetch(weights + static_cast<size_t>(r + ahead) * stride, stride);
     traits->vec_dot(columns, out + r, 0, weights + static_cast<size_t>(r) * stride, 0, row, 0, 1);

@@ -34,6 +34,7 @@ void pack(ggml_tensor* y, int thread, int threads, void* user) {
   const auto* in = static_cast<const float*>(x->data);
   auto* out = static_cast<float*>(y->data);
   for (int64_t r = 0; r < packed; r += width) {
+    if (stopped(y, thread)) return;
     f.pack_rows(in + r * k, k, static_cast<int>(std::min(width, packed - r)), from, to, out + r * k);
   }
   for (int64_t r = packed; r < rows; ++r) std::copy(in + r * k + from, in + r * k + to, out + r * k + from);
@@ -114,7 +115,10 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
     const int64_t from = linear.blocks * thread / threads, to = linear.blocks * (thread + 1) / threads;
     for (int64_t start = 0; start < linear.columns; start += linear.chunk) {
       for (int64_t part = 0; part < linear.k; part += linear.depth) {
-        for (int64_t block = from; block < to; ++block) linear.compute(start, part, block);
+        for (int64_t block = from; block < to; ++block) {
+          if (stopped(y, thread)) return;
+          linear.compute(start, part, block);
+        }
       }
     }
     return;
@@ -125,6 +129,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   for (int64_t i = tickets.take(); i < steps * chunks; i = tickets.take()) {
     const int64_t from = i % steps * step;
     for (int64_t block = from; block < std::min(linear.blocks, from + step); ++block) {
+      if (stopped(y, thread)) return;
       linear.compute(i / steps * linear.chunk, 0, block);
     }
   }

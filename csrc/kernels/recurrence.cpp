@@ -38,37 +38,46 @@ void pack(ggml_tensor* packed, int thread, int threads, void* user) {
   const RecurrentLayer layer = layer_of(packed->src[0], cell, 1);
   const int64_t blocks = packed->ne[1];
   for (int64_t block = blocks * thread / threads; block < blocks * (thread + 1) / threads; ++block) {
+    if (stopped(packed, thread)) return;
     f.pack(layer, block, static_cast<float*>(packed->data) + block * packed->ne[0]);
   }
 }
 
 /// Where the threads of one node meet after each step. The counter lies in the node, behind its parameters, and is 0
-/// again when all have come to the end.
+/// again when all have come to the end; not when the call ended early.
 class Steps {
  public:
-  Steps(ggml_tensor* y, int threads, int64_t steps)
-      : arrived_(
+  Steps(ggml_tensor* y, int thread, int threads, int64_t steps)
+      : y_(y),
+        arrived_(
             reinterpret_cast<int32_t*>(reinterpret_cast<char*>(y->op_params) + GGML_MAX_OP_PARAMS - sizeof(int32_t))),
+        thread_(thread),
         threads_(threads),
         last_(static_cast<int32_t>(threads * steps - 1)) {}
 
-  void finish(int64_t step) {
-    if (threads_ == 1) return;
+  /// False when the call is to end: then the others may not come.
+  bool finish(int64_t step) {
+    if (stopped(y_, thread_)) return false;
+    if (threads_ == 1) return true;
     if (__atomic_fetch_add(arrived_, 1, __ATOMIC_ACQ_REL) == last_) {
       __atomic_store_n(arrived_, 0, __ATOMIC_RELEASE);  // all others have passed every meeting but this one
-      return;
+      return true;
     }
     const auto all = static_cast<int32_t>((step + 1) * threads_);
-    if (all > last_) return;  // ggml's barrier comes
+    if (all > last_) return true;  // ggml's barrier comes
     constexpr int kSpins = 2000;
     for (int spins = 0; __atomic_load_n(arrived_, __ATOMIC_ACQUIRE) < all; ++spins) {
-      if (spins >= kSpins) std::this_thread::yield();  // the machine may hold up the other one
+      if (spins < kSpins) continue;
+      if (stopped(y_, thread_)) return false;
+      std::this_thread::yield();  // the machine may hold up the other one
     }
+    return true;
   }
 
  private:
+  const ggml_tensor* y_;
   int32_t* arrived_;
-  int threads_;
+  int thread_, threads_;
   int32_t last_;
 };
 
@@ -94,14 +103,14 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
     s.cell_before = static_cast<const float*>(y->src[4]->data);
     s.cell_after = result + steps * state;
   }
-  Steps meeting(y, used, steps);
+  Steps meeting(y, thread, used, steps);
   for (int64_t i = 0; i < steps; ++i) {
     const int64_t t = params.reverse ? steps - 1 - i : i;
     s.gates = static_cast<const float*>(gates->data) + t * gates->ne[0] * gates->ne[1];
     s.after = result + t * state;
     s.backwards = i % 2 != 0;  // what the step before read last is still in the cache, where not all weights fit
     f.step(layer, s, blocks * thread / used, blocks * (thread + 1) / used);
-    meeting.finish(i);
+    if (!meeting.finish(i)) return;
     s.before = s.after;
     s.cell_before = s.cell_after;  // a unit's own, so no other thread touches it
   }

@@ -29,6 +29,9 @@ using executorch::runtime::Method;
 using executorch::runtime::Span;
 using Kind = ValueInfo::Kind;
 
+// As in ExecuTorch's own loop, for programs that jump back for ever.
+constexpr int64_t kMostInstructions = 10000000;
+
 std::string dims_text(const int64_t* dims, size_t rank) {
   std::string text = "[";
   for (size_t i = 0; i < rank; ++i) text += (i == 0 ? "" : ", ") + std::to_string(dims[i]);
@@ -52,6 +55,19 @@ Status load_failure(const PteFile& file, const std::string& name, Error err) {
     default:
       return error(ETGGML_FORMAT, "%s%s", where.c_str(), theirs.c_str());
   }
+}
+
+// Method::execute() instruction by instruction, with a look at whether the call is to end before each: those between
+// our delegates are calls of ExecuTorch's kernels, and there may be many.
+Error step_through(Method& method, Stop& stop) {
+  for (int64_t i = 0; i < kMostInstructions; ++i) {
+    if (stop.asked(0)) return Error::Internal;
+    const Error err = method.step();
+    if (err == Error::EndOfMethod) return method.reset_execution();
+    if (err != Error::Ok) return err;
+  }
+  ET_LOG(Error, "the method does not end after %lld instructions", static_cast<long long>(kMostInstructions));
+  return Error::InvalidProgram;
 }
 
 }  // namespace
@@ -94,6 +110,7 @@ Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_guarded(const PteFile& 
   (void)runtime::take_delegate_failure();
   std::unique_ptr<LoadedMethod> method(new LoadedMethod());
   method->name_ = name;
+  method->traced_ = tracer != nullptr;
   ETGGML_ASSIGN_OR_RETURN(method->inputs_, method_inputs(file, name));
   ETGGML_RETURN_IF_ERROR(method->plan_memory(file));
   auto loaded = file.program().load_method(name.c_str(), method->state_->memory.get(), tracer, file.data());
@@ -255,7 +272,7 @@ Status LoadedMethod::set_input(size_t index, const etggml_tensor& in) {
                name_.c_str(), inputs_[index].name.c_str(), describe(err).c_str());
 }
 
-Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, std::vector<etggml_tensor>* out) {
+Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, Stop& stop, std::vector<etggml_tensor>* out) {
   runtime::HostCall host_call;
   take_executorch_errors();
   (void)runtime::take_delegate_failure();
@@ -264,9 +281,10 @@ Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, std::vector<e
                  n_in);
   for (size_t i = 0; i < n_in; ++i) ETGGML_RETURN_IF_ERROR(check_input(i, in[i]));
   for (size_t i = 0; i < n_in; ++i) ETGGML_RETURN_IF_ERROR(set_input(i, in[i]));
+  stop.begin();
   Error err = Error::Ok;
   try {
-    err = state_->method->execute();
+    err = traced_ ? state_->method->execute() : step_through(*state_->method, stop);
   } catch (const Aborted& aborted) {
     failed_ = true;
     return error(ETGGML_INTERNAL, "method '%s' failed outside our delegates, ExecuTorch gave up: %s", name_.c_str(),
@@ -277,6 +295,7 @@ Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, std::vector<e
     Status ours = runtime::take_delegate_failure();
     const std::string theirs = describe(err);
     if (!ours.ok()) return ours;
+    if (stop.stopping()) return error(ETGGML_CANCELLED, "the call was cancelled");
     return error(err == Error::MemoryAllocationFailed ? ETGGML_OUT_OF_MEMORY : ETGGML_INTERNAL,
                  "method '%s' failed outside our delegates: %s", name_.c_str(), theirs.c_str());
   }

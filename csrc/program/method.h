@@ -10,6 +10,7 @@
 #include "program/pte_file.h"
 #include "program/value_info.h"
 #include "util/json.h"
+#include "util/stop.h"
 
 namespace executorch::runtime {
 class EventTracer;
@@ -39,7 +40,8 @@ class LoadedMethod {
   size_t output_count() const;
 
   /// Data of `in` is used in place during the call. Outputs are valid until the next call.
-  Status execute(const etggml_tensor* in, size_t n_in, std::vector<etggml_tensor>* out);
+  /// ETGGML_CANCELLED when `stop` says so between two instructions or inside a delegate.
+  Status execute(const etggml_tensor* in, size_t n_in, Stop& stop, std::vector<etggml_tensor>* out);
 
   /// The buffers in planned memory that the method changes.
   Result<std::vector<runtime::HostStates::Place>> states(const PteFile& file) const;
@@ -66,6 +68,7 @@ class LoadedMethod {
   std::vector<int64_t> int_outputs_;
   std::vector<double> double_outputs_;
   bool failed_ = false;
+  bool traced_ = false;
 };
 
 }  // namespace etggml::program

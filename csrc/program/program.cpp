@@ -18,6 +18,7 @@
 #include "program/pte_file.h"
 #include "util/log.h"
 #include "util/scalar_type.h"
+#include "util/watched_file.h"
 
 namespace etggml::runtime {
 namespace {
@@ -52,7 +53,7 @@ Program::~Program() {
   // In a child of fork() that somebody may be a thread of the parent that was just going in or out.
   int patience = born_ == forks() ? -1 : 10000;
   while (!lock.owns_lock() && !lost() && patience-- != 0) {
-    if (context_ != nullptr) context_->engine->cancel();
+    if (context_ != nullptr) context_->engine->stop().cancel();
     std::this_thread::sleep_for(kPause);
     (void)lock.try_lock();
   }
@@ -114,7 +115,7 @@ Result<Program::Guard> Program::enter() {
   }
   ETGGML_RETURN_IF_ERROR(file_->check_unchanged());
   ETGGML_RETURN_IF_ERROR(context_->engine->survive_fork());
-  context_->engine->clear_cancel();
+  context_->engine->stop().clear();
   return Guard(this, std::move(lock), nullptr);
 }
 
@@ -147,7 +148,10 @@ Status Program::execute(const Guard&, const char* method, const etggml_tensor* i
     it = methods_.find(name);
   }
   host_states_.enter(name);
-  return it->second->execute(in, n_in, &outputs_);
+  const int64_t start = now_ns();
+  ETGGML_RETURN_IF_ERROR(it->second->execute(in, n_in, context_->engine->stop(), &outputs_));
+  file_->remember((now_ns() - start) / kRememberShare);
+  return ok_status();
 }
 
 void Program::want_choice(const Guard&, const ChoiceRequest& request) {
@@ -203,7 +207,7 @@ Status Program::reset(const Guard&) {
   return context_->states->reset();
 }
 
-void Program::cancel() { context_->engine->cancel(); }
+void Program::cancel() { context_->engine->stop().cancel(); }
 
 Result<Json> Program::info(const Guard&) const {
   HostCall host_call;

@@ -1,14 +1,10 @@
 #include "program/pte_file.h"
 
-#include <executorch/extension/data_loader/mmap_data_loader.h>
+#include <executorch/extension/data_loader/buffer_data_loader.h>
 #include <executorch/extension/flat_tensor/flat_tensor_data_map.h>
 #include <executorch/runtime/executor/program.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -18,82 +14,42 @@
 #include "program/kernels.h"
 #include "program/ptd_check.h"
 #include "program/pte_check.h"
+#include "util/mapping.h"
 
 namespace etggml::program {
 namespace {
 
+using executorch::extension::BufferDataLoader;
 using executorch::extension::FlatTensorDataMap;
-using executorch::extension::MmapDataLoader;
 using executorch::runtime::Error;
 using executorch::runtime::Program;
 
 // Named data in which the exporter lists states (executorch_ggml/lowered_program.py).
 constexpr const char* kStatesKey = "executorch_ggml.states";
 
-// A file as ExecuTorch maps it, and a descriptor of our own that tells whether it is still the same.
+// A file as ExecuTorch reads it: from one mapping. Its own loader maps pieces whenever a method is loaded, which fails
+// when the host has closed all descriptors, and opens anything that the path names by then.
 class MappedFile {
  public:
-  MappedFile() = default;
-  ~MappedFile() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  Status open(const std::string& path) {
-    path_ = path;
-    // ExecuTorch opens anything: a FIFO would block it, a directory fails with a code that says nothing.
-    struct stat info;
-    if (stat(path.c_str(), &info) != 0) return error(ETGGML_IO, "%s: %s", path.c_str(), std::strerror(errno));
-    if (!S_ISREG(info.st_mode)) return error(ETGGML_IO, "%s is not a regular file", path.c_str());
-    if (info.st_size == 0) return error(ETGGML_FORMAT, "%s is empty", path.c_str());
-    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd_ < 0 || fstat(fd_, &opened_) != 0)
-      return error(ETGGML_IO, "%s cannot be opened: %s", path.c_str(), std::strerror(errno));
-    auto mapped = MmapDataLoader::from(path.c_str(), MmapDataLoader::MlockConfig::NoMlock);
-    if (!mapped.ok())
-      return error(ETGGML_IO, "%s cannot be opened: %s", path.c_str(), describe(mapped.error()).c_str());
-    loader_ = std::make_unique<MmapDataLoader>(std::move(mapped.get()));
+  Status open(const std::string& path, const char* kind) {
+    ETGGML_ASSIGN_OR_RETURN(mapping_, Mapping::open(path, kind));
+    loader_ = std::make_unique<BufferDataLoader>(mapping_->base(), static_cast<size_t>(mapping_->size()));
     return ok_status();
   }
 
-  MmapDataLoader* loader() const { return loader_.get(); }
+  BufferDataLoader* loader() const { return loader_.get(); }
 
-  Status check_unchanged() const {
-    struct stat now;
-    if (fd_ < 0) return ok_status();
-    if (fstat(fd_, &now) != 0) return error(ETGGML_IO, "%s: %s", path_.c_str(), std::strerror(errno));
-    if (now.st_size == opened_.st_size && same_time(now, opened_)) return ok_status();
-    return error(
-        ETGGML_IO,
-        "%s: the file changed after it was opened (%lld bytes then, %lld now); load it again. To replace a file "
-        "that is in use, write another one and rename it",
-        path_.c_str(), static_cast<long long>(opened_.st_size), static_cast<long long>(now.st_size));
-  }
+  /// nullptr before open().
+  const WatchedFile* file() const { return mapping_ == nullptr ? nullptr : &mapping_->file(); }
 
   /// Shows `look` the whole file.
   Status read(const std::function<Status(const void* data, size_t size)>& look) const {
-    using SegmentInfo = executorch::runtime::DataLoader::SegmentInfo;
-    auto size = loader_->size();
-    if (!size.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(size.error()).c_str());
-    auto data = loader_->load(0, *size, SegmentInfo(SegmentInfo::Type::Program));
-    if (!data.ok()) return error(ETGGML_IO, "%s: %s", path_.c_str(), describe(data.error()).c_str());
-    return look(data->data(), data->size());
+    return look(mapping_->base(), static_cast<size_t>(mapping_->size()));
   }
 
  private:
-  static bool same_time(const struct stat& a, const struct stat& b) {
-#if defined(__APPLE__)
-    return a.st_mtimespec.tv_sec == b.st_mtimespec.tv_sec && a.st_mtimespec.tv_nsec == b.st_mtimespec.tv_nsec;
-#else
-    return a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
-#endif
-  }
-
-  std::string path_;
-  int fd_ = -1;
-  struct stat opened_ {};
-  std::unique_ptr<MmapDataLoader> loader_;
+  std::unique_ptr<Mapping> mapping_;
+  std::unique_ptr<BufferDataLoader> loader_;
 };
 
 }  // namespace
@@ -131,7 +87,7 @@ Result<std::unique_ptr<PteFile>> PteFile::open_guarded(const std::string& path, 
   std::unique_ptr<PteFile> file(new PteFile());
   file->path_ = path;
   Files& files = *file->files_;
-  ETGGML_RETURN_IF_ERROR(files.pte.open(path));
+  ETGGML_RETURN_IF_ERROR(files.pte.open(path, "an ExecuTorch program"));
   auto program = Program::load(files.pte.loader(), Program::Verification::InternalConsistency);
   if (!program.ok()) {
     return error(ETGGML_FORMAT, "%s is not a usable ExecuTorch program: %s", path.c_str(),
@@ -141,7 +97,7 @@ Result<std::unique_ptr<PteFile>> PteFile::open_guarded(const std::string& path, 
   ETGGML_RETURN_IF_ERROR(files.pte.read([&](const void* data, size_t) { return check_pte(data, path); }));
   ETGGML_RETURN_IF_ERROR(file->read_states());
   if (!data_path.empty()) {
-    ETGGML_RETURN_IF_ERROR(files.ptd.open(data_path));
+    ETGGML_RETURN_IF_ERROR(files.ptd.open(data_path, "a .ptd file"));
     ETGGML_RETURN_IF_ERROR(
         files.ptd.read([&](const void* data, size_t size) { return check_ptd(data, size, data_path); }));
     auto data = FlatTensorDataMap::load(files.ptd.loader());
@@ -180,8 +136,14 @@ const std::vector<PlannedState>& PteFile::states(const std::string& method) cons
 }
 
 Status PteFile::check_unchanged() const {
-  ETGGML_RETURN_IF_ERROR(files_->pte.check_unchanged());
-  return files_->ptd.check_unchanged();
+  for (const MappedFile* mapped : {&files_->pte, &files_->ptd})
+    if (mapped->file() != nullptr) ETGGML_RETURN_IF_ERROR(mapped->file()->check_unchanged());
+  return ok_status();
+}
+
+void PteFile::remember(int64_t nanoseconds) const {
+  for (const MappedFile* mapped : {&files_->pte, &files_->ptd})
+    if (mapped->file() != nullptr) mapped->file()->remember(nanoseconds / 2);
 }
 
 Status PteFile::check_delegate_results(const std::string& method, const std::vector<size_t>& n_inputs) const {

@@ -39,6 +39,8 @@ class PteFile {
   /// ETGGML_IO if a file was truncated or rewritten in place since it was opened. Reading its mapping could then end
   /// the process. So ask before ExecuTorch reads the program or its constants, or runs it.
   Status check_unchanged() const;
+  /// See gguf::FileSet::remember().
+  void remember(int64_t nanoseconds) const;
   /// See host/pte_check.h.
   Status check_delegate_results(const std::string& method, const std::vector<size_t>& n_inputs) const;
 

@@ -15,8 +15,9 @@
 namespace etggml {
 namespace {
 
-constexpr int64_t kAsk = 50000000, kOften = 1000000, kSeldom = 5000000;  // ns
-constexpr int kMostNodes = 32;
+constexpr int64_t kAsk = 50000000;  // ns
+// Pieces of work may suddenly take some 10 ms, so a call must not be deaf for many.
+constexpr int kMostPieces = 8;
 
 struct Host {
   std::atomic<etggml_interrupt_fn> fn{nullptr};
@@ -31,7 +32,11 @@ Host& host() {
 
 int64_t now() {
   timespec t;
+#if defined(CLOCK_MONOTONIC_COARSE)
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+#else
   clock_gettime(CLOCK_MONOTONIC, &t);
+#endif
   return int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
 }
 
@@ -56,20 +61,17 @@ void set_interrupt(etggml_interrupt_fn fn, const volatile bool* stop, void* user
   h.fn.store(fn);
 }
 
+InterruptClock::InterruptClock() : asked_(now()) {}
+
 bool InterruptClock::look() {
   Host& h = host();
   const etggml_interrupt_fn fn = h.fn.load(std::memory_order_acquire);
+  skip_ = kMostPieces;
+  if (fn == nullptr) return false;
+  const int64_t time = now();
+  stride_ = time == looked_ ? std::min(2 * stride_, kMostPieces) : 1;  // the clock goes on every few milliseconds
   skip_ = stride_;
-  if (fn == nullptr) {
-    skip_ = kMostNodes;
-    return false;
-  }
-  const int64_t time = now(), since = time - looked_;
   looked_ = time;
-  // Nodes of the next call may be of another size; a stride that was too long is halved more than once.
-  if (since < kOften) stride_ = std::min(2 * stride_, kMostNodes);
-  if (since > kSeldom) stride_ = std::max(1, stride_ / 8);
-  skip_ = stride_;
   if (time - asked_ < kAsk) return false;
   asked_ = time;
   if (!on_main_thread()) return false;

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_PATIENCE = 5.0  # seconds; a call is cancelled between two operations of its graph
+_PATIENCE = 5.0  # seconds; a call on the CPU ends in some milliseconds, on a GPU with its graph
 
 _ending = threading.Event()
 _calls: set[int] = set()  # of threads that are in calls which cannot be cancelled by a handle

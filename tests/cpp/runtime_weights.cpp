@@ -49,6 +49,7 @@ class MemoryFiles final : public gguf::FileSet {
     id_ = "memory";
   }
   Status check_unchanged() const override { return ok_status(); }
+  void remember(int64_t) const override {}
 
  private:
   std::vector<uint8_t> memory_;

@@ -52,7 +52,7 @@ def test_a_call_ends_in_its_middle(slow_pte: Path) -> None:
         whole = time.monotonic() - began
         with alarm(whole / 4) as fired, pytest.raises(Interrupt):
             program(x)
-        # The handler runs when a call asks, at most every 50 ms and between two operations.
+        # The handler runs when a call asks, about every 50 ms.
         assert fired[0] - began < 2 * whole + 1
         assert np.array_equal(program(x)[0], want)
 

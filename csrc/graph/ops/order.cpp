@@ -40,6 +40,7 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
   const int64_t k = y->ne[0], n = x->ne[0], rows = ggml_nrows(x);
   auto* first = reinterpret_cast<Candidate*>(thread_memory<Candidates>(static_cast<size_t>(n) * sizeof(Candidate)));
   for (int64_t row = thread; row < rows; row += threads) {
+    if (stopped(y, thread)) return;
     const auto* values = reinterpret_cast<const float*>(static_cast<const char*>(x->data) + row * x->nb[1]);
     for (int64_t i = 0; i < n; ++i) first[i] = {values[i], static_cast<int32_t>(i)};
     if (params.all) {

@@ -13,6 +13,9 @@
 namespace etggml::graph {
 namespace {
 
+// Rows of values between two looks at whether the call is to end.
+constexpr int64_t kValuesBetween = 64;
+
 struct Params {
   int32_t kind;
 };
@@ -51,6 +54,7 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
     const float* value = static_cast<const float*>(values->data) + table * count * columns;
     const auto* id = static_cast<const int32_t*>(ids->data) + (ids->ne[2] == 1 ? 0 : table * count * ids->ne[0]);
     for (int64_t i = 0; i < count; ++i, value += columns, id += ids->ne[0]) {
+      if (i % kValuesBetween == 0 && stopped(y, thread)) return;
       for (int64_t k = from; k < to; ++k) {
         const int32_t row = id[k * id_step];
         GGML_ASSERT(row >= 0 && row < rows);  // who fills numbers in has checked them

@@ -7,31 +7,28 @@
 #include <string>
 
 #include "util/status.h"
+#include "util/watched_file.h"
 
-namespace etggml::gguf {
+namespace etggml {
 
 class Mapping {
  public:
-  static Result<std::unique_ptr<Mapping>> open(const std::string& path);
+  /// kind: as in WatchedFile::open().
+  static Result<std::unique_ptr<Mapping>> open(const std::string& path, const char* kind);
   ~Mapping();
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_->path(); }
   const uint8_t* base() const { return base_; }
-  uint64_t size() const { return size_; }
-  /// device:inode:size:mtime. Equal for two opens of one unchanged file.
-  const std::string& id() const { return id_; }
-  /// ETGGML_IO when the file's size or modification time changed since it was opened.
-  Status check_unchanged() const;
+  uint64_t size() const { return file_->size(); }
+  /// The file that it shows.
+  const WatchedFile& file() const { return *file_; }
 
  private:
   Mapping() = default;
-  std::string path_;
+  std::unique_ptr<WatchedFile> file_;
   const uint8_t* base_ = nullptr;
-  uint64_t size_ = 0;
-  int fd_ = -1;
-  std::string id_;
 };
 
-}  // namespace etggml::gguf
+}  // namespace etggml
