@@ -426,6 +426,7 @@ _RULES: dict[str, Callable[[IntegerBounds, Node], Range | None]] = {
     "to": _convert,
     "getitem": _part,
     "embedding": _first,
+    **dict.fromkeys(("sort", "topk", "median", "kthvalue"), _first),
     "argmax": _arg,
     "argmin": _arg,
     "lt": _compare(_less),
