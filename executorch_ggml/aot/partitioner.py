@@ -16,12 +16,12 @@ from torch.fx import Node
 
 from executorch_ggml.errors import UnsupportedError
 
-from . import boundary, loadable, staging
+from . import boundary, host_kernels, loadable, staging
 from .backend import GgmlBackend, encode_options
 from .dry_run import Decisions, dry_run
 from .explanation import describe
 from .input_sizes import InputSizes
-from .passes import run_pre_decomposition, run_required, use_row_major_edge
+from .passes import run_pre_decomposition, run_required, use_row_major_edge, name_arguments_apart
 from .program_view import ProgramView, WeightOptions
 from .quantization import GgmlQuantConfig
 from .registry import entries, lookup
@@ -94,13 +94,15 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
     def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
         """Operators registered ``keep=True`` of which every node in the program is supported.
 
-        Asked once more about the edge program that results, after all partitioners: there it is checked.
+        Asked once more about the edge program that results, after all partitioners: there it is checked, and its
+        arguments are named apart from its buffers.
 
         Raises:
             UnloadableError: the runtime could not load that program, or would refuse calls that export promised.
         """
         if ep.dialect == "EDGE":
-            loadable.require(loadable.check(ep, self._sizes, self.host_kernels))
+                loadable.require(loadable.check(ep, self._sizes, self.host_kernels))
+            name_arguments_apart(ep)
             return [], None
         nodes = [n for n in ep.graph.nodes if n.op == "call_function"]
         present = {n.target for n in nodes}
@@ -167,6 +169,10 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
                 node.meta["et_init_buffer"] = True  # else ExecuTorch leaves it to chance
         return PartitionResult(tagged_exported_program=exported_program, partition_tags=tags)
 
+    def _needs_us(self, node: Node) -> bool:
+        """Whether ExecuTorch could not run a node (a sort of integers)."""
+        return _yields_tensors(node) and bool(host_kernels.missing(node, self.host_kernels))
+
     def _cut(self, ep: ExportedProgram, view: ProgramView, decisions: Decisions) -> dict[Node, int]:
         def constant(node: Node) -> bool:
             return view.name_of(node) is not None and not view.is_mutated(node)
@@ -181,7 +187,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         useful: set[int] = set()
         for node, stage in stages.items():
             entry = lookup(node.target)
-            if (entry is None or not entry.moves) and _touches_floats(node):
+            if (entry is None or not entry.moves) and (_touches_floats(node) or self._needs_us(node)):
                 useful.add(stage)
         for node in [n for n, s in stages.items() if s not in useful]:
             del stages[node]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
+from executorch_ggml.aot import integer_rules as bounds
+from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, declare, register
 from executorch_ggml.ir.builder import Builder, Value
 from executorch_ggml.ir.dims import product, static
 
 from .stable_order import stable_order
+
+declare("kthvalue", bounds=bounds.first)
+
 
 _aten = torch.ops.aten
 
@@ -34,6 +38,7 @@ def _largest(
 
 @register(
     _aten.topk.default,
+    bounds=bounds.first,
     cases=lambda: [
         Case(lambda x: tuple(torch.topk(x, 3)), [(4, 7)]),
         Case(lambda x: torch.topk(x, 2)[1], [(2, 3, 5)], name="positions"),
@@ -41,6 +46,7 @@ def _largest(
         Case(lambda x: torch.topk(x, 2, largest=False)[0], [(4, 7)], name="smallest"),
         Case(lambda x: tuple(torch.topk(x, 2)), [(5, 6)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
         Case(lambda x: tuple(torch.topk(x, 2)), [Arg((4, 7), torch.int64)], refused="int64", name="ints"),
+        Case(lambda x: tuple(torch.topk(x, 3, 0)), [Arg((7, 4), torch.int8, -9, 9)], name="small ints"),
     ],
 )
 def topk(b: Builder, n: NodeView) -> tuple[Value, Value]:
@@ -48,17 +54,21 @@ def topk(b: Builder, n: NodeView) -> tuple[Value, Value]:
 
     On the CPU equal values come in torch's order, on other devices in any.
     """
-    n.require_float()
+    n.require_exact()
     x = n.tensor("self")
     if x.rank == 0:
         raise Unsupported("the largest of a single number")
     dim = n.integer("dim") % x.rank
     sign = 1.0 if n.flag("largest") else -1.0
     rows = x if dim == x.rank - 1 else b.transpose(b.f32(x), dim, -1)
-    values, ids = _largest(b, rows, n.integer("k"), sign, whole=False)
-    if dim == x.rank - 1:
-        return values, ids
-    return b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))
+    return _back(b, n, dim, *_largest(b, rows, n.integer("k"), sign, whole=False))
+
+
+def _back(b: Builder, n: NodeView, dim: int, values: Value, ids: Value) -> tuple[Value, Value]:
+    """Results whose rows lie along the last dimension, along ``dim`` and of the type that they had."""
+    if dim != values.rank - 1:
+        values, ids = b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))
+    return (values if n.out.dtype.is_float else values.with_dtype(n.out.dtype)), ids
 
 
 def _odd_order(x: torch.Tensor) -> torch.Tensor:
@@ -91,18 +101,20 @@ def _sort_cases() -> list[Case]:
         Case(
             lambda x: torch.argsort(x, stable=True), [(2, 3000)], refused="a stable sort of rows", name="stable, long"
         ),
-        Case(lambda x: torch.sort(x)[0], [Arg((4, 7), torch.int64)], refused="int64", name="ints"),
+        Case(lambda x: tuple(torch.sort(x, stable=True)), [Arg((4, 7), torch.int16, -3, 3)], name="small ints"),
+        Case(lambda x: torch.sort(x, 0, True)[0], [Arg((4, 7), torch.uint8)], name="bytes"),
+        Case(lambda x: tuple(torch.sort(x % 5, 1)), [Arg((4, 7), torch.int64)], name="small numbers"),
     ]
 
 
-@register(_aten.sort.default, _aten.sort.stable, cases=_sort_cases)
+@register(_aten.sort.default, _aten.sort.stable, bounds=bounds.first, cases=_sort_cases)
 def sort(b: Builder, n: NodeView) -> tuple[Value, Value]:
     """Values and positions in rising or falling order along a dimension.
 
     On the CPU equal elements stay in order. On other devices they come in any, unless it is a stable sort of which the
     positions are read.
     """
-    n.require_float()
+    n.require_exact()
     stable = n.takes("stable") and n.flag("stable") and 1 in n.used_outputs()
     x = b.f32(n.tensor("self"))
     if x.rank == 0:
@@ -110,7 +122,4 @@ def sort(b: Builder, n: NodeView) -> tuple[Value, Value]:
     dim = n.integer("dim") % x.rank
     rows = x if dim == x.rank - 1 else b.transpose(x, dim, -1)
     width = static(rows.shape[-1], "the sorted dimension")
-    values, ids = _largest(b, rows, width, 1.0 if n.flag("descending") else -1.0, stable=stable)
-    if dim == x.rank - 1:
-        return values, ids
-    return b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))
+    return _back(b, n, dim, *_largest(b, rows, width, 1.0 if n.flag("descending") else -1.0, stable=stable))

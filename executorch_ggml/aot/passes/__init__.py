@@ -25,6 +25,7 @@ from .constant_powers import use_constant_powers
 from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
 from .diagonal_scatter import expand_diagonal_scatters
+from .distinct_names import name_arguments_apart
 from .empty_tensors import replace_empty
 from .experts import fuse_experts
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
@@ -38,6 +39,7 @@ from .integer_arguments import refuse_dynamic_numbers
 from .integer_buffers import keep_integers_visible
 from .integer_division import divide_integers
 from .integer_powers import expand_integer_powers
+from .integer_sorts import sort_by_selection
 from .integer_sums import add_up_integers
 from .merge_aliases import merge_aliased_inputs
 from .named_pads import name_pads
@@ -83,6 +85,7 @@ __all__ = [
     "keep_integers_visible",
     "make_functional",
     "merge_aliased_inputs",
+    "name_arguments_apart",
     "name_pads",
     "refuse_dynamic_numbers",
     "remove_asserts",
@@ -93,6 +96,7 @@ __all__ = [
     "run_required",
     "separate_new_values",
     "simplify",
+    "sort_by_selection",
     "split_by_slices",
     "strip_gqa_expand",
     "tabulate",
@@ -130,6 +134,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
             divide_integers,
             divide_halves,
             add_up_integers,
+            sort_by_selection,
             copy_returned_constants,
             widen_numbers,
         )
@@ -183,6 +188,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     divide_integers(ep)
     divide_halves(ep)
     add_up_integers(ep)
+    sort_by_selection(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)
     copy_returned_constants(ep)

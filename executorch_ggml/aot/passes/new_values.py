@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 
-from ._graph import GraphEditor, aten, copy_of, is_tensor
+from ._graph import GraphEditor, aten, copy_of, is_tensor, same_shape, value
 
 
 def separate_new_values(ep: ExportedProgram) -> bool:
@@ -44,33 +44,58 @@ def separate_new_values(ep: ExportedProgram) -> bool:
 
 
 def copy_what_is_written(ep: ExportedProgram) -> ExportedProgram:
-    """The program, as torch exports it, with a copy in front of every ``copy_`` into a buffer.
+    """The program, as torch exports it, with a copy of what every ``copy_`` into a buffer writes.
 
-    torch makes the source the buffer's new value, and cannot handle two buffers with one. Returns `ep` itself if there
-    is no such ``copy_``; it is never changed.
+    torch makes the source the buffer's new value, and cannot handle two buffers with one. It also forgets that
+    ``copy_`` repeats and converts its source: the copy has the shape and type of what it is written to.
+    Returns `ep` itself if there is no such ``copy_``; it is never changed.
     """
-    if not any(_writes_all(n) for n in ep.graph.nodes):
+    if not any(_writes_all(n) or _converts(n) for n in ep.graph.nodes):
         return ep
     graph = copy_of(ep.graph)
     for node in list(graph.nodes):
-        if _writes_all(node):
-            source = node.args[1]
-            with graph.inserting_before(node):
-                copy = graph.call_function(aten.clone.default, (source,))
-            copy.meta.update(node.meta)
-            copy.meta["val"] = source.meta["val"]
-            node.update_arg(1, copy)
+        if _writes_all(node) or _converts(node):
+            node.update_arg(1, _written(graph, node))
     result: ExportedProgram = ep._update(torch.fx.GraphModule(ep.graph_module, graph), ep.graph_signature)
     return result
 
 
+def _written(graph: torch.fx.Graph, node: Node) -> Node:
+    """What a ``copy_`` writes, in a tensor of its own."""
+    destination, source = node.args[0], node.args[1]
+    assert isinstance(destination, Node)
+    assert isinstance(source, Node)
+    target, given = value(destination), value(source)
+    with graph.inserting_before(node):
+        written = source
+        if given.dtype != target.dtype:
+            written = graph.call_function(aten.to.dtype, (written, target.dtype))
+            written.meta.update(node.meta)
+            written.meta["val"] = given = given.to(target.dtype)
+        if not same_shape(given.shape, target.shape):
+            written = graph.call_function(aten.expand_as.default, (written, destination))
+            written.meta.update(node.meta)
+            written.meta["val"] = given = given.expand_as(target)
+        copy = graph.call_function(aten.clone.default, (written,))
+    copy.meta.update(node.meta)
+    copy.meta["val"] = given
+    return copy
+
+
+def _is_copy(node: Node) -> bool:
+    return node.op == "call_function" and node.target == aten.copy_.default and isinstance(node.args[1], Node)
+
+
 def _writes_all(node: Node) -> bool:
-    return (
-        node.op == "call_function"
-        and node.target == aten.copy_.default
-        and isinstance(node.args[1], Node)
-        and memory_of(node).op == "placeholder"
-    )
+    return _is_copy(node) and memory_of(node).op == "placeholder"
+
+
+def _converts(node: Node) -> bool:
+    """Whether a ``copy_`` repeats or converts its source."""
+    if not _is_copy(node) or not is_tensor(node.args[0]) or not is_tensor(node.args[1]):
+        return False
+    target, given = value(node.args[0]), value(node.args[1])
+    return target.dtype != given.dtype or not same_shape(target.shape, given.shape)
 
 
 def memory_of(node: Node) -> Node:
