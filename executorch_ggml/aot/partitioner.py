@@ -21,7 +21,7 @@ from .backend import GgmlBackend, encode_options
 from .dry_run import Decisions, dry_run
 from .explanation import describe
 from .input_sizes import InputSizes
-from .passes import run_pre_decomposition, run_required, use_row_major_edge
+from .passes import name_arguments_apart, run_pre_decomposition, run_required, use_row_major_edge
 from .program_view import ProgramView, WeightOptions
 from .quantization import GgmlQuantConfig
 from .registry import entries, lookup
@@ -101,8 +101,6 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             UnloadableError: the runtime could not load that program, or would refuse calls that export promised.
         """
         if ep.dialect == "EDGE":
-            from .passes import name_arguments_apart
-
             loadable.require(loadable.check(ep, self._sizes, self.host_kernels))
             name_arguments_apart(ep)
             return [], None
