@@ -1,5 +1,5 @@
-// Nodes that take long, computed in pieces with a look at etggml_stopped() in between: ggml's kernels share their work
-// out by the number of threads, so a piece is the share of one of more threads than there are. Included by ggml-cpu.c
+// Computes long nodes in pieces, with a look at etggml_stopped() in between. ggml's kernels share their work by the
+// number of threads. So a piece is the share of one of more threads than there are. Included by ggml-cpu.c
 // (see third-party/patches/ggml-cpu-stop.patch) right before ggml_graph_compute_thread().
 #pragma once
 

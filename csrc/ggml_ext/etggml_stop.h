@@ -10,7 +10,7 @@ extern "C" {
 
 struct ggml_compute_params;
 
-// Whether what is left of the node need not be computed. Thread 0 asks the callback, as after every node; the others
+// Whether the rest of the node need not be computed. Thread 0 asks the callback, as after every node; the others
 // see its answer. A kernel that ends early still meets the others at every barrier that it has.
 bool etggml_stopped(const struct ggml_compute_params* params);
 

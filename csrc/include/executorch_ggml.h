@@ -68,10 +68,10 @@ typedef void (*etggml_log_fn)(int level, const char *message, void *user);
 /* Routes the library's, ggml's and ExecuTorch's log lines; NULL drops them. Nothing is written to stderr by default. */
 ETGGML_API void etggml_set_log(etggml_log_fn fn, void *user);
 
-/* For a host that handles signals itself, in its main thread (Python). While a call computes, loads or converts numbers
- * there, fn runs about every 50 ms on that thread. If *stop is true afterwards, the call ends with ETGGML_CANCELLED; on
- * the CPU it also ends in the middle of an operation. NULL: nobody is asked. stop must stay valid; fn must not call into
- * the library. */
+/* For a host that handles signals itself, in its main thread (Python). While a call computes, loads or converts
+ * numbers there, fn runs about every 50 ms on that thread. If *stop is true afterwards, the call ends with
+ * ETGGML_CANCELLED; on the CPU it also ends in the middle of an operation. NULL: nobody is asked. stop must stay valid;
+ * fn must not call into the library. */
 typedef void (*etggml_interrupt_fn)(void *user);
 ETGGML_API void etggml_set_interrupt(etggml_interrupt_fn fn, const volatile bool *stop, void *user);
 
@@ -192,7 +192,8 @@ ETGGML_API etggml_status etggml_program_execute(etggml_program *program, const c
                                                 size_t n_in, etggml_tensor *out, size_t *n_out);
 /* Sets every state (KV caches, ...) back to its initial value. */
 ETGGML_API etggml_status etggml_program_reset(etggml_program *program);
-/* From any thread: the running call, if any, ends with ETGGML_CANCELLED. It may have written some states: reset, or go on. */
+/* From any thread: the running call, if any, ends with ETGGML_CANCELLED. It may have written some states: reset, or go
+ * on. */
 ETGGML_API void etggml_program_cancel(etggml_program *program);
 /* JSON: per-phase times (GGML_PERF_LOG), per-op times (GGML_PROFILE or "profile"), plan cache hits. */
 ETGGML_API etggml_status etggml_program_stats(etggml_program *program, char **json);

@@ -6,7 +6,7 @@
 
 namespace etggml::graph {
 
-/// What a kernel of ours asks. Custom nodes do not use `extra` otherwise.
+/// Sets the object that a kernel of ours asks. Custom nodes do not use `extra` otherwise.
 inline void set_stop(ggml_tensor* node, Stop* stop) { node->extra = stop; }
 
 /// After true the kernel returns at once. Its node is worth nothing then, nor are counters in it: who computed the

@@ -18,7 +18,7 @@ class Stop {
   /// A computation begins.
   void begin() { stopping_.store(false, std::memory_order_relaxed); }
   /// Between two pieces of work, so often that the pieces take a few milliseconds at most. After true the result is
-  /// worth nothing, and what is left of it need not be computed.
+  /// worth nothing, and its rest need not be computed.
   bool asked(int thread) {
     if (stopping_.load(std::memory_order_relaxed)) return true;
     if (!cancelled_.load(std::memory_order_relaxed) && !(thread == 0 && interrupts_.interrupted())) return false;

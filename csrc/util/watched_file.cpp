@@ -181,7 +181,7 @@ Status WatchedFile::examine(struct stat* now) const {
   return reopen(now);
 }
 
-// The descriptor was closed by the host. What is under the path is looked at instead, if it is the same file.
+// The descriptor was closed by the host. The file under the path is used instead, if it is the same one.
 Status WatchedFile::reopen(struct stat* now) const {
   const int fd = ::stat(path_.c_str(), now) == 0 && is_ours(*now) ? open_to_read(path_) : -1;
   if (fd >= 0 && ::fstat(fd, now) == 0 && is_ours(*now)) {

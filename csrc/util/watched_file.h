@@ -1,7 +1,8 @@
 // A file that a mapping shows, and whether it is still the one that was opened.
 //
-// A mapping shows what is in the file now: one that is rewritten in place changes under its readers, and one that
-// shrinks ends the process that reads behind its end. Size and modification time tell, at the price of a system call.
+// A mapping shows the present contents of the file. A file that is rewritten in place changes under its readers. One
+// that shrinks ends a process that reads behind its end. Size and modification time tell, at the price of a system
+// call.
 // But a file's time changes without its content, too (touch, a backup that is put back). So the content is remembered
 // as a hash: of a small file when it is opened, of a large one little by little, by remember(). When only the time has
 // changed the file is read once and compared.
@@ -25,7 +26,7 @@ constexpr int64_t kRememberShare = 128;
 
 class WatchedFile {
  public:
-  /// A regular file of at least one byte, to read. `kind`: what messages call it ("a GGUF file"). ETGGML_IO,
+  /// A regular file of at least one byte, to read. `kind`: its name in messages ("a GGUF file"). ETGGML_IO,
   /// ETGGML_FORMAT when it is empty.
   static Result<std::unique_ptr<WatchedFile>> open(const std::string& path, const char* kind);
   ~WatchedFile();
@@ -59,7 +60,7 @@ class WatchedFile {
 
   std::string path_;
   struct stat opened_ {};
-  // What is known of the file, by all threads that use it. The mutex is taken for what takes long.
+  // The known facts of the file, for all threads that use it. The mutex is taken for long operations.
   mutable std::atomic<int> fd_{-1};
   mutable std::atomic<int64_t> known_time_{0};  // with which the content is that of the opened file
   mutable std::atomic<bool> is_changed_{false};

@@ -21,7 +21,7 @@ from .backend import GgmlBackend, encode_options
 from .dry_run import Decisions, dry_run
 from .explanation import describe
 from .input_sizes import InputSizes
-from .passes import run_pre_decomposition, run_required, use_row_major_edge, name_arguments_apart
+from .passes import name_arguments_apart, run_pre_decomposition, run_required, use_row_major_edge
 from .program_view import ProgramView, WeightOptions
 from .quantization import GgmlQuantConfig
 from .registry import entries, lookup
@@ -101,7 +101,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             UnloadableError: the runtime could not load that program, or would refuse calls that export promised.
         """
         if ep.dialect == "EDGE":
-                loadable.require(loadable.check(ep, self._sizes, self.host_kernels))
+            loadable.require(loadable.check(ep, self._sizes, self.host_kernels))
             name_arguments_apart(ep)
             return [], None
         nodes = [n for n in ep.graph.nodes if n.op == "call_function"]

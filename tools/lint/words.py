@@ -47,7 +47,10 @@ READERS: dict[str, Reader] = {
 def measure_file(path: Path) -> Measure:
     paragraphs, long_lines = READERS[path.suffix]
     source = path.read_text(encoding="utf-8")
-    return measure(list(paragraphs(source)), long_lines(source))
+    try:
+        return measure(list(paragraphs(source)), long_lines(source))
+    except SyntaxError as error:
+        raise SystemExit(f"{path}:{error.lineno}: not valid Python: {error.msg}") from None
 
 
 def measure_tree(root: Path) -> dict[str, Measure]:

@@ -65,7 +65,7 @@ def topk(b: Builder, n: NodeView) -> tuple[Value, Value]:
 
 
 def _back(b: Builder, n: NodeView, dim: int, values: Value, ids: Value) -> tuple[Value, Value]:
-    """Results whose rows lie along the last dimension, along ``dim`` and of the type that they had."""
+    """Results with rows along the last dimension, moved to ``dim``, in their original type."""
     if dim != values.rank - 1:
         values, ids = b.transpose(values, dim, -1), b.contiguous(b.transpose(ids, dim, -1))
     return (values if n.out.dtype.is_float else values.with_dtype(n.out.dtype)), ids

@@ -1,7 +1,7 @@
 """Arguments of an edge program under names of their own.
 
-ExecuTorch finds what a buffer's new value is written to by one name for both: that of an argument, or that of a
-buffer. A buffer `h` beside an argument `h` is never written; the argument's memory is.
+ExecuTorch finds the target of a buffer's new value by one name for both arguments and buffers. A buffer `h` beside an
+argument `h` is never written; the argument's memory is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Sorts of large integers and of float64, and the k-th smallest of any type, in operators that there are kernels for.
 
 ExecuTorch has no kernel for a sort, and ggml sorts in F32. ExecuTorch's `topk` of all elements gives their values in
-order, in any type. It leaves equal elements in any order, so that the places are put in order once more: the number of
-the group of equal elements first, the place second; no two of these are equal.
+order, in any type. It leaves equal elements in any order, so the places are sorted once more: by the group of equal
+elements, then by the place. No two of these are equal.
 """
 
 from __future__ import annotations

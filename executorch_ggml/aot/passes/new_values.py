@@ -1,9 +1,10 @@
 """The new value of a mutable buffer is a node of its own.
 
-torch lets one node be several results of a program: the new value of two buffers, the new value of a buffer and an
-output, or an argument that becomes the value of a buffer. ExecuTorch names each result once, so it mixes such results
-up. It refuses `buffer.copy_(argument)`, and it exchanges two buffers one after the other. Buffers are written at the
-end of a method, and a view of an old value would show the new one by then. A copy in between tells them apart.
+torch lets one node be several results of a program. Examples are the new value of two buffers, the new value of a
+buffer and an output, and an argument that becomes the value of a buffer. ExecuTorch names each result once, so it mixes
+such results up. It refuses `buffer.copy_(argument)`, and it exchanges two buffers one after the other. Buffers are
+written at the end of a method, and a view of an old value would show the new one by then. A copy in between tells them
+apart.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ def separate_new_values(ep: ExportedProgram) -> bool:
 
 
 def copy_what_is_written(ep: ExportedProgram) -> ExportedProgram:
-    """The program, as torch exports it, with a copy of what every ``copy_`` into a buffer writes.
+    """The program, as torch exports it, with a copy of the source of every ``copy_`` into a buffer.
 
     torch makes the source the buffer's new value, and cannot handle two buffers with one. It also forgets that
-    ``copy_`` repeats and converts its source: the copy has the shape and type of what it is written to.
+    ``copy_`` repeats and converts its source: the copy has the shape and type of its target.
     Returns `ep` itself if there is no such ``copy_``; it is never changed.
     """
     if not any(_writes_all(n) or _converts(n) for n in ep.graph.nodes):
@@ -61,7 +62,7 @@ def copy_what_is_written(ep: ExportedProgram) -> ExportedProgram:
 
 
 def _written(graph: torch.fx.Graph, node: Node) -> Node:
-    """What a ``copy_`` writes, in a tensor of its own."""
+    """The source of a ``copy_``, in a tensor of its own."""
     destination, source = node.args[0], node.args[1]
     assert isinstance(destination, Node)
     assert isinstance(source, Node)
@@ -99,7 +100,7 @@ def _converts(node: Node) -> bool:
 
 
 def memory_of(node: Node) -> Node:
-    """The node whose memory a node shows."""
+    """The node that owns the memory of a node."""
     while node.op == "call_function" and node.args and isinstance(node.args[0], Node):
         schema = getattr(node.target, "_schema", None)
         shows = node.target in (operator.getitem, aten._unsafe_view.default) or (
