@@ -12,9 +12,10 @@
 namespace etggml::graph {
 
 /// Writes the contents of one host input into `dst` (at least ggml_nbytes(input.tensor) bytes; for a CPU tensor its own
-/// data, else a staging buffer). `inputs` are those that bind() accepted, with data; `symbols` is what bind() returned.
-/// ETGGML_RANGE: an integer does not fit the graph's type, or indexes a row that does not exist; the message names the
-/// input, the element and the limit. ETGGML_INVALID_ARGUMENT: an input without data.
+/// data, else a staging buffer). `inputs` are those that bind() accepted, with data; `symbols` are those that the graph
+/// was built for. An input without elements becomes zeros. ETGGML_RANGE: an integer does not fit the graph's type, or
+/// indexes a row that does not exist; the message names the input, the element and the limit. ETGGML_INVALID_ARGUMENT:
+/// an input without data.
 Status fill_host_input(const ir::Program& program, const HostInput& input, const ir::InputView* inputs, size_t n_inputs,
                        const std::vector<int64_t>& symbols, void* dst, size_t dst_bytes);
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch.export import ExportedProgram
 
 from executorch_ggml.errors import GgmlError, InvalidArgumentError, LoweringError, UnloadableError
+from executorch_ggml.torch_errors import described
 
 from .lowered_program import LoweredProgram, lowered, torn_states
 from .method_states import agree_on_states
@@ -20,7 +20,6 @@ from .registry import entries
 
 # In the message about an operator that ExecuTorch refuses because not every backend has to know it.
 _NOT_CORE = "is not in Core ATen opset"
-_TORCH = f"{os.sep}torch{os.sep}"
 
 Programs = ExportedProgram | Mapping[str, ExportedProgram]
 
@@ -119,7 +118,7 @@ def _lowered(methods: dict[str, ExportedProgram], compile_config: Any, arguments
     except (GgmlError, OSError, MemoryError):
         raise
     except Exception as e:  # torch's and ExecuTorch's passes raise whatever they trip over
-        raise LoweringError(_described(e)) from e
+        raise LoweringError(described(e)) from e
 
 
 def _forget_unfinished(program: ExportedProgram) -> None:
@@ -158,17 +157,6 @@ def _beyond_core() -> list[Any]:
     """Operators of ours that the exporter refuses by default, because not every backend has to know them."""
     targets = [entry.target for entry in entries() if isinstance(entry.target, torch._ops.OpOverload)]
     return [t for t in targets if t.namespace == "aten" and torch.Tag.core not in t.tags]
-
-
-def _described(error: Exception) -> str:
-    """What went wrong, without the pages of advice and tracebacks that torch's messages carry."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("Original traceback", 'File "', "stack trace: None"))][:4]
-    place = next((line for line in reversed(lines) if line.startswith('File "') and _TORCH not in line), "")
-    text = " / ".join(kept) or "no message"
-    return f"torch.export or ExecuTorch cannot lower this program: {type(error).__name__}: {text}" + (
-        f" [{place.removesuffix(',')}]" if place else ""
-    )
 
 
 def _for_method(passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None, name: str) -> Sequence[Any]:

@@ -48,7 +48,8 @@ def _dim(node: Node) -> int:
     if target is aten.msort.default:
         return 0
     if target in (aten.sort.stable, aten.argsort.stable):
-        return int(node.kwargs.get("dim", -1))  # type: ignore[arg-type]
+        dim: Any = node.kwargs.get("dim", -1)
+        return int(dim)
     return int(argument(node, 1, "dim", -1))
 
 
