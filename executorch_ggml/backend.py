@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +49,15 @@ def decode_options(compile_specs: list[CompileSpec]) -> WeightOptions:
     return WeightOptions()
 
 
+def empty_sizes(names: Collection[str]) -> CompileSpec:
+    """Symbols that a program was exported with a minimum of 0 for, as a compile spec."""
+    return CompileSpec("ggml_empty", json.dumps(sorted(names)).encode())
+
+
+def _empty_sizes(compile_specs: list[CompileSpec]) -> frozenset[str]:
+    return frozenset(n for s in compile_specs if s.key == "ggml_empty" for n in json.loads(bytes(s.value)))
+
+
 class GgmlBackend(BackendDetails):  # type: ignore[misc]
     """The ahead-of-time half of the delegate; its class name is the id that the runtime registers."""
 
@@ -65,7 +75,7 @@ class GgmlBackend(BackendDetails):  # type: ignore[misc]
         Raises:
             Unsupported: the partition holds something that cannot be lowered; the text names node and source line.
         """
-        return _preprocess(edge_program, decode_options(compile_specs))
+        return _preprocess(edge_program, decode_options(compile_specs), _empty_sizes(compile_specs))
 
     @classmethod
     def preprocess_multimethod(
@@ -79,15 +89,17 @@ class GgmlBackend(BackendDetails):  # type: ignore[misc]
         ambiguous = _ambiguous_names([p for programs in edge_programs.values() for p in programs])
         return {
             method: [
-                _preprocess(program, replace(decode_options(specs), by_content=ambiguous))
+                _preprocess(program, replace(decode_options(specs), by_content=ambiguous), _empty_sizes(specs))
                 for program, specs in zip(programs, compile_specs[method], strict=True)
             ]
             for method, programs in edge_programs.items()
         }
 
 
-def _preprocess(edge_program: ExportedProgram, options: WeightOptions) -> PreprocessResult:
-    lowering = PartitionLowering(edge_program, options, _name(edge_program))
+def _preprocess(
+    edge_program: ExportedProgram, options: WeightOptions, may_be_empty: Collection[str]
+) -> PreprocessResult:
+    lowering = PartitionLowering(edge_program, options, _name(edge_program), may_be_empty)
     builder = lowering.run()
     if options.quant is not None:
         quantize_graph(builder.graph, options.quant)
@@ -162,4 +174,4 @@ def _debug_handles(builder: Builder) -> dict[int, tuple[int, ...]]:
     return found
 
 
-__all__ = ["ALIGNMENT", "GgmlBackend", "decode_options", "encode_options"]
+__all__ = ["ALIGNMENT", "GgmlBackend", "decode_options", "empty_sizes", "encode_options"]

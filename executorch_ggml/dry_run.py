@@ -192,6 +192,8 @@ def _try(
         return "computes a size, not a tensor"
     if any(is_empty(v) for v in (*_results_used(node), *(n.meta.get("val") for n in node.all_input_nodes))):
         return "a tensor without elements"
+    if _may_revive(node):
+        return "elements from a tensor that may have none"
     builder = Builder("dry run")
     values: dict[Node, Any] = {}
     try:
@@ -212,6 +214,29 @@ def _try(
         # A lowering that contradicts export is a bug of ours; refusing keeps the program right.
         return f"internal: {e}"
     return ""
+
+
+def _may_revive(node: Node) -> bool:
+    """Whether a result has elements where a tensor that it is made from has none, as values decide (`x[mask].sum()`).
+
+    A delegate leaves out what is empty. Of sizes of the program's inputs it may refuse a 0, of such numbers not.
+    """
+    sources = [n.meta.get("val") for n in node.all_input_nodes]
+    names = set().union(*(_may_vanish_with(v) for v in sources if isinstance(v, torch.Tensor)))
+    results = [v for v in _results_used(node) if isinstance(v, torch.Tensor)]
+    return any(not names <= _may_vanish_with(v) for v in results)
+
+
+def _may_vanish_with(tensor: torch.Tensor) -> set[Any]:
+    """Numbers of elements that depend on values, and of which a 0 makes the tensor empty."""
+    found: set[Any] = set()
+    for size in tensor.shape:
+        if isinstance(size, torch.SymInt):
+            expr, env = size.node.expr, size.node.shape_env
+            for symbol in expr.free_symbols:
+                if symbol.name.startswith("u") and expr.subs(symbol, 0) == 0 and env.bound_sympy(symbol).lower == 0:
+                    found.add(symbol)
+    return found
 
 
 def _results_used(node: Node) -> list[Any]:

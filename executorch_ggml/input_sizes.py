@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,11 @@ class _Exported:
 
     sizes: Mapping[str, tuple[Range, ...]]
 
-    def names(self) -> frozenset[str]:
-        return frozenset(self.sizes)
+    def of(self, names: Sequence[str]) -> list[tuple[Range, ...]]:
+        """The sizes of inputs in order, empty if these are not the program's. ExecuTorch renames some (`input`)."""
+        if all(name in self.sizes for name in names):
+            return [self.sizes[name] for name in names]
+        return list(self.sizes.values()) if len(names) == len(self.sizes) else []
 
 
 class InputSizes:
@@ -46,19 +49,32 @@ class InputSizes:
             self._complete = False
         self._seen.append(_Exported({n.name: ranges(n, ep.range_constraints) for n in user_inputs(ep)}))
 
+    def may_be_empty(self, ep: ExportedProgram) -> frozenset[str]:
+        """Names of the symbols of an edge program that were exported with a minimum of 0."""
+        found: set[str] = set()
+        others: set[str] = set()
+        now = user_inputs(ep)
+        for before in self._seen:
+            for node, exported in zip(now, before.of([n.name for n in now]), strict=False):
+                for size, (low, _) in zip(node.meta["val"].shape, exported, strict=False):
+                    if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
+                        (others if low else found).add(str(size.node.expr))
+        return frozenset(found - others)
+
     def lost(self, ep: ExportedProgram) -> list[tuple[Node, str]]:
         """Inputs of an edge program that take fewer sizes than the program was exported for, each with a reason."""
         self._complete = True
-        now = {n.name: (n, ranges(n, ep.range_constraints)) for n in user_inputs(ep)}
+        now = [(n, ranges(n, ep.range_constraints)) for n in user_inputs(ep)]
         found: list[tuple[Node, str]] | None = None
         for before in self._seen:
-            if not set(now) <= before.names():
+            sizes = before.of([n.name for n, _ in now])
+            if now and not sizes:
                 continue
             losses = [
                 (node, text)
-                for name, (node, dims) in now.items()
-                for text in _losses(before.sizes[name], dims)
-                if len(before.sizes[name]) == len(dims)
+                for (node, dims), exported in zip(now, sizes, strict=True)
+                for text in _losses(exported, dims)
+                if len(exported) == len(dims)
             ]
             if not losses:
                 return []

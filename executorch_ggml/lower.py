@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from .errors import GgmlError, InvalidArgumentError, LoweringError, UnloadableEr
 from .method_states import agree_on_states
 from .quantization import GgmlQuantConfig
 from .registry import entries
+from .torch_errors import described
 
 if TYPE_CHECKING:
     from .lowered_program import LoweredProgram
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # In the message about an operator that ExecuTorch refuses because not every backend has to know it.
 _NOT_CORE = "is not in Core ATen opset"
-_TORCH = f"{os.sep}torch{os.sep}"
 
 Programs = ExportedProgram | Mapping[str, ExportedProgram]
 
@@ -164,7 +163,7 @@ def _lower(methods: dict[str, ExportedProgram], compile_config: Any, arguments: 
     except (GgmlError, OSError, MemoryError):
         raise
     except Exception as e:  # torch's and ExecuTorch's passes raise whatever they trip over
-        raise LoweringError(_described(e)) from e
+        raise LoweringError(described(e)) from e
 
 
 def _forget_unfinished(program: ExportedProgram) -> None:
@@ -205,17 +204,6 @@ def _beyond_core() -> list[Any]:
     """Operators of ours that the exporter refuses by default, because not every backend has to know them."""
     targets = [entry.target for entry in entries() if isinstance(entry.target, torch._ops.OpOverload)]
     return [t for t in targets if t.namespace == "aten" and torch.Tag.core not in t.tags]
-
-
-def _described(error: Exception) -> str:
-    """What went wrong, without the pages of advice and tracebacks that torch's messages carry."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("Original traceback", 'File "', "stack trace: None"))][:4]
-    place = next((line for line in reversed(lines) if line.startswith('File "') and _TORCH not in line), "")
-    text = " / ".join(kept) or "no message"
-    return f"torch.export or ExecuTorch cannot lower this program: {type(error).__name__}: {text}" + (
-        f" [{place.removesuffix(',')}]" if place else ""
-    )
 
 
 def _for_method(passes: Sequence[Any] | Mapping[str, Sequence[Any]] | None, name: str) -> Sequence[Any]:

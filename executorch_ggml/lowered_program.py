@@ -19,7 +19,9 @@ from executorch.exir.passes import MemoryPlanningPass
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
+from .errors import GgmlError, LoweringError
 from .program_view import has_data
+from .torch_errors import described
 
 STATES_KEY = "executorch_ggml.states"
 """Named data of a `.pte`: per method, names of the states in ExecuTorch's memory, in the order of its values."""
@@ -37,7 +39,11 @@ class LoweredProgram(EdgeProgramManager):  # type: ignore[misc]
         return lowered(super().to_backend(partitioner))
 
     def to_executorch(self, config: ExecutorchBackendConfig | None = None) -> Any:
-        """The program for ExecuTorch, see ``EdgeProgramManager.to_executorch``."""
+        """The program for ExecuTorch, see ``EdgeProgramManager.to_executorch``.
+
+        Raises:
+            LoweringError: ExecuTorch gives up on the program.
+        """
         states = {name: host_states(program) for name, program in self._edge_programs.items()}
         for program in self._edge_programs.values():
             initialise_host_states(program)
@@ -48,7 +54,12 @@ class LoweredProgram(EdgeProgramManager):  # type: ignore[misc]
         with warnings.catch_warnings():
             # That initial values are lost; they are not.
             warnings.filterwarnings("ignore", message="Mutation on a buffer in the model is detected")
-            return super().to_executorch(config)
+            try:
+                return super().to_executorch(config)
+            except (GgmlError, OSError, MemoryError):
+                raise
+            except Exception as e:  # whatever ExecuTorch's passes and its emitter trip over
+                raise LoweringError(described(e)) from e
 
 
 def lowered(manager: EdgeProgramManager) -> LoweredProgram:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -94,8 +94,11 @@ def _check_one(node: Node, value: Value, meta: TensorMeta) -> Value:
 class PartitionLowering:
     """Lowers the exported program of one partition into a builder."""
 
-    def __init__(self, ep: ExportedProgram, options: WeightOptions, name: str) -> None:
+    def __init__(
+        self, ep: ExportedProgram, options: WeightOptions, name: str, may_be_empty: Collection[str] = ()
+    ) -> None:
         self.ep = ep
+        self.may_be_empty = may_be_empty
         self.builder = Builder(name)
         self.view = ProgramView(ep, options)
         self.states: dict[str, Value] = {}
@@ -147,7 +150,7 @@ class PartitionLowering:
                     self.values[node] = self.view.weight(builder, node, hash_constants=True)
             elif node.users:
                 raise Unsupported(f"{node.name}: {spec.kind.name.lower()} inputs")
-        SymbolBinder(builder, self.ep.range_constraints).bind([*dims, *scalars])
+        SymbolBinder(builder, self.ep.range_constraints, self.may_be_empty).bind([*dims, *scalars])
 
     def _argument(self, node: Node, dims: list[Any], scalars: list[Any]) -> None:
         val = node.meta.get("val")

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from . import boundary, host_kernels, loadable, staging
-from .backend import GgmlBackend, encode_options
+from .backend import GgmlBackend, empty_sizes, encode_options
 from .dry_run import Decisions, dry_run
 from .errors import UnsupportedError
 from .input_sizes import InputSizes
@@ -159,10 +159,13 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
 
             describe(exported_program, decisions).require_delegated()
         tags: dict[str, DelegationSpec] = {}
+        empty = self._sizes.may_be_empty(exported_program)
+        specs = [*self.delegation_spec.compile_specs, *([empty_sizes(empty)] if empty else [])]
+        spec = DelegationSpec(GgmlBackend.__name__, specs)
         for node, stage in stages.items():
             tag = f"ggml_{stage}"
             node.meta["delegation_tag"] = tag
-            tags[tag] = self.delegation_spec
+            tags[tag] = spec
         for node, reason in decisions.reasons.items():
             if node not in stages:
                 node.meta[loadable.REFUSED] = reason

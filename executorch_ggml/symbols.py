@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import sympy
@@ -40,12 +40,14 @@ class SymbolBinder:
     """Decides where each symbol comes from, given (expression, source) of every input dimension and Int argument.
 
     A bare symbol binds directly. When no input dimension is bare, ``a * s + b`` is solved for ``s`` (by the runtime);
-    anything else becomes a symbol of its own, which serves wherever the same expression occurs.
+    anything else becomes a symbol of its own, which serves wherever the same expression occurs. ``may_be_empty``: names
+    of symbols that the program was exported with a minimum of 0 for.
     """
 
-    def __init__(self, builder: Builder, ranges: Mapping[Any, Any]) -> None:
+    def __init__(self, builder: Builder, ranges: Mapping[Any, Any], may_be_empty: Collection[str] = ()) -> None:
         self.builder = builder
         self.ranges = ranges
+        self.may_be_empty = may_be_empty
         self.bound: set[Any] = set()
 
     def bind(self, dims: Iterable[tuple[Dim, tuple[str, dict[str, int]]]]) -> None:
@@ -54,7 +56,7 @@ class SymbolBinder:
         rest = []
         for dim, source in pending:
             if dim.is_Symbol:
-                self._bind(dim, source)
+                self._bind(dim, source, self._may_be_empty(dim, source))
             else:
                 rest.append((dim, source))
         for dim, source in rest:
@@ -66,12 +68,19 @@ class SymbolBinder:
             if left:
                 self._opaque(dim, source)
 
-    def _bind(self, symbol: Any, source: tuple[str, dict[str, int]]) -> None:
+    def _may_be_empty(self, symbol: Any, source: tuple[str, dict[str, int]]) -> bool:
+        """Whether a dimension may be 0: export says so, or it is a number of elements that depends on values."""
+        if source[0] != "FromInputDim":
+            return False
+        depends_on_values = symbol.name.startswith("u") and symbol in self.ranges
+        return symbol.name in self.may_be_empty or (depends_on_values and bounds(symbol, self.ranges)[0] == 0)
+
+    def _bind(self, symbol: Any, source: tuple[str, dict[str, int]], may_be_empty: bool = False) -> None:
         if symbol in self.bound:
             return
         low, high = bounds(symbol, self.ranges)
         low, least = _minima(low, high, source)
-        self.builder.declare_symbol(symbol.name, low, high, source, least)
+        self.builder.declare_symbol(symbol.name, low, high, source, least, may_be_empty)
         self.bound.add(symbol)
 
     def _solve(self, dim: Any, unknown: Any, source: tuple[str, dict[str, int]]) -> None:

@@ -239,6 +239,10 @@ Status fill_host_input(const ir::Program& program, const HostInput& host, const 
   const fb::Input& declared = *program.graph().inputs()->Get(leaf->input());
   const ir::InputView& view = inputs[leaf->input()];
   const std::string name = program.origin() + ": input '" + declared.name()->str() + "'";
+  if (view.kind == fb::InputKind_Tensor && ir::element_count(view.dims, static_cast<size_t>(view.rank)) == 0) {
+    std::memset(dst, 0, static_cast<size_t>(count) * ggml_type_size(type));  // see Program::stand_in
+    return ok_status();
+  }
   if (!view.data) return error(ETGGML_INVALID_ARGUMENT, "%s has no data", name.c_str());
   // What bind() accepted has these dimensions; a caller that mixes up views must not make us read past one.
   const int64_t given =

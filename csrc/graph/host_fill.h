@@ -12,7 +12,8 @@
 namespace etggml::graph {
 
 /// Writes the contents of one host input into `dst` (at least ggml_nbytes(input.tensor) bytes; for a CPU tensor its own
-/// data, else a staging buffer). `inputs` are those that bind() accepted, with data; `symbols` is what bind() returned.
+/// data, else a staging buffer). `inputs` are those that bind() accepted, with data; `symbols` is what the graph was
+/// built for. An input without elements becomes zeros.
 /// Errors: ETGGML_RANGE for an integer that does not fit the graph's type or indexes a row that does not exist (names
 /// the input, the element and the limit), ETGGML_INVALID_ARGUMENT for an input without data.
 Status fill_host_input(const ir::Program& program, const HostInput& input, const ir::InputView* inputs, size_t n_inputs,

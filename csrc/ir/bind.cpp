@@ -102,10 +102,11 @@ Result<int64_t> Program::bind_symbol(uint32_t index, const InputView* inputs, in
   int64_t rest = 0;
   const bool exact = !__builtin_sub_overflow(actual, affine.offset, &rest) && rest % affine.scale == 0;
   const int64_t value = exact ? rest / affine.scale : 0;
+  if (exact && value == 0 && may_be_empty(index)) return value;
   if (!exact || value < symbol_min_[index] || value > symbol_max_[index]) {
     const int64_t encoded = graph_->inputs()->Get(source->input())->dims()->Get(source->dim());
-    std::string accepted =
-        format("%lld..%lld", static_cast<ll>(dim(encoded, symbol_min_)), static_cast<ll>(dim(encoded, symbol_max_)));
+    std::string accepted = format("%lld..%lld", may_be_empty(index) ? 0 : static_cast<ll>(dim(encoded, symbol_min_)),
+                                  static_cast<ll>(dim(encoded, symbol_max_)));
     if (affine.scale != 1) accepted += format(" in steps of %lld", static_cast<ll>(affine.scale));
     return error(ETGGML_SHAPE, "%s: input '%s' has shape %s: dimension %u is %lld, this graph accepts %s (%s)",
                  origin_.c_str(), input_name(*graph_, source->input()),

@@ -101,7 +101,8 @@ class Program {
 
   uint32_t symbol_count() const { return static_cast<uint32_t>(symbol_min_.size()); }
   /// Inclusive bounds of every symbol; both are valid bindings as far as parse() could prove (see check_shapes). A
-  /// symbol that is a dimension of an input starts at 1 even if the payload says 0: ggml has no empty tensors.
+  /// symbol that is a dimension of an input starts at 1 even if the payload says 0: ggml has no empty tensors (see
+  /// stand_in).
   const std::vector<int64_t>& lower_bounds() const { return symbol_min_; }
   const std::vector<int64_t>& upper_bounds() const { return symbol_max_; }
 
@@ -116,6 +117,14 @@ class Program {
   /// ETGGML_DTYPE, ETGGML_SHAPE (rank, dimension, symbol bounds), ETGGML_RANGE (negative position, position beyond the
   /// bound, Int argument out of bounds).
   Result<std::vector<int64_t>> bind(const InputView* inputs, size_t n, int64_t default_round_to) const;
+
+  /// Whether a call may bind this symbol to 0: a dimension of an input whose minimum in the payload is 0.
+  bool may_be_empty(uint32_t symbol) const;
+
+  /// The symbols that a graph is built for: those that bind() gave, with the lower bound for each 0. Outputs that are
+  /// empty for bind()'s symbols are to be left alone, inputs that are empty may hold anything. ETGGML_SHAPE where an
+  /// output that is not empty, or a state, depends on a tensor that is.
+  Result<std::vector<int64_t>> stand_in(const std::vector<int64_t>& symbols) const;
 
   /// Proves that every shape, view and boundary dimension is usable for these symbols (each dimension >= 1, element
   /// counts bounded, views inside their parents). graph::build() calls it; needed once per distinct binding.

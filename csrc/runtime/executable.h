@@ -91,7 +91,9 @@ class Executable {
   Status compute_nodes(const Plan& plan, NodeObserver* observer);
   static void show_call(const Plan& plan, const ir::InputView* inputs, size_t n, NodeObserver& observer);
   static Status show_node(uint32_t ir_node, const ggml_tensor* tensor, NodeObserver& observer);
-  Status announce(const Plan& plan, OutputSink& sink, std::vector<void*>* destinations);
+  /// `sizes`: the symbols of the call, of which the plan's are stand-ins.
+  Status announce(const Plan& plan, const std::vector<int64_t>& sizes, OutputSink& sink,
+                  std::vector<void*>* destinations);
   Status deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
   Status deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
   /// The choice is copied behind the graph; after Engine::wait() it can be taken.
@@ -111,6 +113,7 @@ class Executable {
   LruCache<std::vector<int64_t>, std::unique_ptr<Plan>> plans_;
   std::unique_ptr<Plan> uncached_;  // the current plan when nothing is cached
   std::vector<std::vector<uint8_t>> output_memory_;
+  std::vector<bool> empty_;  // outputs without elements in this call: nothing is delivered
   PinnedMemory staging_, results_, chosen_;  // inputs, outputs, and a choice, on their way
   /// An output that is still on the device.
   struct Withheld {

@@ -75,22 +75,23 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   bool hit = false;
   ETGGML_RETURN_IF_ERROR(context_->engine->survive_fork());
   std::lock_guard<std::mutex> guard(context_->engine->mutex());
-  std::vector<int64_t> symbols;
+  std::vector<int64_t> sizes, symbols;
   {
     Stopwatch watch(&times[Phase::Bind]);
     ETGGML_RETURN_IF_ERROR(check_files());
-    ETGGML_ASSIGN_OR_RETURN(symbols, program_->bind(inputs, n, context_->engine->is_cpu() ? kRoundCpu : kRoundGpu));
+    ETGGML_ASSIGN_OR_RETURN(sizes, program_->bind(inputs, n, context_->engine->is_cpu() ? kRoundCpu : kRoundGpu));
+    ETGGML_ASSIGN_OR_RETURN(symbols, program_->stand_in(sizes));
   }
   Plan* plan = nullptr;
   {
     Stopwatch watch(&times[Phase::Plan]);
-    const bool choose = program_->output_count() == 1 && observer == nullptr;
+    const bool choose = program_->output_count() == 1 && observer == nullptr && symbols == sizes;
     ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose ? context_->choice.wanted.how : Choosing::None, &hit));
   }
   std::vector<void*> destinations;
   {
     Stopwatch watch(&times[Phase::Fill]);
-    ETGGML_RETURN_IF_ERROR(announce(*plan, sink, &destinations));
+    ETGGML_RETURN_IF_ERROR(announce(*plan, sizes, sink, &destinations));
     ETGGML_RETURN_IF_ERROR(fill(*plan, inputs, n));
   }
   if (observer != nullptr && observer->wants_values()) show_call(*plan, inputs, n, *observer);
@@ -141,17 +142,20 @@ Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing
   return raw;
 }
 
-Status Executable::announce(const Plan& plan, OutputSink& sink, std::vector<void*>* destinations) {
+Status Executable::announce(const Plan& plan, const std::vector<int64_t>& sizes, OutputSink& sink,
+                            std::vector<void*>* destinations) {
   const auto* outputs = program_->graph().outputs();
   const size_t count = outputs == nullptr ? 0 : outputs->size();
   destinations->assign(count, nullptr);
   output_memory_.resize(count);
+  empty_.assign(count, false);
   for (size_t i = 0; i < count; ++i) {
     const ir::fb::Output& output = *outputs->Get(static_cast<flatbuffers::uoffset_t>(i));
-    const std::vector<int64_t> dims = program_->dims(output.dims(), plan.symbols());
+    const std::vector<int64_t> dims = program_->dims(output.dims(), sizes);
     int64_t elements = 1;
     for (int64_t d : dims) elements *= d;
-    if (elements != ggml_nelements(plan.built().outputs[i])) {
+    empty_[i] = elements == 0;
+    if (!empty_[i] && elements != ggml_nelements(plan.built().outputs[i])) {
       return error(ETGGML_FORMAT, "%s: output %zu declares %lld elements but its value has %lld",
                    program_->origin().c_str(), i, static_cast<long long>(elements),
                    static_cast<long long>(ggml_nelements(plan.built().outputs[i])));
@@ -284,19 +288,22 @@ Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const
   for (size_t i = 0; i < destinations.size(); ++i) {
     const ggml_tensor* tensor = plan.built().outputs[i];
     const int32_t dtype = outputs->Get(static_cast<flatbuffers::uoffset_t>(i))->dtype();
-    const size_t nbytes = static_cast<size_t>(ggml_nelements(tensor)) * scalar_size(dtype);
+    const size_t nbytes = empty_[i] ? 0 : static_cast<size_t>(ggml_nelements(tensor)) * scalar_size(dtype);
     results.push_back({tensor, dtype, destinations[i], nbytes});
     total += (nbytes + 63) / 64 * 64;
   }
   ETGGML_ASSIGN_OR_RETURN(char* pinned, results_.reserve(engine.device(), total));
   for (size_t i = 0; i < results.size(); ++i) {
+    if (empty_[i]) continue;
     if (destinations[i] == nullptr || sink.prefer_adopt()) {
       results[i].destination = pinned;
       sink.adopt(i, pinned);
     }
     pinned += (results[i].nbytes + 63) / 64 * 64;
   }
-  withheld_ = std::move(results);
+  for (const Withheld& result : results) {
+    if (result.nbytes > 0) withheld_.push_back(result);
+  }
   if (plan.chosen() == nullptr) return finish_outputs();
   ETGGML_RETURN_IF_ERROR(ask_choice(plan));
   if (context_->choice.wanted.outputs) {
@@ -341,6 +348,7 @@ Status Executable::deliver(const Plan& plan, OutputSink& sink, const std::vector
   }
   const auto* outputs = program_->graph().outputs();
   for (size_t i = 0; i < destinations.size(); ++i) {
+    if (empty_[i]) continue;
     const ggml_tensor* tensor = plan.built().outputs[i];
     const int32_t dtype = outputs->Get(static_cast<flatbuffers::uoffset_t>(i))->dtype();
     const size_t nbytes = static_cast<size_t>(ggml_nelements(tensor)) * scalar_size(dtype);

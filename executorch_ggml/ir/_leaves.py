@@ -135,10 +135,12 @@ class Leaves:
         maximum: int = INT64_MAX,
         source: tuple[str, dict[str, int]] | None = None,
         least: int | None = None,
+        may_be_empty: bool = False,
     ) -> int:
         """A named dimension with inclusive bounds. A second declaration may add the source, never change it.
 
         ``least``: a smaller minimum, which takes the place of ``minimum`` if the finished graph holds there.
+        ``may_be_empty``: 0 is a value too, if the graph holds from 1 on.
         """
         for index, symbol in enumerate(self.graph.symbols):
             if symbol.name == name:
@@ -147,7 +149,7 @@ class Leaves:
                 elif source is not None and source != symbol.source:
                     raise IrError(f"symbol {name} is bound twice")
                 return index
-        self.graph.symbols.append(g.Symbol(name, minimum, maximum, source, least))
+        self.graph.symbols.append(g.Symbol(name, minimum, maximum, source, least, may_be_empty))
         return len(self.graph.symbols) - 1
 
     def symbol_from_max(

@@ -126,7 +126,8 @@ class State:
 class Symbol:
     """A named dimension; ``source`` is (kind, attributes) of the SymbolSource union, None while unbound.
 
-    ``least``: the minimum to write instead of ``min`` if the graph holds there.
+    ``least``: the minimum to write instead of ``min`` if the graph holds there. ``may_be_empty``: a call may bind a
+    dimension of an input to 0, if the graph holds from 1 on.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Symbol:
     max: int = INT64_MAX
     source: tuple[str, dict[str, int]] | None = None
     least: int | None = None
+    may_be_empty: bool = False
 
 
 @dataclass

@@ -113,6 +113,9 @@ def serialize(graph: g.Graph) -> bytes:
     root.exprs = [_expr(fbs, code) for code in enc.exprs]
     root.shapes = [_shape(fbs, ne) for ne in enc.shapes]
     settle_lower_bounds(root, [symbol.least for symbol in enc.bound])
+    for symbol, item in zip(enc.bound, root.symbols, strict=True):
+        if symbol.may_be_empty and item.min == 1:
+            item.min = 0
     builder = flatbuffers.Builder(64 * (len(live) + 16))
     builder.Finish(root.Pack(builder), b"GGIR")
     return bytes(builder.Output())

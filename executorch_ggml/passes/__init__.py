@@ -50,6 +50,7 @@ from .returned_constants import copy_returned_constants
 from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
 from .row_major import use_row_major, use_row_major_edge
+from .select_by_value import select_by_value
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
@@ -90,6 +91,7 @@ __all__ = [
     "return_plain_results",
     "run_pre_decomposition",
     "run_required",
+    "select_by_value",
     "separate_new_values",
     "simplify",
     "sort_by_selection",
@@ -124,6 +126,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
         rewrites = (
             expand_recurrent,
             replace_empty,
+            select_by_value,
             check_indices,
             expand_integer_powers,
             divide_integers,
@@ -155,6 +158,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     remove_asserts(ep)
     expand_recurrent(ep)
     replace_empty(ep)
+    select_by_value(ep)
     complex_to_pairs(ep)
     use_constant_powers(ep)
     simplify(ep)

@@ -176,9 +176,12 @@ class GraphEditor:
         """Fully qualified name of the parameter or buffer that a placeholder stands for."""
         return str(self._inputs[node.name].target)
 
-    def add_constant(self, data: torch.Tensor, name: str) -> Node:
-        """A placeholder for new constant data; equal data under one name is added once."""
-        data = data.detach().contiguous()
+    def add_constant(self, data: torch.Tensor, name: str, device: torch.device | None = None) -> Node:
+        """A placeholder for new constant data; equal data under one name is added once.
+
+        Its data is on the CPU, whatever device the program believes it to be on (that of a model without data: meta).
+        """
+        data = data.detach().cpu().contiguous()
         raw = data.reshape(-1).view(torch.uint8).numpy().tobytes()
         digest = hashlib.sha256(repr((data.dtype, tuple(data.shape))).encode() + raw).hexdigest()[:12]
         target = f"_ggml_{name}_{digest}"
@@ -186,6 +189,8 @@ class GraphEditor:
         if known is None:
             known = self._add_input(InputKind.BUFFER, target, data, persistent=False)
             self.ep.constants[target] = data
+            if device is not None and device != data.device:
+                known.meta["val"] = known.meta["val"].to(device)
         return known
 
     def add_parameter(self, data: torch.Tensor, target: str) -> Node:

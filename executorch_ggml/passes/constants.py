@@ -76,7 +76,9 @@ class _Known:
         if not all(isinstance(d, int) for d in fake.shape) or fake.numel() * fake.element_size() > limit:
             return
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), inputs.__getitem__)
-        with torch.no_grad():
+        if kwargs.get("device") is not None:  # of a model without data, what it computes itself is known all the same
+            kwargs = {**kwargs, "device": torch.device("cpu")}
+        with torch.no_grad(), torch.device("cpu"):
             self.data[node] = _overload(node)(*args, **kwargs)
         if created:
             self.created.add(node)
@@ -106,5 +108,5 @@ def fold_constants(ep: ExportedProgram, stored: bool = True) -> bool:
             known.add(node)
     for node in known.computed:
         if any(user not in known.data for user in node.users):
-            editor.replace(node, editor.add_constant(known.data[node], "folded"))
+            editor.replace(node, editor.add_constant(known.data[node], "folded", value(node).device))
     return editor.finish()

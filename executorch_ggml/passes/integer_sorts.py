@@ -47,7 +47,8 @@ def _dim(node: Node) -> int:
     if target is aten.msort.default:
         return 0
     if target in (aten.sort.stable, aten.argsort.stable):
-        return int(node.kwargs.get("dim", -1))  # type: ignore[call-overload, no-any-return]
+        dim: Any = node.kwargs.get("dim", -1)
+        return int(dim)
     return int(argument(node, 1, "dim", -1))
 
 

@@ -63,7 +63,8 @@ def copy_what_is_written(ep: ExportedProgram) -> ExportedProgram:
 def _written(graph: torch.fx.Graph, node: Node) -> Node:
     """What a ``copy_`` writes, in a tensor of its own."""
     destination, source = node.args[0], node.args[1]
-    assert isinstance(destination, Node) and isinstance(source, Node)
+    assert isinstance(destination, Node)
+    assert isinstance(source, Node)
     target, given = value(destination), value(source)
     with graph.inserting_before(node):
         written = source

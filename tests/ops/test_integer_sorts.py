@@ -1,4 +1,4 @@
-"""Sorts, selections and medians of every type: in a delegate where F32 holds the values, by ExecuTorch's `topk` else."""
+"""Sorts, selections and medians of every type: in a delegate where F32 holds the values, else by `topk`."""
 
 from __future__ import annotations
 
