@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,10 +26,15 @@ class _Exported:
     sizes: Mapping[str, tuple[Range, ...]]
 
     def of(self, names: Sequence[str]) -> list[tuple[Range, ...]]:
-        """The sizes of inputs in order, empty if these are not the program's. ExecuTorch renames some (`input`)."""
+        """The sizes of inputs in order, empty if these are not the program's. Some get a number (`input_1`)."""
         if all(name in self.sizes for name in names):
             return [self.sizes[name] for name in names]
-        return list(self.sizes.values()) if len(names) == len(self.sizes) else []
+        same = [_plain(name) for name in names] == [_plain(name) for name in self.sizes]
+        return list(self.sizes.values()) if same else []
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"_\d+$", "", name)
 
 
 class InputSizes:

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.export import Dim, export
+from torch.export import export
 
 from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
-from executorch_ggml.errors import ShapeError
 from executorch_ggml.passes import replace_empty
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -62,16 +61,6 @@ def test_an_argument_without_elements(tmp_path: Path) -> None:
     path = tmp_path / "empty.pte"
     path.write_bytes(to_edge_rewrite_and_lower(export(model, (x,))).to_executorch().buffer)
     assert Program(path, threads=1)(x)[0].shape == (0, 5)
-
-
-def test_a_dynamic_size_of_zero_is_refused_by_the_call(tmp_path: Path) -> None:
-    """`Dim` cannot tell a minimum of 0 from none: both are traced as at least 2."""
-    model = Calls(lambda m, x: torch.relu(m.layer(x))).eval()
-    program = export(model, (torch.rand(3, 4),), dynamic_shapes=({0: Dim("n", min=0, max=8)},))
-    path = tmp_path / "dynamic.pte"
-    path.write_bytes(to_edge_rewrite_and_lower(program).to_executorch().buffer)
-    with pytest.raises(ShapeError, match="dimension 0 is 0"):
-        Program(path, threads=1)(torch.rand(0, 4))
 
 
 def test_results_that_nobody_reads_may_be_empty() -> None:
