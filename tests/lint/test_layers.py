@@ -49,7 +49,7 @@ def test_includes_that_go_down(csrc: Path) -> None:
     [
         ("graph/build.h", '// up\n#include "engine/plan.h"\n', "build.h:2: graph/ includes engine/plan.h"),
         ("graph/build.h", '#include "../engine/plan.h"\n', "build.h:1: graph/ includes ../engine/plan.h"),
-        ("graph/sideways.cpp", '#  include "weights/store.h"\n', "weights/ is not below it"),
+        ("kernels/sideways.cpp", '#  include "weights/store.h"\n', "weights/ is not below it"),
         ("cuda/module.cu", '#include "graph/build.h"\n', "cuda/ includes graph/build.h"),
         ("tools/run.cpp", '#include "util/log.h"\n', "tools/ includes util/log.h"),
         ("attic/old.h", "", "attic: this room has no layer"),
