@@ -1,5 +1,5 @@
-// Calls with tensors that have no elements. ggml has none, so their graph is built as if there were one entry, and what
-// comes of it is thrown away. That is right as long as no result that has elements depends on one that has none.
+// Calls with tensors that have no elements. ggml has none, so their graph is built as if there were one entry, and its
+// result is thrown away. That is right as long as no result with elements depends on a tensor without any.
 #include "ir/expr.h"
 #include "ir/program.h"
 #include "ir/validate.h"

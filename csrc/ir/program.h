@@ -51,7 +51,7 @@ struct InputView {
   const void* data = nullptr;     // row-major contiguous host memory; int64_t / double / bool for the other kinds
 };
 
-/// "node 17 (MulMat)": how messages name a node; leaves add the name of what they stand for.
+/// "node 17 (MulMat)": how messages name a node; leaves add their own name.
 std::string node_name(const fb::Graph& graph, uint32_t node);
 
 /// The input dimension that a FromInputDim symbol s comes from is scale * s + offset.
@@ -76,7 +76,7 @@ struct IndexSource {
 class Program {
  public:
   /// Verifies `size` bytes at `data` (copied). ETGGML_FORMAT when they are not a well-formed graph, ETGGML_UNSUPPORTED
-  /// when they need a newer reader. `origin` is what messages call the payload ("model.pte, method forward").
+  /// when they need a newer reader. `origin` is the name of the payload in messages ("model.pte, method forward").
   static Result<std::shared_ptr<const Program>> parse(const void* data, size_t size, std::string origin);
 
   Program(const Program&) = delete;

@@ -222,7 +222,7 @@ def _try(
 def _may_revive(node: Node) -> bool:
     """Whether a result has elements where a tensor that it is made from has none, as values decide (`x[mask].sum()`).
 
-    A delegate leaves out what is empty. Of sizes of the program's inputs it may refuse a 0, of such numbers not.
+    A delegate leaves out empty tensors. Of sizes of the program's inputs it may refuse a 0, of such numbers not.
     """
     sources = [n.meta.get("val") for n in node.all_input_nodes]
     names = set().union(*(_may_vanish_with(v) for v in sources if isinstance(v, torch.Tensor)))
@@ -233,7 +233,8 @@ def _may_revive(node: Node) -> bool:
 def _may_vanish_with(tensor: torch.Tensor) -> set[Any]:
     """Numbers of elements that depend on values, and of which a 0 makes the tensor empty."""
     found: set[Any] = set()
-    for size in tensor.shape:
+    sizes: list[Any] = list(tensor.shape)
+    for size in sizes:
         if isinstance(size, torch.SymInt):
             expr, env = size.node.expr, size.node.shape_env
             for symbol in expr.free_symbols:

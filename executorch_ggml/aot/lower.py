@@ -10,13 +10,13 @@ import torch
 from torch.export import ExportedProgram
 
 from executorch_ggml.errors import GgmlError, InvalidArgumentError, LoweringError, UnloadableError
-from executorch_ggml.torch_errors import described
 
 from .lowered_program import LoweredProgram, lowered, torn_states
 from .method_states import agree_on_states
 from .partitioner import GgmlPartitioner
 from .quantization import GgmlQuantConfig
 from .registry import entries
+from .torch_errors import described
 
 # In the message about an operator that ExecuTorch refuses because not every backend has to know it.
 _NOT_CORE = "is not in Core ATen opset"

@@ -20,9 +20,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from executorch_ggml.errors import GgmlError, LoweringError
-from executorch_ggml.torch_errors import described
 
 from .program_view import has_data
+from .torch_errors import described
 
 STATES_KEY = "executorch_ggml.states"
 """Named data of a `.pte`: per method, names of the states in ExecuTorch's memory, in the order of its values."""
@@ -59,7 +59,7 @@ class LoweredProgram(EdgeProgramManager):  # type: ignore[misc]
                 return super().to_executorch(config)
             except (GgmlError, OSError, MemoryError):
                 raise
-            except Exception as e:  # whatever ExecuTorch's passes and its emitter trip over
+            except Exception as e:  # ExecuTorch's passes and its emitter raise errors of any type
                 raise LoweringError(described(e)) from e
 
 

@@ -87,7 +87,7 @@ def dim_index(dim: Any, rank: int) -> int:
 
 
 def args_of(node: Node) -> tuple[Any, ...]:
-    """Positional arguments, whatever they are."""
+    """Positional arguments of any kind."""
     return node.args
 
 

@@ -76,7 +76,7 @@ class _Known:
         if not all(isinstance(d, int) for d in fake.shape) or fake.numel() * fake.element_size() > limit:
             return
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), inputs.__getitem__)
-        if kwargs.get("device") is not None:  # of a model without data, what it computes itself is known all the same
+        if kwargs.get("device") is not None:  # a model without data still has the constants that it computes itself
             kwargs = {**kwargs, "device": torch.device("cpu")}
         with torch.no_grad(), torch.device("cpu"):
             self.data[node] = _overload(node)(*args, **kwargs)

@@ -1,7 +1,7 @@
 """Entries chosen by a number that a tensor holds (`x[n[0]]`, `h[:, length - 1]`) as indexing by a tensor.
 
 torch.export makes a number of the tensor, of which nothing is known; ExecuTorch's decompositions want to know whether
-it is negative. Indexing by a tensor takes the number as it comes, counts from the end, and is checked when it runs.
+it is negative. Indexing by a tensor takes the number unchanged, counts from the end, and is checked when it runs.
 """
 
 from __future__ import annotations

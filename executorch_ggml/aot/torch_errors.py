@@ -1,4 +1,4 @@
-"""What torch and ExecuTorch say when they give up on a program, in one line."""
+"""Errors of torch and ExecuTorch about a program that they cannot finish, in one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _TORCH = f"{os.sep}torch{os.sep}"
 
 
 def described(error: Exception) -> str:
-    """What went wrong, without the pages of advice and tracebacks that torch's messages carry."""
+    """The fault, without the pages of advice and tracebacks in torch's messages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kept = [line for line in lines if not line.startswith(("Original traceback", 'File "', "stack trace: None"))][:4]
     place = next((line for line in reversed(lines) if line.startswith('File "') and _TORCH not in line), "")
