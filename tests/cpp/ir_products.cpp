@@ -272,13 +272,15 @@ void volumes() {
   with([](Volume& o) { o.type = GGML_TYPE_F16; });
 }
 
-/// Volumes large enough that panels share what they pack (conv_bands.h).
+/// Volumes large enough that panels share what they pack (conv_bands.h); with AVX2 only where kernels are few.
 void banded_volumes() {
   auto with = [](const std::function<void(Volume&)>& change) {
-    Volume o;
-    o.size[0] = 24, o.size[1] = 13, o.size[2] = 6, o.channels = 6, o.outputs = 18;
-    change(o);
-    volume(o);
+    for (int64_t outputs : {7, 18}) {
+      Volume o;
+      o.size[0] = 24, o.size[1] = 13, o.size[2] = 6, o.channels = 6, o.outputs = outputs;
+      change(o);
+      volume(o);
+    }
   };
   with([](Volume&) {});
   with([](Volume& o) { o.count = 2, o.outputs = 9, o.then = {fb::Activation_Silu, -0.25f, 0.5f}; });
@@ -304,10 +306,12 @@ void banded_volumes() {
 /// The same of images.
 void banded_images() {
   auto with = [](const std::function<void(Conv&)>& change) {
-    Conv o;
-    o.w = 29, o.h = 25, o.c = 12, o.oc = 18;
-    change(o);
-    convolution(o);
+    for (int64_t outputs : {7, 18}) {
+      Conv o;
+      o.w = 29, o.h = 25, o.c = 12, o.oc = outputs;
+      change(o);
+      convolution(o);
+    }
   };
   with([](Conv&) {});
   with([](Conv& o) { o.w = o.h = 7, o.c = 40, o.count = 2; });
