@@ -20,12 +20,15 @@ _PATIENCE = 5.0  # seconds; a call on the CPU ends in some milliseconds, on a GP
 
 _ending = threading.Event()
 _calls: set[int] = set()  # of threads that are in calls which cannot be cancelled by a handle
-_programs: weakref.WeakKeyDictionary[Any, Callable[[Any], bool]] = weakref.WeakKeyDictionary()
+# No WeakKeyDictionary: it forgets a key in a Python function, and the exception of a signal that arrives there is lost.
+_programs: dict[int, tuple[weakref.ref[Any], Callable[[Any], bool]]] = {}
 
 
 def watch(handle: Any, cancel: Callable[[Any], bool]) -> None:
     """cancel(handle) ends the running call, if any, and says whether one is still running."""
-    _programs[handle] = cancel
+    for number in [number for number, (known, _) in list(_programs.items()) if known() is None]:
+        _programs.pop(number, None)
+    _programs[id(handle)] = (weakref.ref(handle), cancel)
 
 
 @contextlib.contextmanager
@@ -67,8 +70,9 @@ def _stop() -> None:
     mine = threading.get_ident()
     while _calls - {mine} and time.monotonic() < deadline:
         time.sleep(0.002)
-    for handle, cancel in list(_programs.items()):
-        while cancel(handle) and time.monotonic() < deadline:
+    for known, cancel in list(_programs.values()):
+        handle = known()
+        while handle is not None and cancel(handle) and time.monotonic() < deadline:
             time.sleep(0.002)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import operator
 import threading
 import time
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 Prompt = str | Sequence[int] | Sequence[Message]
-
-_tokenizers: weakref.WeakKeyDictionary[GGUFFile, Tokenizer] = weakref.WeakKeyDictionary()
+_TOKENIZER = "_tokenizer"
 
 
 class Piece(str):
@@ -357,9 +355,10 @@ def _count(value: Any, name: str) -> int:
 
 def tokenizer_of(file: GGUFFile) -> Tokenizer:
     """The tokenizer of an open GGUF, made once and kept as long as the file object lives."""
-    tokenizer = _tokenizers.get(file)
-    if tokenizer is None:
-        tokenizer = _tokenizers[file] = Tokenizer.from_gguf(file)
+    # In the object itself: a weak dictionary forgets in a Python function, where a signal's exception would be lost.
+    tokenizer = file.__dict__.get(_TOKENIZER)
+    if not isinstance(tokenizer, Tokenizer):
+        tokenizer = file.__dict__[_TOKENIZER] = Tokenizer.from_gguf(file)
     return tokenizer
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,3 +145,11 @@ def test_other_unraisable_exceptions_are_not_ours(monkeypatch: pytest.MonkeyPatc
     Broken()
     assert len(seen) == 1
     assert _interrupt.kept is None
+
+
+def test_nothing_of_ours_is_forgotten_in_python(mlp: Mlp) -> None:
+    """A weak reference with a callback in Python loses what a signal's handler raises in it."""
+    with Program(mlp.pte, threads=1) as program:
+        callbacks = [ref.__callback__ for ref in weakref.getweakrefs(program._handle)]
+    # weakref.finalize is one that _interrupt knows.
+    assert {type(callback) for callback in callbacks} <= {weakref.finalize, type(None)}
