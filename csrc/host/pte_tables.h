@@ -54,6 +54,11 @@ template <class T>
 T number(const Table* t, int id, T otherwise = 0) {
   return t->GetField<T>(slot(id), otherwise);
 }
+/// Whether elements lie where their type may be read; FlatBuffers' verifier asks that of single numbers only.
+template <class T>
+bool is_aligned(const Vector<T>* v) {
+  return v == nullptr || reinterpret_cast<uintptr_t>(v->Data()) % alignof(T) == 0;
+}
 template <class T>
 uint32_t count(const Vector<T>* v) {
   return v == nullptr ? 0 : v->size();

@@ -65,7 +65,7 @@ Status check_tensor(const Table* plan, const Table* tensor, uint32_t i, const Pl
 template <class T>
 Status check_list(const Table* list, uint32_t n_values, int64_t least, uint32_t i, const Place& place) {
   const auto* items = list->GetPointer<const Vector<T>*>(slot(0));
-  if (items == nullptr) return place.corrupt(format("list %u has no items", i));
+  if (items == nullptr || !is_aligned(items)) return place.corrupt(format("list %u has no items", i));
   for (uint32_t k = 0; k < items->size(); ++k) {
     const int64_t item = items->Get(k);
     if (item < least || item >= static_cast<int64_t>(n_values))
@@ -98,6 +98,9 @@ Status check_value(const Table* plan, const Tables* values, uint32_t i, const Pl
     case kString:
       return text(value, 0) == nullptr ? place.corrupt(format("string %u has no text", i)) : ok_status();
     case kDoubleList:
+      if (!is_aligned(value->GetPointer<const Vector<double>*>(slot(0))))
+        return place.corrupt(format("list %u has no items", i));
+      [[fallthrough]];
     case kBoolList:
       return value->CheckField(slot(0)) ? ok_status() : place.corrupt(format("list %u has no items", i));
     case kIntList:
@@ -126,6 +129,8 @@ Status check_values(const void* raw, const Place& place) {
   const auto* plan = static_cast<const Table*>(raw);
   const Tables* values = tables(plan, Plan::kValues);
   const uint32_t n = count(values);
+  if (!is_aligned(plan->GetPointer<const Vector<int64_t>*>(slot(Plan::kBufferSizes))))
+    return place.corrupt("the sizes of memories lie at an odd place");
   for (uint32_t i = 0; i < n; ++i) ETGGML_RETURN_IF_ERROR(check_value(plan, values, i, place));
   for (uint32_t i = 0; i < n; ++i) {
     // The kind of every value is known by now.

@@ -181,3 +181,26 @@ def test_random_damage_of_the_tables(host_pte: Path, tmp_path: Path, seed: int) 
     assert int(counts["FormatError"]) > 300
     assert int(counts["ok"]) > 300
     assert not {"hang", "no message"} & set(counts)
+
+
+def test_numbers_at_an_odd_place(host_pte: Path, tmp_path: Path) -> None:
+    """Sizes of memories, of 8 bytes each, at a multiple of 4 only, which FlatBuffers' verifier lets pass."""
+    from flatbuffers import number_types
+    from flatbuffers.table import Table
+
+    data = bytearray(host_pte.read_bytes())
+
+    def follow(place: int) -> int:
+        return place + int.from_bytes(data[place : place + 4], "little")
+
+    def field(table: int, number: int) -> int:
+        return table + Table(data, table).Offset(4 + 2 * number)
+
+    plans = follow(field(follow(0), 1))
+    sizes = field(follow(plans + 4), 8)
+    assert Table(data, 0).Get(number_types.Uint32Flags, follow(sizes)) > 1
+    data[sizes : sizes + 4] = (int.from_bytes(data[sizes : sizes + 4], "little") + 4).to_bytes(4, "little")
+    path = tmp_path / "odd.pte"
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match="the sizes of memories lie at an odd place"):
+        Program(path, threads=1, methods=["forward"])
