@@ -26,7 +26,7 @@ class Ahead {
     left_ = c.channels;
     each_ = (c.channels + steps - 1) / steps;
   }
-  void step() {  // into the nearest cache: what is not pushed out again is packed from there
+  void step() {  // into the nearest cache: lines that stay there are packed from it
     for (int64_t n = std::min(each_, left_); n > 0; --n, --left_, from_ += channel_) {
       for (int64_t plane = 0; plane < planes_; ++plane) {
         for (int64_t i = 0; i < floats_; i += kLine) __builtin_prefetch(from_ + plane * plane_ + i, 0, 3);

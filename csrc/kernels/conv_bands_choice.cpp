@@ -16,7 +16,7 @@ constexpr int64_t kShares = 4;
 // Measured on AVX-512, where masks cost nothing, and on AVX2, where each is a load and an operation more.
 struct Costs {
   double pack;    // the time to pack a register over that of a register's fused multiplication
-  double masked;  // of a product whose panels lie in blocks over that of one with packed panels
+  double masked;  // of a product with panels in blocks over that of one with packed panels
 };
 Costs costs(const DenseConv& c) { return c.f.lanes == 16 ? Costs{6.0, 1.0} : Costs{3.0, 1.15}; }
 
