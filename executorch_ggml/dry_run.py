@@ -230,7 +230,8 @@ def _may_revive(node: Node) -> bool:
 def _may_vanish_with(tensor: torch.Tensor) -> set[Any]:
     """Numbers of elements that depend on values, and of which a 0 makes the tensor empty."""
     found: set[Any] = set()
-    for size in tensor.shape:
+    sizes: list[Any] = list(tensor.shape)
+    for size in sizes:
         if isinstance(size, torch.SymInt):
             expr, env = size.node.expr, size.node.shape_env
             for symbol in expr.free_symbols:

@@ -8,6 +8,8 @@ native library, so the names are listed here; ``tests/aot/test_loadable.py`` hol
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import operator
 from collections.abc import Callable, Collection
 from typing import Any
@@ -173,9 +175,35 @@ def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
     if target._schema.name == "aten::nonzero" and val.dim() > 1:
         # ExecuTorch traces it again when it writes the file, and takes torch's order of the result from there.
         return f"ExecuTorch's kernel {kernel} writes rows, and the program reads columns"
+    if target._schema.name == "aten::upsample_nearest2d" and (least := _kept_below(node, val)):
+        return (
+            f"ExecuTorch's kernel {kernel} moves pixels of an image whose size the factor does not change, which torch "
+            f"does not; give the dynamic sizes a minimum of {least}"
+        )
     if target._schema.name == "aten::constant_pad_nd" and _is_negative(node.args[1]):
         return f"ExecuTorch's kernel {kernel} takes no negative widths"
     return ""
+
+
+def _kept_below(node: Node, image: torch.Tensor) -> int:
+    """The size from which on factors enlarge an image, where it may be smaller; 0 where that makes no difference.
+
+    A factor between 1 and 1.5 keeps small sizes. Position 1 then lies in pixel 0.
+    """
+    from .integer_bounds import size_bounds
+
+    factors: Any = node.args[2] if len(node.args) > 2 else None
+    if factors is None:
+        factors = node.kwargs.get("scale_factors")
+    found = 0
+    sizes: list[Any] = list(image.shape[2:])
+    for size, factor in zip(sizes, factors or (), strict=False):
+        bounds = size_bounds(size) if isinstance(size, torch.SymInt) else (size, size)
+        if bounds is None or not isinstance(factor, float) or not 1.0 < factor < 1.5:
+            continue
+        least = next(n for n in itertools.count(1) if math.floor(n * factor) > n)
+        found = max(found, least) if max(bounds[0], 2) < least else found
+    return found
 
 
 def _is_negative(widths: Any) -> bool:

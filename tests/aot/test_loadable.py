@@ -88,6 +88,26 @@ def test_other_operators_without_a_kernel(name: str) -> None:
         to_edge_rewrite_and_lower(exported(function, x))
 
 
+def nearest(x: torch.Tensor) -> torch.Tensor:
+    return nn.functional.interpolate(x, scale_factor=1.3)
+
+
+def test_a_factor_that_keeps_small_images(tmp_path: Any) -> None:
+    """ExecuTorch's kernel is right where the factor enlarges the image."""
+
+    def sizes(least: int) -> dict[int, Dim]:
+        return {2: Dim("h", min=least, max=20), 3: Dim("w", min=least, max=20)}
+
+    with pytest.raises(UnloadableError, match="a minimum of 4"):
+        to_edge_rewrite_and_lower(exported(nearest, torch.randn(1, 2, 7, 9), sizes(2)))
+    program = exported(nearest, torch.randn(1, 2, 7, 9), sizes(4))
+    (tmp_path / "m.pte").write_bytes(to_edge_rewrite_and_lower(program).to_executorch().buffer)
+    with Program(tmp_path / "m.pte", threads=1) as run:
+        for size in ((4, 5), (20, 6)):
+            x = torch.randn(1, 2, *size)
+            torch.testing.assert_close(torch.as_tensor(run(x)[0]), nearest(x))
+
+
 def test_a_runtime_with_more_kernels() -> None:
     program = exported(no_kernel, torch.randn(3, 4, dtype=torch.float64))
     partitioner = GgmlPartitioner(host_kernels=["aten::scatter_reduce.two_out"])
