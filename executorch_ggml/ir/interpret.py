@@ -28,6 +28,9 @@ _OUTPUT: dict[int, Any] = {
     DType.BFLOAT16: np.float32,
     DType.INT64: np.int64,
     DType.INT32: np.int32,
+    DType.INT16: np.int16,
+    DType.INT8: np.int8,
+    DType.UINT8: np.uint8,
     DType.BOOL: np.bool_,
 }
 

@@ -165,7 +165,7 @@ def _typed(n: NodeView, value: Value) -> Value:
         Case(lambda x: torch.median(x, 0, keepdim=True).indices, [(7, 3)], name="positions alone"),
         Case(lambda x: torch.median(torch.relu(x), 1).values, [(3, 4, 5)], name="ties"),
         Case(lambda x: torch.median(x, 1).values, [(5, 3)], dynamic=[{0: ("n", 1, 9)}], name="dynamic"),
-        Case(lambda x: torch.median(x, 1).values, [Arg((4, 6), torch.uint8)], name="bytes"),
+        Case(lambda x: torch.median(x, 1).values, [Arg((4, 6), torch.uint8, 0, 255)], name="bytes"),
     ],
 )
 def median_dim(b: Builder, n: NodeView) -> tuple[Value | None, ...]:

@@ -17,6 +17,8 @@ from ._graph import GraphEditor, args_of, aten, is_tensor, nodes_of, value
 
 _LEFT = (aten.bitwise_left_shift.Tensor_Scalar, aten.__lshift__.Scalar)
 _RIGHT = (aten.bitwise_right_shift.Tensor_Scalar, aten.__rshift__.Scalar)
+_LEFT_BY = (aten.bitwise_left_shift.Tensor, aten.__lshift__.Tensor)
+_RIGHT_BY = (aten.bitwise_right_shift.Tensor, aten.__rshift__.Tensor)
 _ROUNDINGS = (aten.floor.default, aten.ceil.default, aten.trunc.default, aten.round.default)
 _POWERS = (aten.pow.Tensor_Scalar, aten.pow.Tensor_Tensor, aten.pow.Scalar)
 # What float64 holds.
@@ -31,17 +33,44 @@ def expand_integer_powers(ep: ExportedProgram) -> bool:
     """
     editor = GraphEditor(ep)
     bounds = IntegerBounds(editor)
-    for node in nodes_of(editor.graph, *_LEFT, *_RIGHT, *_POWERS, *_ROUNDINGS):
+    for node in nodes_of(editor.graph, *_LEFT, *_RIGHT, *_LEFT_BY, *_RIGHT_BY, *_POWERS, *_ROUNDINGS):
         dtype = value(node).dtype
         if dtype.is_floating_point or dtype.is_complex or dtype is torch.bool:
             continue
         if node.target in _ROUNDINGS:
             editor.replace(node, editor.call(node, aten.clone.default, args_of(node)[0]))
             continue
-        found = _power(editor, bounds, node) if node.target in _POWERS else _shift(editor, node)
+        if node.target in (*_LEFT_BY, *_RIGHT_BY):
+            found = _shift_by_tensor(editor, node)
+        else:
+            found = _power(editor, bounds, node) if node.target in _POWERS else _shift(editor, node)
         if found is not None:
             editor.replace(node, found)
     return editor.finish()
+
+
+def _shift_by_tensor(editor: GraphEditor, node: Node) -> Node | None:
+    """ExecuTorch's operator on distances that the processor takes; beyond them all bits leave, as torch has it."""
+    x, by = args_of(node)[:2]
+    dtype = value(node).dtype
+    if not is_tensor(x) or not is_tensor(by) or not value(x).dtype == value(by).dtype == dtype:
+        return None
+    call = editor.call
+    farthest = torch.iinfo(dtype).bits - 1
+    inside = call(
+        node,
+        aten.logical_and.default,
+        call(node, aten.ge.Scalar, by, 0),
+        call(node, aten.le.Scalar, by, farthest),
+    )
+    limit = editor.add_constant(torch.tensor(farthest).to(dtype), f"most_of_{node.name}")
+    near = call(node, aten.where.self, inside, by, limit)
+    left = node.target in _LEFT_BY
+    target = aten.bitwise_left_shift.Tensor if left else aten.bitwise_right_shift.Tensor
+    shifted = call(node, target, x, near)
+    if not left and dtype is not torch.uint8:  # the sign is what remains
+        return shifted
+    return call(node, aten.where.self, inside, shifted, editor.add_constant(torch.zeros((), dtype=dtype), "nothing"))
 
 
 def _shift(editor: GraphEditor, node: Node) -> Node | None:
