@@ -113,7 +113,7 @@ class Executable {
   LruCache<std::vector<int64_t>, std::unique_ptr<Plan>> plans_;
   std::unique_ptr<Plan> uncached_;  // the current plan when nothing is cached
   std::vector<std::vector<uint8_t>> output_memory_;
-  std::vector<bool> empty_;  // outputs without elements in this call: nothing is delivered
+  std::vector<bool> empty_;                  // outputs without elements in this call: nothing is delivered
   PinnedMemory staging_, results_, chosen_;  // inputs, outputs, and a choice, on their way
   /// An output that is still on the device.
   struct Withheld {
