@@ -569,7 +569,7 @@ void many_alive() {
   }
 }
 
-/// A lower bound of 0 is what exporters write when they know nothing; it means 1. Derived dimensions are solved for.
+/// With a lower bound of 0 a call may have no elements there. Derived dimensions are solved for.
 void derived_dimensions() {
   Maker m;
   const uint32_t in = m.input("x", F32, {-2, 3});  // 2 * n rows
@@ -598,8 +598,9 @@ void derived_dimensions() {
   CHECK(odd.code == ETGGML_SHAPE && odd.message.find("2..10 in steps of 2") != std::string::npos);
   CHECK(call(12, 1).status().code == ETGGML_SHAPE);
   CHECK(call(8, 7).status().code == ETGGML_SHAPE);
+  // The engine builds such a call for 1 (Program::stand_in); the table alone has no tensors without elements.
   Status empty = call(8, 0).status();
-  CHECK(empty.code == ETGGML_SHAPE && empty.message.find("accepts 1..6") != std::string::npos);
+  CHECK(empty.code == ETGGML_SHAPE && empty.message.find("1..6") != std::string::npos);
 }
 
 struct Case {
