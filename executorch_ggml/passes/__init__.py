@@ -26,11 +26,11 @@ from .cse import eliminate_common_subexpressions
 from .diagonal_scatter import expand_diagonal_scatters
 from .empty_tensors import replace_empty
 from .experts import fuse_experts
+from .float_division import divide_floats
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .functional import make_functional
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
-from .half_division import divide_halves
 from .half_numbers import widen_numbers
 from .index_positions import index_by_layout
 from .integer_arguments import refuse_dynamic_numbers
@@ -62,7 +62,7 @@ __all__ = [
     "check_indices",
     "complex_to_pairs",
     "copy_returned_constants",
-    "divide_halves",
+    "divide_floats",
     "divide_integers",
     "drop_argument_changes",
     "eliminate_common_subexpressions",
@@ -127,7 +127,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
             check_indices,
             expand_integer_powers,
             divide_integers,
-            divide_halves,
+            divide_floats,
             add_up_integers,
             copy_returned_constants,
             widen_numbers,
@@ -180,7 +180,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     check_indices(ep)
     expand_integer_powers(ep)
     divide_integers(ep)
-    divide_halves(ep)
+    divide_floats(ep)
     add_up_integers(ep)
     simplify(ep)
     eliminate_common_subexpressions(ep)

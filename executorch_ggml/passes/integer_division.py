@@ -58,8 +58,8 @@ def _remainder_by_tensor(editor: GraphEditor, node: Node) -> None:
     if not numbers or not all(isinstance(x, (int, float)) for x in numbers):
         return
     dtype = value(node).dtype
-    # Of a quotient the number keeps its digits.
-    exact = torch.float32 if floors and dtype.itemsize == 2 else dtype
+    # A divisor that is a number keeps its digits.
+    exact = torch.float32 if floors and dtype.itemsize == 2 and is_tensor(operands[0]) else dtype
     tensors = []
     for x in operands:
         x = x if is_tensor(x) else _number(editor, node, x, exact)

@@ -53,6 +53,8 @@ EXACT: dict[str, Function] = {
     "quotient of tensors, cut off": lambda h: torch.div(h * 3, h.flip(0), rounding_mode="trunc"),
     "quotient, rounded down": lambda h: h // 0.3,
     "quotient of tensors, rounded down": lambda h: h // h.flip(0),
+    "of a number, rounded down": lambda h: 2.5 // h,
+    "by a scalar tensor, rounded down": lambda h: h // h[1, 3],
     "widened": lambda h: h.float(),
     "there and back": lambda h: (h.float() * 1.1).to(h.dtype).float(),
     "through the other half": lambda h: h.float().bfloat16().half().float(),
