@@ -1,7 +1,7 @@
 """Quotients of floats, rounded down, in the steps in which torch computes them.
 
-ExecuTorch 1.5 divides what is left without the remainder, and does not round that: -286 // 0.3 is -954.00006. Of halves
-it computes in float32, where torch rounds every step to a half.
+ExecuTorch 1.5 subtracts the remainder, divides, and does not round the quotient: -286 // 0.3 is -954.00006. It computes
+float16 in float32, where torch rounds every step to float16.
 """
 
 from __future__ import annotations
