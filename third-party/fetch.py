@@ -6,7 +6,7 @@
 
 Archives come through the ordinary pip client with --require-hashes (pip refuses a wrong file before it runs anything
 from it), are kept in a cache ($EXECUTORCH_GGML_CACHE, default ~/.cache/executorch-ggml) and are hashed again here.
-Only the files named in the lock are unpacked, and the unpacked tree has a hash of its own. Patches apply exactly or
+Only the files named in the lock are unpacked, and the unpacked tree has a hash of its own. Patches fit or
 the fetch fails. Standard library only: this runs inside an isolated PEP 517 build.
 """
 
@@ -155,53 +155,19 @@ def tree_sha256(root: Path, skip: tuple[str, ...] = ()) -> str:
 
 
 def apply_patch(patch: Path, root: Path) -> None:
-    """Applies a unified diff with every context and removed line matching at its stated place, or raises."""
-    target: Path | None = None
-    source: list[str] = []
-    result: list[str] = []
-    position = 0
-    left = right = 0  # lines the current hunk still has to account for on the old and the new side
+    """Applies a unified diff with `git apply`, all of it or nothing.
 
-    def finish() -> None:
-        if target is not None:
-            target.write_text("".join(result + source[position:]), encoding="utf-8", newline="")
-
-    def fail(line: str, where: int) -> FetchError:
-        return FetchError(f"{patch.name} does not apply to {target}, line {where + 1}: expected {line.rstrip()!r}")
-
-    for line in patch.read_text(encoding="utf-8").splitlines(keepends=True):
-        if left or right:
-            kind, body = line[0], line[1:]
-            if kind in " -":
-                if position >= len(source) or source[position] != body:
-                    raise fail(body, position)
-                position += 1
-                left -= 1
-            if kind in " +":
-                result.append(body)
-                right -= 1
-            if kind not in " +-" or left < 0 or right < 0:
-                raise FetchError(f"{patch.name}: malformed hunk line {line.rstrip()!r}")
-        elif line.startswith("+++ "):
-            finish()
-            target = root / line[4:].split("\t")[0].strip().removeprefix("b/")
-            if not target.is_file():
-                raise FetchError(f"{patch.name}: there is no file {target}")
-            source = target.read_text(encoding="utf-8").splitlines(keepends=True)
-            result, position = [], 0
-        elif line.startswith("@@ "):
-            old, new = line.split()[1:3]
-            start, _, count = old[1:].partition(",")
-            left = int(count or 1)
-            right = int(new.partition(",")[2] or 1)
-            begin = int(start) - 1
-            if target is None or begin < position or begin > len(source):
-                raise FetchError(f"{patch.name}: misplaced hunk {line.rstrip()!r}")
-            result += source[position:begin]
-            position = begin
-    if left or right or target is None:
-        raise FetchError(f"{patch.name}: the patch is truncated")
-    finish()
+    Context and removed lines must match exactly; a hunk may have moved, as it does with a new version of the source.
+    """
+    # Inside of a repository git would take the paths for the repository's, and skip those that it does not know.
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root.resolve().parent)}
+    command = ["git", "apply", "--whitespace=nowarn", str(patch.resolve())]
+    try:
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise FetchError("git is needed to apply the patches in third-party/patches, and was not found") from None
+    if done.returncode:
+        raise FetchError(f"{patch.name} does not apply to {root}: {done.stderr.strip()}")
 
 
 def stamp_key(name: str, override: Path | None) -> str:
