@@ -125,10 +125,9 @@ def test_jobs_respect_affinity_and_memory(backend: ModuleType, monkeypatch: pyte
     assert backend._jobs() <= 2  # 4 GB
 
 
-def test_the_backend_stays_small_and_alone() -> None:
-    """At most 400 lines, and nothing but the standard library (tomli before 3.11)."""
+def test_the_backend_is_alone() -> None:
+    """It imports nothing but the standard library (tomli before 3.11)."""
     source = (ROOT / "build_backend.py").read_text()
-    assert len(source.splitlines()) <= 400
     imported = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -12,7 +12,7 @@ from torch import nn
 
 from executorch_ggml import Program, to_edge_rewrite_and_lower
 from executorch_ggml.aot.integer_rules import first
-from executorch_ggml.aot.registry import bounds_rule, entries, flops_rule, operator_name
+from executorch_ggml.aot.registry import bounds_rule, either_side, entries, flops_rule, operator_name
 
 BIG = torch.tensor([2**24 + 1, 2**30 + 1])
 AT = torch.tensor([1, 2])
@@ -89,3 +89,12 @@ def test_facts_without_a_lowering() -> None:
     assert bounds_rule(torch.ops.aten.remainder.Scalar) is not None
     assert flops_rule(torch.ops.aten.lstm.input) is not None
     assert bounds_rule(torch.ops.aten.erfinv.default) is None
+
+
+@pytest.mark.parametrize("name", ["_to_copy", "dim_order_ops._to_dim_order_copy", "dim_order_ops._clone_dim_order"])
+def test_copies_of_both_dialects_keep_bounds(name: str) -> None:
+    operators: Any = torch.ops
+    for part in name.split(".") if "." in name else ("aten", name):
+        operators = getattr(operators, part)
+    assert bounds_rule(operators.default) is not None
+    assert either_side(operators.default)

@@ -318,10 +318,11 @@ def _floats(b: Builder, n: NodeView) -> Value:
 def _register_dim_order() -> None:
     """Edge-dialect copies that only name a memory layout."""
     ops = getattr(torch.ops, "dim_order_ops", None)
-    for name, function in (("_clone_dim_order", clone), ("_to_dim_order_copy", to_copy), ("_empty_dim_order", None)):
+    rules = {"_clone_dim_order": (clone, bounds.first), "_to_dim_order_copy": (to_copy, bounds.converted)}
+    for name, (function, rule) in rules.items():
         packet = getattr(ops, name, None)
-        if packet is not None and function is not None:
-            register(packet.default, moves=True)(function)
+        if packet is not None:
+            register(packet.default, moves=True, bounds=rule, either_side=True)(function)
 
 
 with contextlib.suppress(ImportError):  # an older or newer ExecuTorch may not have these operators
