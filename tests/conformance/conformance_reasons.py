@@ -9,7 +9,6 @@ _FLOOR = (
 
 UNDELEGATED: dict[str, str] = {
     "test_div::test_divide_f32_floor": _FLOOR,
-    "test_floor_divide::test_floor_divide_dtype": _FLOOR,
     "test_floor_divide::test_floor_divide_scalar_divisors": _FLOOR,
     "test_floor_divide::test_floor_divide_shapes": _FLOOR,
     "test_floor_divide::test_floor_divide_tensor_divisors": _FLOOR,
