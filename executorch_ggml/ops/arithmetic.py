@@ -219,7 +219,7 @@ def div_mode(b: Builder, n: NodeView) -> Value:
     n.require_float()
     mode = n.text("rounding_mode")
     if mode == "floor":
-        # torch corrects the quotient by the exact remainder (1.0 // 0.1 is 9); flooring it gives 10. A pass writes it out.
+        # torch corrects the quotient by the exact remainder (1.0 // 0.1 is 9); flooring it gives 10. A pass does it.
         raise Unsupported("floor division needs an exact remainder, which ggml has no function for")
     if mode != "trunc":
         return _quotient(b, n.tensor("self"), n)
