@@ -13,13 +13,13 @@ ROWS = 1 << 14
 
 @pytest.fixture(scope="module")
 def product_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """x float32 [1..16384, 2048] -> one product with a matrix of 2048 rows."""
+    """x float32 [1..16384, 4096] -> one product with a matrix of 4096 rows."""
     import torch
     from torch import nn
 
     dynamic = ({0: torch.export.Dim("rows", min=1, max=ROWS)},)
     path = tmp_path_factory.mktemp("product") / "product.pte"
-    return lower_to_file(nn.Linear(2048, 2048, bias=False), (torch.randn(8, 2048),), path, dynamic=dynamic)
+    return lower_to_file(nn.Linear(4096, 4096, bias=False), (torch.randn(8, 4096),), path, dynamic=dynamic)
 
 
 CHILD = """
@@ -38,7 +38,7 @@ fired = []
 signal.signal(signal.SIGALRM, handler)
 rng = np.random.default_rng(0)
 with Program({path!r}, threads={threads}) as program:
-    few = rng.standard_normal((256, 2048), np.float32)
+    few = rng.standard_normal((256, 4096), np.float32)
     want = program(few)[0]
     began = time.monotonic()
     program(few)
