@@ -35,7 +35,7 @@ def compile_shared(target: Path, source: str, *arguments: str) -> None:
 
 
 def plugin_abi() -> int:
-    text = (ROOT / "csrc" / "runtime" / "plugin" / "abi.h").read_text()
+    text = (ROOT / "csrc" / "devices" / "plugin" / "abi.h").read_text()
     found = re.search(r"#define ETGGML_PLUGIN_ABI (\d+)", text)
     assert found is not None
     return int(found[1])
