@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -135,3 +136,12 @@ def test_the_backend_is_alone() -> None:
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").split(".")[0])
     assert imported - set(sys.stdlib_module_names) <= {"tomli"}
+
+
+def test_pytest_collects_this_folder() -> None:
+    """Its own default leaves out folders that are called build."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--collect-only", "tests", "-k", "test_pytest_collects_this_folder"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "tests/build/test_build_settings.py" in done.stdout
