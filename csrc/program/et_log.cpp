@@ -4,11 +4,13 @@
 #include <executorch/runtime/platform/runtime.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <mutex>
 
 #include "engine/load_scope.h"
 #include "program/guarded.h"
+#include "util/fork.h"
 #include "util/log.h"
 
 namespace etggml::program {
@@ -16,8 +18,8 @@ namespace {
 
 constexpr size_t kMaxKept = 2000;  // bytes: a corrupt file can produce a line per byte
 
-pal_emit_log_message_method previous = nullptr;
-pal_abort_method previous_abort = nullptr;
+std::atomic<pal_emit_log_message_method> previous{nullptr};
+std::atomic<pal_abort_method> previous_abort{nullptr};
 thread_local std::string errors;
 
 int level_of(et_pal_log_level_t level) {
@@ -34,7 +36,7 @@ int level_of(et_pal_log_level_t level) {
 void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, const char* function, size_t line,
           const char* message, size_t length) {
   if (!runtime::HostCall::active()) {
-    if (previous != nullptr) previous(timestamp, level, file, function, line, message, length);
+    if (const auto other = previous.load()) other(timestamp, level, file, function, line, message, length);
     return;
   }
   const std::string text(message, length);
@@ -46,7 +48,7 @@ void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, 
 
 void abort_or_throw() {
   if (runtime::HostCall::active()) throw Aborted(take_executorch_errors());
-  if (previous_abort != nullptr) previous_abort();
+  if (const auto other = previous_abort.load()) other();
   std::abort();
 }
 
@@ -54,13 +56,20 @@ void abort_or_throw() {
 
 void route_executorch_log() {
   static std::once_flag once;
-  std::call_once(once, [] {
-    executorch::runtime::runtime_init();
-    previous = executorch::runtime::get_pal_impl()->emit_log_message;
-    previous_abort = executorch::runtime::get_pal_impl()->abort;
-    executorch::runtime::register_pal(executorch::runtime::PalImpl::create(nullptr, abort_or_throw, nullptr, nullptr,
-                                                                           emit, nullptr, nullptr, __FILE__));
-  });
+  std::call_once(once, [] { executorch::runtime::runtime_init(); });
+  // The process's own table, changed in place: register_pal() logs an error when somebody has registered before.
+  auto* pal = const_cast<executorch::runtime::PalImpl*>(executorch::runtime::get_pal_impl());
+  if (pal->emit_log_message == emit && pal->abort == abort_or_throw) return;
+  static auto* mutex = new ProcessMutex(65);
+  std::lock_guard<ProcessMutex> guard(*mutex);
+  if (pal->emit_log_message != emit) {
+    previous = pal->emit_log_message;
+    pal->emit_log_message = emit;
+  }
+  if (pal->abort != abort_or_throw) {
+    previous_abort = pal->abort;
+    pal->abort = abort_or_throw;
+  }
 }
 
 std::string take_executorch_errors() {

@@ -6,8 +6,9 @@
 
 namespace etggml::program {
 
-/// Puts our emitter in front of the process's current one. Idempotent, thread-safe. Done at the first use of the C ABI
-/// and not at load: a host that only uses the registered backend keeps its logging untouched.
+/// Puts our emitter, and our handler of aborts, in front of the process's current ones. Thread-safe and cheap. Done at
+/// every call of the C ABI that enters ExecuTorch: importing `executorch.runtime` puts its own in our place. Not done
+/// when the library is loaded, so a host that only uses the registered backend keeps its logging.
 void route_executorch_log();
 
 /// Error lines that ExecuTorch logged on this thread since the last call, oldest first, joined; then forgets them.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine/load_scope.h"
+#include "program/et_log.h"
 #include "util/status.h"
 
 namespace etggml::program {
@@ -26,6 +27,7 @@ class Aborted : public std::exception {
 /// ETGGML_FORMAT.
 template <class Fn>
 auto guarded(const std::string& path, Fn body) -> decltype(body()) {
+  route_executorch_log();
   runtime::HostCall host_call;
   try {
     return body();

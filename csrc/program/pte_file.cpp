@@ -77,7 +77,6 @@ std::string describe(Error error) {
 }
 
 Result<std::unique_ptr<PteFile>> PteFile::open(const std::string& path, const std::string& data_path) {
-  route_executorch_log();
   ensure_cpu_kernels();
   return guarded(path, [&] { return open_guarded(path, data_path); });
 }
