@@ -209,14 +209,18 @@ def inverted(b: IntegerBounds, node: Node) -> Range | None:
 
 
 def clamp(b: IntegerBounds, node: Node) -> Range | None:
-    inner, low, high = b.of(node.args[0]), argument_of(node, 1, "min"), argument_of(node, 2, "max")
-    if isinstance(low, int) and isinstance(high, int):
-        inner = inner or (low, high)
+    """Limits are numbers or tensors; one that is unknown may be anything."""
+    inner, given = b.of(node.args[0]), (argument_of(node, 1, "min"), argument_of(node, 2, "max"))
+    low, high = (b.of(limit) for limit in given)
+    if any(limit is not None and found is None for limit, found in zip(given, (low, high), strict=True)):
+        return None
+    if inner is None and low is not None and high is not None:
+        inner = low[0], max(low[1], high[1])
     if inner is None:
         return None
-    for bound, pick in ((low, max), (high, min)):
-        if isinstance(bound, int):
-            inner = pick(inner[0], bound), pick(inner[1], bound)
+    for limit, pick in ((low, max), (high, min)):
+        if limit is not None:
+            inner = pick(inner[0], limit[0]), pick(inner[1], limit[1])
     return inner
 
 

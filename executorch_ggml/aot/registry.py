@@ -89,6 +89,7 @@ class Entry:
 
 _ENTRIES: dict[Any, Entry] = {}
 _FACTS: dict[str, list[Facts]] = {}
+_NAMESPACES = frozenset({"aten", "dim_order_ops", "executorch_ggml"})
 _loaded = False
 
 
@@ -136,11 +137,17 @@ def declare(*names: str, bounds: Callable[..., Any] | None = None, flops: Callab
 
 
 def operator_name(target: Any) -> str:
-    """The operator of a node's target (or of a registered one) without namespace and overload: ``view_copy``."""
+    """The operator of a node's target (or of a registered one) without namespace and overload: ``view_copy``.
+
+    Operators of other packages keep their namespace: ``quantized_decomposed::add`` is no ``add``.
+    """
     if isinstance(target, str):
-        return target.rpartition("::")[2]
-    packet = getattr(overload_of(target), "overloadpacket", None)
-    return str(getattr(packet, "__name__", getattr(target, "__name__", "")))
+        return target
+    overload = overload_of(target)
+    packet = getattr(overload, "overloadpacket", None)
+    name = str(getattr(packet, "__name__", getattr(target, "__name__", "")))
+    namespace = getattr(overload, "namespace", "aten")
+    return name if namespace in _NAMESPACES else f"{namespace}::{name}"
 
 
 def plain_name(node: Any) -> str:

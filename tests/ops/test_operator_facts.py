@@ -43,6 +43,16 @@ WRITES: dict[str, Callable[..., Any]] = {
     "select_scatter": lambda z, at, v: z.select_scatter(v[0], 0, 2),
     "where": lambda z, at, v: torch.where(MASK, torch.cat([v, v]), z),
     "masked_fill": lambda z, at, v: z.masked_fill(MASK, v[0]),
+    "clamp from below": lambda z, at, v: torch.clamp(z, min=torch.cat([v, v])),
+    "clamp from above": lambda z, at, v: torch.clamp(z + 9, max=torch.cat([v, v]) - 2**24),
+    "clamp_min": lambda z, at, v: torch.clamp_min(z, torch.cat([v, v])),
+    "clamp to one number": lambda z, at, v: torch.clamp(z, torch.cat([v, v]), torch.cat([v, v]) + 1),
+    "clamp between numbers": lambda z, at, v: torch.clamp(torch.cat([v, v]), -5, 7),
+    "clamp with crossed limits": lambda z, at, v: torch.clamp(torch.cat([v, v]), 7, -5),
+    "maximum": lambda z, at, v: torch.maximum(z, torch.cat([v, v])),
+    "index_fill": lambda z, at, v: z.index_fill(0, at, 2**30 + 1),
+    "masked_scatter": lambda z, at, v: z.masked_scatter(MASK, v),
+    "pad": lambda z, at, v: torch.nn.functional.pad(z[:2], (1, 1), value=2**30 + 1),
     "cat": lambda z, at, v: torch.cat([z[:2], v]),
     "stack": lambda z, at, v: torch.stack([z[0], v[0], v[1], z[3]]),
     "in place": lambda z, at, v: z.clone().index_copy_(0, at, v),
@@ -74,6 +84,16 @@ def test_a_copy_at_the_end_of_a_name() -> None:
     assert bounds_rule(torch.ops.aten.view_copy.default) is first
     assert bounds_rule(torch.ops.aten.index.Tensor) is first
     assert bounds_rule(torch.ops.aten.index_copy.default) is not first
+
+
+def test_operators_of_other_packages_have_their_own_names() -> None:
+    """A stranger's `add` may do anything with integers."""
+    library = torch.library.Library("somebody", "FRAGMENT")
+    library.define("add(Tensor x, Tensor y) -> Tensor")
+    assert bounds_rule(torch.ops.aten.add.Tensor) is not None
+    assert bounds_rule(torch.ops.somebody.add.default) is None
+    assert flops_rule(torch.ops.somebody.add.default) is None
+    assert not either_side(torch.ops.somebody.add.default)
 
 
 def test_overloads_of_one_operator_agree() -> None:
