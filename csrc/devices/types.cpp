@@ -1,6 +1,7 @@
 #include "devices/types.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -28,7 +29,12 @@ constexpr int64_t kElementsBetween = 1 << 16;
 }  // namespace
 
 CpuTraitsFn cpu_traits_function() {
-  static const auto function = reinterpret_cast<CpuTraitsFn>(cpu_module_symbol(kTraits));
+  static std::atomic<CpuTraitsFn> known{nullptr};
+  CpuTraitsFn function = known.load();
+  if (function == nullptr) {  // not remembered when it fails: the module may load later, when there is memory
+    function = reinterpret_cast<CpuTraitsFn>(cpu_module_symbol(kTraits));
+    known = function;
+  }
   return function;
 }
 

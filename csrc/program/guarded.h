@@ -23,12 +23,20 @@ class Aborted : public std::exception {
   std::string why_;
 };
 
+/// A call of our own into ExecuTorch: its log lines and aborts are ours meanwhile.
+class ExecutorchCall {
+ public:
+  ExecutorchCall() { route_executorch_log(); }
+
+ private:
+  runtime::HostCall host_call_;
+};
+
 /// Runs `body`, which returns a Status or Result, as a call of our own; what makes ExecuTorch abort becomes
 /// ETGGML_FORMAT.
 template <class Fn>
 auto guarded(const std::string& path, Fn body) -> decltype(body()) {
-  route_executorch_log();
-  runtime::HostCall host_call;
+  ExecutorchCall call;
   try {
     return body();
   } catch (const Aborted& aborted) {

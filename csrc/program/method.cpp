@@ -273,8 +273,7 @@ Status LoadedMethod::set_input(size_t index, const etggml_tensor& in) {
 }
 
 Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, Stop& stop, std::vector<etggml_tensor>* out) {
-  route_executorch_log();
-  runtime::HostCall host_call;
+  ExecutorchCall call;
   take_executorch_errors();
   (void)runtime::take_delegate_failure();
   if (n_in != inputs_.size())

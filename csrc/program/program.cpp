@@ -14,6 +14,7 @@
 #include "engine/context.h"
 #include "engine/executable.h"
 #include "engine/load_scope.h"
+#include "program/guarded.h"
 #include "program/method.h"
 #include "program/pte_file.h"
 #include "util/log.h"
@@ -47,7 +48,7 @@ Result<std::unique_ptr<Program>> Program::load(const std::string& pte, std::shar
 }
 
 Program::~Program() {
-  HostCall host_call;  // what ExecuTorch says while it tears down belongs to us as well
+  program::ExecutorchCall call;  // what ExecuTorch says while it tears down belongs to us as well
   // Freeing a program that somebody is inside is a mistake, but an easy one to make while a process ends.
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
   // In a child of fork() that somebody may be a thread of the parent that was just going in or out.
@@ -170,13 +171,13 @@ Status Program::finish_outputs(const Guard&) {
 }
 
 Result<std::vector<program::ValueInfo>> Program::inputs(const char* method) const {
-  HostCall host_call;
+  program::ExecutorchCall call;
   ETGGML_RETURN_IF_ERROR(file_->check_unchanged());
   return program::method_inputs(*file_, method_name(method));
 }
 
 Result<std::vector<program::ValueInfo>> Program::method_outputs(const char* method) const {
-  HostCall host_call;
+  program::ExecutorchCall call;
   ETGGML_RETURN_IF_ERROR(file_->check_unchanged());
   return program::method_outputs(*file_, method_name(method));
 }
@@ -193,7 +194,7 @@ std::vector<StateInfo> Program::states(const Guard&) const {
 }
 
 Result<size_t> Program::output_count(const char* method) const {
-  HostCall host_call;
+  program::ExecutorchCall call;
   ETGGML_ASSIGN_OR_RETURN(const std::vector<program::ValueInfo> outputs,
                           program::method_outputs(*file_, method_name(method)));
   return outputs.size();
@@ -210,7 +211,7 @@ Status Program::reset(const Guard&) {
 void Program::cancel() { context_->engine->stop().cancel(); }
 
 Result<Json> Program::info(const Guard&) const {
-  HostCall host_call;
+  program::ExecutorchCall call;
   Json methods = Json::array();
   for (const std::string& name : file_->methods()) {
     ETGGML_ASSIGN_OR_RETURN(Json method, program::method_json(*file_, name));

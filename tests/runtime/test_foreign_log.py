@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,9 +24,7 @@ sys.stderr.flush()
 
 
 @pytest.mark.parametrize("first", ["", BEFORE], ids=["executorch first", "ours first"])
-def test_errors_keep_their_reason(
-    first: str, mlp: object, tmp_path: Path, run_python: Callable[[str], str], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_keep_their_reason(first: str, mlp: object, tmp_path: Path, run_python: Callable[[str], str]) -> None:
     good = Path(mlp.pte)  # type: ignore[attr-defined]
     bad = tmp_path / "cut.pte"
     bad.write_bytes(good.read_bytes()[:-1000])
@@ -34,9 +34,6 @@ def test_errors_keep_their_reason(
 
 def test_other_lines_go_where_they_went(mlp: object, tmp_path: Path) -> None:
     """A fault that ExecuTorch's own runtime finds is still logged by ExecuTorch, not swallowed by us."""
-    import subprocess
-    import sys
-
     good = Path(mlp.pte)  # type: ignore[attr-defined]
     bad = tmp_path / "cut.pte"
     bad.write_bytes(good.read_bytes()[:-1000])
