@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from executorch_ggml.errors import UnsupportedError
+from executorch_ggml.errors import InvalidArgumentError, UnsupportedError
 
 from .checkpoint import read_json
 from .lowering import SpeechExport
@@ -23,6 +23,8 @@ __all__ = ["CheckpointExport", "export_checkpoint", "family_of"]
 
 MAX_STEP = 64
 """Tokens of audio in one call of Voxtral's encoder."""
+LONGEST_SECONDS = 40.0
+"""Of audio in one call of Parakeet's encoder."""
 FRAMES_PER_SECOND = 100
 """Of the spectrogram that Parakeet's encoder takes."""
 
@@ -60,7 +62,7 @@ def export_checkpoint(
     *,
     dtype: str = "Q8_0",
     streaming: bool = False,
-    max_seconds: float = 40.0,
+    max_seconds: float | None = None,
     max_seq_len: int | None = None,
     delay_tokens: int | None = None,
 ) -> CheckpointExport:
@@ -70,7 +72,7 @@ def export_checkpoint(
         path: a `.nemo` archive, or a folder in Hugging Face's or Mistral's layout.
         dtype: of matrices: F32, F16, BF16, Q8_0, Q4_K and the others of ``GgmlQuantConfig``.
         streaming: Voxtral: audio without end, by caches that slide.
-        max_seconds: Parakeet: the longest piece of audio in one call.
+        max_seconds: Parakeet: the longest piece of audio in one call; 40 if missing.
         max_seq_len: Voxtral: positions (0.08 s each) of the decoder's caches.
         delay_tokens: Voxtral: delay of the text in steps of 0.08 s; by default as the checkpoint says.
 
@@ -78,10 +80,21 @@ def export_checkpoint(
         FileError, FormatError: files that cannot be read.
         BindError: tensors that are missing, unknown or mis-shaped.
         UnsupportedError: another model, or an option of one that is not implemented.
+        InvalidArgumentError: an option of the other family.
     """
     family = family_of(path)
+    foreign = {"max_seconds": max_seconds is not None}
     if family == "parakeet":
-        model, pieces = load_parakeet(path, round(max_seconds * FRAMES_PER_SECOND))
+        foreign = {
+            "streaming": streaming,
+            "max_seq_len": max_seq_len is not None,
+            "delay_tokens": delay_tokens is not None,
+        }
+    if wrong := [name for name, given in foreign.items() if given]:
+        raise InvalidArgumentError(f"{path} is a {family} model, which has no option {', '.join(wrong)}")
+    if family == "parakeet":
+        seconds = LONGEST_SECONDS if max_seconds is None else max_seconds
+        model, pieces = load_parakeet(path, round(seconds * FRAMES_PER_SECOND))
         return CheckpointExport(family, export_parakeet(model, pte, dtype=dtype, vocabulary=pieces))
     checkpoint = open_voxtral(path, delay_tokens=delay_tokens)
     rows = max_seq_len or (checkpoint.config.decoder.window + 1024 if streaming else 4096)

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from executorch_ggml import Program
 from executorch_ggml.cli.main import app
-from executorch_ggml.errors import FileError, UnsupportedError
-from executorch_ggml.speech.export import family_of
+from executorch_ggml.errors import FileError, InvalidArgumentError, UnsupportedError
+from executorch_ggml.speech.export import export_checkpoint, family_of
 
 Write = Callable[[Any, Path], Path]
 
@@ -67,3 +67,24 @@ def test_options_of_the_other_kind(arguments: list[str], name: str, tmp_path: Pa
     done = CliRunner().invoke(app, ["export", str(bundled.gguf), str(tmp_path / "m.pte"), "--dtype", "F16"])
     assert done.exit_code == 1
     assert "--dtype" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "family, arguments, name",
+    [
+        ("parakeet", ["--streaming"], "streaming"),
+        ("parakeet", ["--max-seq-len", "100"], "max_seq_len"),
+    ],
+)
+def test_options_of_the_other_family(family: str, arguments: list[str], name: str, tmp_path: Path) -> None:
+    source = test_parakeet_convert if family == "parakeet" else voxtral_models
+    source.write_hf(source.hf_model(), tmp_path)
+    done = CliRunner().invoke(app, ["export", str(tmp_path), str(tmp_path / "m.pte"), *arguments])
+    assert done.exit_code == 1
+    assert f"{family} model, which has no option {name}" in done.stderr
+
+
+def test_parakeets_option_for_voxtral(tmp_path: Path) -> None:
+    voxtral_models.write_hf(voxtral_models.hf_model(), tmp_path)
+    with pytest.raises(InvalidArgumentError, match="max_seconds"):
+        export_checkpoint(tmp_path, tmp_path / "v.pte", max_seconds=3)
