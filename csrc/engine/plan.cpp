@@ -51,7 +51,7 @@ bool computes(const ggml_tensor* node) {
   }
 }
 
-Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Program& program,
+Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Graph& ir_graph,
                                            const std::vector<int64_t>& symbols, graph::Leaves& leaves,
                                            Choosing choosing) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
@@ -60,7 +60,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   graph::BuildOptions options;
   options.device = engine.is_cpu() ? cpu_probe() : &probe;
   ggml_init_params params = {};
-  params.mem_size = graph::context_bytes(program, options);
+  params.mem_size = graph::context_bytes(ir_graph, options);
   params.no_alloc = true;
   if (room_for(params.mem_size)) plan->context_.reset(ggml_init(params));
   if (plan->context_ == nullptr)
@@ -75,11 +75,11 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   const graph::CallSupport* calls = calls_of(engine.device());
   std::optional<graph::DeviceKernels> device_kernels;
   if (calls != nullptr) options.kernels = &device_kernels.emplace(*calls, plan->calls_);
-  ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
+  ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), ir_graph, symbols, leaves, options));
   if (options.device == nullptr) graph::fold_additions(plan->built_);
   plan->map_nodes();
-  if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
-  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choosing));
+  if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(ir_graph, *options.device));
+  ETGGML_RETURN_IF_ERROR(plan->place(ir_graph, calls, choosing));
   plan->map_nodes();
   plan->count_nodes();
   if (engine.is_cpu()) plan->borrowed_.find(plan->built_);
@@ -99,7 +99,7 @@ size_t Plan::bytes() const {
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
 // for every value. So does one small enough to be fused.
-Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing) {
+Status Plan::place(const ir::Graph& ir_graph, const graph::CallSupport* calls, Choosing choosing) {
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
     fusion = graph::fuse(context_.get(), built_, *calls, calls_);
@@ -128,12 +128,12 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
   own_memory_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), engine_.buffer_type()));
   if (own_memory_ != nullptr) return ok_status();
   return error(ETGGML_OUT_OF_MEMORY, "%s: cannot allocate the intermediate results of this call",
-               program.origin().c_str());
+               ir_graph.origin().c_str());
 }
 
 // The builder knows what ggml-cpu can do; other devices are asked about every node that it made, before they would
 // abort.
-Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& probe) const {
+Status Plan::check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const {
   std::string refused;
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
     const ggml_tensor* node = ggml_graph_node(built_.graph, i);
@@ -144,7 +144,7 @@ Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& 
   if (refused.empty()) return ok_status();
   return error(ETGGML_UNSUPPORTED,
                "%s: device '%s' cannot run %s; use device \"cpu\" or export without these operators",
-               program.origin().c_str(), engine_.device().name.c_str(), refused.c_str());
+               ir_graph.origin().c_str(), engine_.device().name.c_str(), refused.c_str());
 }
 
 void Plan::make_stoppable() {

@@ -21,7 +21,7 @@ class Plan {
  public:
   /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held. `choosing`: also
   /// compute chosen(), where the device can.
-  static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Program& program,
+  static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Graph& ir_graph,
                                               const std::vector<int64_t>& symbols, graph::Leaves& leaves,
                                               Choosing choosing);
   ~Plan();
@@ -53,8 +53,8 @@ class Plan {
 
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
-  Status place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing);
-  Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
+  Status place(const ir::Graph& ir_graph, const graph::CallSupport* calls, Choosing choosing);
+  Status check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const;
   void map_nodes();
   void make_stoppable();
   void count_nodes();

@@ -14,7 +14,7 @@ namespace etggml::graph {
 namespace {
 
 /// ggml tensors that a node may need, beside the ones the caller owns.
-size_t tensors_of(const ir::Program& program, const fb::Node& node) {
+size_t tensors_of(const ir::Graph& ir_graph, const fb::Node& node) {
   switch (node.op_type()) {
     case fb::Op_WeightLeaf:
     case fb::Op_StateLeaf:
@@ -39,7 +39,7 @@ size_t tensors_of(const ir::Program& program, const fb::Node& node) {
     case fb::Op_Conv3d:
       return kConvTensors + kFollowTensors;
     case fb::Op_Recurrence: {
-      const auto* steps = program.graph().shapes()->Get(program.node(node.src()->Get(1)).shape())->ne();
+      const auto* steps = ir_graph.payload().shapes()->Get(ir_graph.node(node.src()->Get(1)).shape())->ne();
       return (static_cast<size_t>(steps->Get(2)) + 1) * kStepTensors;
     }
     default:
@@ -56,26 +56,26 @@ struct Size {
 size_t adapted_tensors(const fb::Node& node) {
   if (node.op_type() == fb::Op_FlashAttn) return kAttentionTensors;
   if (node.op_type() == fb::Op_MulMatId) return kExpertsApart * kApartTensors + 1;
-  return kRowTensors + adapt_tensors(ir::Program::count(node.src()));
+  return kRowTensors + adapt_tensors(ir::Graph::count(node.src()));
 }
 
-Size size_of(const ir::Program& program, const BuildOptions& options) {
+Size size_of(const ir::Graph& ir_graph, const BuildOptions& options) {
   Size size;
   size.tensors = size.graph = kSpareTensors;
-  for (uint32_t i = 0; i < program.node_count(); ++i) {
-    if (!program.live(i)) continue;
-    const fb::Op op = program.node(i).op_type();
+  for (uint32_t i = 0; i < ir_graph.node_count(); ++i) {
+    if (!ir_graph.live(i)) continue;
+    const fb::Op op = ir_graph.node(i).op_type();
     const bool ours = op == fb::Op_Recurrence && options.kernels && options.kernels->takes_recurrence();
-    size_t n = ours ? 1 : tensors_of(program, program.node(i));
-    if (options.device && n > 0) n += adapted_tensors(program.node(i));
+    size_t n = ours ? 1 : tensors_of(ir_graph, ir_graph.node(i));
+    if (options.device && n > 0) n += adapted_tensors(ir_graph.node(i));
     if (op == fb::Op_MulMat || op == fb::Op_MulMatId || op == fb::Op_FlashAttn || op == fb::Op_Recurrence) {
       n += Kernels::kExtraTensors;
     }
     size.tensors += n;
     size.graph += std::max<size_t>(n, 1);
   }
-  size.tensors += program.output_count();  // copies of outputs that are not contiguous
-  size.graph += program.output_count();
+  size.tensors += ir_graph.output_count();  // copies of outputs that are not contiguous
+  size.graph += ir_graph.output_count();
   return size;
 }
 
@@ -96,10 +96,10 @@ int type_source(fb::Op op) {
 }
 
 bool leaves_type_open(const BuildState& state, uint32_t i) {
-  const fb::Node& node = state.program.node(i);
+  const fb::Node& node = state.ir_graph.node(i);
   if (node.op_type() == fb::Op_WeightLeaf) return node.type() == 255;
   if (const auto* leaf = node.op_as_StateLeaf()) {
-    return state.program.graph().states()->Get(leaf->slot())->kind() == fb::StateKind_KvCache;
+    return state.ir_graph.payload().states()->Get(leaf->slot())->kind() == fb::StateKind_KvCache;
   }
   const int source = type_source(node.op_type());
   return source >= 0 && state.open_type[node.src()->Get(static_cast<uint32_t>(source))];
@@ -124,7 +124,7 @@ Result<ggml_tensor*> build_node(BuildState& state, uint32_t i) {
   ETGGML_ASSIGN_OR_RETURN(ggml_tensor * t, function(b));
   state.open_type[i] = leaves_type_open(state, i);
   ETGGML_RETURN_IF_ERROR(verify_result(b, t, state.open_type[i]));
-  if (tensors_of(state.program, b.node()) > 0) ggml_format_name(t, "%s.%u", fb::EnumNameOp(b.node().op_type()), i);
+  if (tensors_of(state.ir_graph, b.node()) > 0) ggml_format_name(t, "%s.%u", fb::EnumNameOp(b.node().op_type()), i);
   return t;
 }
 
@@ -161,12 +161,12 @@ uint32_t peak_of(ggml_cgraph* graph, const std::vector<HostInput>& inputs) {
 
 /// A result the runtime can copy out in one piece, in memory that nothing reuses before it does.
 Result<ggml_tensor*> finish_output(BuildState& state, uint32_t output) {
-  const uint32_t value = state.program.graph().outputs()->Get(output)->value();
+  const uint32_t value = state.ir_graph.payload().outputs()->Get(output)->value();
   ggml_tensor* t = state.values[value];
   if (!ggml_is_contiguous(t)) {
     if (ggml_is_quantized(t->type) || ggml_nelements(t) > INT32_MAX) {
       return error(ETGGML_UNSUPPORTED, "%s: output %u, %s, is not contiguous and cannot be copied",
-                   state.program.origin().c_str(), output, ir::node_name(state.program.graph(), value).c_str());
+                   state.ir_graph.origin().c_str(), output, ir::node_name(state.ir_graph.payload(), value).c_str());
     }
     t = ggml_cont(state.ctx, t);
     ggml_format_name(t, "output.%u", output);
@@ -179,33 +179,33 @@ Result<ggml_tensor*> finish_output(BuildState& state, uint32_t output) {
 
 }  // namespace
 
-size_t context_bytes(const ir::Program& program, const BuildOptions& options) {
-  const Size size = size_of(program, options);
+size_t context_bytes(const ir::Graph& ir_graph, const BuildOptions& options) {
+  const Size size = size_of(ir_graph, options);
   return size.tensors * ggml_tensor_overhead() + ggml_graph_overhead_custom(size.graph, false);
 }
 
-Result<Built> build(ggml_context* ctx, const ir::Program& program, const std::vector<int64_t>& symbols, Leaves& leaves,
+Result<Built> build(ggml_context* ctx, const ir::Graph& ir_graph, const std::vector<int64_t>& symbols, Leaves& leaves,
                     const BuildOptions& options) {
-  const size_t bytes = context_bytes(program, options);
+  const size_t bytes = context_bytes(ir_graph, options);
   if (!ctx || !ggml_get_no_alloc(ctx) || ggml_get_mem_size(ctx) < ggml_used_mem(ctx) + bytes) {
     return error(ETGGML_INTERNAL, "%s: the context for the graph must be no_alloc and have %zu free bytes",
-                 program.origin().c_str(), bytes);
+                 ir_graph.origin().c_str(), bytes);
   }
-  ETGGML_RETURN_IF_ERROR(program.check_shapes(symbols));
-  BuildState state{ctx, program, symbols, leaves, options, {}, {}, {}, {}, {}, {}};
-  ETGGML_ASSIGN_OR_RETURN(state.index_limits, program.index_limits(symbols));
-  state.values.assign(program.node_count(), nullptr);
-  state.open_type.assign(program.node_count(), false);
+  ETGGML_RETURN_IF_ERROR(ir_graph.check_shapes(symbols));
+  BuildState state{ctx, ir_graph, symbols, leaves, options, {}, {}, {}, {}, {}, {}};
+  ETGGML_ASSIGN_OR_RETURN(state.index_limits, ir_graph.index_limits(symbols));
+  state.values.assign(ir_graph.node_count(), nullptr);
+  state.open_type.assign(ir_graph.node_count(), false);
 
   Built built;
-  built.graph = ggml_new_graph_custom(ctx, size_of(program, options).graph, false);
-  for (uint32_t i = 0; i < program.node_count(); ++i) {
-    if (!program.live(i)) continue;
+  built.graph = ggml_new_graph_custom(ctx, size_of(ir_graph, options).graph, false);
+  for (uint32_t i = 0; i < ir_graph.node_count(); ++i) {
+    if (!ir_graph.live(i)) continue;
     ETGGML_ASSIGN_OR_RETURN(state.values[i], build_node(state, i));
     // One by one, so that the graph keeps the order of the IR and writes to states stay where they are.
     ggml_build_forward_expand(built.graph, state.values[i]);
   }
-  for (uint32_t i = 0; i < program.output_count(); ++i) {
+  for (uint32_t i = 0; i < ir_graph.output_count(); ++i) {
     ETGGML_ASSIGN_OR_RETURN(ggml_tensor * output, finish_output(state, i));
     ggml_build_forward_expand(built.graph, output);
     built.outputs.push_back(output);
@@ -214,7 +214,7 @@ Result<Built> build(ggml_context* ctx, const ir::Program& program, const std::ve
   if (built.peak_live > options.max_live) {
     return error(ETGGML_UNSUPPORTED,
                  "%s: %u values are alive at one time, more than ggml's allocator can manage (%u); export in parts",
-                 program.origin().c_str(), built.peak_live, options.max_live);
+                 ir_graph.origin().c_str(), built.peak_live, options.max_live);
   }
   built.values = std::move(state.values);
   built.host_inputs = std::move(state.host_inputs);

@@ -10,7 +10,7 @@
 
 #include "device_rules/device_probe.h"
 #include "ggml.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "kernels/kernels.h"
 #include "util/status.h"
 
@@ -60,7 +60,7 @@ struct BuildOptions {
 constexpr size_t kSpareTensors = 4;
 
 /// Bytes of a ggml_context (no_alloc) that holds the graph of any binding of this program.
-size_t context_bytes(const ir::Program& program, const BuildOptions& options = {});
+size_t context_bytes(const ir::Graph& ir_graph, const BuildOptions& options = {});
 
 /// Builds the graph for one binding of the symbols, nodes in IR order. `ctx` must be empty, no_alloc and of at least
 /// context_bytes(). Never aborts. Errors name the payload, node and op:
@@ -68,7 +68,7 @@ size_t context_bytes(const ir::Program& program, const BuildOptions& options = {
 ///   - ETGGML_SHAPE: these symbols break it;
 ///   - ETGGML_UNSUPPORTED: a type that the device cannot use there, a weight's in the GGUF or the cache type;
 ///   - ETGGML_INTERNAL: a Leaves that misbehaves.
-Result<Built> build(ggml_context* ctx, const ir::Program& program, const std::vector<int64_t>& symbols, Leaves& leaves,
+Result<Built> build(ggml_context* ctx, const ir::Graph& ir_graph, const std::vector<int64_t>& symbols, Leaves& leaves,
                     const BuildOptions& options);
 
 }  // namespace etggml::graph

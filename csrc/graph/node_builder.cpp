@@ -16,11 +16,11 @@ std::string shape_text(const Shape& ne) {
 NodeBuilder::NodeBuilder(BuildState& state, uint32_t index)
     : state_(state),
       index_(index),
-      node_(state.program.node(index)),
-      ne_(state.program.node_shape(index, state.symbols)) {}
+      node_(state.ir_graph.node(index)),
+      ne_(state.ir_graph.node_shape(index, state.symbols)) {}
 
 Status NodeBuilder::message(etggml_status code, const char* text, va_list args) const {
-  return Status(code, state_.program.origin() + ": " + ir::node_name(state_.program.graph(), index_) + ": " +
+  return Status(code, state_.ir_graph.origin() + ": " + ir::node_name(state_.ir_graph.payload(), index_) + ": " +
                           vformat(text, args));
 }
 
@@ -41,7 +41,7 @@ Status NodeBuilder::unsupported(const char* text, ...) const {
 }
 
 Status NodeBuilder::type_problem(uint32_t i, const char* what) const {
-  const std::string source = ir::node_name(state_.program.graph(), node_.src()->Get(i));
+  const std::string source = ir::node_name(state_.ir_graph.payload(), node_.src()->Get(i));
   const char* type = ggml_type_name(src(i)->type);
   return src_open(i) ? unsupported("src[%u], %s, is %s: %s", i, source.c_str(), type, what)
                      : fail("src[%u], %s, is %s: %s", i, source.c_str(), type, what);

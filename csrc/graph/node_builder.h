@@ -12,7 +12,7 @@
 #include "devices/types.h"
 #include "ggml.h"
 #include "graph/build.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "util/status.h"
 
 namespace etggml::graph {
@@ -26,7 +26,7 @@ std::string shape_text(const Shape& ne);
 /// State of one build() that nodes share.
 struct BuildState {
   ggml_context* ctx;
-  const ir::Program& program;
+  const ir::Graph& ir_graph;
   const std::vector<int64_t>& symbols;
   Leaves& leaves;
   const BuildOptions& options;
@@ -51,14 +51,14 @@ class NodeBuilder {
   const BuildOptions& options() const { return state_.options; }
   const fb::Node& node() const { return node_; }
   uint32_t index() const { return index_; }
-  uint32_t src_count() const { return ir::Program::count(node_.src()); }
+  uint32_t src_count() const { return ir::Graph::count(node_.src()); }
   ggml_tensor* src(uint32_t i) const { return state_.values[node_.src()->Get(i)]; }
   bool src_open(uint32_t i) const { return state_.open_type[node_.src()->Get(i)]; }
   /// Declared result shape.
   const Shape& ne() const { return ne_; }
   /// Declared result type; GGML_TYPE_COUNT when open (255).
   ggml_type type() const { return node_.type() == 255 ? GGML_TYPE_COUNT : static_cast<ggml_type>(node_.type()); }
-  int64_t dim(int64_t encoded) const { return state_.program.dim(encoded, state_.symbols); }
+  int64_t dim(int64_t encoded) const { return state_.ir_graph.dim(encoded, state_.symbols); }
 
   Status fail(const char* format, ...) const __attribute__((format(printf, 2, 3)));
   Status unsupported(const char* format, ...) const __attribute__((format(printf, 2, 3)));

@@ -159,7 +159,7 @@ Status Validator::index_flow() {
   return ok_status();
 }
 
-Result<std::vector<int64_t>> Program::index_limits(const std::vector<int64_t>& symbols) const {
+Result<std::vector<int64_t>> Graph::index_limits(const std::vector<int64_t>& symbols) const {
   std::vector<int64_t> of_class(node_count(), INT64_MAX);
   for (const IndexUse& use : index_uses_) {
     const int64_t rows = node_shape(use.table, symbols)[use.axis];
@@ -169,7 +169,7 @@ Result<std::vector<int64_t>> Program::index_limits(const std::vector<int64_t>& s
     const int64_t most = source.row_of == UINT32_MAX ? source.max : node_shape(source.row_of, symbols)[0] - 1;
     if (most >= of_class[source.group]) {
       return error(ETGGML_SHAPE, "%s: %s: its values go up to %lld, but they index a table of %lld rows",
-                   origin_.c_str(), node_name(*graph_, source.node).c_str(), static_cast<long long>(most),
+                   origin_.c_str(), node_name(*payload_, source.node).c_str(), static_cast<long long>(most),
                    static_cast<long long>(of_class[source.group]));
     }
   }

@@ -42,8 +42,8 @@ bool span(const std::array<int64_t, 4>& ne, const std::array<int64_t, 4>& stride
 
 class Checker {
  public:
-  Checker(const Program& program, const std::vector<int64_t>& symbols, etggml_status code, const char* when)
-      : p_(program), g_(program.graph()), symbols_(symbols), code_(code), when_(when) {}
+  Checker(const Graph& ir_graph, const std::vector<int64_t>& symbols, etggml_status code, const char* when)
+      : p_(ir_graph), g_(ir_graph.payload()), symbols_(symbols), code_(code), when_(when) {}
 
   Status run();
 
@@ -54,7 +54,7 @@ class Checker {
   Status boundary();
   Status fail(uint32_t node, const char* format, ...) const __attribute__((format(printf, 3, 4)));
 
-  const Program& p_;
+  const Graph& p_;
   const fb::Graph& g_;
   const std::vector<int64_t>& symbols_;
   const etggml_status code_;
@@ -179,7 +179,7 @@ Status Checker::boundary() {
 }
 
 Status Checker::run() {
-  for (uint32_t i = 0; i < Program::count(g_.shapes()); ++i) {
+  for (uint32_t i = 0; i < Graph::count(g_.shapes()); ++i) {
     const std::string problem = shape_problem(p_.shape(i, symbols_));
     if (!problem.empty()) return error(code_, "%s: shape %u%s: %s", p_.origin().c_str(), i, when_, problem.c_str());
   }
@@ -190,8 +190,8 @@ Status Checker::run() {
 
 }  // namespace
 
-Status check_layout(const Program& program, const std::vector<int64_t>& symbols, etggml_status code, const char* when) {
-  return Checker(program, symbols, code, when).run();
+Status check_layout(const Graph& ir_graph, const std::vector<int64_t>& symbols, etggml_status code, const char* when) {
+  return Checker(ir_graph, symbols, code, when).run();
 }
 
 }  // namespace etggml::ir

@@ -9,14 +9,14 @@
 
 #include "flatbuffers/flatbuffers.h"
 #include "ir/expr.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "util/status.h"
 
 namespace etggml::ir {
 
 class Validator {
  public:
-  explicit Validator(Program* program) : p_(*program), g_(*program->graph_) {}
+  explicit Validator(Graph* ir_graph) : p_(*ir_graph), g_(*ir_graph->payload_) {}
 
   /// Everything, in an order in which each step may rely on the ones before it. Fills the program's derived tables.
   Status run();
@@ -56,7 +56,7 @@ class Validator {
   Status fail(const char* format, ...) const __attribute__((format(printf, 2, 3)));
   Status node_fail(uint32_t node, const char* format, ...) const __attribute__((format(printf, 3, 4)));
 
-  Program& p_;
+  Graph& p_;
   const fb::Graph& g_;
   std::vector<Interval> ranges_;  // of the expressions
 };
@@ -74,6 +74,6 @@ bool type_known(int type);
 
 /// Checks shapes, views and boundary sizes at concrete symbols; `when` is appended to messages ("at the lower bounds
 /// ...").
-Status check_layout(const Program& program, const std::vector<int64_t>& symbols, etggml_status code, const char* when);
+Status check_layout(const Graph& ir_graph, const std::vector<int64_t>& symbols, etggml_status code, const char* when);
 
 }  // namespace etggml::ir

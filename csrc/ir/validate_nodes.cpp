@@ -70,7 +70,7 @@ bool in_range(int64_t lo, std::initializer_list<int> values) {
 }
 
 bool is_permutation(const flatbuffers::Vector<uint8_t>* axes) {
-  if (Program::count(axes) != 4) return false;
+  if (Graph::count(axes) != 4) return false;
   unsigned seen = 0;
   for (uint8_t axis : *axes) {
     if (axis > 3) return false;
@@ -97,7 +97,7 @@ Status Validator::node_common(uint32_t i) {
     return fail("node %u: op code %d is unknown", i, static_cast<int>(node.op_type()));
   }
   const Arity expected = arity(node.op_type());
-  const uint32_t n_src = Program::count(node.src());
+  const uint32_t n_src = Graph::count(node.src());
   if (n_src < expected.min || n_src > expected.max) {
     return node_fail(i, "src has %u values, expected %u..%u", n_src, expected.min, expected.max);
   }
@@ -105,8 +105,8 @@ Status Validator::node_common(uint32_t i) {
     if (node.src()->Get(s) >= i)
       return node_fail(i, "src[%u] is %u, not a node before this one", s, node.src()->Get(s));
   }
-  if (node.shape() >= Program::count(g_.shapes())) {
-    return node_fail(i, "shape %u of %u", node.shape(), Program::count(g_.shapes()));
+  if (node.shape() >= Graph::count(g_.shapes())) {
+    return node_fail(i, "shape %u of %u", node.shape(), Graph::count(g_.shapes()));
   }
   if (node.type() != 255 && !type_known(node.type())) return node_fail(i, "type %d is unknown", node.type());
   return ok_status();
@@ -123,8 +123,8 @@ Status Validator::epilogue(uint32_t i, const fb::Epilogue* then) {
 
 Status Validator::input_leaf(uint32_t i, const fb::InputLeaf& leaf) {
   const fb::Node& node = p_.node(i);
-  if (leaf.input() >= Program::count(g_.inputs())) {
-    return node_fail(i, "input %u of %u", leaf.input(), Program::count(g_.inputs()));
+  if (leaf.input() >= Graph::count(g_.inputs())) {
+    return node_fail(i, "input %u of %u", leaf.input(), Graph::count(g_.inputs()));
   }
   const fb::Input& in = *g_.inputs()->Get(leaf.input());
   const int32_t dtype = boundary_dtype(in);
@@ -148,8 +148,8 @@ Status Validator::leaf_fields(uint32_t i) {
   const fb::Node& node = p_.node(i);
   if (const auto* leaf = node.op_as_InputLeaf()) return input_leaf(i, *leaf);
   if (const auto* leaf = node.op_as_WeightLeaf()) {
-    if (leaf->slot() >= Program::count(g_.weights())) {
-      return node_fail(i, "slot %u of %u weights", leaf->slot(), Program::count(g_.weights()));
+    if (leaf->slot() >= Graph::count(g_.weights())) {
+      return node_fail(i, "slot %u of %u weights", leaf->slot(), Graph::count(g_.weights()));
     }
     const fb::WeightSlot& slot = *g_.weights()->Get(leaf->slot());
     const uint8_t stored = slot.cast() != 255 ? slot.cast() : slot.type();
@@ -160,8 +160,8 @@ Status Validator::leaf_fields(uint32_t i) {
     return literal_shape(node.shape(), node_name(g_, i));
   }
   if (const auto* leaf = node.op_as_StateLeaf()) {
-    if (leaf->slot() >= Program::count(g_.states())) {
-      return node_fail(i, "slot %u of %u states", leaf->slot(), Program::count(g_.states()));
+    if (leaf->slot() >= Graph::count(g_.states())) {
+      return node_fail(i, "slot %u of %u states", leaf->slot(), Graph::count(g_.states()));
     }
     const fb::StateSlot& slot = *g_.states()->Get(leaf->slot());
     if (node.type() != slot.type()) return node_fail(i, "type %d, the slot holds %d", node.type(), slot.type());
@@ -171,8 +171,8 @@ Status Validator::leaf_fields(uint32_t i) {
     return literal_shape(node.shape(), node_name(g_, i));
   }
   if (const auto* leaf = node.op_as_ConstLeaf()) {
-    if (leaf->constant() >= Program::count(g_.constants())) {
-      return node_fail(i, "constant %u of %u", leaf->constant(), Program::count(g_.constants()));
+    if (leaf->constant() >= Graph::count(g_.constants())) {
+      return node_fail(i, "constant %u of %u", leaf->constant(), Graph::count(g_.constants()));
     }
     const fb::Constant& constant = *g_.constants()->Get(leaf->constant());
     if (node.type() != constant.type())
@@ -215,7 +215,7 @@ Status Validator::node_fields(uint32_t i) {
       const auto* glu = node.op_as_Glu();
       if (glu->kind() < fb::GluKind_MIN || glu->kind() > fb::GluKind_MAX)
         return node_fail(i, "kind %d is unknown", glu->kind());
-      if (glu->swapped() && (Program::count(node.src()) == 2 || glu->kind() == fb::GluKind_SwigluOai)) {
+      if (glu->swapped() && (Graph::count(node.src()) == 2 || glu->kind() == fb::GluKind_SwigluOai)) {
         return node_fail(i, "swapped needs one source, and a kind other than SwigluOai");
       }
       break;
@@ -269,8 +269,8 @@ Status Validator::node_fields(uint32_t i) {
     }
     case fb::Op_View: {
       const auto* view = node.op_as_View();
-      if (Program::count(view->strides()) != 4)
-        return node_fail(i, "strides has %u entries, not 4", Program::count(view->strides()));
+      if (Graph::count(view->strides()) != 4)
+        return node_fail(i, "strides has %u entries, not 4", Graph::count(view->strides()));
       ETGGML_RETURN_IF_ERROR(dimensions(view->strides(), node_name(g_, i) + ": strides"));
       ETGGML_RETURN_IF_ERROR(dimension(view->offset(), node_name(g_, i) + ": offset"));
       break;
@@ -286,7 +286,7 @@ Status Validator::node_fields(uint32_t i) {
     case fb::Op_Pad: {
       const auto* pad = node.op_as_Pad();
       for (const auto* list : {pad->before(), pad->after()}) {
-        if (Program::count(list) != 4) return node_fail(i, "before and after need 4 entries each");
+        if (Graph::count(list) != 4) return node_fail(i, "before and after need 4 entries each");
         for (int32_t amount : *list) {
           if (amount < 0 || amount > (1 << 24)) return node_fail(i, "padding %d is out of range", amount);
         }
@@ -338,8 +338,8 @@ Status Validator::node_fields(uint32_t i) {
       const auto* op = node.op_as_Recurrence();
       if (op->cell() < fb::Cell_MIN || op->cell() > fb::Cell_MAX) return node_fail(i, "cell %d is unknown", op->cell());
       const uint32_t states = op->cell() == fb::Cell_Lstm ? 5 : 4;
-      if (Program::count(node.src()) != states)
-        return node_fail(i, "src has %u values, this cell takes %u", Program::count(node.src()), states);
+      if (Graph::count(node.src()) != states)
+        return node_fail(i, "src has %u values, this cell takes %u", Graph::count(node.src()), states);
       const int64_t steps = g_.shapes()->Get(p_.node(node.src()->Get(1)).shape())->ne()->Get(2);
       if (steps < 1 || steps > kMaxSteps)
         return node_fail(i, "the number of steps must be a literal from 1 to %lld", static_cast<long long>(kMaxSteps));
@@ -406,7 +406,7 @@ Status Validator::liveness() {
       p_.input_used_[p_.node(node.src()->Get(0)).op_as_InputLeaf()->input()] = true;
       continue;
     }
-    for (uint32_t s = 0; s < Program::count(node.src()); ++s) p_.live_[node.src()->Get(s)] = true;
+    for (uint32_t s = 0; s < Graph::count(node.src()); ++s) p_.live_[node.src()->Get(s)] = true;
   }
   for (bool live : p_.live_) {
     if (live) return ok_status();

@@ -1,6 +1,6 @@
 // A delegate payload (GGIR FlatBuffer) that has been verified from end to end.
 //
-// A payload is untrusted bytes, and ggml aborts the process on a bad graph. So Program::parse proves once everything
+// A payload is untrusted bytes, and ggml aborts the process on a bad graph. So Graph::parse proves once everything
 // that the rest of the runtime relies on. After it, walking the graph needs no bounds checks, expressions cannot
 // overflow or divide by zero, and every reference exists. check_shapes() and graph::build() check exactly the rules
 // that depend on the actual weight types or the symbols' values.
@@ -73,26 +73,26 @@ struct IndexSource {
 };
 
 /// A verified payload: owns a copy of the bytes, immutable, safe to use from many threads.
-class Program {
+class Graph {
  public:
   /// Verifies `size` bytes at `data` (copied). ETGGML_FORMAT when they are not a well-formed graph, ETGGML_UNSUPPORTED
   /// when they need a newer reader. `origin` is the name of the payload in messages ("model.pte, method forward").
-  static Result<std::shared_ptr<const Program>> parse(const void* data, size_t size, std::string origin);
+  static Result<std::shared_ptr<const Graph>> parse(const void* data, size_t size, std::string origin);
 
-  Program(const Program&) = delete;
-  Program& operator=(const Program&) = delete;
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
 
-  const fb::Graph& graph() const { return *graph_; }
+  const fb::Graph& payload() const { return *payload_; }
   const std::string& origin() const { return origin_; }
 
-  uint32_t node_count() const { return graph_->nodes()->size(); }
-  const fb::Node& node(uint32_t index) const { return *graph_->nodes()->Get(index); }
+  uint32_t node_count() const { return payload_->nodes()->size(); }
+  const fb::Node& node(uint32_t index) const { return *payload_->nodes()->Get(index); }
 
-  uint32_t input_count() const { return count(graph_->inputs()); }
-  uint32_t output_count() const { return count(graph_->outputs()); }
-  uint32_t weight_count() const { return count(graph_->weights()); }
-  uint32_t state_count() const { return count(graph_->states()); }
-  uint32_t constant_count() const { return count(graph_->constants()); }
+  uint32_t input_count() const { return count(payload_->inputs()); }
+  uint32_t output_count() const { return count(payload_->outputs()); }
+  uint32_t weight_count() const { return count(payload_->weights()); }
+  uint32_t state_count() const { return count(payload_->states()); }
+  uint32_t constant_count() const { return count(payload_->constants()); }
   /// Vectors of the schema may be absent; these counts (0 then) are the safe way to loop.
   template <class V>
   static uint32_t count(const V* vector) {
@@ -150,14 +150,14 @@ class Program {
 
  private:
   friend class Validator;
-  Program() = default;
+  Graph() = default;
 
   Result<int64_t> bind_symbol(uint32_t symbol, const InputView* inputs, int64_t default_round_to) const;
   Result<int64_t> bind_max(const fb::Symbol& symbol, const fb::FromInputMax& source, const InputView& input,
                            int64_t default_round_to) const;
 
   std::vector<uint64_t> storage_;  // uint64_t: FlatBuffers reads 8-byte scalars in place
-  const fb::Graph* graph_ = nullptr;
+  const fb::Graph* payload_ = nullptr;
   std::string origin_;
   std::vector<int64_t> symbol_min_, symbol_max_;
   std::vector<Affine> symbol_affine_;
