@@ -17,6 +17,7 @@
 #include "delegate/shared_states.h"
 #include "engine/executable.h"
 #include "engine/load_scope.h"
+#include "graph/op_row.h"
 #include "ir/graph.h"
 #include "util/env.h"
 #include "util/unwind.h"
@@ -68,9 +69,9 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
     scope->payload(init.get_method_name(), processed.data(), processed.size());
     return handle;
   }
-  ETGGML_ASSIGN_OR_RETURN(
-      std::shared_ptr<const ir::Graph> ir_graph,
-      ir::Graph::parse(processed.data(), processed.size(), origin_of(scope, init.get_method_name(), index)));
+  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<const ir::Graph> ir_graph,
+                          ir::Graph::parse(processed.data(), processed.size(),
+                                           origin_of(scope, init.get_method_name(), index), graph::field_checks()));
   const EtNamedData named(init.get_named_data_map());
   runtime::Sources sources;
   sources.named = &named;

@@ -16,7 +16,6 @@
 #include "kernels/stopping.h"
 #include "util/env.h"
 #include "util/fork.h"
-#include "util/room.h"
 
 namespace etggml::runtime {
 namespace {
@@ -59,13 +58,6 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   const Probe probe(engine.device().handle);
   graph::BuildOptions options;
   options.device = engine.is_cpu() ? cpu_probe() : &probe;
-  ggml_init_params params = {};
-  params.mem_size = graph::context_bytes(ir_graph, options);
-  params.no_alloc = true;
-  if (room_for(params.mem_size)) plan->context_.reset(ggml_init(params));
-  if (plan->context_ == nullptr)
-    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for a graph", params.mem_size);
-
   options.max_live = UINT32_MAX;  // place() knows what to do with any number
   std::optional<graph::CpuKernels> kernels;
   if (options.device == nullptr) {
@@ -75,7 +67,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   const graph::CallSupport* calls = calls_of(engine.device());
   std::optional<graph::DeviceKernels> device_kernels;
   if (calls != nullptr) options.kernels = &device_kernels.emplace(*calls, plan->calls_);
-  ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), ir_graph, symbols, leaves, options));
+  ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(ir_graph, symbols, leaves, options));
   if (options.device == nullptr) graph::fold_additions(plan->built_);
   plan->map_nodes();
   if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(ir_graph, *options.device));
@@ -93,8 +85,9 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
 Plan::~Plan() { engine_.free_plan(schedule_); }
 
 size_t Plan::bytes() const {
-  return ggml_get_mem_size(context_.get()) +
-         (own_memory_ != nullptr ? ggml_backend_buffer_get_size(own_memory_.get()) : 0);
+  size_t total = built_.tensors.bytes();
+  for (const BufferPtr& buffer : own_memory_) total += ggml_backend_buffer_get_size(buffer.get());
+  return total;
 }
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
@@ -102,10 +95,10 @@ size_t Plan::bytes() const {
 Status Plan::place(const ir::Graph& ir_graph, const graph::CallSupport* calls, Choosing choosing) {
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
-    fusion = graph::fuse(context_.get(), built_, *calls, calls_);
+    fusion = graph::fuse(built_.spare, built_, *calls, calls_);
   if (choosing != Choosing::None && calls != nullptr && !built_.outputs.empty()) {
     const auto make = choosing == Choosing::Greedy ? graph::argmax_call : graph::sample_call;
-    choice_ = make(context_.get(), built_.outputs[0], *calls, calls_);
+    choice_ = make(built_.spare, built_.outputs[0], *calls, calls_);
     if (choice_.node != nullptr) {
       std::vector<ggml_tensor*> tensors = {choice_.node, choice_.scratch};
       if (choice_.params != nullptr) tensors.push_back(choice_.params);
@@ -116,8 +109,9 @@ Status Plan::place(const ir::Graph& ir_graph, const graph::CallSupport* calls, C
   if (fusion.groups > 0) {
     // The host fills every input, also one whose readers are gone.
     for (const graph::HostInput& input : built_.host_inputs) fusion.extra.push_back(input.tensor);
-    ETGGML_ASSIGN_OR_RETURN(own_memory_,
-                            place_separately(context_.get(), built_.graph, fusion.extra, engine_.buffer_type()));
+    ETGGML_ASSIGN_OR_RETURN(BufferPtr memory,
+                            place_separately(built_.tensors, built_.graph, fusion.extra, engine_.buffer_type()));
+    own_memory_.push_back(std::move(memory));
     return ok_status();
   }
   if (built_.peak_live <= graph::kMaxSharedTensors) {
@@ -125,10 +119,13 @@ Status Plan::place(const ir::Graph& ir_graph, const graph::CallSupport* calls, C
     generation_ = arena_.generation();
     return ok_status();
   }
-  own_memory_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), engine_.buffer_type()));
-  if (own_memory_ != nullptr) return ok_status();
-  return error(ETGGML_OUT_OF_MEMORY, "%s: cannot allocate the intermediate results of this call",
-               ir_graph.origin().c_str());
+  Result<std::vector<BufferPtr>> memory = place_all(built_.tensors, engine_.buffer_type());
+  if (!memory.ok()) {
+    return error(memory.status().code, "%s: %s of this call", ir_graph.origin().c_str(),
+                 memory.status().message.c_str());
+  }
+  own_memory_ = std::move(*memory);
+  return ok_status();
 }
 
 // The builder knows what ggml-cpu can do; other devices are asked about every node that it made, before they would

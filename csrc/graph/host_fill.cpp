@@ -83,7 +83,7 @@ void to_float_type(const T* src, int64_t n, ggml_type type, bool is_bool, void* 
   }
 }
 
-/// What integers have to be, and how messages call their source.
+/// The range that integers must have, and the name of their source in messages.
 struct Numbers {
   int64_t limit;  // at least 0 and below this, if it is not INT64_MAX
   int64_t rows;   // numbers of so many rows; 0: not that
@@ -248,7 +248,7 @@ Status fill_host_input(const ir::Graph& ir_graph, const HostInput& host, const i
     return ok_status();
   }
   if (!view.data) return error(ETGGML_INVALID_ARGUMENT, "%s has no data", name.c_str());
-  // What bind() accepted has these dimensions; a caller that mixes up views must not make us read past one.
+  // A view that bind() accepted has these dimensions. A caller that mixes up views must not make us read past one.
   const int64_t given =
       view.kind == fb::InputKind_Tensor ? ir::element_count(view.dims, static_cast<size_t>(view.rank)) : 1;
   const int64_t needed = mask ? ne[1] : count;

@@ -142,7 +142,7 @@ Result<std::vector<int64_t>> Graph::bind(const InputView* inputs, size_t n, int6
   for (uint32_t s = 0; s < symbols.size(); ++s) {
     ETGGML_ASSIGN_OR_RETURN(symbols[s], bind_symbol(s, inputs, default_round_to));
   }
-  // Also what makes two inputs that share a symbol agree on it.
+  // Two inputs that share a symbol agree on it because of this, too.
   for (uint32_t i = 0; i < n; ++i) {
     const fb::Input& expected = *payload_->inputs()->Get(i);
     if (expected.kind() != fb::InputKind_Tensor) continue;

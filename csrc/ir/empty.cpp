@@ -59,8 +59,7 @@ Result<std::vector<int64_t>> Graph::stand_in(const std::vector<int64_t>& symbols
       depends[i] = depends[i] || zero.depends(view->offset()) || zero.depends(view->strides());
     }
     for (uint32_t s = 0; s < count(n.src()); ++s) depends[i] = depends[i] || depends[n.src()->Get(s)];
-    const bool writes = n.op_type() == fb::Op_SetRows || n.op_type() == fb::Op_Cpy;
-    if (writes && depends[i] && live_[i] && wrong == node_count()) wrong = i;
+    if (facts_of(n.op_type()).writes && depends[i] && live_[i] && wrong == node_count()) wrong = i;
   }
   for (uint32_t i = 0; i < output_count(); ++i) {
     const fb::Output& output = *payload_->outputs()->Get(i);

@@ -12,7 +12,7 @@ namespace etggml::ir {
 std::string node_name(const fb::Graph& graph, uint32_t index) {
   const fb::Node* node = graph.nodes()->Get(index);
   std::string text = format("node %u (%s", index, fb::EnumNameOp(node->op_type()));
-  // Only called on graphs whose leaves may not be validated yet, so every index is checked here again.
+  // The leaves may not be validated yet, so every index is checked here again.
   auto add = [&](const char* kind, const flatbuffers::String* name) {
     if (name) text += format(" %s '%.80s'", kind, name->c_str());
   };
@@ -84,7 +84,8 @@ Status bounded_keys(const uint8_t* bytes, size_t size, const std::string& origin
 
 }  // namespace
 
-Result<std::shared_ptr<const Graph>> Graph::parse(const void* data, size_t size, std::string origin) {
+Result<std::shared_ptr<const Graph>> Graph::parse(const void* data, size_t size, std::string origin,
+                                                  const FieldChecks& checks) {
   if (!data) return error(ETGGML_INVALID_ARGUMENT, "%s: no payload", origin.c_str());
   if (size < 16 || size > kMaxPayloadBytes) {
     return error(ETGGML_FORMAT, "%s: a payload of %zu bytes; it must have 16 to %zu", origin.c_str(), size,
@@ -111,7 +112,7 @@ Result<std::shared_ptr<const Graph>> Graph::parse(const void* data, size_t size,
         ir_graph->origin_.c_str(), size);
   }
   ir_graph->payload_ = fb::GetGraph(bytes);
-  ETGGML_RETURN_IF_ERROR(Validator(ir_graph.get()).run());
+  ETGGML_RETURN_IF_ERROR(Validator(ir_graph.get(), checks).run());
   return std::shared_ptr<const Graph>(std::move(ir_graph));
 }
 

@@ -14,14 +14,15 @@
 #include <vector>
 
 #include "ggml_ir_generated.h"
+#include "ir/operators.h"
 #include "util/status.h"
 
 namespace etggml::ir {
 
 namespace fb = ::executorch_ggml::ggml_ir;
 
-/// The newest payload version this reader understands; a payload whose min_reader is above it is refused.
-constexpr uint32_t kReaderVersion = 3;
+/// The newest payload version this reader understands. A payload with a min_reader above it is refused.
+constexpr uint32_t kReaderVersion = ETGGML_IR_VERSION;
 
 /// Limits of a payload. Far above any real graph, low enough that no allocation or loop driven by a payload hurts.
 constexpr size_t kMaxPayloadBytes = (size_t{1} << 31) - 64;  // FlatBuffers offsets are 32 bits, signed
@@ -64,20 +65,28 @@ struct IndexUse {
   uint32_t group, user, table, axis;
 };
 
-/// Where integers of class `group` come from, other than inputs: node `node`, whose values are at most `max`
-/// (constants) or below the row length of node `row_of` (Argmax, Argsort, TopK).
+/// Where integers of class `group` come from, other than inputs. The values of node `node` are at most `max`
+/// (constants), or below the row length of node `row_of` (places in rows).
 struct IndexSource {
   uint32_t group, node;
   int64_t max;
   uint32_t row_of;  // UINT32_MAX: a constant
 };
 
+class NodeCheck;
+/// Judges the fields of a node, as far as that can be done without its tensors. ETGGML_FORMAT.
+using FieldCheck = Status (*)(const NodeCheck&);
+/// The check of each operator, nullptr for one without fields.
+using FieldChecks = std::array<FieldCheck, fb::Op_MAX + 1>;
+
 /// A verified payload: owns a copy of the bytes, immutable, safe to use from many threads.
 class Graph {
  public:
   /// Verifies `size` bytes at `data` (copied). ETGGML_FORMAT when they are not a well-formed graph, ETGGML_UNSUPPORTED
   /// when they need a newer reader. `origin` is the name of the payload in messages ("model.pte, method forward").
-  static Result<std::shared_ptr<const Graph>> parse(const void* data, size_t size, std::string origin);
+  /// `checks`: graph::field_checks().
+  static Result<std::shared_ptr<const Graph>> parse(const void* data, size_t size, std::string origin,
+                                                    const FieldChecks& checks);
 
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
@@ -118,7 +127,7 @@ class Graph {
   /// bound, Int argument out of bounds).
   Result<std::vector<int64_t>> bind(const InputView* inputs, size_t n, int64_t default_round_to) const;
 
-  /// Whether a call may bind this symbol to 0: a dimension of an input whose minimum in the payload is 0.
+  /// Whether a call may bind this symbol to 0: a dimension of an input with the minimum 0 in the payload.
   bool may_be_empty(uint32_t symbol) const;
 
   /// The symbols that a graph is built for: those that bind() gave, with the lower bound for each 0. Outputs that are
@@ -143,7 +152,7 @@ class Graph {
   std::vector<int64_t> dims(const flatbuffers::Vector<int64_t>* encoded, const std::vector<int64_t>& symbols) const;
 
   /// By node: the exclusive upper bound for the contents of an integer node, for these symbols. It has one if they
-  /// index rows (GetRows, SetRows, Scatter, MulMatId) somewhere downstream, else INT64_MAX. fill_host_input() enforces
+  /// index rows somewhere downstream, else INT64_MAX. fill_host_input() enforces
   /// it for InputLeaf nodes, because ggml's kernels abort on a bad row index. ETGGML_SHAPE when a constant or a
   /// computed index could be out of range for these symbols.
   Result<std::vector<int64_t>> index_limits(const std::vector<int64_t>& symbols) const;

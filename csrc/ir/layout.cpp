@@ -11,7 +11,7 @@ using ll = long long;
 
 struct Layout {
   std::array<int64_t, 4> ne{}, stride{};
-  uint32_t root = 0;      // the node whose memory this is
+  uint32_t root = 0;      // the node that has the memory
   int64_t root_size = 0;  // elements
   int64_t offset = 0;     // from the root's start
 };
@@ -113,6 +113,12 @@ Status Checker::node(uint32_t i) {
   l.stride = packed(l.ne);
   l.root = i;
   l.root_size = element_count(l.ne);
+  const OperatorFacts& facts = facts_of(n.op_type());
+  if (facts.writes) {
+    const std::array<int64_t, 4> declared = l.ne;
+    l = layout_[n.src()->Get(static_cast<uint32_t>(facts.memory))];
+    return l.ne == declared ? ok_status() : fail(i, "shape is not that of the destination");
+  }
   switch (n.op_type()) {
     case fb::Op_View:
       return view(i, &l);
@@ -128,13 +134,6 @@ Status Checker::node(uint32_t i) {
       l.root = source.root;
       l.root_size = source.root_size;
       l.offset = source.offset;
-      return ok_status();
-    }
-    case fb::Op_SetRows:
-    case fb::Op_Cpy: {
-      const std::array<int64_t, 4> declared = l.ne;
-      l = layout_[n.src()->Get(n.op_type() == fb::Op_SetRows ? 0 : 1)];
-      if (l.ne != declared) return fail(i, "shape is not that of the destination");
       return ok_status();
     }
     case fb::Op_InputLeaf: {

@@ -28,7 +28,7 @@ std::string shape_problem(const std::array<int64_t, 4>& ne) {
   return std::string();
 }
 
-// Whether the symbol is, as it stands, a dimension of an input. Before anything else is checked, so it trusts nothing.
+// Whether the symbol alone is a dimension of an input. Before anything else is checked, so it trusts nothing.
 bool Validator::is_dimension(uint32_t symbol) const {
   const auto* from = g_.symbols()->Get(symbol)->source_as_FromInputDim();
   if (!from || from->input() >= Graph::count(g_.inputs())) return false;
@@ -51,7 +51,7 @@ Status Validator::symbol_bounds() {
       return fail("symbol %u '%s': bounds %lld..%lld are empty or too wide (a dynamic dimension needs an upper bound)",
                   i, s.name()->c_str(), static_cast<ll>(s.min()), static_cast<ll>(s.max()));
     }
-    // ggml has no empty tensors, whatever the exporter's lower bound: a dimension starts at 1.
+    // ggml has no empty tensors: a dimension starts at 1, also if the exporter's lower bound is 0.
     p_.symbol_min_.push_back(s.min() < 1 && s.max() >= 1 && is_dimension(i) ? 1 : s.min());
     p_.symbol_max_.push_back(s.max());
   }

@@ -238,7 +238,7 @@ class PartitionLowering:
         node = self.builder.graph.nodes[value.node] if value.node >= 0 else None
         while node is not None and node.op == "Reshape":
             node = self.builder.graph.nodes[node.src[0]]
-        return node is not None and value.state == state.state and node.op in g.EFFECTS | {"StateLeaf"}
+        return node is not None and value.state == state.state and (node.op == "StateLeaf" or node.writes)
 
     def _tensor(self, node: Any) -> Value:
         value = self.values.get(node)

@@ -144,7 +144,7 @@ void one(const uint8_t* bytes, size_t size, Tally* tally) {
   // A copy of exact size, so that a sanitizer sees every byte read beyond it.
   std::unique_ptr<uint8_t[]> exact(new uint8_t[size ? size : 1]);
   std::copy(bytes, bytes + size, exact.get());
-  auto ir_graph = Graph::parse(exact.get(), size, "fuzz");
+  auto ir_graph = Graph::parse(exact.get(), size, "fuzz", etggml::graph::field_checks());
   if (!ir_graph.ok()) {
     tally->last = ir_graph.status().message;
     if (tally->last.empty()) std::abort();

@@ -43,9 +43,7 @@ struct Case {
 };
 
 int unsupported_nodes(const Graph& ir_graph, Store& store, const etggml::graph::BuildOptions& options) {
-  std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
-      ggml_init({etggml::graph::context_bytes(ir_graph, options), nullptr, true}), ggml_free);
-  auto built = etggml::graph::build(ctx.get(), ir_graph, ir_graph.lower_bounds(), store, options);
+  auto built = etggml::graph::build(ir_graph, ir_graph.lower_bounds(), store, options);
   CHECK_OK(built.status());
   if (!built.ok()) return -1;
   int count = 0;
@@ -354,9 +352,7 @@ void precision() {
     store.set_weight("w", type, noise(224, 1));
     etggml::graph::BuildOptions options;
     options.device = &cuda;
-    std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
-        ggml_init({etggml::graph::context_bytes(**ir_graph, options), nullptr, true}), ggml_free);
-    auto built = etggml::graph::build(ctx.get(), **ir_graph, {}, store, options);
+    auto built = etggml::graph::build(**ir_graph, {}, store, options);
     CHECK_OK(built.status());
     if (!built.ok()) continue;
     const ggml_tensor* product = ggml_graph_node(built->graph, ggml_graph_n_nodes(built->graph) - 1);

@@ -9,6 +9,7 @@
 
 #include "flatbuffers/flatbuffers.h"
 #include "ggml.h"
+#include "graph/op_row.h"
 #include "ir/graph.h"
 
 namespace irtest {
@@ -141,7 +142,7 @@ struct Maker {
 };
 
 inline Result<std::shared_ptr<const Graph>> parse(const std::vector<uint8_t>& bytes) {
-  return Graph::parse(bytes.data(), bytes.size(), "test");
+  return Graph::parse(bytes.data(), bytes.size(), "test", etggml::graph::field_checks());
 }
 
 }  // namespace irtest

@@ -60,7 +60,7 @@ void container() {
   Base good;
   const std::vector<uint8_t> bytes = good.m.finish();
   CHECK_OK(parse(bytes).status());
-  CHECK(Graph::parse(nullptr, 100, "test").status().code == ETGGML_INVALID_ARGUMENT);
+  CHECK(Graph::parse(nullptr, 100, "test", etggml::graph::field_checks()).status().code == ETGGML_INVALID_ARGUMENT);
   CHECK(parse({1, 2, 3}).status().code == ETGGML_FORMAT);
   CHECK(parse(std::vector<uint8_t>(64, 0)).status().message.find("identifier") != std::string::npos);
   for (size_t n = 16; n < bytes.size(); n += 7) {

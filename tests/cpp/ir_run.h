@@ -199,14 +199,13 @@ inline std::vector<float> read(ggml_tensor* t) {
 inline Result<Outputs> run_at(const Graph& ir_graph, Store& store, const std::vector<int64_t>& symbols,
                               const std::vector<InputView>& views, const etggml::graph::BuildOptions& options,
                               size_t max_bytes) {
-  std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
-      ggml_init({etggml::graph::context_bytes(ir_graph, options), nullptr, true}), ggml_free);
-  auto built = etggml::graph::build(ctx.get(), ir_graph, symbols, store, options);
+  auto built = etggml::graph::build(ir_graph, symbols, store, options);
   if (!built.ok()) return built.status();
+  CHECK(built->tensors.most() <= etggml::runtime::TensorContexts::kRoom);
   size_t total = 0;
-  for (ggml_tensor* t = ggml_get_first_tensor(ctx.get()); t; t = ggml_get_next_tensor(ctx.get(), t)) {
+  built->tensors.each([&total](const ggml_tensor* t) {
     if (!t->view_src) total += std::min(ggml_nbytes(t), size_t{1} << 50);
-  }
+  });
   if (total > max_bytes) return Outputs{};
   std::unique_ptr<ggml_gallocr, decltype(&ggml_gallocr_free)> alloc(
       ggml_gallocr_new(ggml_backend_get_default_buffer_type(cpu_backend())), ggml_gallocr_free);
