@@ -80,9 +80,29 @@ Result<ggml_tensor*> build_mul_mat_id(NodeBuilder& b) {
   return b.options().kernels ? b.options().kernels->mended(b.ctx(), y, experts, x, ids) : y;
 }
 
+Result<ggml_tensor*> build_solve_tri(NodeBuilder& b) {
+  for (uint32_t i = 0; i < 2; ++i) {
+    ETGGML_RETURN_IF_ERROR(b.type_in(i, {GGML_TYPE_F32}));
+    ETGGML_RETURN_IF_ERROR(b.contiguous(i));
+    ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
+  }
+  const ggml_tensor *a = b.src(0), *y = b.src(1);
+  if (a->ne[0] != a->ne[1] || a->ne[1] != y->ne[1] || a->ne[2] != y->ne[2] || a->ne[3] != y->ne[3]) {
+    return b.fail("a of shape %s and b of shape %s do not fit: [N, N, ...], [K, N, ...]",
+                  shape_text(shape_of(a)).c_str(), shape_text(shape_of(y)).c_str());
+  }
+  ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(y)));
+  // GPU kernels count the elements of a matrix in int.
+  if (a->ne[0] * a->ne[1] > INT32_MAX || y->ne[0] * y->ne[1] > INT32_MAX) return b.fail("the matrices are too large");
+  return adapt(b, {b.src(0), b.src(1)}, [](ggml_context* ctx, const Sources& s) {
+    return ggml_solve_tri(ctx, s[0], s[1], /*left=*/true, /*lower=*/true, /*uni=*/false);
+  });
+}
+
 }  // namespace
 
 const OpRow kMulMatRow = row<fb::Op_MulMat, build_mul_mat, check_mul_mat>();
 const OpRow kMulMatIdRow = row<fb::Op_MulMatId, build_mul_mat_id>();
+const OpRow kSolveTriRow = row<fb::Op_SolveTri, build_solve_tri>();
 
 }  // namespace etggml::graph
