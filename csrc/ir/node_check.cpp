@@ -31,7 +31,7 @@ Status NodeCheck::dimensions(const flatbuffers::Vector<int64_t>* dims, const cha
 }
 
 Status NodeCheck::same_as(const char* owner, uint8_t type, uint32_t shape) const {
-  if (node_.type() != type) return fail("type %d, the %s has %d", node_.type(), owner, type);
+  if (node_.type() != type) return fail("type %d, the %s holds %d", node_.type(), owner, type);
   const Graph& p = validator_.p_;
   if (p.shape(node_.shape(), p.lower_bounds()) != p.shape(shape, p.lower_bounds()))
     return fail("shape differs from its %s's", owner);

@@ -65,7 +65,8 @@ def operators() -> Mapping[str, Operator]:
     # Generated in the build; imported late so that the package imports without it.
     from . import _ggml_ir
 
-    return {name: Operator(*row) for name, row in _ggml_ir.OPERATORS.items()}
+    rows: Mapping[str, Any] = _ggml_ir.OPERATORS
+    return {name: Operator(*row) for name, row in rows.items()}
 
 
 def operator(name: str) -> Operator:

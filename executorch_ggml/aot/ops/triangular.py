@@ -20,7 +20,8 @@ def _cases() -> list[Case]:
         def fn(a: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             # Far from singular: the effect of rounding grows with the condition of a system.
             a = a + 4.0 * torch.eye(a.shape[-1])
-            return torch.linalg.solve_triangular(a, y, upper=upper, left=left)
+            x: torch.Tensor = torch.linalg.solve_triangular(a, y, upper=upper, left=left)
+            return x
 
         return fn
 
