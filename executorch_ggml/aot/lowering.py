@@ -12,7 +12,6 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
-from executorch_ggml.ir import graph as g
 from executorch_ggml.ir.builder import Builder, DType, IrError, Kind, Unsupported, Value
 from executorch_ggml.ir.dims import probably_same
 from executorch_ggml.ir.fuse import fuse_epilogues

@@ -25,7 +25,7 @@ from ._graph import GraphEditor, aten, same_dim
 
 _VIEWS = (aten.view.default, aten._unsafe_view.default, aten.view_copy.default)
 _COPIES = (aten.clone.default, aten._to_copy.default)
-# Tensors whose elements are left open, with strides: where the size is among the arguments.
+# Tensors with strides and elements that are left open: where the size is among the arguments.
 _OPEN = {aten.empty_permuted.default: 0, aten.empty_strided.default: 0, aten.new_empty_strided.default: 1}
 # Results are column-major, as LAPACK has them, for arguments in any order.
 _COLUMN_MAJOR = (aten.linalg_solve_triangular.default,)
@@ -92,7 +92,7 @@ def use_row_major(ep: ExportedProgram) -> bool:
 
 
 def _copy_column_major(ep: ExportedProgram) -> None:
-    """A copy behind each operator that chooses its order. Whoever computes strides anew sees row-major ones there."""
+    """A copy behind each operator that chooses its order: ExecuTorch computes strides anew from the operators."""
     editor = GraphEditor(ep)
     for node in list(ep.graph.nodes):
         if node.op == "call_function" and node.target in _COLUMN_MAJOR:
