@@ -6,7 +6,7 @@
 #include "devices/devices.h"
 #include "executorch_ggml.h"
 #include "ggml.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "program/et_log.h"
 #include "util/interrupt.h"
 #include "util/json.h"

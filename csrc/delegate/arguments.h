@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/executable.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 
 namespace etggml::delegate {
 

@@ -17,7 +17,8 @@
 #include "delegate/shared_states.h"
 #include "engine/executable.h"
 #include "engine/load_scope.h"
-#include "ir/program.h"
+#include "graph/op_row.h"
+#include "ir/graph.h"
 #include "util/env.h"
 #include "util/unwind.h"
 #include "weights/expectations.h"
@@ -68,45 +69,45 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
     scope->payload(init.get_method_name(), processed.data(), processed.size());
     return handle;
   }
-  ETGGML_ASSIGN_OR_RETURN(
-      std::shared_ptr<const ir::Program> program,
-      ir::Program::parse(processed.data(), processed.size(), origin_of(scope, init.get_method_name(), index)));
+  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<const ir::Graph> ir_graph,
+                          ir::Graph::parse(processed.data(), processed.size(),
+                                           origin_of(scope, init.get_method_name(), index), graph::field_checks()));
   const EtNamedData named(init.get_named_data_map());
   runtime::Sources sources;
   sources.named = &named;
   ETGGML_ASSIGN_OR_RETURN(sources.process, runtime::process_weights());
   if (scope != nullptr && scope->mode == LoadScope::Mode::Check) {
     sources.files = scope->files;
-    if (sources.files) runtime::check_expectations(*program, *sources.files, scope->report);
-    ETGGML_RETURN_IF_ERROR(runtime::bind_weights(*program, sources, true, scope->report).status());
+    if (sources.files) runtime::check_expectations(*ir_graph, *sources.files, scope->report);
+    ETGGML_RETURN_IF_ERROR(runtime::bind_weights(*ir_graph, sources, true, scope->report).status());
     return handle;
   }
   if (scope != nullptr) {
     handle->context = scope->context;
-    const auto* inputs = program->graph().inputs();
+    const auto* inputs = ir_graph->payload().inputs();
     scope->delegate_inputs.push_back(inputs == nullptr ? 0 : inputs->size());
   } else {
     ETGGML_ASSIGN_OR_RETURN(handle->context, stock_context(init));
     // Contexts of a session are shared as a whole.
     if (handle->context.use_count() == 1) {
-      handle->sharing = share_states(init.get_named_data_map(), handle->method, *program, handle->context.get());
+      handle->sharing = share_states(init.get_named_data_map(), handle->method, *ir_graph, handle->context.get());
     }
   }
   sources.files = handle->context->files;
   ETGGML_ASSIGN_OR_RETURN(handle->executable,
-                          runtime::Executable::create(handle->context, std::move(program), sources,
+                          runtime::Executable::create(handle->context, std::move(ir_graph), sources,
                                                       scope != nullptr ? scope->progress : runtime::ProgressFn()));
   return handle;
 }
 
 Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args) {
   if (handle.executable == nullptr) return error(ETGGML_INTERNAL, "this delegate was loaded for inspection only");
-  const auto& graph = handle.executable->program().graph();
+  const auto& graph = handle.executable->ir_graph().payload();
   const size_t n_in = graph.inputs() == nullptr ? 0 : graph.inputs()->size();
   const size_t n_out = graph.outputs() == nullptr ? 0 : graph.outputs()->size();
   if (args.size() != n_in + n_out) {
     return error(ETGGML_FORMAT, "%s: called with %zu values, the graph has %zu inputs and %zu outputs",
-                 handle.executable->program().origin().c_str(), args.size(), n_in, n_out);
+                 handle.executable->ir_graph().origin().c_str(), args.size(), n_in, n_out);
   }
   ETGGML_RETURN_IF_ERROR(handle.inputs.assign(args, n_in));
   // Results of a device come through pinned memory of ours. Our own callers may look at them there, as they belong to
@@ -114,7 +115,7 @@ Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args)
   const bool stay =
       handle.context->options.skip_output_copy || (runtime::HostCall::active() && !handle.context->engine->is_cpu());
   EtOutputs outputs(args, n_in, &handle.adopted, stay);
-  TracerObserver tracer(context.event_tracer(), handle.executable->program());
+  TracerObserver tracer(context.event_tracer(), handle.executable->ir_graph());
   Observers observer(tracer, handle.context->watch, handle.method, handle.index);
   return handle.executable->run(handle.inputs.data(), n_in, outputs, observer.wanted() ? &observer : nullptr);
 }

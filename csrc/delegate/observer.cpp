@@ -17,11 +17,11 @@ using executorch::runtime::EventTracerProfilingLevel;
 
 namespace {
 
-std::vector<bool> results_of(const ir::Program& program) {
-  std::vector<bool> is_result(program.node_count(), false);
+std::vector<bool> results_of(const ir::Graph& ir_graph) {
+  std::vector<bool> is_result(ir_graph.node_count(), false);
   std::unordered_set<uint32_t> seen;
-  for (uint32_t i = program.node_count(); i-- > 0;) {
-    const uint32_t handle = program.node(i).debug_handle();
+  for (uint32_t i = ir_graph.node_count(); i-- > 0;) {
+    const uint32_t handle = ir_graph.node(i).debug_handle();
     is_result[i] = handle != 0 && seen.insert(handle).second;
   }
   return is_result;
@@ -29,10 +29,10 @@ std::vector<bool> results_of(const ir::Program& program) {
 
 }  // namespace
 
-TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const ir::Program& program)
-    : tracer_(tracer), program_(program) {
+TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const ir::Graph& ir_graph)
+    : tracer_(tracer), ir_graph_(ir_graph) {
   if (tracer_ != nullptr && tracer_->event_tracer_debug_level() == EventTracerDebugLogLevel::kIntermediateOutputs)
-    is_result_ = results_of(program);
+    is_result_ = results_of(ir_graph);
   if (tracer_ != nullptr && tracer_->event_tracer_profiling_level() == EventTracerProfilingLevel::kProfileMethodOnly &&
       is_result_.empty())
     tracer_ = nullptr;
@@ -45,7 +45,7 @@ TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const i
 
 void TracerObserver::node(int64_t ir_node, const char* op, int64_t start_ns, int64_t end_ns) {
   if (wants_values() && ir_node >= 0) {
-    int64_t& spent = spent_[program_.node(static_cast<uint32_t>(ir_node)).debug_handle()];
+    int64_t& spent = spent_[ir_graph_.node(static_cast<uint32_t>(ir_node)).debug_handle()];
     if (!is_result_[static_cast<size_t>(ir_node)]) {
       spent += end_ns - start_ns;
       return;

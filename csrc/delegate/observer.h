@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/executable.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 
 namespace etggml::delegate {
 
@@ -19,7 +19,7 @@ namespace etggml::delegate {
 class TracerObserver final : public runtime::NodeObserver {
  public:
   /// tracer may be null.
-  TracerObserver(executorch::runtime::EventTracer* tracer, const ir::Program& program);
+  TracerObserver(executorch::runtime::EventTracer* tracer, const ir::Graph& ir_graph);
   /// A tracer is there and wants events below the method level.
   bool wanted() const { return tracer_ != nullptr; }
   void node(int64_t ir_node, const char* op, int64_t start_ns, int64_t end_ns) override;
@@ -30,7 +30,7 @@ class TracerObserver final : public runtime::NodeObserver {
   executorch::runtime::EventTracer* tracer_;
   int64_t ticks_at_zero_ = 0;  // ExecuTorch's clock when ours read 0
   double ticks_per_ns_ = 1.0;
-  const ir::Program& program_;
+  const ir::Graph& ir_graph_;
   std::vector<bool> is_result_;                  // by IR node; empty when nobody wants values
   std::unordered_map<uint32_t, int64_t> spent_;  // by debug handle: on nodes before the result
 };

@@ -10,7 +10,7 @@
 #include "engine/plan.h"
 #include "engine/progress.h"
 #include "engine/values.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "util/lru_cache.h"
 
 namespace etggml::runtime {
@@ -53,16 +53,16 @@ class Executable {
   /// ETGGML_BIND with every misfit of the weights, ETGGML_CANCELLED when progress says so, and what placing memory may
   /// give.
   static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Context> context,
-                                                    std::shared_ptr<const ir::Program> program, const Sources& sources,
+                                                    std::shared_ptr<const ir::Graph> ir_graph, const Sources& sources,
                                                     const ProgressFn& progress);
   ~Executable();
   Executable(const Executable&) = delete;
   Executable& operator=(const Executable&) = delete;
 
-  const ir::Program& program() const { return *program_; }
+  const ir::Graph& ir_graph() const { return *ir_graph_; }
 
   /// One call. A failing call leaves the executable usable. observer may be null; with one (or with the option
-  /// "profile") nodes are computed and timed one by one. Errors: those of ir::Program::bind, graph::build,
+  /// "profile") nodes are computed and timed one by one. Errors: those of ir::Graph::bind, graph::build,
   /// graph::fill_host_input, Engine::compute.
   Status run(const ir::InputView* inputs, size_t n, OutputSink& sink, NodeObserver* observer);
 
@@ -76,8 +76,8 @@ class Executable {
  private:
   class SlotLeaves;
 
-  Executable(std::shared_ptr<Context> context, std::shared_ptr<const ir::Program> program)
-      : context_(std::move(context)), program_(std::move(program)), plans_(context_->options.max_plans) {}
+  Executable(std::shared_ptr<Context> context, std::shared_ptr<const ir::Graph> ir_graph)
+      : context_(std::move(context)), ir_graph_(std::move(ir_graph)), plans_(context_->options.max_plans) {}
 
   Status load_weights(const Sources& sources, const ProgressFn& progress);
   Status load_states(const NamedData* named);
@@ -101,7 +101,7 @@ class Executable {
   void take_choice();
 
   std::shared_ptr<Context> context_;
-  std::shared_ptr<const ir::Program> program_;
+  std::shared_ptr<const ir::Graph> ir_graph_;
   std::vector<std::shared_ptr<const gguf::FileSet>> files_;
   std::vector<Storage> storages_;  // keeps weights and states where the tensors below point
   ContextPtr tensors_;

@@ -80,13 +80,13 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   {
     Stopwatch watch(&times[Phase::Bind]);
     ETGGML_RETURN_IF_ERROR(check_files());
-    ETGGML_ASSIGN_OR_RETURN(sizes, program_->bind(inputs, n, context_->engine->is_cpu() ? kRoundCpu : kRoundGpu));
-    ETGGML_ASSIGN_OR_RETURN(symbols, program_->stand_in(sizes));
+    ETGGML_ASSIGN_OR_RETURN(sizes, ir_graph_->bind(inputs, n, context_->engine->is_cpu() ? kRoundCpu : kRoundGpu));
+    ETGGML_ASSIGN_OR_RETURN(symbols, ir_graph_->stand_in(sizes));
   }
   Plan* plan = nullptr;
   {
     Stopwatch watch(&times[Phase::Plan]);
-    const bool choose = program_->output_count() == 1 && observer == nullptr && symbols == sizes;
+    const bool choose = ir_graph_->output_count() == 1 && observer == nullptr && symbols == sizes;
     ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose ? context_->choice.wanted.how : Choosing::None, &hit));
   }
   std::vector<void*> destinations;
@@ -110,7 +110,7 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   static const bool perf_log = env_flag("GGML_PERF_LOG");
   if (perf_log) {
     log(ETGGML_LOG_INFO, "perf %s: bind %.3f plan %.3f%s fill %.3f compute %.3f output %.3f total %.3f ms",
-        program_->origin().c_str(), times[Phase::Bind] * 1e-6, times[Phase::Plan] * 1e-6, hit ? "" : " (new)",
+        ir_graph_->origin().c_str(), times[Phase::Bind] * 1e-6, times[Phase::Plan] * 1e-6, hit ? "" : " (new)",
         times[Phase::Fill] * 1e-6, times[Phase::Compute] * 1e-6, times[Phase::Output] * 1e-6, times.total() * 1e-6);
   }
   return ok_status();
@@ -133,8 +133,8 @@ Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing
   Arena& arena = own_arena_ != nullptr ? *own_arena_ : engine.arena();
   SlotLeaves leaves(*this);
   ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan,
-                          Plan::create(engine, arena, *program_, symbols, leaves, choosing));
-  dump_plan(*plan, *program_);
+                          Plan::create(engine, arena, *ir_graph_, symbols, leaves, choosing));
+  dump_plan(*plan, *ir_graph_);
   Plan* raw = plan.get();
   if (plans_.capacity() == 0) {
     uncached_ = std::move(plan);
@@ -146,20 +146,20 @@ Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing
 
 Status Executable::announce(const Plan& plan, const std::vector<int64_t>& sizes, OutputSink& sink,
                             std::vector<void*>* destinations) {
-  const auto* outputs = program_->graph().outputs();
+  const auto* outputs = ir_graph_->payload().outputs();
   const size_t count = outputs == nullptr ? 0 : outputs->size();
   destinations->assign(count, nullptr);
   output_memory_.resize(count);
   empty_.assign(count, false);
   for (size_t i = 0; i < count; ++i) {
     const ir::fb::Output& output = *outputs->Get(static_cast<flatbuffers::uoffset_t>(i));
-    const std::vector<int64_t> dims = program_->dims(output.dims(), sizes);
+    const std::vector<int64_t> dims = ir_graph_->dims(output.dims(), sizes);
     int64_t elements = 1;
     for (int64_t d : dims) elements *= d;
     empty_[i] = elements == 0;
     if (!empty_[i] && elements != ggml_nelements(plan.built().outputs[i])) {
       return error(ETGGML_FORMAT, "%s: output %zu declares %lld elements but its value has %lld",
-                   program_->origin().c_str(), i, static_cast<long long>(elements),
+                   ir_graph_->origin().c_str(), i, static_cast<long long>(elements),
                    static_cast<long long>(ggml_nelements(plan.built().outputs[i])));
     }
     const size_t nbytes = static_cast<size_t>(elements) * scalar_size(output.dtype());
@@ -181,16 +181,16 @@ Status Executable::fill(Plan& plan, const ir::InputView* inputs, size_t n) {
     const graph::HostInput& input = plan.built().host_inputs[i];
     ggml_tensor* tensor = input.tensor;
     if (context_->engine->is_cpu() &&
-        plan.borrowed().borrow(i, graph::host_input_as_it_is(*program_, input, inputs, n, plan.symbols())))
+        plan.borrowed().borrow(i, graph::host_input_as_it_is(*ir_graph_, input, inputs, n, plan.symbols())))
       continue;
     if (tensor->data == nullptr || tensor->buffer == nullptr) {
-      return error(ETGGML_INTERNAL, "%s: input node %u has no memory", program_->origin().c_str(), input.node);
+      return error(ETGGML_INTERNAL, "%s: input node %u has no memory", ir_graph_->origin().c_str(), input.node);
     }
     const size_t bytes = ggml_nbytes(tensor);
     if (ggml_backend_buffer_is_host(tensor->buffer)) {
-      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), tensor->data, bytes));
+      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*ir_graph_, input, inputs, n, plan.symbols(), tensor->data, bytes));
     } else {
-      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), at, bytes));
+      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*ir_graph_, input, inputs, n, plan.symbols(), at, bytes));
       ggml_backend_tensor_set_async(context_->engine->backend(), tensor, at, 0, bytes);
       at += bytes;
     }
@@ -288,7 +288,7 @@ void Executable::take_choice() {
 // until somebody asks for them, unless it is known already that somebody will.
 Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
   Engine& engine = *context_->engine;
-  const auto* outputs = program_->graph().outputs();
+  const auto* outputs = ir_graph_->payload().outputs();
   std::vector<Withheld> results;
   size_t total = 0;
   for (size_t i = 0; i < destinations.size(); ++i) {
@@ -352,7 +352,7 @@ Status Executable::deliver(const Plan& plan, OutputSink& sink, const std::vector
     context_->engine->wait();
     take_choice();
   }
-  const auto* outputs = program_->graph().outputs();
+  const auto* outputs = ir_graph_->payload().outputs();
   for (size_t i = 0; i < destinations.size(); ++i) {
     if (empty_[i]) continue;
     const ggml_tensor* tensor = plan.built().outputs[i];

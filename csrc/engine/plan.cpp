@@ -16,7 +16,6 @@
 #include "kernels/stopping.h"
 #include "util/env.h"
 #include "util/fork.h"
-#include "util/room.h"
 
 namespace etggml::runtime {
 namespace {
@@ -51,7 +50,7 @@ bool computes(const ggml_tensor* node) {
   }
 }
 
-Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Program& program,
+Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Graph& ir_graph,
                                            const std::vector<int64_t>& symbols, graph::Leaves& leaves,
                                            Choosing choosing) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
@@ -59,13 +58,6 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   const Probe probe(engine.device().handle);
   graph::BuildOptions options;
   options.device = engine.is_cpu() ? cpu_probe() : &probe;
-  ggml_init_params params = {};
-  params.mem_size = graph::context_bytes(program, options);
-  params.no_alloc = true;
-  if (room_for(params.mem_size)) plan->context_.reset(ggml_init(params));
-  if (plan->context_ == nullptr)
-    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for a graph", params.mem_size);
-
   options.max_live = UINT32_MAX;  // place() knows what to do with any number
   std::optional<graph::CpuKernels> kernels;
   if (options.device == nullptr) {
@@ -75,11 +67,11 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   const graph::CallSupport* calls = calls_of(engine.device());
   std::optional<graph::DeviceKernels> device_kernels;
   if (calls != nullptr) options.kernels = &device_kernels.emplace(*calls, plan->calls_);
-  ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
+  ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(ir_graph, symbols, leaves, options));
   if (options.device == nullptr) graph::fold_additions(plan->built_);
   plan->map_nodes();
-  if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
-  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choosing));
+  if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(ir_graph, *options.device));
+  ETGGML_RETURN_IF_ERROR(plan->place(ir_graph, calls, choosing));
   plan->map_nodes();
   plan->count_nodes();
   if (engine.is_cpu()) plan->borrowed_.find(plan->built_);
@@ -93,19 +85,20 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
 Plan::~Plan() { engine_.free_plan(schedule_); }
 
 size_t Plan::bytes() const {
-  return ggml_get_mem_size(context_.get()) +
-         (own_memory_ != nullptr ? ggml_backend_buffer_get_size(own_memory_.get()) : 0);
+  size_t total = built_.tensors.bytes();
+  for (const BufferPtr& buffer : own_memory_) total += ggml_backend_buffer_get_size(buffer.get());
+  return total;
 }
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
 // for every value. So does one small enough to be fused.
-Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing) {
+Status Plan::place(const ir::Graph& ir_graph, const graph::CallSupport* calls, Choosing choosing) {
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
-    fusion = graph::fuse(context_.get(), built_, *calls, calls_);
+    fusion = graph::fuse(built_.spare, built_, *calls, calls_);
   if (choosing != Choosing::None && calls != nullptr && !built_.outputs.empty()) {
     const auto make = choosing == Choosing::Greedy ? graph::argmax_call : graph::sample_call;
-    choice_ = make(context_.get(), built_.outputs[0], *calls, calls_);
+    choice_ = make(built_.spare, built_.outputs[0], *calls, calls_);
     if (choice_.node != nullptr) {
       std::vector<ggml_tensor*> tensors = {choice_.node, choice_.scratch};
       if (choice_.params != nullptr) tensors.push_back(choice_.params);
@@ -116,8 +109,9 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
   if (fusion.groups > 0) {
     // The host fills every input, also one whose readers are gone.
     for (const graph::HostInput& input : built_.host_inputs) fusion.extra.push_back(input.tensor);
-    ETGGML_ASSIGN_OR_RETURN(own_memory_,
-                            place_separately(context_.get(), built_.graph, fusion.extra, engine_.buffer_type()));
+    ETGGML_ASSIGN_OR_RETURN(BufferPtr memory,
+                            place_separately(built_.tensors, built_.graph, fusion.extra, engine_.buffer_type()));
+    own_memory_.push_back(std::move(memory));
     return ok_status();
   }
   if (built_.peak_live <= graph::kMaxSharedTensors) {
@@ -125,15 +119,18 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
     generation_ = arena_.generation();
     return ok_status();
   }
-  own_memory_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), engine_.buffer_type()));
-  if (own_memory_ != nullptr) return ok_status();
-  return error(ETGGML_OUT_OF_MEMORY, "%s: cannot allocate the intermediate results of this call",
-               program.origin().c_str());
+  Result<std::vector<BufferPtr>> memory = place_all(built_.tensors, engine_.buffer_type());
+  if (!memory.ok()) {
+    return error(memory.status().code, "%s: %s of this call", ir_graph.origin().c_str(),
+                 memory.status().message.c_str());
+  }
+  own_memory_ = std::move(*memory);
+  return ok_status();
 }
 
 // The builder knows what ggml-cpu can do; other devices are asked about every node that it made, before they would
 // abort.
-Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& probe) const {
+Status Plan::check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const {
   std::string refused;
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
     const ggml_tensor* node = ggml_graph_node(built_.graph, i);
@@ -144,7 +141,7 @@ Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& 
   if (refused.empty()) return ok_status();
   return error(ETGGML_UNSUPPORTED,
                "%s: device '%s' cannot run %s; use device \"cpu\" or export without these operators",
-               program.origin().c_str(), engine_.device().name.c_str(), refused.c_str());
+               ir_graph.origin().c_str(), engine_.device().name.c_str(), refused.c_str());
 }
 
 void Plan::make_stoppable() {

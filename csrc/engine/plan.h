@@ -21,7 +21,7 @@ class Plan {
  public:
   /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held. `choosing`: also
   /// compute chosen(), where the device can.
-  static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Program& program,
+  static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Graph& ir_graph,
                                               const std::vector<int64_t>& symbols, graph::Leaves& leaves,
                                               Choosing choosing);
   ~Plan();
@@ -29,7 +29,7 @@ class Plan {
   Plan& operator=(const Plan&) = delete;
 
   /// False once the arena has moved: the plan's tensors dangle and it must be dropped.
-  bool placed() const { return own_memory_ != nullptr || arena_.generation() == generation_; }
+  bool placed() const { return !own_memory_.empty() || arena_.generation() == generation_; }
 
   const graph::Built& built() const { return built_; }
   ggml_cgraph* graph() const { return built_.graph; }
@@ -53,8 +53,8 @@ class Plan {
 
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
-  Status place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing);
-  Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
+  Status place(const ir::Graph& ir_graph, const graph::CallSupport* calls, Choosing choosing);
+  Status check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const;
   void map_nodes();
   void make_stoppable();
   void count_nodes();
@@ -62,12 +62,11 @@ class Plan {
   Engine& engine_;
   Arena& arena_;
   uint64_t generation_ = 0;
-  BufferPtr own_memory_;     // of a graph too wide for the arena's allocator, or one that was fused
-  BufferPtr choice_memory_;  // of what chooses
+  std::vector<BufferPtr> own_memory_;  // of a graph too wide for the arena's allocator, or one that was fused
+  BufferPtr choice_memory_;            // of what chooses
   graph::CallStore calls_;
   graph::ChoiceNodes choice_;
   size_t running_nodes_ = 0, call_nodes_ = 0;
-  ContextPtr context_;
   graph::Built built_;
   BorrowedInputs borrowed_;
   ggml_backend_graph_plan_t schedule_ = nullptr;

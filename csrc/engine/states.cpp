@@ -24,15 +24,15 @@ Result<ContextPtr> describe(const StateInfo& info, const Storage& storage, ggml_
 
 }  // namespace
 
-Result<Storage> StateStore::get(const ir::Program& program, uint32_t index, const NamedData* named, StateInfo* info) {
-  const ir::fb::StateSlot& slot = *program.graph().states()->Get(index);
+Result<Storage> StateStore::get(const ir::Graph& ir_graph, uint32_t index, const NamedData* named, StateInfo* info) {
+  const ir::fb::StateSlot& slot = *ir_graph.payload().states()->Get(index);
   StateInfo wanted;
   wanted.name = slot.name() == nullptr ? "" : slot.name()->str();
   wanted.type = slot.kind() == ir::fb::StateKind_KvCache ? cache_type_ : static_cast<ggml_type>(slot.type());
-  wanted.ne = program.shape(slot.shape(), {});
+  wanted.ne = ir_graph.shape(slot.shape(), {});
   wanted.kv_cache = slot.kind() == ir::fb::StateKind_KvCache;
   if (!type_known(wanted.type)) {
-    return error(ETGGML_FORMAT, "%s: state '%s' has unknown type %d", program.origin().c_str(), wanted.name.c_str(),
+    return error(ETGGML_FORMAT, "%s: state '%s' has unknown type %d", ir_graph.origin().c_str(), wanted.name.c_str(),
                  static_cast<int>(wanted.type));
   }
   const Result<size_t> bytes = tensor_bytes(wanted.type, wanted.ne);
@@ -51,7 +51,7 @@ Result<Storage> StateStore::get(const ir::Program& program, uint32_t index, cons
       return error(ETGGML_BIND,
                    "%s: state '%s' is %s %s here, but %s %s in a method loaded before; methods of one program share "
                    "states by name",
-                   program.origin().c_str(), wanted.name.c_str(), ggml_type_name(wanted.type),
+                   ir_graph.origin().c_str(), wanted.name.c_str(), ggml_type_name(wanted.type),
                    shape_text(wanted.ne.data()).c_str(), ggml_type_name(have.type), shape_text(have.ne.data()).c_str());
     }
     *info = have;

@@ -10,7 +10,7 @@
 
 #include "devices/memory.h"
 #include "engine/state_info.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "weights/named_data.h"
 
 namespace etggml::runtime {
@@ -22,7 +22,7 @@ class StateStore {
   /// Memory of a slot of `program`, made and initialised by the first method that names it. `named` holds initial
   /// values (may be null when the slot has none). ETGGML_BIND when the name exists with another shape or type;
   /// ETGGML_INVALID_ARGUMENT when a KV cache's rows are not whole blocks of the cache type.
-  Result<Storage> get(const ir::Program& program, uint32_t slot, const NamedData* named, StateInfo* info);
+  Result<Storage> get(const ir::Graph& ir_graph, uint32_t slot, const NamedData* named, StateInfo* info);
 
   /// Every state back to its initial value. Must not run beside a computation that uses them.
   Status reset();

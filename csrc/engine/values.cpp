@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "ggml-backend.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "util/scalar_type.h"
 
 namespace etggml::runtime {

@@ -18,16 +18,16 @@ std::string text(const flatbuffers::String* s) { return s == nullptr ? "" : s->s
 
 class Binder {
  public:
-  Binder(const ir::Program& program, const Sources& sources, bool on_cpu, Report* report)
-      : program_(program), sources_(sources), on_cpu_(on_cpu), report_(report) {}
+  Binder(const ir::Graph& ir_graph, const Sources& sources, bool on_cpu, Report* report)
+      : ir_graph_(ir_graph), sources_(sources), on_cpu_(on_cpu), report_(report) {}
 
   // OK with *bound = false when a problem was reported.
   Status bind(uint32_t index, BoundSlot* out, bool* bound) {
-    const fb::WeightSlot& slot = *program_.graph().weights()->Get(index);
+    const fb::WeightSlot& slot = *ir_graph_.payload().weights()->Get(index);
     *bound = false;
     out->slot = index;
     out->name = text(slot.name());
-    out->ne = program_.shape(slot.shape(), {});
+    out->ne = ir_graph_.shape(slot.shape(), {});
     for (const fb::WeightPart* part : *slot.parts()) {
       Part found;
       std::array<int64_t, 4> ne;
@@ -103,7 +103,7 @@ class Binder {
     std::vector<std::string> keys;
     for (const flatbuffers::String* key : *part.keys()) keys.push_back(key->str());
     problem.key = keys.front();
-    problem.expected = shape_text(program_.shape(slot.shape(), {}).data());
+    problem.expected = shape_text(ir_graph_.shape(slot.shape(), {}).data());
     problem.found = "nothing";
     std::string searched;
     auto add = [&](const std::string& where) { searched += (searched.empty() ? "" : ", ") + where; };
@@ -243,7 +243,7 @@ class Binder {
     return false;
   }
 
-  const ir::Program& program_;
+  const ir::Graph& ir_graph_;
   const Sources& sources_;
   const bool on_cpu_;
   Report* report_;
@@ -252,25 +252,25 @@ class Binder {
 
 }  // namespace
 
-std::vector<uint32_t> used_slots(const ir::Program& program) {
+std::vector<uint32_t> used_slots(const ir::Graph& ir_graph) {
   std::set<uint32_t> slots;
-  for (uint32_t i = 0; i < program.node_count(); ++i) {
-    if (!program.live(i)) continue;
-    if (const fb::WeightLeaf* leaf = program.node(i).op_as_WeightLeaf()) slots.insert(leaf->slot());
+  for (uint32_t i = 0; i < ir_graph.node_count(); ++i) {
+    if (!ir_graph.live(i)) continue;
+    if (const fb::WeightLeaf* leaf = ir_graph.node(i).op_as_WeightLeaf()) slots.insert(leaf->slot());
   }
   return {slots.begin(), slots.end()};
 }
 
-Result<std::vector<BoundSlot>> bind_weights(const ir::Program& program, const Sources& sources, bool on_cpu,
+Result<std::vector<BoundSlot>> bind_weights(const ir::Graph& ir_graph, const Sources& sources, bool on_cpu,
                                             Report* report) {
   std::vector<BoundSlot> slots;
-  Binder binder(program, sources, on_cpu, report);
-  for (uint32_t index : used_slots(program)) {
+  Binder binder(ir_graph, sources, on_cpu, report);
+  for (uint32_t index : used_slots(ir_graph)) {
     BoundSlot slot;
     bool bound = false;
     binder.reset();
     ETGGML_RETURN_IF_ERROR(binder.bind(index, &slot, &bound));
-    for (const fb::WeightPart* part : *program.graph().weights()->Get(index)->parts())
+    for (const fb::WeightPart* part : *ir_graph.payload().weights()->Get(index)->parts())
       report->needed.insert(part->keys()->Get(0)->str());
     if (bound) slots.push_back(std::move(slot));
   }

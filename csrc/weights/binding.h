@@ -8,7 +8,7 @@
 
 #include "ggml.h"
 #include "gguf/file_set.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "weights/named_data.h"
 #include "weights/report.h"
 
@@ -43,12 +43,12 @@ struct BoundSlot {
 };
 
 /// Slots that live nodes of the graph read, in ascending order.
-std::vector<uint32_t> used_slots(const ir::Program& program);
+std::vector<uint32_t> used_slots(const ir::Graph& ir_graph);
 
 /// Finds and checks every used slot; problems go to `report`, slots without problems to the result. on_cpu: the types
 /// must suit ggml's CPU kernels (other devices are asked when the graph is built). Only I/O failures of a source are an
 /// error Status.
-Result<std::vector<BoundSlot>> bind_weights(const ir::Program& program, const Sources& sources, bool on_cpu,
+Result<std::vector<BoundSlot>> bind_weights(const ir::Graph& ir_graph, const Sources& sources, bool on_cpu,
                                             Report* report);
 
 }  // namespace etggml::runtime

@@ -12,7 +12,6 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
-from executorch_ggml.ir import graph as g
 from executorch_ggml.ir.builder import Builder, DType, IrError, Kind, Unsupported, Value
 from executorch_ggml.ir.dims import probably_same
 from executorch_ggml.ir.fuse import fuse_epilogues
@@ -238,7 +237,7 @@ class PartitionLowering:
         node = self.builder.graph.nodes[value.node] if value.node >= 0 else None
         while node is not None and node.op == "Reshape":
             node = self.builder.graph.nodes[node.src[0]]
-        return node is not None and value.state == state.state and node.op in g.EFFECTS | {"StateLeaf"}
+        return node is not None and value.state == state.state and (node.op == "StateLeaf" or node.writes)
 
     def _tensor(self, node: Any) -> Value:
         value = self.values.get(node)

@@ -253,10 +253,10 @@ int main(int argc, char** argv) {
   for (uint32_t seed = 0; seed < n; ++seed) {
     Generator g(seed);
     g.graph();
-    auto program = parse(g.m.finish());
-    if (!program.ok()) continue;
-    Store store(**program);
-    auto out = run(**program, store, g.args);
+    auto ir_graph = parse(g.m.finish());
+    if (!ir_graph.ok()) continue;
+    Store store(**ir_graph);
+    auto out = run(**ir_graph, store, g.args);
     if (!out.ok()) continue;
     ++ran;
     const std::vector<float>& want = g.values.back().x.v;
@@ -267,8 +267,8 @@ int main(int argc, char** argv) {
     if (!(worst < 1e-4)) {
       ++failures;
       std::string ops;
-      for (uint32_t i = 0; i < (*program)->node_count(); ++i) {
-        ops += std::string(" ") + fb::EnumNameOp((*program)->node(i).op_type());
+      for (uint32_t i = 0; i < (*ir_graph)->node_count(); ++i) {
+        ops += std::string(" ") + fb::EnumNameOp((*ir_graph)->node(i).op_type());
       }
       std::printf("seed %u: off by %g:%s\n", seed, worst, ops.c_str());
     }

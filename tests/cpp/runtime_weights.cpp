@@ -56,9 +56,9 @@ class MemoryFiles final : public gguf::FileSet {
 };
 
 /// A program that reads one weight slot of [k, n], joined from `keys`.
-std::shared_ptr<const Program> program(const std::vector<std::string>& keys, int64_t k, int64_t n,
-                                       fb::WeightUsage usage = fb::WeightUsage_MatMul, uint8_t type = 255,
-                                       uint8_t cast = 255) {
+std::shared_ptr<const Graph> ir_graph(const std::vector<std::string>& keys, int64_t k, int64_t n,
+                                      fb::WeightUsage usage = fb::WeightUsage_MatMul, uint8_t type = 255,
+                                      uint8_t cast = 255) {
   Maker m;
   const uint32_t shape = m.shape({k, n, 1, 1});
   std::vector<flatbuffers::Offset<fb::WeightPart>> parts;
@@ -79,7 +79,7 @@ std::shared_ptr<const Program> program(const std::vector<std::string>& keys, int
 }
 
 /// The only slot of the program bound to the files; nothing when there are problems, which go to *report.
-std::vector<BoundSlot> bind_slot(const std::shared_ptr<const Program>& p,
+std::vector<BoundSlot> bind_slot(const std::shared_ptr<const Graph>& p,
                                  const std::shared_ptr<const gguf::FileSet>& files, runtime::Report* report) {
   runtime::Sources sources;
   sources.files = files;
@@ -89,7 +89,7 @@ std::vector<BoundSlot> bind_slot(const std::shared_ptr<const Program>& p,
   return slots.ok() ? slots.take() : std::vector<BoundSlot>();
 }
 
-bool problem(const std::shared_ptr<const Program>& p, const std::shared_ptr<const gguf::FileSet>& files,
+bool problem(const std::shared_ptr<const Graph>& p, const std::shared_ptr<const gguf::FileSet>& files,
              Problem::Kind kind, const char* word) {
   runtime::Report report;
   const bool none = bind_slot(p, files, &report).empty();
@@ -102,15 +102,15 @@ void test_problems() {
       std::make_shared<MemoryFiles>(std::vector<MemoryFiles::Entry>{{"blk.0.q", GGML_TYPE_Q8_0, {64, 32, 1, 1}},
                                                                     {"blk.0.k", GGML_TYPE_F32, {64, 8, 1, 1}},
                                                                     {"blk.0.t", GGML_TYPE_F32, {8, 64, 1, 1}}});
-  CHECK(problem(program({"blk.0.Q"}, 64, 32), files, Problem::Kind::Missing, "nearest names: 'blk.0.q'"));
-  CHECK(problem(program({"blk.0.q"}, 64, 33), files, Problem::Kind::Shape, "[64, 33]"));
-  CHECK(problem(program({"blk.0.t"}, 64, 8), files, Problem::Kind::Shape, "transposed"));
+  CHECK(problem(ir_graph({"blk.0.Q"}, 64, 32), files, Problem::Kind::Missing, "nearest names: 'blk.0.q'"));
+  CHECK(problem(ir_graph({"blk.0.q"}, 64, 33), files, Problem::Kind::Shape, "[64, 33]"));
+  CHECK(problem(ir_graph({"blk.0.t"}, 64, 8), files, Problem::Kind::Shape, "transposed"));
   CHECK(
-      problem(program({"blk.0.q"}, 64, 32, fb::WeightUsage_MatMul, GGML_TYPE_F32), files, Problem::Kind::Type, "f32"));
-  CHECK(problem(program({"blk.0.q", "blk.0.k"}, 64, 41), files, Problem::Kind::Shape, "40 rows together"));
-  CHECK(problem(program({"blk.0.q", "blk.0.t"}, 64, 40), files, Problem::Kind::Shape, "blk.0.t"));
+      problem(ir_graph({"blk.0.q"}, 64, 32, fb::WeightUsage_MatMul, GGML_TYPE_F32), files, Problem::Kind::Type, "f32"));
+  CHECK(problem(ir_graph({"blk.0.q", "blk.0.k"}, 64, 41), files, Problem::Kind::Shape, "40 rows together"));
+  CHECK(problem(ir_graph({"blk.0.q", "blk.0.t"}, 64, 40), files, Problem::Kind::Shape, "blk.0.t"));
   runtime::Report none;
-  CHECK(bind_slot(program({"blk.0.q"}, 64, 32), nullptr, &none).empty() && none.problems.size() == 1);
+  CHECK(bind_slot(ir_graph({"blk.0.q"}, 64, 32), nullptr, &none).empty() && none.problems.size() == 1);
   CHECK(none.problems[0].message.find("was not found in any file") != std::string::npos);
 }
 
@@ -165,7 +165,7 @@ void test_placing(const runtime::Device& cpu) {
   runtime::WeightStore store(cpu);
   for (const Case& c : cases) {
     runtime::Report report;
-    const std::vector<BoundSlot> slots = bind_slot(program(c.keys, 64, c.rows, c.usage, 255, c.cast), files, &report);
+    const std::vector<BoundSlot> slots = bind_slot(ir_graph(c.keys, 64, c.rows, c.usage, 255, c.cast), files, &report);
     CHECK(slots.size() == 1 && report.problems.empty());
     if (slots.size() != 1) continue;
     CHECK(slots[0].type == c.type);
@@ -192,7 +192,7 @@ class Embedded final : public runtime::NamedData {
 };
 
 void test_order_of_sources() {
-  const auto p = program({"w"}, 8, 4, fb::WeightUsage_MatMul, GGML_TYPE_F32);
+  const auto p = ir_graph({"w"}, 8, 4, fb::WeightUsage_MatMul, GGML_TYPE_F32);
   const auto first = std::make_shared<MemoryFiles>(std::vector<MemoryFiles::Entry>{{"w", GGML_TYPE_F32, {8, 4, 1, 1}}});
   const auto last = std::make_shared<MemoryFiles>(std::vector<MemoryFiles::Entry>{{"w", GGML_TYPE_F32, {8, 4, 1, 1}}});
   Embedded embedded;

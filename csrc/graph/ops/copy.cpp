@@ -1,5 +1,6 @@
 // Copies: Cpy into a state, Cast to a type, Cont to packed memory. One set of rules, that of ggml-cpu's dup kernels.
 #include "graph/adapt.h"
+#include "graph/op_row.h"
 
 namespace etggml::graph {
 namespace {
@@ -50,8 +51,6 @@ Result<ggml_tensor*> read_rows(NodeBuilder& b, ggml_tensor* x) {
   return ggml_reshape_4d(ctx, y, ne[0], ne[1], ne[2], ne[3]);
 }
 
-}  // namespace
-
 Result<ggml_tensor*> build_cpy(NodeBuilder& b) {
   ggml_tensor* from = b.src(0);
   ggml_tensor* to = b.src(1);
@@ -83,5 +82,11 @@ Result<ggml_tensor*> build_cont(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(copyable(b, b.src(0), b.src(0)->type, b.ne(), nullptr));
   return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_cont(ctx, s[0]); });
 }
+
+}  // namespace
+
+const OpRow kCpyRow = row<fb::Op_Cpy, build_cpy>();
+const OpRow kCastRow = row<fb::Op_Cast, build_cast>();
+const OpRow kContRow = row<fb::Op_Cont, build_cont>();
 
 }  // namespace etggml::graph

@@ -1,7 +1,9 @@
 // Reading and writing rows by number.
 #include "graph/adapt.h"
+#include "graph/op_row.h"
 
 namespace etggml::graph {
+namespace {
 
 Result<ggml_tensor*> build_get_rows(NodeBuilder& b) {
   ggml_tensor* table = b.src(0);
@@ -42,5 +44,10 @@ Result<ggml_tensor*> build_set_rows(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(table)));
   return adapt(b, {values}, [=](ggml_context* ctx, const Sources& s) { return ggml_set_rows(ctx, table, s[0], ids); });
 }
+
+}  // namespace
+
+const OpRow kGetRowsRow = row<fb::Op_GetRows, build_get_rows>();
+const OpRow kSetRowsRow = row<fb::Op_SetRows, build_set_rows>();
 
 }  // namespace etggml::graph

@@ -17,10 +17,10 @@ import torch
 
 from executorch_ggml.ir.builder import Builder, DType, GgmlType, Kind, UnaryKind, Value
 from executorch_ggml.ir.graph import Node
+from executorch_ggml.ir.operators import ALL_SOURCES, operator
 
 HALVES = {DType.FLOAT16: GgmlType.F16, DType.BFLOAT16: GgmlType.BF16}
 
-_MOVES = frozenset({"View", "Permute", "Reshape", "Cont", "Repeat", "Concat"})
 _SIGNS = frozenset({UnaryKind.ABS, UnaryKind.NEG, UnaryKind.RELU})
 
 
@@ -46,7 +46,8 @@ def _is_stored(b: Builder, index: int, dtype: DType) -> bool:
         node = b.graph.nodes[at]
         if at in seen or _is_half(b, node, dtype):
             continue
-        if node.op not in _MOVES and not (node.op == "Unary" and node.attrs["kind"] in _SIGNS):
+        moved = node.op != "Cast" and operator(node.op).moves == ALL_SOURCES
+        if not moved and not (node.op == "Unary" and node.attrs["kind"] in _SIGNS):
             return False
         seen.add(at)
         waiting += node.src

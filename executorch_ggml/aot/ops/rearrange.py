@@ -62,11 +62,12 @@ def flip(b: Builder, n: NodeView) -> Value:
     n.require_exact()
     x = b.f32(n.tensor("self"))
     for dim in {d % x.rank for d in n.integers("dims")} if x.rank else ():
-        x = _flipped(b, x, dim)
+        x = flipped(b, x, dim)
     return x
 
 
-def _flipped(b: Builder, x: Value, dim: int) -> Value:
+def flipped(b: Builder, x: Value, dim: int) -> Value:
+    """A value reversed along a dimension of static size."""
     size = static(x.shape[dim], "the reversed dimension")
     if size < 2:
         return x

@@ -1,6 +1,6 @@
 // A delegate payload (GGIR FlatBuffer) that has been verified from end to end.
 //
-// A payload is untrusted bytes, and ggml aborts the process on a bad graph. So Program::parse proves once everything
+// A payload is untrusted bytes, and ggml aborts the process on a bad graph. So Graph::parse proves once everything
 // that the rest of the runtime relies on. After it, walking the graph needs no bounds checks, expressions cannot
 // overflow or divide by zero, and every reference exists. check_shapes() and graph::build() check exactly the rules
 // that depend on the actual weight types or the symbols' values.
@@ -14,14 +14,15 @@
 #include <vector>
 
 #include "ggml_ir_generated.h"
+#include "ir/operators.h"
 #include "util/status.h"
 
 namespace etggml::ir {
 
 namespace fb = ::executorch_ggml::ggml_ir;
 
-/// The newest payload version this reader understands; a payload whose min_reader is above it is refused.
-constexpr uint32_t kReaderVersion = 3;
+/// The newest payload version this reader understands. A payload with a min_reader above it is refused.
+constexpr uint32_t kReaderVersion = ETGGML_IR_VERSION;
 
 /// Limits of a payload. Far above any real graph, low enough that no allocation or loop driven by a payload hurts.
 constexpr size_t kMaxPayloadBytes = (size_t{1} << 31) - 64;  // FlatBuffers offsets are 32 bits, signed
@@ -64,35 +65,43 @@ struct IndexUse {
   uint32_t group, user, table, axis;
 };
 
-/// Where integers of class `group` come from, other than inputs: node `node`, whose values are at most `max`
-/// (constants) or below the row length of node `row_of` (Argmax, Argsort, TopK).
+/// Where integers of class `group` come from, other than inputs. The values of node `node` are at most `max`
+/// (constants), or below the row length of node `row_of` (places in rows).
 struct IndexSource {
   uint32_t group, node;
   int64_t max;
   uint32_t row_of;  // UINT32_MAX: a constant
 };
 
+class NodeCheck;
+/// Judges the fields of a node, as far as that can be done without its tensors. ETGGML_FORMAT.
+using FieldCheck = Status (*)(const NodeCheck&);
+/// The check of each operator, nullptr for one without fields.
+using FieldChecks = std::array<FieldCheck, fb::Op_MAX + 1>;
+
 /// A verified payload: owns a copy of the bytes, immutable, safe to use from many threads.
-class Program {
+class Graph {
  public:
   /// Verifies `size` bytes at `data` (copied). ETGGML_FORMAT when they are not a well-formed graph, ETGGML_UNSUPPORTED
   /// when they need a newer reader. `origin` is the name of the payload in messages ("model.pte, method forward").
-  static Result<std::shared_ptr<const Program>> parse(const void* data, size_t size, std::string origin);
+  /// `checks`: graph::field_checks().
+  static Result<std::shared_ptr<const Graph>> parse(const void* data, size_t size, std::string origin,
+                                                    const FieldChecks& checks);
 
-  Program(const Program&) = delete;
-  Program& operator=(const Program&) = delete;
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
 
-  const fb::Graph& graph() const { return *graph_; }
+  const fb::Graph& payload() const { return *payload_; }
   const std::string& origin() const { return origin_; }
 
-  uint32_t node_count() const { return graph_->nodes()->size(); }
-  const fb::Node& node(uint32_t index) const { return *graph_->nodes()->Get(index); }
+  uint32_t node_count() const { return payload_->nodes()->size(); }
+  const fb::Node& node(uint32_t index) const { return *payload_->nodes()->Get(index); }
 
-  uint32_t input_count() const { return count(graph_->inputs()); }
-  uint32_t output_count() const { return count(graph_->outputs()); }
-  uint32_t weight_count() const { return count(graph_->weights()); }
-  uint32_t state_count() const { return count(graph_->states()); }
-  uint32_t constant_count() const { return count(graph_->constants()); }
+  uint32_t input_count() const { return count(payload_->inputs()); }
+  uint32_t output_count() const { return count(payload_->outputs()); }
+  uint32_t weight_count() const { return count(payload_->weights()); }
+  uint32_t state_count() const { return count(payload_->states()); }
+  uint32_t constant_count() const { return count(payload_->constants()); }
   /// Vectors of the schema may be absent; these counts (0 then) are the safe way to loop.
   template <class V>
   static uint32_t count(const V* vector) {
@@ -118,7 +127,7 @@ class Program {
   /// bound, Int argument out of bounds).
   Result<std::vector<int64_t>> bind(const InputView* inputs, size_t n, int64_t default_round_to) const;
 
-  /// Whether a call may bind this symbol to 0: a dimension of an input whose minimum in the payload is 0.
+  /// Whether a call may bind this symbol to 0: a dimension of an input with the minimum 0 in the payload.
   bool may_be_empty(uint32_t symbol) const;
 
   /// The symbols that a graph is built for: those that bind() gave, with the lower bound for each 0. Outputs that are
@@ -143,21 +152,21 @@ class Program {
   std::vector<int64_t> dims(const flatbuffers::Vector<int64_t>* encoded, const std::vector<int64_t>& symbols) const;
 
   /// By node: the exclusive upper bound for the contents of an integer node, for these symbols. It has one if they
-  /// index rows (GetRows, SetRows, Scatter, MulMatId) somewhere downstream, else INT64_MAX. fill_host_input() enforces
+  /// index rows somewhere downstream, else INT64_MAX. fill_host_input() enforces
   /// it for InputLeaf nodes, because ggml's kernels abort on a bad row index. ETGGML_SHAPE when a constant or a
   /// computed index could be out of range for these symbols.
   Result<std::vector<int64_t>> index_limits(const std::vector<int64_t>& symbols) const;
 
  private:
   friend class Validator;
-  Program() = default;
+  Graph() = default;
 
   Result<int64_t> bind_symbol(uint32_t symbol, const InputView* inputs, int64_t default_round_to) const;
   Result<int64_t> bind_max(const fb::Symbol& symbol, const fb::FromInputMax& source, const InputView& input,
                            int64_t default_round_to) const;
 
   std::vector<uint64_t> storage_;  // uint64_t: FlatBuffers reads 8-byte scalars in place
-  const fb::Graph* graph_ = nullptr;
+  const fb::Graph* payload_ = nullptr;
   std::string origin_;
   std::vector<int64_t> symbol_min_, symbol_max_;
   std::vector<Affine> symbol_affine_;
