@@ -13,7 +13,7 @@ from torch.fx import Node
 
 from executorch_ggml.ir.builder import Builder, DType, GgmlType, IrError, Kind, Unsupported, Value
 
-from . import computed_halves
+from . import fp16_rounding
 from .bounds import is_exact, of_input
 from .integer_bounds import annotate
 from .lowering import is_getitem, lower_node
@@ -68,7 +68,7 @@ def dry_run(
     out = Decisions(not_owned=set(not_owned), refused=refused)
     aliases = _state_aliases(ep, view, out)
     annotate(ep.graph, view)
-    computed_halves.annotate(ep.graph)
+    fp16_rounding.annotate(ep.graph)
     computed: dict[Node, GgmlType] = {}
     for node in ep.graph.nodes:
         if node.op != "call_function" or (only is not None and node.target not in only):

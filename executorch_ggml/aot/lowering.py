@@ -18,9 +18,9 @@ from executorch_ggml.ir.dims import probably_same
 from executorch_ggml.ir.fuse import fuse_epilogues
 
 from .bounds import is_exact, of_input, of_result
-from .computed_halves import must_round
+from .fp16_rounding import must_round
 from .node_view import NodeView, TensorMeta, meta_of, to_dim, to_dtype
-from .ops._stored import HALVES, as_stored
+from .ops._fp16 import FP16_TYPES, as_stored
 from .program_view import ProgramView, WeightOptions, has_data
 from .registry import lookup
 from .symbols import SymbolBinder
@@ -71,12 +71,12 @@ def _rounded(builder: Builder, result: Result) -> Result:
 
 
 def _rounded_one(builder: Builder, v: Value) -> Value:
-    return as_stored(builder, v) if v.dtype in HALVES and v.kind is Kind.NODE and v.state < 0 else v
+    return as_stored(builder, v) if v.dtype in FP16_TYPES and v.kind is Kind.NODE and v.state < 0 else v
 
 
 def _shows_digits(node: Node, v: Value) -> bool:
     """Whether a node makes something of another type from a half that the graph computed."""
-    if v.dtype not in HALVES or v.kind is not Kind.NODE:
+    if v.dtype not in FP16_TYPES or v.kind is not Kind.NODE:
         return False
     made: Any = node.meta.get("val")
     if isinstance(made, (tuple, list)):

@@ -1,4 +1,4 @@
-"""Mean of windows, over one to three dimensions."""
+"""Means of windows over one to three dimensions: `avg_pool2d`, `avg_pool3d`; torch makes `avg_pool1d` of the first."""
 
 from __future__ import annotations
 

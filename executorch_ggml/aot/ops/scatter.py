@@ -1,4 +1,7 @@
-"""Elements put, or combined with what is there, where an index tensor says, one number for each element."""
+"""Elements put, or combined with the old ones, at the places that an index tensor holds.
+
+`scatter`, `scatter_add`, `scatter_reduce`, `index_reduce`.
+"""
 
 from __future__ import annotations
 

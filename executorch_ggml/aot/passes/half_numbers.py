@@ -22,7 +22,7 @@ _OPERATORS = (
     aten.div.Tensor_mode,
     aten.div.Scalar_mode,
 )
-_HALVES = (torch.float16, torch.bfloat16)
+_FP16_TYPES = (torch.float16, torch.bfloat16)
 
 
 def widen_numbers(ep: ExportedProgram) -> bool:
@@ -31,7 +31,7 @@ def widen_numbers(ep: ExportedProgram) -> bool:
     for node in nodes_of(ep.graph, *_OPERATORS):
         tensor, number = node.args[:2]
         half = value(node).dtype
-        if half not in _HALVES or not is_tensor(tensor) or value(tensor).dtype is not half:
+        if half not in _FP16_TYPES or not is_tensor(tensor) or value(tensor).dtype is not half:
             continue
         if argument(node, 2, "rounding_mode") == "floor" or not _loses(number, half, value(tensor).dim()):
             continue

@@ -1,0 +1,65 @@
+"""Computed float16 and bfloat16 values as torch has them. Registers no operator.
+
+ggml computes float16 and bfloat16 in F32, and a result is rounded when it is stored. The digits in between show in
+three kinds of results:
+
+- a result of another type: a position, a boolean, a float32;
+- a result that jumps: a rounding to whole numbers, a sign;
+- a result near a pole: a logarithm or quotient of a number that is zero once it is rounded.
+
+The operands of such an operator are rounded first. ``lowering.lower_node`` sees to results of another type, a lowering
+to the rest.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from executorch_ggml.ir.builder import Builder, DType, GgmlType, Kind, UnaryKind, Value
+from executorch_ggml.ir.graph import Node
+
+FP16_TYPES = {DType.FLOAT16: GgmlType.F16, DType.BFLOAT16: GgmlType.BF16}
+
+
+_MOVES = frozenset({"View", "Permute", "Reshape", "Cont", "Repeat", "Concat"})
+
+
+_SIGNS = frozenset({UnaryKind.ABS, UnaryKind.NEG, UnaryKind.RELU})
+
+
+def number_as_stored(number: float, dtype: DType) -> float:
+    """A number beside float16 or bfloat16, as torch rounds those that are added, and exponents."""
+    half = {DType.FLOAT16: torch.float16, DType.BFLOAT16: torch.bfloat16}.get(dtype)
+    return number if half is None else float(torch.tensor(number, dtype=torch.float64).to(half))
+
+
+def as_stored(b: Builder, v: Value) -> Value:
+    """A float as F32, rounded to its torch dtype where the graph computed it."""
+    half = FP16_TYPES.get(v.dtype)
+    if half is None or v.kind is not Kind.NODE or _is_stored(b, v.node, v.dtype):
+        return b.f32(v)
+    return b.f32(b.cast(b.f32(v), half))
+
+
+def _is_stored(b: Builder, index: int, dtype: DType) -> bool:
+    """Whether a node has numbers of a half type as they are: they only came from somewhere, or are rounded already."""
+    waiting, seen = [index], set()
+    while waiting:
+        at = waiting.pop()
+        node = b.graph.nodes[at]
+        if at in seen or _is_half(b, node, dtype):
+            continue
+        if node.op not in _MOVES and not (node.op == "Unary" and node.attrs["kind"] in _SIGNS):
+            return False
+        seen.add(at)
+        waiting += node.src
+    return True
+
+
+def _is_half(b: Builder, node: Node, dtype: DType) -> bool:
+    half = FP16_TYPES[dtype]
+    if node.op == "Cast":
+        return node.type is half or b.graph.nodes[node.src[0]].type is half
+    if node.op == "InputLeaf":
+        return b.graph.inputs[node.attrs["input"]].dtype is dtype
+    return node.op == "WeightLeaf" and b.graph.weights[b.graph.slots[node.attrs["slot"]].weight].type is half
