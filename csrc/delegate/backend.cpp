@@ -121,7 +121,7 @@ Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args)
 
 // What would otherwise cross ExecuTorch's boundary as an exception.
 template <class Fn>
-Status guarded(Fn fn) {
+Status without_exceptions(Fn fn) {
   try {
     return fn();
   } catch (const std::bad_alloc&) {
@@ -139,7 +139,7 @@ class GgmlBackend final : public BackendInterface {
   executorch::runtime::Result<DelegateHandle*> init(BackendInitContext& context, FreeableBuffer* processed,
                                                     ArrayRef<CompileSpec>) const override {
     std::unique_ptr<Handle> handle;
-    const Status status = guarded([&]() -> Status {
+    const Status status = without_exceptions([&]() -> Status {
       ETGGML_ASSIGN_OR_RETURN(handle, load(context, *processed));
       return ok_status();
     });
@@ -153,11 +153,11 @@ class GgmlBackend final : public BackendInterface {
   }
 
   Error execute(BackendExecutionContext& context, DelegateHandle* handle, Span<EValue*> args) const override {
-    return report(guarded([&] { return run(context, *static_cast<Handle*>(handle), args); }));
+    return report(without_exceptions([&] { return run(context, *static_cast<Handle*>(handle), args); }));
   }
 
   Error set_option(BackendOptionContext&, const Span<BackendOption>& options) override {
-    return report(guarded([&] { return set_process_options(options); }));
+    return report(without_exceptions([&] { return set_process_options(options); }));
   }
 
   void destroy(DelegateHandle* handle) const override { delete static_cast<Handle*>(handle); }

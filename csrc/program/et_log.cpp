@@ -9,7 +9,7 @@
 #include <mutex>
 
 #include "engine/load_scope.h"
-#include "program/guarded.h"
+#include "program/executorch_call.h"
 #include "util/fork.h"
 #include "util/log.h"
 

@@ -11,7 +11,7 @@
 
 #include "engine/load_scope.h"
 #include "program/et_log.h"
-#include "program/guarded.h"
+#include "program/executorch_call.h"
 #include "program/layout.h"
 #include "util/scalar_type.h"
 
@@ -101,11 +101,11 @@ size_t LoadedMethod::output_count() const { return state_->method->outputs_size(
 
 Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load(const PteFile& file, const std::string& name,
                                                          executorch::runtime::EventTracer* tracer) {
-  return guarded(file.path(), [&] { return load_guarded(file, name, tracer); });
+  return call_executorch(file.path(), [&] { return load_now(file, name, tracer); });
 }
 
-Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_guarded(const PteFile& file, const std::string& name,
-                                                                 executorch::runtime::EventTracer* tracer) {
+Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_now(const PteFile& file, const std::string& name,
+                                                             executorch::runtime::EventTracer* tracer) {
   take_executorch_errors();
   (void)runtime::take_delegate_failure();
   std::unique_ptr<LoadedMethod> method(new LoadedMethod());

@@ -53,8 +53,8 @@ class LoadedMethod {
   struct State;  // ExecuTorch's objects
 
   LoadedMethod();
-  static Result<std::unique_ptr<LoadedMethod>> load_guarded(const PteFile& file, const std::string& name,
-                                                            executorch::runtime::EventTracer* tracer);
+  static Result<std::unique_ptr<LoadedMethod>> load_now(const PteFile& file, const std::string& name,
+                                                        executorch::runtime::EventTracer* tracer);
   Status plan_memory(const PteFile& file);
   // Whether the export fixed the shape of a tensor input. Only after the method was loaded.
   bool is_fixed(size_t index) const;

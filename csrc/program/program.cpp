@@ -14,7 +14,7 @@
 #include "engine/context.h"
 #include "engine/executable.h"
 #include "engine/load_scope.h"
-#include "program/guarded.h"
+#include "program/executorch_call.h"
 #include "program/method.h"
 #include "program/pte_file.h"
 #include "util/log.h"

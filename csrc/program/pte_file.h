@@ -48,7 +48,7 @@ class PteFile {
   struct Files;  // ExecuTorch's objects: its program.h cannot be included together with FlatBuffers' headers
 
   PteFile();
-  static Result<std::unique_ptr<PteFile>> open_guarded(const std::string& path, const std::string& data_path);
+  static Result<std::unique_ptr<PteFile>> open_now(const std::string& path, const std::string& data_path);
   Status read_states();
   Status name_states();
   Status read_methods();

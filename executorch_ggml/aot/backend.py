@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 
 from executorch_ggml.ir.builder import Builder
 
-from .lowering import PartitionLowering
+from .lower_nodes import PartitionLowering
 from .program_view import WeightOptions, has_data
 from .quantization import GgmlQuantConfig, encode, quantize_graph
 

@@ -16,7 +16,7 @@ from executorch_ggml.ir.builder import Builder, DType, GgmlType, IrError, Kind, 
 from . import fp16_rounding
 from .bounds import is_exact, of_input
 from .integer_bounds import annotate
-from .lowering import is_getitem, lower_node
+from .lower_nodes import is_getitem, lower_node
 from .node_view import is_empty, meta_of
 from .program_view import ProgramView
 

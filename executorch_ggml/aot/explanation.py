@@ -17,7 +17,7 @@ from . import flops, staging
 from .boundary import FEWER_BYTES
 from .host_kernels import missing
 from .loadable import Finding, operator_name
-from .lowering import source_line
+from .lower_nodes import source_line
 
 HOT_SHARE = 0.01
 """An undelegated operator with this part of all FLOPs is hot, wherever it stands."""

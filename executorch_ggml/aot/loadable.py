@@ -19,7 +19,7 @@ from executorch_ggml.ir.dims import INT64_MAX
 
 from . import host_kernels
 from .input_sizes import InputSizes, ranges, user_inputs
-from .lowering import source_line
+from .lower_nodes import source_line
 from .node_view import overload_of
 
 REFUSED = "ggml_refused"

@@ -19,7 +19,7 @@ from executorch_ggml.ir.dims import UnknownSize, free_symbols
 from executorch_ggml.ir.fuse import fuse_epilogues
 from executorch_ggml.ir.serialize import rewrite
 
-from .lowering import PartitionLowering, lower_node
+from .lower_nodes import PartitionLowering, lower_node
 from .node_view import meta_of, to_dim
 from .program_view import ProgramView
 from .symbols import SymbolBinder

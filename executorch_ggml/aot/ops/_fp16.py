@@ -7,8 +7,8 @@ three kinds of results:
 - a result that jumps: a rounding to whole numbers, a sign;
 - a result near a pole: a logarithm or quotient of a number that is zero once it is rounded.
 
-The operands of such an operator are rounded first. ``lowering.lower_node`` sees to results of another type, a lowering
-to the rest.
+The operands of such an operator are rounded first. ``lower_nodes.lower_node`` does it for results of another type, and
+the lowering of the operator for the rest.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from ._graph import GraphEditor, argument, aten, is_delegable, is_tensor, nodes_of, same_dim, shape, value
-from ._integers import Entry, Integers, Iota, Linear
+from ._integer_expressions import Entry, Integers, Iota, Linear
 
 _SDPA = aten.scaled_dot_product_attention.default
 _QUERY, _KEY = 1, 0  # axes of a mask, counted from the last

@@ -6,7 +6,7 @@ from torch.export import ExportedProgram
 
 from ._graph import is_functional
 from .merge_aliases import merge_aliased_inputs
-from .new_values import copy_what_is_written, separate_new_values
+from .new_buffer_values import copy_what_is_written, separate_new_values
 from .state_buffers import refuse_overlaps, settle_state_buffers
 
 

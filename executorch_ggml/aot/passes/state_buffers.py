@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from executorch_ggml.errors import InvalidArgumentError
 
 from ._graph import GraphEditor
-from .new_values import memory_of
+from .new_buffer_values import memory_of
 
 
 def refuse_overlaps(ep: ExportedProgram) -> None:

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from ._graph import GraphEditor, args_of, aten, is_call, is_tensor, nodes_of, same_dim, shape
-from ._integers import Integers, Iota, Linear
+from ._integer_expressions import Integers, Iota, Linear
 
 
 def _axis_of(known: Integers, index: Node) -> int | None:

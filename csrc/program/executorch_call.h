@@ -35,7 +35,7 @@ class ExecutorchCall {
 /// Runs `body`, which returns a Status or Result, as a call of our own; what makes ExecuTorch abort becomes
 /// ETGGML_FORMAT.
 template <class Fn>
-auto guarded(const std::string& path, Fn body) -> decltype(body()) {
+auto call_executorch(const std::string& path, Fn body) -> decltype(body()) {
   ExecutorchCall call;
   try {
     return body();

@@ -1,4 +1,4 @@
-#include "program/kernels.h"
+#include "program/host_kernels.h"
 
 #include <dlfcn.h>
 #include <executorch/runtime/backend/interface.h>
