@@ -27,6 +27,6 @@ def extremum(b: Builder, x: Value, dims: Sequence[int], keepdim: bool, sign: flo
 def sortable(b: Builder, x: Value) -> Value:
     """Keys for a sort: NaN becomes the largest, as torch has it.
 
-    ggml sorts with `<`, and what that does with NaN among the elements is not defined, not even that it ends.
+    ggml sorts with `<`. With NaN among the elements its result is not defined, not even that it ends.
     """
     return b.clamp(x)  # ggml's takes a NaN to its upper limit

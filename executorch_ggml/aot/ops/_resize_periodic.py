@@ -46,7 +46,7 @@ class Period:
 
 
 def period(size: Dim, out: Dim, factor: float | None) -> Period:
-    """How a dimension of ``size`` becomes one of ``out``; ``factor``: what the user gave.
+    """How a dimension of ``size`` becomes one of ``out``; ``factor``: the one that the user gave, if any.
 
     Raises:
         Unsupported: the ratio is not one of small integers for every value of the symbols.

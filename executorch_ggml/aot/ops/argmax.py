@@ -20,14 +20,14 @@ _aten = torch.ops.aten
 def first_maximum(b: Builder, rows: Value) -> Value:
     """Position of the first maximum, or of the first NaN, of each row [..., n] -> [...], integers.
 
-    ggml's argmax names the last maximum, and passes over NaN.
+    ggml's argmax names the last maximum, and skips NaN.
     """
     number = is_number(b, rows)
     missing = b.unary(UnaryKind.STEP, b.sum_rows(b.scale(number, -1.0, 1.0)))
-    # No difference to a NaN is positive: where one is, only what is a number may count as less, and does.
+    # max - NaN is NaN, and step(NaN) is 0. So if the row has a NaN, every number is marked as "less".
     is_less = b.unary(UnaryKind.STEP, b.binary(BinaryKind.SUB, b.max_rows(rows), rows))
     is_less = b.unary(UnaryKind.STEP, b.add(is_less, b.mul(number, missing)))
-    # 0, -1, -2, ... where the maximum stands; what is less lies below all of those.
+    # 0, -1, -2, ... at the maxima. All other elements get less than any of these.
     falling = b.scale(iota(b, rows.shape[-1]), -1.0)
     return b.argmax(b.add(b.scale(is_less, float(-EXACT)), falling))
 

@@ -51,7 +51,7 @@ def _pair(b: Builder, n: NodeView) -> tuple[Value, Value | float, bool]:
     else:
         number = n.number("other")
     if whole and abs(number) < EXACT:
-        # Rounding keeps the order, and leaves small numbers what they are: any integer can be compared with those.
+        # Rounding keeps the order and does not change small numbers: any integer can be compared with those.
         return b.rounded(n.tensor("self")), number, number == int(number)
     if common.is_floating_point:
         number = float(torch.tensor(number, dtype=torch.float64).to(common))

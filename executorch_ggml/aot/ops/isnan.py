@@ -39,6 +39,6 @@ def isnan(b: Builder, n: NodeView) -> Value:
     ],
 )
 def isinf(b: Builder, n: NodeView) -> Value:
-    """Whether an element is infinite, whatever its sign."""
+    """Whether an element is infinite, of either sign."""
     size = b.unary(UnaryKind.ABS, _floats(b, n))
     return b.unary(UnaryKind.STEP, b.scale(size, 1.0, -_LARGEST)).with_dtype(DType.BOOL)

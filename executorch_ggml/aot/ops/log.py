@@ -46,7 +46,7 @@ def log10(b: Builder, n: NodeView) -> Value:
     cases=lambda: [*_cases(torch.log1p, -0.9), Case(lambda x: torch.log1p(x * 1e-6), [(3, 5)], name="near zero")],
 )
 def log1p(b: Builder, n: NodeView) -> Value:
-    """log(u) - ((u - 1) - x) / u with u = 1 + x: the second term is what rounding took from u."""
+    """log(u) - ((u - 1) - x) / u with u = 1 + x: the second term is the part that rounding took from u."""
     n.require_float()
     x = as_stored(b, n.tensor("self"))
     # The correction is nothing for large x; the bounds keep infinities and u = 0 out of it.

@@ -28,7 +28,7 @@ def truth(b: Builder, n: NodeView, name: str) -> Value:
     if n.meta(name).dtype is DType.BOOL:
         return b.f32(n.tensor(name))
     if n.meta(name).dtype.is_float:
-        # What is not equal to zero is true, a NaN too.
+        # All but zero is true, a NaN too.
         return negated(b, equal(b, b.f32(n.tensor(name)), 0.0, whole=False))
     return b.unary(UnaryKind.STEP, b.unary(UnaryKind.ABS, b.rounded(n.tensor(name))))
 

@@ -28,7 +28,7 @@ def _cases(fn: Callable[..., torch.Tensor]) -> list[Case]:
         return fn(values[:, None], values)
 
     def missing(x: torch.Tensor) -> torch.Tensor:
-        holes = torch.log(x)  # NaN for what is negative
+        holes = torch.log(x)  # NaN for negative numbers
         both = torch.stack([fn(holes, x), fn(x, holes)])
         return torch.where(both == both, both, 77.0)
 
@@ -44,7 +44,7 @@ def _cases(fn: Callable[..., torch.Tensor]) -> list[Case]:
 
 
 def picked(b: Builder, x: Value, y: Value, shape: Shape, larger: bool, is_float: bool) -> Value:
-    """What a comparison picks; a NaN on either side is the result, as in torch."""
+    """The larger or smaller of two; a NaN on either side is the result, as in torch."""
     # Where x is NaN the comparison is false and picks y, so that y = NaN needs nothing more.
     picked = choose(b, greater(b, x, y, swapped=not larger), x, y, shape)
     return choose(b, is_number(b, x), picked, x, shape) if is_float else picked

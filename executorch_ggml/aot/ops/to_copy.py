@@ -41,7 +41,7 @@ def to_copy(b: Builder, n: NodeView) -> Value:
 
 
 def _truth(b: Builder, v: Value) -> Value:
-    """1 for what is not zero. Rounding an integer to F32 leaves zero, and only zero, zero."""
+    """1 for all but zero. Rounding an integer to F32 leaves zero, and only zero, zero."""
     if not v.dtype.is_float:
         return b.unary(UnaryKind.STEP, b.unary(UnaryKind.ABS, b.rounded(v)))
     return negated(b, equal(b, b.f32(v), 0.0, whole=False))

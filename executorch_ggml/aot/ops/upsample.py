@@ -27,7 +27,7 @@ Tap = tuple[npt.NDArray[np.int64], "Floats | None"]
 
 
 def _factors(n: NodeView, count: int) -> list[float | None]:
-    """What the user gave for each dimension, if anything."""
+    """The user's factor for each dimension, if any."""
     given: list[float | None] = [None] * count
     if n.has("scale_factors"):
         given = [float(s) for s in n.raw("scale_factors")]
@@ -53,7 +53,7 @@ def _sources(n: NodeView, size: int, out: int, ratio: np.float32) -> Floats:
 
 
 def _nearest(n: NodeView, size: int, out: int, ratio: np.float32) -> list[Tap]:
-    # Whatever the factor was (3 pixels by 1.3 are 3 again), images keep such a dimension; signals and volumes do not.
+    # For any factor (3 pixels by 1.3 are 3 again) images keep such a dimension; signals and volumes do not.
     if size == out and n.out.rank == 4:
         return [(np.arange(size), None)]
     return [(np.floor(np.arange(out, dtype=np.float32) * ratio).astype(np.int64), None)]
@@ -119,7 +119,7 @@ def _by_table(b: Builder, x: Value, dim: int, out: int, taps: list[Tap]) -> Valu
 
 
 def _by_period(b: Builder, n: NodeView, x: Value, dim: int, how: _resize_periodic.Period, taps: Taps) -> Value:
-    """A dimension whose size is not known yet."""
+    """A dimension of a size that is not known yet."""
     if taps is _nearest or taps is _nearest_exact:
         return _resize_periodic.nearest(b, x, dim, how, 0.5 if taps is _nearest_exact else 0.0)
     if how.results == how.sources:

@@ -1,7 +1,7 @@
 """Rewrites of the ATen graph, run before decomposition.
 
 `run_pre_decomposition` applies all of them; `GgmlPartitioner` calls it, so nobody has to. Each pass proves its pattern
-(shapes, constants, the arithmetic on positions) and leaves alone what it cannot prove.
+(shapes, constants, the arithmetic on positions) and leaves the rest alone.
 
 Projections that share an input (Q, K and V; gate and up) are not merged. On a CPU a merged weight would be a private
 copy of most of the model beside the mapped file, and a matrix-vector product gains nothing from it. On a GPU merging
@@ -114,7 +114,7 @@ assert _custom_ops_recurrent
 
 
 def _functional(ep: ExportedProgram) -> ExportedProgram:
-    """A functional copy whose tensors are row-major and whose results are the model's own."""
+    """A functional copy, with row-major tensors and the model's own results."""
     restore_ranges(ep)
     refuse_dynamic_numbers(ep)
     ep = make_functional(ep)
@@ -124,7 +124,7 @@ def _functional(ep: ExportedProgram) -> ExportedProgram:
 
 
 def run_required(ep: ExportedProgram) -> ExportedProgram:
-    """Only what a program needs to be right, on a functional copy; for ``rewrites=False``."""
+    """Only the rewrites that a program needs to be right, on a functional copy; for ``rewrites=False``."""
     ep = _functional(ep)
     return_plain_results(ep)
     if is_functional(ep):

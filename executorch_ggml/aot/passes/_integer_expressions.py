@@ -1,14 +1,14 @@
-"""What an integer tensor of the graph is, as an exact expression.
+"""The elements of an integer tensor of the graph, as an exact expression.
 
 An element at index (..., i, j) is written as a sum of integer multiples of atoms plus a number. Atoms are
 
 * ``Iota(axis)``: the index along an axis, counted from the last one (0 is the last),
-* ``Entry(node, axes)``: the element of another tensor, whose dimensions lie along these axes; a tensor with no
+* ``Entry(node, axes)``: the element of another tensor, with its dimensions along these axes; a tensor with no
   dimensions is one number,
 * ``Size(text)``: a symbolic size.
 
-Two tensors with equal expressions are equal for every input, which is what the attention pass needs to know of masks
-and positions. Everything that is not such a sum is an atom of its own.
+Two tensors with equal expressions are equal for every input. The attention pass asks this of masks and positions.
+Everything that is not such a sum is an atom of its own.
 """
 
 from __future__ import annotations

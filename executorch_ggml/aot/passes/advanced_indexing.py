@@ -45,7 +45,7 @@ def _layout(known: Integers, node: Node) -> list[int | None] | None:
 
 
 def index_by_layout(ep: ExportedProgram) -> bool:
-    """Replace, in place, every `x[i, j, ...]` whose indices are positions along axes of their own; True if any was."""
+    """Replace, in place, every `x[i, j, ...]` indexed by positions along axes of their own; True if any was."""
     editor = GraphEditor(ep)
     known = Integers(editor)
     for node in nodes_of(editor.graph, aten.index.Tensor):

@@ -50,7 +50,7 @@ def _overload(node: Node) -> Any:
 
 
 class _Known:
-    """What is known ahead of time: the data, whether a parameter is behind it, whether anything was computed."""
+    """A known value: the data, whether a parameter is behind it, whether anything was computed."""
 
     def __init__(self, editor: GraphEditor, stored: bool) -> None:
         self.editor = editor
@@ -87,14 +87,14 @@ class _Known:
 
 
 def _stored(ep: ExportedProgram) -> set[str]:
-    """Placeholders of what a checkpoint holds: parameters and persistent buffers."""
+    """Placeholders of the contents of a checkpoint: parameters and persistent buffers."""
     specs = ep.graph_signature.input_specs
     parameters = {s.arg.name for s in specs if s.kind is InputKind.PARAMETER}
     return parameters | {s.arg.name for s in specs if s.kind is InputKind.BUFFER and s.persistent}
 
 
 def fold_constants(ep: ExportedProgram, stored: bool = True) -> bool:
-    """Evaluate, in place, every call whose arguments are small constants; True if there was one.
+    """Evaluate, in place, every call of small constants; True if there was one.
 
     Args:
         stored: parameters and persistent buffers count as constants; False when a file may bring other ones.

@@ -1,7 +1,7 @@
 """Constants that a program returns, as copies.
 
 A delegate owns the parameters and buffers that it reads; ExecuTorch then has none to return, and lowering ends with an
-error about tags. A copy is an operation like any other: whoever runs it has the data.
+error about tags. A copy is an operation like any other: the side that runs it has the data.
 """
 
 from __future__ import annotations

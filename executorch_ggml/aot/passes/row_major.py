@@ -25,7 +25,7 @@ from ._graph import aten, same_dim
 
 _VIEWS = (aten.view.default, aten._unsafe_view.default, aten.view_copy.default)
 _COPIES = (aten.clone.default, aten._to_copy.default)
-# Tensors whose elements are left open, with strides: where the size is among the arguments.
+# Tensors with elements that are left open, with strides: where the size is among the arguments.
 _OPEN = {aten.empty_permuted.default: 0, aten.empty_strided.default: 0, aten.new_empty_strided.default: 1}
 _STRIDED = (
     aten.as_strided.default,

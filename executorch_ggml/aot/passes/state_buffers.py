@@ -18,7 +18,7 @@ from .new_buffer_values import memory_of
 
 
 def refuse_overlaps(ep: ExportedProgram) -> None:
-    """Refuses a program, as torch exports it, that changes a buffer whose memory is also part of another one.
+    """Refuses a program, as torch exports it, that changes a buffer if its memory is also part of another one.
 
     Raises:
         InvalidArgumentError: there is such a buffer; to torch the two have nothing to do with each other.
