@@ -119,7 +119,7 @@ Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args)
   return handle.executable->run(handle.inputs.data(), n_in, outputs, observer.wanted() ? &observer : nullptr);
 }
 
-// What would otherwise cross ExecuTorch's boundary as an exception.
+// Exceptions become errors: none may cross the boundary of ExecuTorch.
 template <class Fn>
 Status without_exceptions(Fn fn) {
   try {

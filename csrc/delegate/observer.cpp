@@ -64,7 +64,7 @@ void TracerObserver::value(const runtime::Value& value) {
   using executorch::aten::SizesType;
   using executorch::aten::TensorImpl;
   if (value.kind != runtime::Value::Kind::Node || !is_result_[value.index]) return;
-  // ExecuTorch compares with what torch computed, whose shape has no leading ones of ours.
+  // ExecuTorch compares with torch's values, and their shapes lack our leading ones.
   size_t first = 0;
   while (first + 1 < static_cast<size_t>(value.rank) && value.shape[first] == 1) ++first;
   std::array<SizesType, 8> sizes{};

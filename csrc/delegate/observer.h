@@ -1,4 +1,4 @@
-// What a delegate tells others about a call: ExecuTorch's event tracer (ETDump), and whoever watches the program.
+// Reports of a call by its delegates: to ExecuTorch's event tracer (ETDump), and to a watcher of the program.
 #pragma once
 
 #include <executorch/runtime/core/event_tracer.h>

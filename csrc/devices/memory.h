@@ -46,7 +46,7 @@ class ZeroPages {
   size_t size_ = 0;
 };
 
-/// Memory of a tensor: where it lies and what keeps it there.
+/// Memory of a tensor: its place, and the owner that keeps it there.
 struct Storage {
   ggml_backend_buffer_t buffer = nullptr;
   void* address = nullptr;

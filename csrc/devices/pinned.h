@@ -7,7 +7,7 @@
 
 namespace etggml::runtime {
 
-/// Grows and never shrinks; what it held is lost when it grows. Ordinary memory where the device has no other.
+/// Grows and never shrinks; its contents are lost when it grows. Ordinary memory where the device has no other.
 class PinnedMemory {
  public:
   /// At least `bytes`. ETGGML_OUT_OF_MEMORY.

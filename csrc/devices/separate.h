@@ -13,7 +13,8 @@ namespace etggml::runtime {
 /// size.
 Result<BufferPtr> place_tensors(const std::vector<ggml_tensor*>& tensors, ggml_backend_buffer_type_t type);
 
-/// The same for the graph's nodes, their sources and `extra`; then every view in the context of what has memory.
+/// The same for the graph's nodes, their sources and `extra`; then every view in the context of the tensors with
+/// memory.
 Result<BufferPtr> place_separately(ggml_context* context, ggml_cgraph* graph, const std::vector<ggml_tensor*>& extra,
                                    ggml_backend_buffer_type_t type);
 

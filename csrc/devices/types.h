@@ -1,4 +1,4 @@
-// Facts about ggml types, and conversions between them that check before they call: ggml asserts on what it dislikes.
+// Facts about ggml types, and conversions between them that check before they call: ggml aborts on bad arguments.
 #pragma once
 
 #include <cstddef>

@@ -19,7 +19,7 @@ struct ChoiceRequest {
 struct Choice {
   ChoiceRequest wanted;
   bool made = false;  ///< by the last call
-  int32_t token = 0;  ///< cuda::ArgmaxCall says what negative values mean
+  int32_t token = 0;  ///< see cuda::ArgmaxCall for negative values
 };
 
 }  // namespace etggml::runtime

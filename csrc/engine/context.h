@@ -1,4 +1,4 @@
-// What the delegates of one loaded program share: engine, states, sources of weights, statistics. Under a stock
+// Shared by the delegates of one loaded program: engine, states, sources of weights, statistics. Under a stock
 // ExecuTorch runtime every delegate has one of its own (there is nothing that tells which delegates belong together).
 #pragma once
 
@@ -27,7 +27,8 @@ struct WeightTotals {
 
 struct Context {
   Choice choice;  ///< set between calls only
-  /// Whose outputs are still on the device. Any later call may take their memory, so only the last one can be here.
+  /// The executable with outputs that are still on the device. Any later call may take their memory, so only the last
+  /// one can be here.
   Executable* withholding = nullptr;
   Options options;
   std::shared_ptr<Engine> engine;
@@ -43,7 +44,7 @@ struct Context {
   /// Weights of all delegates, those they share counted once.
   WeightTotals weight_totals() const;
 
-  /// Copies what calls that chose left on the device into the outputs they announced.
+  /// Copies outputs that sampling calls left on the device into the memory that they announced.
   Status finish_outputs();
 
   /// Delegates alive, for statistics.

@@ -1,4 +1,4 @@
-// GGML_DEBUG_DUMP: what was built, as text.
+// GGML_DEBUG_DUMP: the built graph as text.
 #pragma once
 
 #include <string>

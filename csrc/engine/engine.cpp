@@ -44,14 +44,14 @@ Arena::~Arena() { ggml_gallocr_free(allocator_); }
 size_t Arena::bytes() const { return bytes_; }
 
 Status Arena::place(ggml_cgraph* graph) {
-  // What the allocator notes of a graph: a slot of two hash tables, never more than half full, and where its sources
-  // lie.
+  // The allocator's notes for a node: a slot of two hash tables, never more than half full, and the places of its
+  // sources.
   constexpr size_t kNode = 1024;
   const size_t nodes = static_cast<size_t>(graph->n_nodes) + static_cast<size_t>(graph->n_leafs);
   if (!room_for(nodes * kNode))
     return error(ETGGML_OUT_OF_MEMORY, "cannot allocate the plan of a graph of %zu nodes", nodes);
-  // Without the first call the allocator decides by what nodes read and write whether its memory still fits. An input
-  // that is itself an output is neither, and a larger one would end the process on ggml's assertion.
+  // Without the first call the allocator looks at the reads and writes of nodes, to decide whether its memory still
+  // fits. An input that is itself an output is neither, and a larger one would end the process on ggml's assertion.
   if (!ggml_gallocr_reserve(allocator_, graph) || !ggml_gallocr_alloc_graph(allocator_, graph)) {
     // The old memory is gone as well (ggml frees before it allocates).
     bytes_ = 0;
@@ -126,7 +126,7 @@ Status Engine::init(const std::string& device, int threads) {
   return ok_status();
 }
 
-// Now, while it is an error of loading, every thread gets what it would otherwise ask for in the middle of a graph.
+// Each thread gets its memory now, while a failure is an error of loading, and not in the middle of a graph.
 Status Engine::touch_threads() {
   if (pool_ == nullptr) return ok_status();
   ggml_init_params params = {};
@@ -202,14 +202,14 @@ Status Engine::compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
 }
 
 Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
-  // Once more, and ggml would record a CUDA graph of what it believes to work.
+  // Once more, and ggml would record a CUDA graph of a failing one.
   if (!failed_call_.empty()) return broken();
   stop_.begin();
   const ggml_status status = plan != nullptr ? ggml_backend_graph_plan_compute(backend_, plan)
                                              : ggml_backend_graph_compute_async(backend_, graph);
   failed_call_ = take_failed_call();
   if (!failed_call_.empty()) {
-    wait();  // what came before it still reads the caller's memory
+    wait();  // earlier work still reads the caller's memory
     return broken();
   }
   if (is_cpu() && graph::take_failed_kernel(graph))

@@ -36,8 +36,8 @@ class NodeObserver {
   virtual void node(int64_t ir_node, const char* op, int64_t start_ns, int64_t end_ns) = 0;
   /// Whether value() is to be called: reading every value costs more than computing most of them.
   virtual bool wants_values() const { return false; }
-  /// In this order: symbols, inputs, nodes as they are computed. A node whose value never exists (because a kernel
-  /// computes it together with the next) is left out.
+  /// In this order: symbols, inputs, nodes as they are computed. A node is left out if its value never exists, because
+  /// a kernel computes it together with the next.
   virtual void value(const Value&) {}
 };
 
@@ -50,8 +50,8 @@ struct WeightUse {
 
 class Executable {
  public:
-  /// ETGGML_BIND with every misfit of the weights, ETGGML_CANCELLED when progress says so, and what placing memory may
-  /// give.
+  /// ETGGML_BIND with every misfit of the weights, ETGGML_CANCELLED when progress says so, and the errors of placing
+  /// memory.
   static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Context> context,
                                                     std::shared_ptr<const ir::Program> program, const Sources& sources,
                                                     const ProgressFn& progress);

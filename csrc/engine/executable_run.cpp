@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kRoundCpu = 32;
 constexpr int64_t kRoundGpu = 256;
 
-// What distinguishes the ops that matter: type and shape of the first source (the matrix).
+// The ops that matter differ in type and shape of the first source (the matrix).
 std::string op_detail(const ggml_tensor* t) {
   if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS && t->op != GGML_OP_CUSTOM)
     return "";
@@ -33,7 +33,7 @@ std::string op_detail(const ggml_tensor* t) {
                 static_cast<long long>(w->ne[1]));
 }
 
-// Memory traffic, for comparing with the machine's bandwidth: what the op has to read and write at least.
+// Memory traffic, for comparing with the machine's bandwidth: the least that the op must read and write.
 int64_t op_bytes(const ggml_tensor* t) {
   switch (t->op) {
     case GGML_OP_GET_ROWS:
@@ -212,7 +212,7 @@ void Executable::fill_choice(const Plan& plan, char* staging) {
 
 Status Executable::compute(const Plan& plan, NodeObserver* observer) {
   const Status status = compute_graph(plan, observer);
-  // Our kernels count in their nodes what they have done; one that ended early did not get to the end.
+  // Our kernels count their finished work in their nodes; one that ended early did not get to the end.
   if (status.code == ETGGML_OUT_OF_MEMORY || status.code == ETGGML_CANCELLED) plans_.clear();
   return status;
 }

@@ -1,4 +1,4 @@
-// How the delegate's init() learns what it is being loaded for. ExecuTorch's BackendInitContext has no program or
+// How the delegate's init() learns the purpose of its load. ExecuTorch's BackendInitContext has no program or
 // session identity and no room for a handle, but init() runs on the thread that called Program::load_method: a
 // thread-local scope around that call.
 #pragma once
@@ -64,7 +64,7 @@ class HostCall {
 };
 
 /// The error of the delegate call that failed last on this thread. ExecuTorch's Error has no message: execute() and
-/// init() leave it here and whoever called ExecuTorch picks it up.
+/// init() leave it here, and the caller of ExecuTorch picks it up.
 void set_delegate_failure(Status status);
 /// Returns and clears it; OK when there is none.
 Status take_delegate_failure();

@@ -66,7 +66,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   if (plan->context_ == nullptr)
     return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for a graph", params.mem_size);
 
-  options.max_live = UINT32_MAX;  // place() knows what to do with any number
+  options.max_live = UINT32_MAX;  // place() can do with any number
   std::optional<graph::CpuKernels> kernels;
   if (options.device == nullptr) {
     ETGGML_ASSIGN_OR_RETURN(const graph::CpuKernelSet* set, cpu_kernels(engine.threads()));
@@ -114,7 +114,7 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
     }
   }
   if (fusion.groups > 0) {
-    // The host fills every input, also one whose readers are gone.
+    // The host fills every input, also one without readers.
     for (const graph::HostInput& input : built_.host_inputs) fusion.extra.push_back(input.tensor);
     ETGGML_ASSIGN_OR_RETURN(own_memory_,
                             place_separately(context_.get(), built_.graph, fusion.extra, engine_.buffer_type()));
@@ -131,8 +131,7 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
                program.origin().c_str());
 }
 
-// The builder knows what ggml-cpu can do; other devices are asked about every node that it made, before they would
-// abort.
+// The builder knows the limits of ggml-cpu. Other devices are asked about every node, before they would abort.
 Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& probe) const {
   std::string refused;
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {

@@ -37,7 +37,7 @@ class Plan {
   const std::vector<int64_t>& symbols() const { return symbols_; }
   /// The choice from output 0's last row as the device makes it (I32 [1], cuda::ArgmaxCall); nullptr without.
   ggml_tensor* chosen() const { return choice_.node; }
-  /// What it depends on, to be filled before every run; nullptr for a greedy one.
+  /// Its parameters, to be filled before every run; nullptr for greedy sampling.
   ggml_tensor* choice_params() const { return choice_.params; }
   /// On the CPU.
   BorrowedInputs& borrowed() { return borrowed_; }
@@ -63,7 +63,7 @@ class Plan {
   Arena& arena_;
   uint64_t generation_ = 0;
   BufferPtr own_memory_;     // of a graph too wide for the arena's allocator, or one that was fused
-  BufferPtr choice_memory_;  // of what chooses
+  BufferPtr choice_memory_;  // of the sampling node
   graph::CallStore calls_;
   graph::ChoiceNodes choice_;
   size_t running_nodes_ = 0, call_nodes_ = 0;

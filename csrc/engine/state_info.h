@@ -1,4 +1,4 @@
-// What is known of a named state.
+// The facts about a named state.
 #pragma once
 
 #include <array>

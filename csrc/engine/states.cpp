@@ -78,7 +78,7 @@ Status StateStore::load_initial(const ir::fb::StateSlot& slot, const NamedData* 
     return error(ETGGML_BIND, "the initial value '%s' of state '%s' is not in the .pte; export it again", key.c_str(),
                  state->info.name.c_str());
   }
-  // Stored as F32, whatever it lives in.
+  // Stored as F32, for every type in memory.
   const ggml_type stored = GGML_TYPE_F32;
   ETGGML_ASSIGN_OR_RETURN(const size_t stored_bytes, tensor_bytes(stored, state->info.ne));
   if (blob.size != stored_bytes) {

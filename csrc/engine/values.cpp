@@ -9,7 +9,7 @@
 namespace etggml::runtime {
 namespace {
 
-// What an element of the type is read as. Block types can only be read by rows, which they always are: ggml has no view
+// The type that an element is read as. Block types can only be read by rows, which they always are: ggml has no view
 // with a stride inside a block.
 int32_t read_as(ggml_type type) {
   switch (type) {

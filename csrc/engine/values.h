@@ -1,5 +1,5 @@
-// Values of a call while it runs: what the delegate was given and what each node computed, for finding the first one
-// that is wrong.
+// Values of a call while it runs: the arguments of the delegate and the result of each node, for finding the first
+// wrong one.
 #pragma once
 
 #include <array>

@@ -32,8 +32,7 @@ class ExecutorchCall {
   runtime::HostCall host_call_;
 };
 
-/// Runs `body`, which returns a Status or Result, as a call of our own; what makes ExecuTorch abort becomes
-/// ETGGML_FORMAT.
+/// Runs `body`, which returns a Status or Result, as a call of our own. An abort of ExecuTorch becomes ETGGML_FORMAT.
 template <class Fn>
 auto call_executorch(const std::string& path, Fn body) -> decltype(body()) {
   ExecutorchCall call;

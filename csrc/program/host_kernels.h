@@ -1,4 +1,4 @@
-// ExecuTorch's CPU operators for what is not delegated.
+// ExecuTorch's CPU operators, for the nodes that are not delegated.
 #pragma once
 
 namespace etggml::program {

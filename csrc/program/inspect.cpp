@@ -10,7 +10,7 @@
 namespace etggml::runtime {
 namespace {
 
-// Every method of the file under the scope. A method whose CPU operators are missing here still shows its delegates.
+// Every method of the file under the scope. A method still shows its delegates if CPU operators are missing here.
 Status load_all(const program::PteFile& file, LoadScope& scope) {
   for (const std::string& name : file.methods()) {
     scope.delegates = 0;

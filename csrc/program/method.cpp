@@ -262,7 +262,7 @@ Status LoadedMethod::set_input(size_t index, const etggml_tensor& in) {
   }
   const Error err = state_->method->set_input(value, index);
   if (err == Error::Ok) return ok_status();
-  // Types and upper bounds were right, so what is left is something that the export fixed.
+  // Types and upper bounds were right. So it is a size that the export fixed.
   if (kind == Kind::Tensor) {
     return error(ETGGML_SHAPE, "method '%s', %s: shape is %s, but it was exported as exactly %s (%s)", name_.c_str(),
                  inputs_[index].name.c_str(), dims_text(in.shape, static_cast<size_t>(in.ndim)).c_str(),

@@ -1,4 +1,4 @@
-// What a method's meta data says.
+// The meta data of a method.
 #include <executorch/runtime/executor/program.h>
 
 #include "program/executorch_call.h"

@@ -48,7 +48,7 @@ Result<std::unique_ptr<Program>> Program::load(const std::string& pte, std::shar
 }
 
 Program::~Program() {
-  program::ExecutorchCall call;  // what ExecuTorch says while it tears down belongs to us as well
+  program::ExecutorchCall call;  // ExecuTorch's messages while it tears down belong to us as well
   // Freeing a program that somebody is inside is a mistake, but an easy one to make while a process ends.
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
   // In a child of fork() that somebody may be a thread of the parent that was just going in or out.
@@ -121,7 +121,7 @@ Result<Program::Guard> Program::enter() {
 }
 
 Result<Program::Guard> Program::observe() {
-  // Counted before trying, so that whoever finds the lock taken by us knows it.
+  // Counted before trying, so that others who find the lock taken know that it is us.
   observers_.fetch_add(1);
   std::shared_ptr<void> observer(this, [](void* self) { static_cast<Program*>(self)->observers_.fetch_sub(1); });
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
@@ -269,7 +269,7 @@ Status Program::write_etdump(const Guard&, const std::string& path) {
     return error(ETGGML_INVALID_ARGUMENT, "no ETDump is recorded; load the program with the option \"etdump\": true");
   const executorch::etdump::ETDumpResult dump = etdump_->get_etdump_data();
   Status status;
-  // Under another name until it is complete: what was there before stays if the disk is full.
+  // Under another name until it is complete: the old file stays if the disk is full.
   struct stat info;
   const bool in_place = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);  // a pipe, a device
   const std::string partial = in_place ? path : path + ".partial";

@@ -89,7 +89,7 @@ class Program {
   Status finish_outputs(const Guard&);
 
   /// Changes whenever the states may have: with every reset() and every execute() that has inputs. A loop that relies
-  /// on what it left in the states can tell that somebody else has been here.
+  /// on its contents of the states can tell that somebody else has been here.
   uint64_t serial() const { return serial_.load(std::memory_order_relaxed); }
   /// Of the methods loaded so far.
   std::vector<StateInfo> states(const Guard&) const;
@@ -119,7 +119,7 @@ class Program {
   Status load_method(const std::string& name, const ProgressFn& progress);
   Status one_owner() const;
 
-  // The order of destruction matters: methods before what their delegates and ExecuTorch's loader use.
+  // The order of destruction matters: methods before the objects that their delegates and ExecuTorch's loader use.
   std::shared_ptr<Context> context_;
   std::unique_ptr<program::PteFile> file_;
   std::unique_ptr<executorch::etdump::ETDumpGen> etdump_;

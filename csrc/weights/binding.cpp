@@ -224,7 +224,7 @@ class Binder {
       total += part.nbytes;
       same_type = same_type && part.type == bound.parts.front().type;
     }
-    if (!same_type) return true;  // only possible for GGUF parts, whose shapes were checked
+    if (!same_type) return true;  // only possible for GGUF parts, of checked shapes
     const ggml_type type = bound.parts.front().type;
     const Result<size_t> row = row_bytes(type, bound.ne[0]);
     const uint64_t needed = row.ok() ? static_cast<uint64_t>(*row) * static_cast<uint64_t>(elements / bound.ne[0]) : 0;

@@ -38,7 +38,7 @@ struct BoundSlot {
   std::string name;
   std::array<int64_t, 4> ne{1, 1, 1, 1};
   std::vector<Part> parts;         ///< in order along the slowest dimension
-  ggml_type type = GGML_TYPE_F32;  ///< what the graph gets (after the cast, if any)
+  ggml_type type = GGML_TYPE_F32;  ///< the type in the graph (after the cast, if any)
   bool cast = false;               ///< some part has another type
 };
 

@@ -1,5 +1,5 @@
-// GGUF files for the whole process: how a .pte without weights finds them under a stock ExecuTorch runtime, whose
-// loaders cannot be given a GGUF.
+// GGUF files for the whole process: a .pte without weights finds them under a stock ExecuTorch runtime. Its loaders
+// cannot take a GGUF.
 #pragma once
 
 #include <memory>

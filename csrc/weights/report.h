@@ -1,5 +1,5 @@
-// What is wrong between a graph and the weights it is given: collected completely, so that a user sees every problem at
-// once and not one per attempt.
+// The misfits between a graph and its weights. All are collected, so that a user sees them at once and not one per
+// attempt.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,7 @@
 namespace etggml::runtime {
 namespace {
 
-// A ggml buffer over mapped memory, with what keeps the mapping alive. Destroyed in reverse order.
+// A ggml buffer over mapped memory, with the owner of the mapping. Destroyed in reverse order.
 struct Mapped {
   std::shared_ptr<const void> source;
   BufferPtr buffer;

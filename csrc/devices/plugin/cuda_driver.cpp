@@ -9,7 +9,7 @@
 namespace etggml::runtime {
 namespace {
 
-// From NVIDIA's cuda.h, whose values are fixed.
+// From NVIDIA's cuda.h; its values are fixed.
 constexpr int kSuccess = 0;
 constexpr int kNoDevice = 100;
 constexpr int kCapabilityMajor = 75;

@@ -1,4 +1,4 @@
-// NVIDIA's driver, asked without linking it: what it cannot do is known before ggml's CUDA module is opened.
+// NVIDIA's driver, asked without linking it. So its limits are known before ggml's CUDA module is opened.
 #pragma once
 
 #include <string>

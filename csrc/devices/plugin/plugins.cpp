@@ -15,7 +15,7 @@ std::string loader_error() {
   return text == nullptr ? "the dynamic loader gives no reason" : text;
 }
 
-/// Loads what the module links, so that the loader finds it by name already there, wherever the wheel put it. Nothing
+/// Loads the libraries that the module links. Then the loader finds them by name, in any folder of the wheel. Nothing
 /// is ever closed. Returns the problem.
 std::string load_library(const NeededLibrary& library, const std::string& directory) {
   if (dlopen(library.file.c_str(), RTLD_NOW | RTLD_NOLOAD) != nullptr) return "";  // torch's, say: one copy serves both

@@ -1,6 +1,5 @@
-// Where plug-ins and the libraries they need lie. Only places that somebody chose: our own directory, the package
-// directories of the plug-ins' distributions beside our own, and what the environment names; never the working
-// directory or the executable's.
+// Where plug-ins and the libraries they need lie. Only chosen places: our own directory, the package directories of the
+// plug-ins beside it, and those that the environment names. Never the working directory or the executable's.
 #pragma once
 
 #include <string>
