@@ -27,6 +27,7 @@
 namespace etggml::delegate {
 namespace {
 
+using engine::LoadScope;
 using executorch::runtime::ArrayRef;
 using executorch::runtime::Backend;
 using executorch::runtime::BackendExecutionContext;
@@ -40,12 +41,11 @@ using executorch::runtime::Error;
 using executorch::runtime::EValue;
 using executorch::runtime::FreeableBuffer;
 using executorch::runtime::Span;
-using runtime::LoadScope;
 
 struct Handle {
-  std::shared_ptr<void> sharing;                    // of states with other delegates; released last
-  std::unique_ptr<runtime::Executable> executable;  // null when loaded only to look at it
-  std::shared_ptr<runtime::Context> context;
+  std::shared_ptr<void> sharing;                   // of states with other delegates; released last
+  std::unique_ptr<engine::Executable> executable;  // null when loaded only to look at it
+  std::shared_ptr<engine::Context> context;
   std::vector<void*> adopted;
   InputViews inputs;
   std::string method;
@@ -72,13 +72,13 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
       std::shared_ptr<const ir::Program> program,
       ir::Program::parse(processed.data(), processed.size(), origin_of(scope, init.get_method_name(), index)));
   const EtNamedData named(init.get_named_data_map());
-  runtime::Sources sources;
+  weights::Sources sources;
   sources.named = &named;
-  ETGGML_ASSIGN_OR_RETURN(sources.process, runtime::process_weights());
+  ETGGML_ASSIGN_OR_RETURN(sources.process, weights::process_weights());
   if (scope != nullptr && scope->mode == LoadScope::Mode::Check) {
     sources.files = scope->files;
-    if (sources.files) runtime::check_expectations(*program, *sources.files, scope->report);
-    ETGGML_RETURN_IF_ERROR(runtime::bind_weights(*program, sources, true, scope->report).status());
+    if (sources.files) weights::check_expectations(*program, *sources.files, scope->report);
+    ETGGML_RETURN_IF_ERROR(weights::bind_weights(*program, sources, true, scope->report).status());
     return handle;
   }
   if (scope != nullptr) {
@@ -94,8 +94,8 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
   }
   sources.files = handle->context->files;
   ETGGML_ASSIGN_OR_RETURN(handle->executable,
-                          runtime::Executable::create(handle->context, std::move(program), sources,
-                                                      scope != nullptr ? scope->progress : runtime::ProgressFn()));
+                          engine::Executable::create(handle->context, std::move(program), sources,
+                                                     scope != nullptr ? scope->progress : engine::ProgressFn()));
   return handle;
 }
 
@@ -112,7 +112,7 @@ Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args)
   // Results of a device come through pinned memory of ours. Our own callers may look at them there, as they belong to
   // the program anyway; a host that brought memory of its own gets them in it.
   const bool stay =
-      handle.context->options.skip_output_copy || (runtime::HostCall::active() && !handle.context->engine->is_cpu());
+      handle.context->options.skip_output_copy || (engine::HostCall::active() && !handle.context->engine->is_cpu());
   EtOutputs outputs(args, n_in, &handle.adopted, stay);
   TracerObserver tracer(context.event_tracer(), handle.executable->program());
   Observers observer(tracer, handle.context->watch, handle.method, handle.index);

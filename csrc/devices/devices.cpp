@@ -16,7 +16,7 @@
 #include "util/log.h"
 #include "util/paths.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 std::string lower(std::string text) {
@@ -248,4 +248,4 @@ void* cpu_module_symbol(const char* name) {
   return symbol;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

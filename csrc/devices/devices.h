@@ -8,7 +8,7 @@
 #include "ggml-backend.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 struct Device {
   ggml_backend_dev_t handle = nullptr;  ///< null for a plug-in that cannot be used
@@ -47,4 +47,4 @@ Fn backend_function(ggml_backend_dev_t device, const char* name) {
 /// found.
 void* cpu_module_symbol(const char* name);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -9,7 +9,7 @@
 #include "ggml-backend.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// ggml wants tensor data aligned like this (its TENSOR_ALIGNMENT).
 constexpr size_t kTensorAlignment = 32;
@@ -67,4 +67,4 @@ Result<Storage> allocate_tensor(const Device& device, const ggml_tensor* tensor)
 /// Attaches storage to a tensor without memory.
 Status attach(ggml_tensor* tensor, const Storage& storage);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

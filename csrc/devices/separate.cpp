@@ -2,7 +2,7 @@
 
 #include <unordered_set>
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 size_t aligned(size_t bytes, size_t alignment) { return (bytes + alignment - 1) / alignment * alignment; }
@@ -58,4 +58,4 @@ Result<BufferPtr> place_separately(ggml_context* context, ggml_cgraph* graph, co
   return buffer;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// Physical cores available: the scheduler's affinity mask with SMT siblings counted once, bounded by the cgroup CPU
 /// quota (rounded up). At least 1. Read anew on every call, because both may change while the process runs.
@@ -29,4 +29,4 @@ int count_cores(const std::vector<int>& cpus, const std::string& sysfs_cpu);
 double cgroup_quota(const std::string& proc_self_cgroup, const std::string& root);
 
 }  // namespace detail
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -5,7 +5,7 @@
 
 #include "fusion/calls.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 enum class Choosing : int64_t { None, Greedy, Sample };
 
@@ -22,4 +22,4 @@ struct Choice {
   int32_t token = 0;  ///< see cuda::ArgmaxCall for negative values
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

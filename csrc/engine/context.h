@@ -15,7 +15,7 @@
 #include "gguf/file_set.h"
 #include "weights/weight_store.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 class Executable;
 
@@ -33,13 +33,13 @@ struct Context {
   Options options;
   std::shared_ptr<Engine> engine;
   std::shared_ptr<StateStore> states;
-  std::shared_ptr<const gguf::FileSet> files;  ///< may be null
-  std::shared_ptr<WeightStore> embedded;       ///< weights from the .pte / .ptd
+  std::shared_ptr<const gguf::FileSet> files;      ///< may be null
+  std::shared_ptr<weights::WeightStore> embedded;  ///< weights from the .pte / .ptd
   Profile profile;
   WatchFn watch;  ///< shown every value of a call; set between calls only. Usually empty
 
   /// Store for the weights of a file set (shared with other programs); kept as long as this context.
-  std::shared_ptr<WeightStore> store_of(const gguf::FileSet& files);
+  std::shared_ptr<weights::WeightStore> store_of(const gguf::FileSet& files);
 
   /// Weights of all delegates, those they share counted once.
   WeightTotals weight_totals() const;
@@ -63,7 +63,7 @@ struct Context {
  private:
   mutable std::mutex mutex_;
   std::vector<Executable*> executables_;
-  std::vector<std::shared_ptr<WeightStore>> stores_;
+  std::vector<std::shared_ptr<weights::WeightStore>> stores_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

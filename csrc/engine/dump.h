@@ -5,7 +5,7 @@
 
 #include "engine/plan.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// Appends the plan's nodes (ggml op, type, shape, strides, sources, IR node) to the file GGML_DEBUG_DUMP names; "1"
 /// means "ggml_dump.txt" in the working directory. Does nothing when the variable is unset. Failure to write is logged,
@@ -15,4 +15,4 @@ void dump_plan(const Plan& plan, const ir::Program& program);
 /// The text itself.
 std::string plan_text(const Plan& plan, const ir::Program& program);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -14,7 +14,7 @@
 #include "util/status.h"
 #include "util/stop.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// Scratch memory that the plans of one engine share: only one runs at a time, so they need the largest of their sizes
 /// and not the sum. When it has to grow, the tensors of other plans in it dangle: `generation` tells them.
@@ -47,7 +47,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  const Device& device() const { return device_; }
+  const devices::Device& device() const { return device_; }
   bool is_cpu() const { return device_.is_cpu(); }
   int threads() const { return threads_; }
   ggml_backend_t backend() const { return backend_; }
@@ -86,7 +86,7 @@ class Engine {
   Status wake();
   Status touch_threads();
 
-  Device device_;
+  devices::Device device_;
   int threads_ = 1;
   ggml_backend_t backend_ = nullptr;
   ggml_threadpool_t pool_ = nullptr;
@@ -98,4 +98,4 @@ class Engine {
   std::mutex mutex_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

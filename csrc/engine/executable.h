@@ -13,7 +13,7 @@
 #include "ir/program.h"
 #include "util/lru_cache.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// Where results go. Implemented by the caller of Executable::run().
 class OutputSink {
@@ -53,8 +53,8 @@ class Executable {
   /// ETGGML_BIND with every misfit of the weights, ETGGML_CANCELLED when progress says so, and the errors of placing
   /// memory.
   static Result<std::unique_ptr<Executable>> create(std::shared_ptr<Context> context,
-                                                    std::shared_ptr<const ir::Program> program, const Sources& sources,
-                                                    const ProgressFn& progress);
+                                                    std::shared_ptr<const ir::Program> program,
+                                                    const weights::Sources& sources, const ProgressFn& progress);
   ~Executable();
   Executable(const Executable&) = delete;
   Executable& operator=(const Executable&) = delete;
@@ -79,8 +79,8 @@ class Executable {
   Executable(std::shared_ptr<Context> context, std::shared_ptr<const ir::Program> program)
       : context_(std::move(context)), program_(std::move(program)), plans_(context_->options.max_plans) {}
 
-  Status load_weights(const Sources& sources, const ProgressFn& progress);
-  Status load_states(const NamedData* named);
+  Status load_weights(const weights::Sources& sources, const ProgressFn& progress);
+  Status load_states(const weights::NamedData* named);
   Status load_constants();
   Status check_files() const;
   Result<Plan*> plan_for(const std::vector<int64_t>& symbols, Choosing choosing, bool* hit);
@@ -103,18 +103,18 @@ class Executable {
   std::shared_ptr<Context> context_;
   std::shared_ptr<const ir::Program> program_;
   std::vector<std::shared_ptr<const gguf::FileSet>> files_;
-  std::vector<Storage> storages_;  // keeps weights and states where the tensors below point
-  ContextPtr tensors_;
+  std::vector<devices::Storage> storages_;  // keeps weights and states where the tensors below point
+  devices::ContextPtr tensors_;
   std::vector<ggml_tensor*> weights_, states_, constants_;  // by slot; null for slots nothing reads
-  ContextPtr constant_context_;
-  BufferPtr constant_buffer_;
+  devices::ContextPtr constant_context_;
+  devices::BufferPtr constant_buffer_;
   std::vector<WeightUse> uses_;
   std::unique_ptr<Arena> own_arena_;  // with skip_output_copy: nobody else may overwrite our results
   LruCache<std::vector<int64_t>, std::unique_ptr<Plan>> plans_;
   std::unique_ptr<Plan> uncached_;  // the current plan when nothing is cached
   std::vector<std::vector<uint8_t>> output_memory_;
-  std::vector<bool> empty_;                  // outputs without elements in this call: nothing is delivered
-  PinnedMemory staging_, results_, chosen_;  // inputs, outputs, and a choice, on their way
+  std::vector<bool> empty_;                           // outputs without elements in this call: nothing is delivered
+  devices::PinnedMemory staging_, results_, chosen_;  // inputs, outputs, and a choice, on their way
   /// An output that is still on the device.
   struct Withheld {
     const ggml_tensor* tensor;
@@ -125,4 +125,4 @@ class Executable {
   std::vector<Withheld> withheld_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -15,7 +15,7 @@
 #include "util/scalar_type.h"
 #include "util/watched_file.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 // A graph is rebuilt whenever the attended length crosses a multiple of this. CPU kernels cost time for every key, so
@@ -232,7 +232,7 @@ Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
   ggml_init_params params = {};
   params.mem_size = ggml_graph_overhead_custom(8, false) + 1024;
   params.no_alloc = true;
-  ContextPtr scratch(room_for(params.mem_size) ? ggml_init(params) : nullptr);
+  devices::ContextPtr scratch(room_for(params.mem_size) ? ggml_init(params) : nullptr);
   if (scratch == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate a graph for profiling");
   ggml_cgraph* single = ggml_new_graph_custom(scratch.get(), 8, false);
   const bool values = observer != nullptr && observer->wants_values();
@@ -385,4 +385,4 @@ void Executable::plan_totals(size_t* count, size_t* bytes) const {
   plans_.for_each([&](const std::vector<int64_t>&, const std::unique_ptr<Plan>& plan) { *bytes += plan->bytes(); });
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -10,7 +10,7 @@
 
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 class HostStates {
  public:
@@ -49,4 +49,4 @@ class HostStates {
   std::map<std::string, State> states_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -13,10 +13,13 @@
 #include "gguf/file_set.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
+struct Report;
+}  // namespace etggml::weights
+
+namespace etggml::engine {
 
 struct Context;
-struct Report;
 
 // ExecuTorch's program.h and FlatBuffers' headers of another version cannot be included in one file, so neither can
 // headers that need them: this one is used on both sides.
@@ -41,7 +44,7 @@ class LoadScope {
   std::string origin;                                                              ///< file being loaded, for messages
   std::shared_ptr<Context> context;                                                ///< Run
   std::shared_ptr<const gguf::FileSet> files;                                      ///< Check; may be null
-  Report* report = nullptr;                                                        ///< Check
+  weights::Report* report = nullptr;                                               ///< Check
   std::function<void(const char* method, const void* data, size_t size)> payload;  ///< Payloads
   ProgressFn progress;                                                             ///< Run; may be empty
   size_t delegates = 0;                                                            ///< counted by init()
@@ -69,4 +72,4 @@ void set_delegate_failure(Status status);
 /// Returns and clears it; OK when there is none.
 Status take_delegate_failure();
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -7,7 +7,7 @@
 #include "ggml.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 struct Options {
   std::string device;                    ///< "" = GGML_BACKEND_DEVICE, else "cpu"
@@ -29,4 +29,4 @@ Result<Options> parse_options(const char* json);
 /// read them. ETGGML_INVALID_ARGUMENT naming them.
 Result<ggml_type> parse_cache_type(const std::string& name);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

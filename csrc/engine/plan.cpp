@@ -18,7 +18,7 @@
 #include "util/fork.h"
 #include "util/room.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 // Our kernels, on the dot products of the CPU module that ggml loaded. Leaked on purpose: graphs may outlive static
@@ -29,7 +29,7 @@ Result<const graph::CpuKernelSet*> cpu_kernels(int threads) {
   static auto* mutex = new ProcessMutex(70);
   static auto* sets = new std::map<int, graph::CpuKernelSet>();
   std::lock_guard<ProcessMutex> guard(*mutex);
-  return &sets->try_emplace(threads, cpu_traits_function(), threads, names).first->second;
+  return &sets->try_emplace(threads, devices::cpu_traits_function(), threads, names).first->second;
 }
 
 // Results of a graph that get memory of their own each, instead of sharing the arena: a decoding step needs a few
@@ -56,9 +56,9 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
                                            Choosing choosing) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
   plan->symbols_ = symbols;
-  const Probe probe(engine.device().handle);
+  const devices::Probe probe(engine.device().handle);
   graph::BuildOptions options;
-  options.device = engine.is_cpu() ? cpu_probe() : &probe;
+  options.device = engine.is_cpu() ? devices::cpu_probe() : &probe;
   ggml_init_params params = {};
   params.mem_size = graph::context_bytes(program, options);
   params.no_alloc = true;
@@ -109,15 +109,15 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
     if (choice_.node != nullptr) {
       std::vector<ggml_tensor*> tensors = {choice_.node, choice_.scratch};
       if (choice_.params != nullptr) tensors.push_back(choice_.params);
-      ETGGML_ASSIGN_OR_RETURN(choice_memory_, place_tensors(tensors, engine_.buffer_type()));
+      ETGGML_ASSIGN_OR_RETURN(choice_memory_, devices::place_tensors(tensors, engine_.buffer_type()));
       ggml_build_forward_expand(built_.graph, choice_.node);
     }
   }
   if (fusion.groups > 0) {
     // The host fills every input, also one without readers.
     for (const graph::HostInput& input : built_.host_inputs) fusion.extra.push_back(input.tensor);
-    ETGGML_ASSIGN_OR_RETURN(own_memory_,
-                            place_separately(context_.get(), built_.graph, fusion.extra, engine_.buffer_type()));
+    ETGGML_ASSIGN_OR_RETURN(
+        own_memory_, devices::place_separately(context_.get(), built_.graph, fusion.extra, engine_.buffer_type()));
     return ok_status();
   }
   if (built_.peak_live <= graph::kMaxSharedTensors) {
@@ -178,4 +178,4 @@ void Plan::map_nodes() {
   }
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

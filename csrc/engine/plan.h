@@ -12,7 +12,7 @@
 #include "fusion/fuse.h"
 #include "graph/build.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// Whether a node runs, and is no view.
 bool computes(const ggml_tensor* node);
@@ -62,12 +62,12 @@ class Plan {
   Engine& engine_;
   Arena& arena_;
   uint64_t generation_ = 0;
-  BufferPtr own_memory_;     // of a graph too wide for the arena's allocator, or one that was fused
-  BufferPtr choice_memory_;  // of the sampling node
+  devices::BufferPtr own_memory_;     // of a graph too wide for the arena's allocator, or one that was fused
+  devices::BufferPtr choice_memory_;  // of the sampling node
   graph::CallStore calls_;
   graph::ChoiceNodes choice_;
   size_t running_nodes_ = 0, call_nodes_ = 0;
-  ContextPtr context_;
+  devices::ContextPtr context_;
   graph::Built built_;
   BorrowedInputs borrowed_;
   ggml_backend_graph_plan_t schedule_ = nullptr;
@@ -75,4 +75,4 @@ class Plan {
   std::vector<int64_t> ir_nodes_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -29,7 +29,7 @@ class ExecutorchCall {
   ExecutorchCall() { route_executorch_log(); }
 
  private:
-  runtime::HostCall host_call_;
+  engine::HostCall host_call_;
 };
 
 /// Runs `body`, which returns a Status or Result, as a call of our own. An abort of ExecuTorch becomes ETGGML_FORMAT.

@@ -40,7 +40,7 @@ std::string dims_text(const int64_t* dims, size_t rank) {
 
 // Why load_method failed: our delegate's own words if it was ours, else ExecuTorch's.
 Status load_failure(const PteFile& file, const std::string& name, Error err) {
-  Status ours = runtime::take_delegate_failure();
+  Status ours = engine::take_delegate_failure();
   const std::string theirs = describe(err);
   if (!ours.ok()) return ours;
   const std::string where = file.path() + ", method '" + name + "': ";
@@ -107,7 +107,7 @@ Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load(const PteFile& file, co
 Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_now(const PteFile& file, const std::string& name,
                                                              executorch::runtime::EventTracer* tracer) {
   take_executorch_errors();
-  (void)runtime::take_delegate_failure();
+  (void)engine::take_delegate_failure();
   std::unique_ptr<LoadedMethod> method(new LoadedMethod());
   method->name_ = name;
   method->traced_ = tracer != nullptr;
@@ -116,7 +116,7 @@ Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_now(const PteFile& file
   auto loaded = file.program().load_method(name.c_str(), method->state_->memory.get(), tracer, file.data());
   if (!loaded.ok()) return load_failure(file, name, loaded.error());
   method->state_->method = std::make_unique<Method>(std::move(loaded.get()));
-  if (const runtime::LoadScope* scope = runtime::LoadScope::current())
+  if (const engine::LoadScope* scope = engine::LoadScope::current())
     ETGGML_RETURN_IF_ERROR(file.check_delegate_results(name, scope->delegate_inputs));
   method->state_->slots.resize(method->inputs_.size());
   method->int_outputs_.resize(method->output_count());
@@ -164,8 +164,8 @@ bool LoadedMethod::is_fixed(size_t index) const {
   return dynamism == executorch::runtime::TensorShapeDynamism::STATIC;
 }
 
-Result<std::vector<runtime::HostStates::Place>> LoadedMethod::states(const PteFile& file) const {
-  std::vector<runtime::HostStates::Place> places;
+Result<std::vector<engine::HostStates::Place>> LoadedMethod::states(const PteFile& file) const {
+  std::vector<engine::HostStates::Place> places;
   const std::vector<PlannedState>& list = file.states(name_);
   for (size_t i = 0; i < list.size(); ++i) {
     const PlannedState& state = list[i];
@@ -275,7 +275,7 @@ Status LoadedMethod::set_input(size_t index, const etggml_tensor& in) {
 Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, Stop& stop, std::vector<etggml_tensor>* out) {
   ExecutorchCall call;
   take_executorch_errors();
-  (void)runtime::take_delegate_failure();
+  (void)engine::take_delegate_failure();
   if (n_in != inputs_.size())
     return error(ETGGML_INVALID_ARGUMENT, "method '%s' takes %zu inputs, %zu were given", name_.c_str(), inputs_.size(),
                  n_in);
@@ -292,7 +292,7 @@ Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, Stop& stop, s
   }
   if (err != Error::Ok) {
     failed_ = true;
-    Status ours = runtime::take_delegate_failure();
+    Status ours = engine::take_delegate_failure();
     const std::string theirs = describe(err);
     if (!ours.ok()) return ours;
     if (stop.stopping()) return error(ETGGML_CANCELLED, "the call was cancelled");

@@ -44,7 +44,7 @@ class LoadedMethod {
   Status execute(const etggml_tensor* in, size_t n_in, Stop& stop, std::vector<etggml_tensor>* out);
 
   /// The buffers in planned memory that the method changes.
-  Result<std::vector<runtime::HostStates::Place>> states(const PteFile& file) const;
+  Result<std::vector<engine::HostStates::Place>> states(const PteFile& file) const;
 
   /// ExecuTorch cannot run a method again that failed in its middle: load it anew.
   bool stuck() const { return failed_; }

@@ -12,7 +12,7 @@
 #include "weights/named_data.h"
 #include "weights/report.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 
 /// Where weights are looked for, in this order. Null members are skipped.
 struct Sources {
@@ -51,4 +51,4 @@ std::vector<uint32_t> used_slots(const ir::Program& program);
 Result<std::vector<BoundSlot>> bind_weights(const ir::Program& program, const Sources& sources, bool on_cpu,
                                             Report* report);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

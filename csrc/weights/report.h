@@ -11,7 +11,7 @@
 #include "util/json.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 
 struct Problem {
   enum class Kind { Missing, Shape, Type, Metadata };
@@ -44,4 +44,4 @@ struct Report {
 /// "[1024, 3072]": ggml order, trailing ones dropped.
 std::string shape_text(const int64_t ne[4]);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

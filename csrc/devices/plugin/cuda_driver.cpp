@@ -6,7 +6,7 @@
 
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 // From NVIDIA's cuda.h; its values are fixed.
@@ -103,4 +103,4 @@ bool architectures_cover(const std::string& architectures, int capability) {
   return false;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

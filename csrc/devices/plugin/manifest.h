@@ -7,7 +7,7 @@
 
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// A library that the module links and that does not come with it.
 struct NeededLibrary {
@@ -34,4 +34,4 @@ Result<Manifest> read_manifest(const std::string& path);
 /// Why a plug-in of this manifest must not be opened by this library, and the package to install; "" when it fits.
 std::string version_problem(const Manifest& manifest);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -7,7 +7,7 @@
 #include "util/log.h"
 #include "util/paths.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 std::string loader_error() {
@@ -105,4 +105,4 @@ std::string plugin_distribution(const std::string& family) {
   return family == "cuda" || family == "vulkan" ? "executorch-ggml-" + family : "";
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

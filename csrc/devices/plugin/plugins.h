@@ -8,7 +8,7 @@
 #include "devices/plugin/manifest.h"
 #include "ggml-backend.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 struct Plugin {
   Manifest manifest;
@@ -27,4 +27,4 @@ std::string device_problem(const Plugin& plugin, size_t number);
 /// The command that installs the plug-in of a family ("cuda"); "" for a family without a distribution.
 std::string plugin_distribution(const std::string& family);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -9,7 +9,7 @@
 #include "util/log.h"
 #include "util/paths.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 // The plug-ins there are. Their manifests are called ggml-<name>.json, their packages executorch_ggml_<name>.
@@ -84,4 +84,4 @@ std::vector<std::string> find_in_packages(const std::string& file, const std::ve
   return found;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// Directories into which pip installs packages: the one this library's package lies in, and the one ExecuTorch's lies
 /// in (another one when ours is installed editable).
@@ -19,4 +19,4 @@ std::vector<std::string> find_manifests();
 std::vector<std::string> find_in_packages(const std::string& file, const std::vector<std::string>& directories,
                                           const std::string& manifest_directory);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices
