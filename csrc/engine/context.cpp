@@ -45,7 +45,7 @@ WeightTotals Context::weight_totals() const {
 }
 
 Status Context::finish_outputs() {
-  Executable* executable = std::exchange(withholding, nullptr);
+  Executable* executable = std::exchange(keeps_outputs, nullptr);
   return executable == nullptr ? ok_status() : executable->finish_outputs();
 }
 
@@ -56,7 +56,7 @@ void Context::add(Executable* executable) {
 
 void Context::remove(Executable* executable) {
   std::lock_guard<std::mutex> guard(mutex_);
-  if (withholding == executable) withholding = nullptr;
+  if (keeps_outputs == executable) keeps_outputs = nullptr;
   executables_.erase(std::remove(executables_.begin(), executables_.end(), executable), executables_.end());
 }
 

@@ -6,10 +6,10 @@
 #include <mutex>
 #include <vector>
 
-#include "engine/choice.h"
 #include "engine/engine.h"
 #include "engine/options.h"
 #include "engine/profile.h"
+#include "engine/sampling.h"
 #include "engine/states.h"
 #include "engine/values.h"
 #include "gguf/file_set.h"
@@ -26,10 +26,10 @@ struct WeightTotals {
 };
 
 struct Context {
-  Choice choice;  ///< set between calls only
+  SampledToken sampled;  ///< set between calls only
   /// The executable with outputs that are still on the device. Any later call may take their memory, so only the last
   /// one can be here.
-  Executable* withholding = nullptr;
+  Executable* keeps_outputs = nullptr;
   Options options;
   std::shared_ptr<Engine> engine;
   std::shared_ptr<StateStore> states;

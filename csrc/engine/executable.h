@@ -66,7 +66,7 @@ class Executable {
   /// graph::fill_host_input, Engine::compute.
   Status run(const ir::InputView* inputs, size_t n, OutputSink& sink, NodeObserver* observer);
 
-  /// Outputs that the last call left on the device because a choice was wanted of them.
+  /// Outputs that the last call left on the device because a token was sampled from them.
   Status finish_outputs();
 
   const std::vector<WeightUse>& weights() const { return uses_; }
@@ -83,9 +83,9 @@ class Executable {
   Status load_states(const weights::NamedData* named);
   Status load_constants();
   Status check_files() const;
-  Result<Plan*> plan_for(const std::vector<int64_t>& symbols, Choosing choosing, bool* hit);
+  Result<Plan*> plan_for(const std::vector<int64_t>& symbols, Sampling sampling, bool* hit);
   Status fill(Plan& plan, const ir::InputView* inputs, size_t n);
-  void fill_choice(const Plan& plan, char* staging);
+  void fill_sampling(const Plan& plan, char* staging);
   Status compute(const Plan& plan, NodeObserver* observer);
   Status compute_graph(const Plan& plan, NodeObserver* observer);
   Status compute_nodes(const Plan& plan, NodeObserver* observer);
@@ -96,9 +96,9 @@ class Executable {
                   std::vector<void*>* destinations);
   Status deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
   Status deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations);
-  /// The choice is copied behind the graph; after Engine::wait() it can be taken.
-  Status ask_choice(const Plan& plan);
-  void take_choice();
+  /// The token is copied behind the graph; after Engine::wait() it can be taken.
+  Status copy_token(const Plan& plan);
+  void take_token();
 
   std::shared_ptr<Context> context_;
   std::shared_ptr<const ir::Program> program_;
@@ -113,8 +113,8 @@ class Executable {
   LruCache<std::vector<int64_t>, std::unique_ptr<Plan>> plans_;
   std::unique_ptr<Plan> uncached_;  // the current plan when nothing is cached
   std::vector<std::vector<uint8_t>> output_memory_;
-  std::vector<bool> empty_;                           // outputs without elements in this call: nothing is delivered
-  devices::PinnedMemory staging_, results_, chosen_;  // inputs, outputs, and a choice, on their way
+  std::vector<bool> empty_;                          // outputs without elements in this call: nothing is delivered
+  devices::PinnedMemory staging_, results_, token_;  // inputs, outputs, and a sampled token, on their way
   /// An output that is still on the device.
   struct Withheld {
     const ggml_tensor* tensor;

@@ -53,7 +53,7 @@ bool computes(const ggml_tensor* node) {
 
 Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Program& program,
                                            const std::vector<int64_t>& symbols, graph::Leaves& leaves,
-                                           Choosing choosing) {
+                                           Sampling sampling) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
   plan->symbols_ = symbols;
   const devices::Probe probe(engine.device().handle);
@@ -79,7 +79,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   if (options.device == nullptr) graph::fold_additions(plan->built_);
   plan->map_nodes();
   if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
-  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choosing));
+  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, sampling));
   plan->map_nodes();
   plan->count_nodes();
   if (engine.is_cpu()) plan->borrowed_.find(plan->built_);
@@ -99,18 +99,18 @@ size_t Plan::bytes() const {
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
 // for every value. So does one small enough to be fused.
-Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing) {
+Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, Sampling sampling) {
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
     fusion = graph::fuse(context_.get(), built_, *calls, calls_);
-  if (choosing != Choosing::None && calls != nullptr && !built_.outputs.empty()) {
-    const auto make = choosing == Choosing::Greedy ? graph::argmax_call : graph::sample_call;
-    choice_ = make(context_.get(), built_.outputs[0], *calls, calls_);
-    if (choice_.node != nullptr) {
-      std::vector<ggml_tensor*> tensors = {choice_.node, choice_.scratch};
-      if (choice_.params != nullptr) tensors.push_back(choice_.params);
-      ETGGML_ASSIGN_OR_RETURN(choice_memory_, devices::place_tensors(tensors, engine_.buffer_type()));
-      ggml_build_forward_expand(built_.graph, choice_.node);
+  if (sampling != Sampling::None && calls != nullptr && !built_.outputs.empty()) {
+    const auto make = sampling == Sampling::Greedy ? graph::argmax_call : graph::sample_call;
+    sampler_ = make(context_.get(), built_.outputs[0], *calls, calls_);
+    if (sampler_.node != nullptr) {
+      std::vector<ggml_tensor*> tensors = {sampler_.node, sampler_.scratch};
+      if (sampler_.params != nullptr) tensors.push_back(sampler_.params);
+      ETGGML_ASSIGN_OR_RETURN(sampling_memory_, devices::place_tensors(tensors, engine_.buffer_type()));
+      ggml_build_forward_expand(built_.graph, sampler_.node);
     }
   }
   if (fusion.groups > 0) {

@@ -33,8 +33,8 @@ void read_row(const ggml_tensor* t, const char* from, char* to, size_t element) 
     const auto to_float = ggml_get_type_traits(t->type)->to_float;
     auto* out = reinterpret_cast<float*>(to);
     const size_t stride = t->nb[0];
-    if (stride == ggml_type_size(t->type)) return devices::to_float(from, out, t->ne[0]);
-    for (int64_t i = 0; i < t->ne[0]; ++i) devices::to_float(from + static_cast<size_t>(i) * stride, out + i, 1);
+    if (stride == ggml_type_size(t->type)) return to_float(from, out, t->ne[0]);
+    for (int64_t i = 0; i < t->ne[0]; ++i) to_float(from + static_cast<size_t>(i) * stride, out + i, 1);
     return;
   }
   if (t->nb[0] == element) {

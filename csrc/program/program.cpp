@@ -155,14 +155,14 @@ Status Program::execute(const Guard&, const char* method, const etggml_tensor* i
   return ok_status();
 }
 
-void Program::want_choice(const Guard&, const engine::ChoiceRequest& request) {
+void Program::request_sampling(const Guard&, const engine::SamplingRequest& request) {
   std::lock_guard<std::mutex> engine(context_->engine->mutex());
-  context_->choice = {request, false, 0};
+  context_->sampled = {request, false, 0};
 }
 
-bool Program::choice(const Guard&, int32_t* token) const {
-  *token = context_->choice.token;
-  return context_->choice.made;
+bool Program::sampled_token(const Guard&, int32_t* token) const {
+  *token = context_->sampled.token;
+  return context_->sampled.made;
 }
 
 Status Program::finish_outputs(const Guard&) {

@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/choice.h"
 #include "engine/host_states.h"
 #include "engine/options.h"
 #include "engine/progress.h"
+#include "engine/sampling.h"
 #include "engine/state_info.h"
 #include "engine/values.h"
 #include "executorch_ggml.h"
@@ -83,11 +83,11 @@ class Program {
   const std::vector<etggml_tensor>& outputs(const Guard&) const { return outputs_; }
 
   /// From the next execute() on, the device chooses a token from the last row of a method's one output, if it can. The
-  /// output stays there until finish_outputs(); its memory is undefined until then. With ChoiceRequest::outputs its
-  /// copy is queued right behind the choice, and finish_outputs() has nothing to wait for.
-  void want_choice(const Guard&, const engine::ChoiceRequest& request);
-  /// Of the last execute(): true when a choice was made, `*token` as in cuda::ArgmaxCall.
-  bool choice(const Guard&, int32_t* token) const;
+  /// output stays there until finish_outputs(); its memory is undefined until then. With SamplingRequest::outputs its
+  /// copy is queued right behind the sampling, and finish_outputs() has nothing to wait for.
+  void request_sampling(const Guard&, const engine::SamplingRequest& request);
+  /// Of the last execute(): true when a token was sampled, `*token` as in cuda::ArgmaxCall.
+  bool sampled_token(const Guard&, int32_t* token) const;
   Status finish_outputs(const Guard&);
 
   /// Changes whenever the states may have: with every reset() and every execute() that has inputs. A loop that relies

@@ -191,10 +191,10 @@ Status Generator::run(const program::Program::Guard& guard, size_t first, size_t
   const etggml_tensor in[2] = {int64_tensor(ids_, true), int64_tensor(positions_, false)};
   have_logits_ = false;
   // Only the last token's logits are looked at.
-  if (first + count == sequence_.size()) program_.want_choice(guard, choice_request());
+  if (first + count == sequence_.size()) program_.request_sampling(guard, sampling_request());
   const Status status = program_.execute(guard, method_.c_str(), in, 2);
-  chosen_ = status.ok() && program_.choice(guard, &choice_);
-  program_.want_choice(guard, engine::ChoiceRequest());
+  chosen_ = status.ok() && program_.sampled_token(guard, &choice_);
+  program_.request_sampling(guard, engine::SamplingRequest());
   serial_ = program_.serial();
   ETGGML_RETURN_IF_ERROR(status);
   // Kept, because a method without inputs (get_vocab_size, ...) may run before they are read. It replaces the program's
@@ -205,13 +205,13 @@ Status Generator::run(const program::Program::Guard& guard, size_t first, size_t
   return ok_status();
 }
 
-engine::ChoiceRequest Generator::choice_request() {
-  engine::ChoiceRequest request;
+engine::SamplingRequest Generator::sampling_request() {
+  engine::SamplingRequest request;
   if (sampler_.options().greedy()) {
     // A penalty changes the logits first.
-    if (!sampler_.options().penalizes()) request.how = engine::Choosing::Greedy;
+    if (!sampler_.options().penalizes()) request.how = engine::Sampling::Greedy;
   } else if (sampler_.device_draw(&request.params)) {
-    request.how = engine::Choosing::Sample;
+    request.how = engine::Sampling::Sample;
   }
   // A caller who read the logits of the last step will read these too. So they come along with the token: a second wait
   // would cost more than their copy.

@@ -41,7 +41,7 @@ class Generator {
   Status catch_up(const program::Program::Guard& guard, const engine::ProgressFn& progress);
   Status run(const program::Program::Guard& guard, size_t first, size_t count);
   Result<const float*> current_logits(const program::Program::Guard& guard);
-  engine::ChoiceRequest choice_request();
+  engine::SamplingRequest sampling_request();
   Result<int32_t> choose(const program::Program::Guard& guard);
   bool only_kv_caches(const program::Program::Guard& guard) const;
   /// The states hold the first n tokens at most; there are no logits.

@@ -1,4 +1,4 @@
-// The next token, chosen where the logits are, so that they need not leave the device.
+// Sampling the next token on the device, so that the logits need not leave it.
 #pragma once
 
 #include <cstdint>
@@ -7,17 +7,17 @@
 
 namespace etggml::engine {
 
-enum class Choosing : int64_t { None, Greedy, Sample };
+enum class Sampling : int64_t { None, Greedy, Sample };
 
 /// Of the calls to come.
-struct ChoiceRequest {
-  Choosing how = Choosing::None;
+struct SamplingRequest {
+  Sampling how = Sampling::None;
   bool outputs = false;            ///< the outputs are wanted as well: they come along instead of staying behind
-  cuda::SampleParams params = {};  ///< for Choosing::Sample
+  cuda::SampleParams params = {};  ///< for Sampling::Sample
 };
 
-struct Choice {
-  ChoiceRequest wanted;
+struct SampledToken {
+  SamplingRequest wanted;
   bool made = false;  ///< by the last call
   int32_t token = 0;  ///< see cuda::ArgmaxCall for negative values
 };
