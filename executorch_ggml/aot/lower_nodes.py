@@ -75,7 +75,7 @@ def _rounded_one(builder: Builder, v: Value) -> Value:
 
 
 def _shows_digits(node: Node, v: Value) -> bool:
-    """Whether a node makes something of another type from a half that the graph computed."""
+    """Whether a node makes something of another type from an fp16 or bfloat16 value that the graph computed."""
     if v.dtype not in FP16_TYPES or v.kind is not Kind.NODE:
         return False
     made: Any = node.meta.get("val")

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 # Beyond this a half is infinite: F16 elements, and the scales of all block types.
-_LARGEST_HALF = 65504.0
+_LARGEST_FP16 = 65504.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def quantize_graph(graph: g.Graph, config: GgmlQuantConfig) -> None:
         if kind is None or not (convolves or all(_follow(graph, readers, results, n, found) for n in nodes)):
             continue
         if not _fits(weight):
-            log.warning("weight %s stays %s: halves cannot hold its values", weight.name, weight.type.name)
+            log.warning("weight %s stays %s: fp16 cannot hold its values", weight.name, weight.type.name)
             continue
         log.debug("weight %s: %s -> %s", weight.name, weight.type.name, kind.name)
         weight.type, weight.is_requantized = kind, True
@@ -178,7 +178,7 @@ def _follow(
 def _fits(weight: g.Weight) -> bool:
     assert weight.load is not None
     data = weight.load()
-    return bool(np.isfinite(data).all()) and float(np.abs(data).max(initial=0.0)) <= _LARGEST_HALF
+    return bool(np.isfinite(data).all()) and float(np.abs(data).max(initial=0.0)) <= _LARGEST_FP16
 
 
 def encode(weight: g.Weight) -> npt.NDArray[np.uint8]:

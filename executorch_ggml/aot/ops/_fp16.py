@@ -29,25 +29,25 @@ _SIGNS = frozenset({UnaryKind.ABS, UnaryKind.NEG, UnaryKind.RELU})
 
 def number_as_stored(number: float, dtype: DType) -> float:
     """A number beside float16 or bfloat16, as torch rounds those that are added, and exponents."""
-    half = {DType.FLOAT16: torch.float16, DType.BFLOAT16: torch.bfloat16}.get(dtype)
-    return number if half is None else float(torch.tensor(number, dtype=torch.float64).to(half))
+    narrow = {DType.FLOAT16: torch.float16, DType.BFLOAT16: torch.bfloat16}.get(dtype)
+    return number if narrow is None else float(torch.tensor(number, dtype=torch.float64).to(narrow))
 
 
 def as_stored(b: Builder, v: Value) -> Value:
     """A float as F32, rounded to its torch dtype where the graph computed it."""
-    half = FP16_TYPES.get(v.dtype)
-    if half is None or v.kind is not Kind.NODE or _is_stored(b, v.node, v.dtype):
+    narrow = FP16_TYPES.get(v.dtype)
+    if narrow is None or v.kind is not Kind.NODE or _is_stored(b, v.node, v.dtype):
         return b.f32(v)
-    return b.f32(b.cast(b.f32(v), half))
+    return b.f32(b.cast(b.f32(v), narrow))
 
 
 def _is_stored(b: Builder, index: int, dtype: DType) -> bool:
-    """Whether a node has numbers of a half type as they are: they only came from somewhere, or are rounded already."""
+    """Whether a node has numbers of a 16-bit type unchanged: they only came from somewhere, or are rounded already."""
     waiting, seen = [index], set()
     while waiting:
         at = waiting.pop()
         node = b.graph.nodes[at]
-        if at in seen or _is_half(b, node, dtype):
+        if at in seen or _is_narrow(b, node, dtype):
             continue
         if node.op not in _MOVES and not (node.op == "Unary" and node.attrs["kind"] in _SIGNS):
             return False
@@ -56,10 +56,10 @@ def _is_stored(b: Builder, index: int, dtype: DType) -> bool:
     return True
 
 
-def _is_half(b: Builder, node: Node, dtype: DType) -> bool:
-    half = FP16_TYPES[dtype]
+def _is_narrow(b: Builder, node: Node, dtype: DType) -> bool:
+    narrow = FP16_TYPES[dtype]
     if node.op == "Cast":
-        return node.type is half or b.graph.nodes[node.src[0]].type is half
+        return node.type is narrow or b.graph.nodes[node.src[0]].type is narrow
     if node.op == "InputLeaf":
         return b.graph.inputs[node.attrs["input"]].dtype is dtype
-    return node.op == "WeightLeaf" and b.graph.weights[b.graph.slots[node.attrs["slot"]].weight].type is half
+    return node.op == "WeightLeaf" and b.graph.weights[b.graph.slots[node.attrs["slot"]].weight].type is narrow

@@ -35,8 +35,8 @@ def _common(n: NodeView) -> torch.dtype:
 
 def _operand(b: Builder, n: NodeView, name: str, common: torch.dtype) -> Value:
     v = b.f32(n.tensor(name))
-    half = FP16_TYPES.get(to_dtype(common))
-    return v if half is None or v.dtype is to_dtype(common) else b.f32(b.cast(v, half))
+    narrow = FP16_TYPES.get(to_dtype(common))
+    return v if narrow is None or v.dtype is to_dtype(common) else b.f32(b.cast(v, narrow))
 
 
 def _pair(b: Builder, n: NodeView) -> tuple[Value, Value | float, bool]:

@@ -30,22 +30,22 @@ def widen_numbers(ep: ExportedProgram) -> bool:
     editor = GraphEditor(ep)
     for node in nodes_of(ep.graph, *_OPERATORS):
         tensor, number = node.args[:2]
-        half = value(node).dtype
-        if half not in _FP16_TYPES or not is_tensor(tensor) or value(tensor).dtype is not half:
+        narrow = value(node).dtype
+        if narrow not in _FP16_TYPES or not is_tensor(tensor) or value(tensor).dtype is not narrow:
             continue
-        if argument(node, 2, "rounding_mode") == "floor" or not _loses(number, half, value(tensor).dim()):
+        if argument(node, 2, "rounding_mode") == "floor" or not _loses(number, narrow, value(tensor).dim()):
             continue
         assert callable(node.target)
         wide = editor.call(node, aten._to_copy.default, tensor, dtype=torch.float32)
         result = editor.call(node, node.target, wide, *node.args[1:], **node.kwargs)
-        editor.replace(node, editor.call(node, aten._to_copy.default, result, dtype=half))
+        editor.replace(node, editor.call(node, aten._to_copy.default, result, dtype=narrow))
     return editor.finish()
 
 
-def _loses(number: Any, half: torch.dtype, rank: int) -> bool:
-    """Whether a number, or a tensor without dimensions, has digits that a half has not."""
+def _loses(number: Any, narrow: torch.dtype, rank: int) -> bool:
+    """Whether a number, or a tensor without dimensions, has digits that the 16-bit type lacks."""
     if is_tensor(number):
         return rank > 0 and value(number).dim() == 0 and value(number).dtype is torch.float32
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         return False
-    return float(torch.tensor(number, dtype=torch.float64).to(half)) != number and number == number
+    return float(torch.tensor(number, dtype=torch.float64).to(narrow)) != number and number == number
