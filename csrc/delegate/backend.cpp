@@ -28,6 +28,7 @@
 namespace etggml::delegate {
 namespace {
 
+using engine::LoadScope;
 using executorch::runtime::ArrayRef;
 using executorch::runtime::Backend;
 using executorch::runtime::BackendExecutionContext;
@@ -41,12 +42,11 @@ using executorch::runtime::Error;
 using executorch::runtime::EValue;
 using executorch::runtime::FreeableBuffer;
 using executorch::runtime::Span;
-using runtime::LoadScope;
 
 struct Handle {
-  std::shared_ptr<void> sharing;                    // of states with other delegates; released last
-  std::unique_ptr<runtime::Executable> executable;  // null when loaded only to look at it
-  std::shared_ptr<runtime::Context> context;
+  std::shared_ptr<void> sharing;                   // of states with other delegates; released last
+  std::unique_ptr<engine::Executable> executable;  // null when loaded only to look at it
+  std::shared_ptr<engine::Context> context;
   std::vector<void*> adopted;
   InputViews inputs;
   std::string method;
@@ -73,13 +73,13 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
                           ir::Graph::parse(processed.data(), processed.size(),
                                            origin_of(scope, init.get_method_name(), index), graph::field_checks()));
   const EtNamedData named(init.get_named_data_map());
-  runtime::Sources sources;
+  weights::Sources sources;
   sources.named = &named;
-  ETGGML_ASSIGN_OR_RETURN(sources.process, runtime::process_weights());
+  ETGGML_ASSIGN_OR_RETURN(sources.process, weights::process_weights());
   if (scope != nullptr && scope->mode == LoadScope::Mode::Check) {
     sources.files = scope->files;
-    if (sources.files) runtime::check_expectations(*ir_graph, *sources.files, scope->report);
-    ETGGML_RETURN_IF_ERROR(runtime::bind_weights(*ir_graph, sources, true, scope->report).status());
+    if (sources.files) weights::check_expectations(*ir_graph, *sources.files, scope->report);
+    ETGGML_RETURN_IF_ERROR(weights::bind_weights(*ir_graph, sources, true, scope->report).status());
     return handle;
   }
   if (scope != nullptr) {
@@ -95,8 +95,8 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
   }
   sources.files = handle->context->files;
   ETGGML_ASSIGN_OR_RETURN(handle->executable,
-                          runtime::Executable::create(handle->context, std::move(ir_graph), sources,
-                                                      scope != nullptr ? scope->progress : runtime::ProgressFn()));
+                          engine::Executable::create(handle->context, std::move(ir_graph), sources,
+                                                     scope != nullptr ? scope->progress : engine::ProgressFn()));
   return handle;
 }
 
@@ -113,16 +113,16 @@ Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args)
   // Results of a device come through pinned memory of ours. Our own callers may look at them there, as they belong to
   // the program anyway; a host that brought memory of its own gets them in it.
   const bool stay =
-      handle.context->options.skip_output_copy || (runtime::HostCall::active() && !handle.context->engine->is_cpu());
+      handle.context->options.skip_output_copy || (engine::HostCall::active() && !handle.context->engine->is_cpu());
   EtOutputs outputs(args, n_in, &handle.adopted, stay);
   TracerObserver tracer(context.event_tracer(), handle.executable->ir_graph());
   Observers observer(tracer, handle.context->watch, handle.method, handle.index);
   return handle.executable->run(handle.inputs.data(), n_in, outputs, observer.wanted() ? &observer : nullptr);
 }
 
-// What would otherwise cross ExecuTorch's boundary as an exception.
+// Exceptions become errors: none may cross the boundary of ExecuTorch.
 template <class Fn>
-Status guarded(Fn fn) {
+Status without_exceptions(Fn fn) {
   try {
     return fn();
   } catch (const std::bad_alloc&) {
@@ -140,7 +140,7 @@ class GgmlBackend final : public BackendInterface {
   executorch::runtime::Result<DelegateHandle*> init(BackendInitContext& context, FreeableBuffer* processed,
                                                     ArrayRef<CompileSpec>) const override {
     std::unique_ptr<Handle> handle;
-    const Status status = guarded([&]() -> Status {
+    const Status status = without_exceptions([&]() -> Status {
       ETGGML_ASSIGN_OR_RETURN(handle, load(context, *processed));
       return ok_status();
     });
@@ -154,11 +154,11 @@ class GgmlBackend final : public BackendInterface {
   }
 
   Error execute(BackendExecutionContext& context, DelegateHandle* handle, Span<EValue*> args) const override {
-    return report(guarded([&] { return run(context, *static_cast<Handle*>(handle), args); }));
+    return report(without_exceptions([&] { return run(context, *static_cast<Handle*>(handle), args); }));
   }
 
   Error set_option(BackendOptionContext&, const Span<BackendOption>& options) override {
-    return report(guarded([&] { return set_process_options(options); }));
+    return report(without_exceptions([&] { return set_process_options(options); }));
   }
 
   void destroy(DelegateHandle* handle) const override { delete static_cast<Handle*>(handle); }

@@ -40,7 +40,7 @@ TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const i
   const auto ratio = executorch::runtime::pal_ticks_to_ns_multiplier();
   ticks_per_ns_ = static_cast<double>(ratio.denominator) / static_cast<double>(ratio.numerator);
   ticks_at_zero_ = static_cast<int64_t>(executorch::runtime::pal_current_ticks()) -
-                   static_cast<int64_t>(static_cast<double>(runtime::now_ns()) * ticks_per_ns_);
+                   static_cast<int64_t>(static_cast<double>(engine::now_ns()) * ticks_per_ns_);
 }
 
 void TracerObserver::node(int64_t ir_node, const char* op, int64_t start_ns, int64_t end_ns) {
@@ -60,11 +60,11 @@ void TracerObserver::node(int64_t ir_node, const char* op, int64_t start_ns, int
                                                            ticks(start_ns), ticks(end_ns), op, __builtin_strlen(op));
 }
 
-void TracerObserver::value(const runtime::Value& value) {
+void TracerObserver::value(const engine::Value& value) {
   using executorch::aten::SizesType;
   using executorch::aten::TensorImpl;
-  if (value.kind != runtime::Value::Kind::Node || !is_result_[value.index]) return;
-  // ExecuTorch compares with what torch computed, whose shape has no leading ones of ours.
+  if (value.kind != engine::Value::Kind::Node || !is_result_[value.index]) return;
+  // ExecuTorch compares with torch's values, and their shapes lack our leading ones.
   size_t first = 0;
   while (first + 1 < static_cast<size_t>(value.rank) && value.shape[first] == 1) ++first;
   std::array<SizesType, 8> sizes{};
@@ -88,7 +88,7 @@ void Observers::node(int64_t ir_node, const char* op, int64_t start_ns, int64_t 
   if (tracer_.wanted()) tracer_.node(ir_node, op, start_ns, end_ns);
 }
 
-void Observers::value(const runtime::Value& value) {
+void Observers::value(const engine::Value& value) {
   if (tracer_.wants_values()) tracer_.value(value);
   if (watch_) watch_(method_.c_str(), delegate_, value);
 }

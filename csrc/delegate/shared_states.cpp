@@ -15,7 +15,7 @@ constexpr const char* kMark = "executorch_ggml.states";
 struct Group {
   const void* ir_graph = nullptr;
   std::string device;
-  std::shared_ptr<runtime::StateStore> states;
+  std::shared_ptr<engine::StateStore> states;
   std::set<std::string> members;  // method and state; a state has one delegate in a method
 };
 
@@ -41,7 +41,7 @@ std::vector<std::string> members_of(const std::string& method, const ir::Graph& 
 }  // namespace
 
 std::shared_ptr<void> share_states(const executorch::runtime::NamedDataMap* map, const std::string& method,
-                                   const ir::Graph& ir_graph, runtime::Context* context) {
+                                   const ir::Graph& ir_graph, engine::Context* context) {
   const std::vector<std::string> members = members_of(method, ir_graph);
   if (map == nullptr || members.empty() || !map->get_data(kMark).ok()) return nullptr;
   const std::string device = context->engine->device().name;

@@ -5,7 +5,7 @@
 
 #include "util/room.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 constexpr size_t kLeast = 256;  // tensors of a further context
@@ -82,4 +82,4 @@ Result<std::vector<BufferPtr>> place_all(const TensorContexts& tensors, ggml_bac
   return buffers;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

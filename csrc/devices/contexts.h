@@ -6,7 +6,7 @@
 #include "devices/memory.h"
 #include "ggml.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 class TensorContexts {
  public:
@@ -50,4 +50,4 @@ Result<std::vector<BufferPtr>> place_all(const TensorContexts& tensors, ggml_bac
 /// Addresses for views of tensors that have memory.
 Status place_views(const TensorContexts& tensors);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -2,7 +2,7 @@
 
 #include <unordered_set>
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 size_t aligned(size_t bytes, size_t alignment) { return (bytes + alignment - 1) / alignment * alignment; }
@@ -54,4 +54,4 @@ Result<BufferPtr> place_separately(const TensorContexts& tensors, ggml_cgraph* g
   return buffer;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -7,7 +7,7 @@
 #include "util/env.h"
 #include "util/log.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 std::string plan_text(const Plan& plan, const ir::Graph& ir_graph) {
   std::string text = format("# %s\n# symbols:", ir_graph.origin().c_str());
@@ -57,4 +57,4 @@ void dump_plan(const Plan& plan, const ir::Graph& ir_graph) {
   std::fclose(file);
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

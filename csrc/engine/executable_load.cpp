@@ -7,10 +7,10 @@
 #include "util/log.h"
 #include "weights/expectations.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
-std::string misfit(const Sources& sources, const std::string& origin) {
+std::string misfit(const weights::Sources& sources, const std::string& origin) {
   if (sources.files) return sources.files->path() + " does not fit " + origin;
   return "the weights of " + origin + " are not all in the .pte; load it with its GGUF";
 }
@@ -30,12 +30,12 @@ std::vector<uint32_t> used(const ir::Graph& ir_graph, const Leaf* (ir::fb::Node:
 
 Result<std::unique_ptr<Executable>> Executable::create(std::shared_ptr<Context> context,
                                                        std::shared_ptr<const ir::Graph> ir_graph,
-                                                       const Sources& sources, const ProgressFn& progress) {
+                                                       const weights::Sources& sources, const ProgressFn& progress) {
   std::unique_ptr<Executable> executable(new Executable(std::move(context), std::move(ir_graph)));
   const auto& graph = executable->ir_graph_->payload();
   const size_t weights = graph.weights() == nullptr ? 0 : graph.weights()->size();
   const size_t states = graph.states() == nullptr ? 0 : graph.states()->size();
-  ETGGML_ASSIGN_OR_RETURN(executable->tensors_, make_context(weights + states));
+  ETGGML_ASSIGN_OR_RETURN(executable->tensors_, devices::make_context(weights + states));
   executable->weights_.resize(weights);
   executable->states_.resize(states);
   ETGGML_RETURN_IF_ERROR(executable->load_weights(sources, progress));
@@ -50,15 +50,15 @@ Result<std::unique_ptr<Executable>> Executable::create(std::shared_ptr<Context> 
 
 Executable::~Executable() { context_->remove(this); }
 
-Status Executable::load_weights(const Sources& sources, const ProgressFn& progress) {
+Status Executable::load_weights(const weights::Sources& sources, const ProgressFn& progress) {
   const Engine& engine = *context_->engine;
-  Report report;
+  weights::Report report;
   if (sources.files) {
     ETGGML_RETURN_IF_ERROR(sources.files->check_unchanged());
-    check_expectations(*ir_graph_, *sources.files, &report);
+    weights::check_expectations(*ir_graph_, *sources.files, &report);
   }
-  ETGGML_ASSIGN_OR_RETURN(const std::vector<BoundSlot> slots,
-                          bind_weights(*ir_graph_, sources, engine.is_cpu(), &report));
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<weights::BoundSlot> slots,
+                          weights::bind_weights(*ir_graph_, sources, engine.is_cpu(), &report));
   report.finish();
   ETGGML_RETURN_IF_ERROR(report.status(misfit(sources, ir_graph_->origin())));
 
@@ -66,19 +66,19 @@ Status Executable::load_weights(const Sources& sources, const ProgressFn& progre
   size_t copied = 0;
   InterruptClock interrupts;
   for (size_t i = 0; i < slots.size(); ++i) {
-    const BoundSlot& slot = slots[i];
+    const weights::BoundSlot& slot = slots[i];
     if (interrupts.interrupted()) return error(ETGGML_CANCELLED, "loading was interrupted");
     if (progress && !progress(static_cast<double>(i) / static_cast<double>(slots.size()))) {
       return error(ETGGML_CANCELLED, "loading was cancelled");
     }
     const std::shared_ptr<const gguf::FileSet>& from = slot.parts.front().files;
     if (from) files.insert(from);
-    WeightStore& store = from ? *context_->store_of(*from) : *context_->embedded;
+    weights::WeightStore& store = from ? *context_->store_of(*from) : *context_->embedded;
     size_t private_bytes = 0;
-    ETGGML_ASSIGN_OR_RETURN(const Storage storage, store.place(slot, &private_bytes));
+    ETGGML_ASSIGN_OR_RETURN(const devices::Storage storage, store.place(slot, &private_bytes));
     ggml_tensor* tensor = ggml_new_tensor(tensors_.get(), slot.type, GGML_MAX_DIMS, slot.ne.data());
     ggml_set_name(tensor, slot.name.c_str());  // truncates to ggml's 63 bytes
-    ETGGML_RETURN_IF_ERROR(attach(tensor, storage));
+    ETGGML_RETURN_IF_ERROR(devices::attach(tensor, storage));
     weights_[slot.slot] = tensor;
     storages_.push_back(storage);
     uses_.push_back({tensor->data, ggml_nbytes(tensor), private_bytes});
@@ -90,13 +90,13 @@ Status Executable::load_weights(const Sources& sources, const ProgressFn& progre
   return ok_status();
 }
 
-Status Executable::load_states(const NamedData* named) {
+Status Executable::load_states(const weights::NamedData* named) {
   for (uint32_t slot : used<ir::fb::StateLeaf>(*ir_graph_, &ir::fb::Node::op_as_StateLeaf, &ir::fb::StateLeaf::slot)) {
     StateInfo info;
-    ETGGML_ASSIGN_OR_RETURN(const Storage storage, context_->states->get(*ir_graph_, slot, named, &info));
+    ETGGML_ASSIGN_OR_RETURN(const devices::Storage storage, context_->states->get(*ir_graph_, slot, named, &info));
     ggml_tensor* tensor = ggml_new_tensor(tensors_.get(), info.type, GGML_MAX_DIMS, info.ne.data());
     ggml_set_name(tensor, info.name.c_str());
-    ETGGML_RETURN_IF_ERROR(attach(tensor, storage));
+    ETGGML_RETURN_IF_ERROR(devices::attach(tensor, storage));
     states_[slot] = tensor;
     storages_.push_back(storage);
   }
@@ -109,7 +109,7 @@ Status Executable::load_constants() {
       used<ir::fb::ConstLeaf>(*ir_graph_, &ir::fb::Node::op_as_ConstLeaf, &ir::fb::ConstLeaf::constant);
   if (list == nullptr || needed.empty()) return ok_status();
   constants_.resize(list->size());
-  ETGGML_ASSIGN_OR_RETURN(constant_context_, make_context(needed.size()));
+  ETGGML_ASSIGN_OR_RETURN(constant_context_, devices::make_context(needed.size()));
   for (uint32_t i : needed) {
     const auto ne = ir_graph_->shape(list->Get(i)->shape(), {});
     constants_[i] = ggml_new_tensor(constant_context_.get(), static_cast<ggml_type>(list->Get(i)->type()),
@@ -136,4 +136,4 @@ Status Executable::check_files() const {
   return ok_status();
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -15,7 +15,7 @@
 #include "util/scalar_type.h"
 #include "util/watched_file.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 // A graph is rebuilt whenever the attended length crosses a multiple of this. CPU kernels cost time for every key, so
@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kRoundCpu = 32;
 constexpr int64_t kRoundGpu = 256;
 
-// What distinguishes the ops that matter: type and shape of the first source (the matrix).
+// The ops that matter differ in type and shape of the first source (the matrix).
 std::string op_detail(const ggml_tensor* t) {
   if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS && t->op != GGML_OP_CUSTOM)
     return "";
@@ -33,7 +33,7 @@ std::string op_detail(const ggml_tensor* t) {
                 static_cast<long long>(w->ne[1]));
 }
 
-// Memory traffic, for comparing with the machine's bandwidth: what the op has to read and write at least.
+// Memory traffic, for comparing with the machine's bandwidth: the least that the op must read and write.
 int64_t op_bytes(const ggml_tensor* t) {
   switch (t->op) {
     case GGML_OP_GET_ROWS:
@@ -87,7 +87,7 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   {
     Stopwatch watch(&times[Phase::Plan]);
     const bool choose = ir_graph_->output_count() == 1 && observer == nullptr && symbols == sizes;
-    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose ? context_->choice.wanted.how : Choosing::None, &hit));
+    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose ? context_->sampled.wanted.how : Sampling::None, &hit));
   }
   std::vector<void*> destinations;
   {
@@ -116,12 +116,12 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   return ok_status();
 }
 
-Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing choosing, bool* hit) {
+Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Sampling sampling, bool* hit) {
   uncached_.reset();
   withheld_.clear();
-  context_->withholding = nullptr;
+  context_->keeps_outputs = nullptr;
   std::vector<int64_t> key = symbols;
-  key.push_back(static_cast<int64_t>(choosing));
+  key.push_back(static_cast<int64_t>(sampling));
   if (std::unique_ptr<Plan>* found = plans_.find(key)) {
     if ((*found)->placed()) {
       *hit = true;
@@ -133,7 +133,7 @@ Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing
   Arena& arena = own_arena_ != nullptr ? *own_arena_ : engine.arena();
   SlotLeaves leaves(*this);
   ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan,
-                          Plan::create(engine, arena, *ir_graph_, symbols, leaves, choosing));
+                          Plan::create(engine, arena, *ir_graph_, symbols, leaves, sampling));
   dump_plan(*plan, *ir_graph_);
   Plan* raw = plan.get();
   if (plans_.capacity() == 0) {
@@ -175,7 +175,7 @@ Status Executable::fill(Plan& plan, const ir::InputView* inputs, size_t n) {
   if (!context_->engine->is_cpu())
     ETGGML_RETURN_IF_ERROR(staging_.reserve(context_->engine->device(), staged).status());
   char* at = staging_.data();
-  fill_choice(plan, at);
+  fill_sampling(plan, at);
   if (at != nullptr) at += sizeof(cuda::SampleParams);
   for (size_t i = 0; i < plan.built().host_inputs.size(); ++i) {
     const graph::HostInput& input = plan.built().host_inputs[i];
@@ -198,10 +198,10 @@ Status Executable::fill(Plan& plan, const ir::InputView* inputs, size_t n) {
   return ok_status();
 }
 
-void Executable::fill_choice(const Plan& plan, char* staging) {
-  ggml_tensor* to = plan.choice_params();
+void Executable::fill_sampling(const Plan& plan, char* staging) {
+  ggml_tensor* to = plan.sampling_params();
   if (to == nullptr) return;
-  const cuda::SampleParams& params = context_->choice.wanted.params;
+  const cuda::SampleParams& params = context_->sampled.wanted.params;
   if (ggml_backend_buffer_is_host(to->buffer)) {
     std::memcpy(to->data, &params, sizeof(params));
   } else {
@@ -212,7 +212,7 @@ void Executable::fill_choice(const Plan& plan, char* staging) {
 
 Status Executable::compute(const Plan& plan, NodeObserver* observer) {
   const Status status = compute_graph(plan, observer);
-  // Our kernels count in their nodes what they have done; one that ended early did not get to the end.
+  // Our kernels count their finished work in their nodes; one that ended early did not get to the end.
   if (status.code == ETGGML_OUT_OF_MEMORY || status.code == ETGGML_CANCELLED) plans_.clear();
   return status;
 }
@@ -232,7 +232,7 @@ Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
   ggml_init_params params = {};
   params.mem_size = ggml_graph_overhead_custom(8, false) + 1024;
   params.no_alloc = true;
-  ContextPtr scratch(room_for(params.mem_size) ? ggml_init(params) : nullptr);
+  devices::ContextPtr scratch(room_for(params.mem_size) ? ggml_init(params) : nullptr);
   if (scratch == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate a graph for profiling");
   ggml_cgraph* single = ggml_new_graph_custom(scratch.get(), 8, false);
   const bool values = observer != nullptr && observer->wants_values();
@@ -272,19 +272,19 @@ Status Executable::show_node(uint32_t ir_node, const ggml_tensor* tensor, NodeOb
   return ok_status();
 }
 
-Status Executable::ask_choice(const Plan& plan) {
+Status Executable::copy_token(const Plan& plan) {
   Engine& engine = *context_->engine;
-  ETGGML_ASSIGN_OR_RETURN(char* to, chosen_.reserve(engine.device(), sizeof(int32_t)));
-  ggml_backend_tensor_get_async(engine.backend(), plan.chosen(), to, 0, sizeof(int32_t));
+  ETGGML_ASSIGN_OR_RETURN(char* to, token_.reserve(engine.device(), sizeof(int32_t)));
+  ggml_backend_tensor_get_async(engine.backend(), plan.token(), to, 0, sizeof(int32_t));
   return ok_status();
 }
 
-void Executable::take_choice() {
-  context_->choice.made = true;
-  std::memcpy(&context_->choice.token, chosen_.data(), sizeof(int32_t));
+void Executable::take_token() {
+  context_->sampled.made = true;
+  std::memcpy(&context_->sampled.token, token_.data(), sizeof(int32_t));
 }
 
-// By way of pinned memory, which the sink may take as it is; one wait for all. With a choice the bytes stay behind
+// By way of pinned memory, which the sink may take as it is; one wait for all. With sampling the bytes stay behind
 // until somebody asks for them, unless it is known already that somebody will.
 Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
   Engine& engine = *context_->engine;
@@ -310,15 +310,15 @@ Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const
   for (const Withheld& result : results) {
     if (result.nbytes > 0) withheld_.push_back(result);
   }
-  if (plan.chosen() == nullptr) return finish_outputs();
-  ETGGML_RETURN_IF_ERROR(ask_choice(plan));
-  if (context_->choice.wanted.outputs) {
+  if (plan.token() == nullptr) return finish_outputs();
+  ETGGML_RETURN_IF_ERROR(copy_token(plan));
+  if (context_->sampled.wanted.outputs) {
     ETGGML_RETURN_IF_ERROR(finish_outputs());
   } else {
-    context_->withholding = this;
+    context_->keeps_outputs = this;
     engine.wait();
   }
-  take_choice();
+  take_token();
   return ok_status();
 }
 
@@ -345,12 +345,12 @@ Status Executable::finish_outputs() {
 }
 
 Status Executable::deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
-  context_->choice.made = false;
+  context_->sampled.made = false;
   if (!context_->engine->is_cpu()) return deliver_from_device(plan, sink, destinations);
-  if (plan.chosen() != nullptr) {
-    ETGGML_RETURN_IF_ERROR(ask_choice(plan));
+  if (plan.token() != nullptr) {
+    ETGGML_RETURN_IF_ERROR(copy_token(plan));
     context_->engine->wait();
-    take_choice();
+    take_token();
   }
   const auto* outputs = ir_graph_->payload().outputs();
   for (size_t i = 0; i < destinations.size(); ++i) {
@@ -385,4 +385,4 @@ void Executable::plan_totals(size_t* count, size_t* bytes) const {
   plans_.for_each([&](const std::vector<int64_t>&, const std::unique_ptr<Plan>& plan) { *bytes += plan->bytes(); });
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

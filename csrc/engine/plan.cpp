@@ -17,7 +17,7 @@
 #include "util/env.h"
 #include "util/fork.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 // Our kernels, on the dot products of the CPU module that ggml loaded. Leaked on purpose: graphs may outlive static
@@ -28,7 +28,7 @@ Result<const graph::CpuKernelSet*> cpu_kernels(int threads) {
   static auto* mutex = new ProcessMutex(70);
   static auto* sets = new std::map<int, graph::CpuKernelSet>();
   std::lock_guard<ProcessMutex> guard(*mutex);
-  return &sets->try_emplace(threads, cpu_traits_function(), threads, names).first->second;
+  return &sets->try_emplace(threads, devices::cpu_traits_function(), threads, names).first->second;
 }
 
 // Results of a graph that get memory of their own each, instead of sharing the arena: a decoding step needs a few
@@ -52,12 +52,12 @@ bool computes(const ggml_tensor* node) {
 
 Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Graph& ir_graph,
                                            const std::vector<int64_t>& symbols, graph::Leaves& leaves,
-                                           Choosing choosing) {
+                                           Sampling sampling) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
   plan->symbols_ = symbols;
-  const Probe probe(engine.device().handle);
+  const devices::Probe probe(engine.device().handle);
   graph::BuildOptions options;
-  options.device = engine.is_cpu() ? cpu_probe() : &probe;
+  options.device = engine.is_cpu() ? devices::cpu_probe() : &probe;
   options.max_live = UINT32_MAX;  // place() knows what to do with any number
   std::optional<graph::CpuKernels> kernels;
   if (options.device == nullptr) {
@@ -71,7 +71,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   if (options.device == nullptr) graph::fold_additions(plan->built_);
   plan->map_nodes();
   if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(ir_graph, *options.device));
-  ETGGML_RETURN_IF_ERROR(plan->place(ir_graph, calls, choosing));
+  ETGGML_RETURN_IF_ERROR(plan->place(ir_graph, calls, sampling));
   plan->map_nodes();
   plan->count_nodes();
   if (engine.is_cpu()) plan->borrowed_.find(plan->built_);
@@ -86,31 +86,31 @@ Plan::~Plan() { engine_.free_plan(schedule_); }
 
 size_t Plan::bytes() const {
   size_t total = built_.tensors.bytes();
-  for (const BufferPtr& buffer : own_memory_) total += ggml_backend_buffer_get_size(buffer.get());
+  for (const devices::BufferPtr& buffer : own_memory_) total += ggml_backend_buffer_get_size(buffer.get());
   return total;
 }
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
 // for every value. So does one small enough to be fused.
-Status Plan::place(const ir::Graph& ir_graph, const graph::CallSupport* calls, Choosing choosing) {
+Status Plan::place(const ir::Graph& ir_graph, const graph::CallSupport* calls, Sampling sampling) {
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
     fusion = graph::fuse(built_.spare, built_, *calls, calls_);
-  if (choosing != Choosing::None && calls != nullptr && !built_.outputs.empty()) {
-    const auto make = choosing == Choosing::Greedy ? graph::argmax_call : graph::sample_call;
-    choice_ = make(built_.spare, built_.outputs[0], *calls, calls_);
-    if (choice_.node != nullptr) {
-      std::vector<ggml_tensor*> tensors = {choice_.node, choice_.scratch};
-      if (choice_.params != nullptr) tensors.push_back(choice_.params);
-      ETGGML_ASSIGN_OR_RETURN(choice_memory_, place_tensors(tensors, engine_.buffer_type()));
-      ggml_build_forward_expand(built_.graph, choice_.node);
+  if (sampling != Sampling::None && calls != nullptr && !built_.outputs.empty()) {
+    const auto make = sampling == Sampling::Greedy ? graph::argmax_call : graph::sample_call;
+    sampler_ = make(built_.spare, built_.outputs[0], *calls, calls_);
+    if (sampler_.node != nullptr) {
+      std::vector<ggml_tensor*> tensors = {sampler_.node, sampler_.scratch};
+      if (sampler_.params != nullptr) tensors.push_back(sampler_.params);
+      ETGGML_ASSIGN_OR_RETURN(sampling_memory_, devices::place_tensors(tensors, engine_.buffer_type()));
+      ggml_build_forward_expand(built_.graph, sampler_.node);
     }
   }
   if (fusion.groups > 0) {
-    // The host fills every input, also one whose readers are gone.
+    // The host fills every input, also one without readers.
     for (const graph::HostInput& input : built_.host_inputs) fusion.extra.push_back(input.tensor);
-    ETGGML_ASSIGN_OR_RETURN(BufferPtr memory,
-                            place_separately(built_.tensors, built_.graph, fusion.extra, engine_.buffer_type()));
+    ETGGML_ASSIGN_OR_RETURN(devices::BufferPtr memory, devices::place_separately(built_.tensors, built_.graph,
+                                                                                 fusion.extra, engine_.buffer_type()));
     own_memory_.push_back(std::move(memory));
     return ok_status();
   }
@@ -119,7 +119,7 @@ Status Plan::place(const ir::Graph& ir_graph, const graph::CallSupport* calls, C
     generation_ = arena_.generation();
     return ok_status();
   }
-  Result<std::vector<BufferPtr>> memory = place_all(built_.tensors, engine_.buffer_type());
+  Result<std::vector<devices::BufferPtr>> memory = devices::place_all(built_.tensors, engine_.buffer_type());
   if (!memory.ok()) {
     return error(memory.status().code, "%s: %s of this call", ir_graph.origin().c_str(),
                  memory.status().message.c_str());
@@ -176,4 +176,4 @@ void Plan::map_nodes() {
   }
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -8,7 +8,7 @@ namespace {
 using Context = std::unique_ptr<ggml_context, decltype(&ggml_free)>;
 
 Context scratch() {
-  return {ggml_init({runtime::TensorContexts::kRoom * ggml_tensor_overhead(), nullptr, true}), ggml_free};
+  return {ggml_init({devices::TensorContexts::kRoom * ggml_tensor_overhead(), nullptr, true}), ggml_free};
 }
 
 ggml_tensor* packed(ggml_context* ctx, ggml_tensor* t) {
@@ -17,7 +17,7 @@ ggml_tensor* packed(ggml_context* ctx, ggml_tensor* t) {
 
 ggml_tensor* packed_f32(ggml_context* ctx, ggml_tensor* t) {
   // Integers of a graph are small enough to be exact in F32; nothing that makes others is lowered (docs/adding-an-op).
-  return runtime::is_float(t->type) || t->type == GGML_TYPE_I32 ? as_f32(ctx, packed(ctx, t)) : t;
+  return devices::is_float(t->type) || t->type == GGML_TYPE_I32 ? as_f32(ctx, packed(ctx, t)) : t;
 }
 
 ggml_tensor* with_packed(ggml_context* ctx, const Sources& src, const Make& make) {

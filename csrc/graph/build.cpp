@@ -97,7 +97,7 @@ Result<Built> build_all(const ir::Graph& ir_graph, const std::vector<int64_t>& s
   size_t live = 0;
   for (uint32_t i = 0; i < ir_graph.node_count(); ++i) live += ir_graph.live(i);
   Built built;
-  built.tensors = runtime::TensorContexts(live + ir_graph.output_count() + runtime::TensorContexts::kRoom);
+  built.tensors = devices::TensorContexts(live + ir_graph.output_count() + devices::TensorContexts::kRoom);
   BuildState state{built.tensors, ir_graph, symbols, leaves, options, {}, {}, {}, {}, {}, {}};
   ETGGML_ASSIGN_OR_RETURN(state.index_limits, ir_graph.index_limits(symbols));
   state.values.assign(ir_graph.node_count(), nullptr);

@@ -37,7 +37,7 @@ struct HostInput {
 };
 
 struct Built {
-  runtime::TensorContexts tensors;  // all but the caller's
+  devices::TensorContexts tensors;  // all but the caller's
   ggml_context* spare = nullptr;    // with space for kSpareTensors more
   ggml_cgraph* graph = nullptr;
   std::vector<ggml_tensor*> values;  // by node; nullptr for nodes nothing needs

@@ -25,7 +25,7 @@ std::string shape_text(const Shape& ne);
 
 /// State of one build() that nodes share.
 struct BuildState {
-  runtime::TensorContexts& tensors;
+  devices::TensorContexts& tensors;
   const ir::Graph& ir_graph;
   const std::vector<int64_t>& symbols;
   Leaves& leaves;

@@ -7,7 +7,7 @@
 #include "devices/types.h"
 #include "util/nearest.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 namespace {
 
 namespace fb = ir::fb;
@@ -54,7 +54,7 @@ class Binder {
       bool found = false;
       ETGGML_RETURN_IF_ERROR(sources_.named->get(key->str(), &blob, &found));
       if (!found) continue;
-      if (slot.type() == kAnyType || !type_known(slot.type())) {
+      if (slot.type() == kAnyType || !devices::type_known(slot.type())) {
         report_->add({Problem::Kind::Type,
                       key->str(),
                       "a type in the graph",
@@ -173,11 +173,12 @@ class Binder {
     for (const Part& part : bound->parts) {
       mixed = mixed || part.type != bound->parts.front().type;
       if (slot.type() != kAnyType && part.type != slot.type()) {
-        return wrong_type(part, type_name(slot.type()), "the graph was exported with weights of that type inside");
+        return wrong_type(part, devices::type_name(slot.type()),
+                          "the graph was exported with weights of that type inside");
       }
     }
     ggml_type type = bound->parts.front().type;
-    if (slot.cast() != kAnyType && type_known(slot.cast())) {
+    if (slot.cast() != kAnyType && devices::type_known(slot.cast())) {
       type = static_cast<ggml_type>(slot.cast());
     } else if (mixed) {
       type = GGML_TYPE_F32;  // the one type that loses nothing of any other
@@ -187,15 +188,15 @@ class Binder {
     for (const Part& part : bound->parts) {
       if (part.type == type) continue;
       bound->cast = true;
-      if (!has_to_float(part.type) || !has_from_float(type)) {
-        return wrong_type(part, type_name(type), "there is no conversion between the two");
+      if (!devices::has_to_float(part.type) || !devices::has_from_float(type)) {
+        return wrong_type(part, devices::type_name(type), "there is no conversion between the two");
       }
     }
     bound->type = type;
-    if (slot.usage() == fb::WeightUsage_Rows && !can_get_rows(type)) {
+    if (slot.usage() == fb::WeightUsage_Rows && !devices::can_get_rows(type)) {
       return wrong_type(bound->parts.front(), "a type whose rows can be looked up", "ggml cannot read rows of it");
     }
-    if (slot.usage() == fb::WeightUsage_MatMul && on_cpu_ && !cpu_can_multiply(type)) {
+    if (slot.usage() == fb::WeightUsage_MatMul && on_cpu_ && !devices::cpu_can_multiply(type)) {
       return wrong_type(bound->parts.front(), "a type matrices can be multiplied in",
                         "ggml's CPU backend cannot multiply by it");
     }
@@ -207,7 +208,7 @@ class Binder {
     problem.kind = Problem::Kind::Type;
     problem.key = part.key;
     problem.expected = wanted;
-    problem.found = type_name(part.type);
+    problem.found = devices::type_name(part.type);
     problem.message = format("weight '%s' has type %s, needed: %s (%s)", part.key.c_str(), problem.found.c_str(),
                              wanted.c_str(), why);
     report_->add(std::move(problem));
@@ -224,9 +225,9 @@ class Binder {
       total += part.nbytes;
       same_type = same_type && part.type == bound.parts.front().type;
     }
-    if (!same_type) return true;  // only possible for GGUF parts, whose shapes were checked
+    if (!same_type) return true;  // only possible for GGUF parts, of checked shapes
     const ggml_type type = bound.parts.front().type;
-    const Result<size_t> row = row_bytes(type, bound.ne[0]);
+    const Result<size_t> row = devices::row_bytes(type, bound.ne[0]);
     const uint64_t needed = row.ok() ? static_cast<uint64_t>(*row) * static_cast<uint64_t>(elements / bound.ne[0]) : 0;
     if (row.ok() && needed == total) return true;
     Problem problem;
@@ -277,4 +278,4 @@ Result<std::vector<BoundSlot>> bind_weights(const ir::Graph& ir_graph, const Sou
   return slots;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

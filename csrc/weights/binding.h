@@ -12,7 +12,7 @@
 #include "weights/named_data.h"
 #include "weights/report.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 
 /// Where weights are looked for, in this order. Null members are skipped.
 struct Sources {
@@ -38,7 +38,7 @@ struct BoundSlot {
   std::string name;
   std::array<int64_t, 4> ne{1, 1, 1, 1};
   std::vector<Part> parts;         ///< in order along the slowest dimension
-  ggml_type type = GGML_TYPE_F32;  ///< what the graph gets (after the cast, if any)
+  ggml_type type = GGML_TYPE_F32;  ///< the type in the graph (after the cast, if any)
   bool cast = false;               ///< some part has another type
 };
 
@@ -51,4 +51,4 @@ std::vector<uint32_t> used_slots(const ir::Graph& ir_graph);
 Result<std::vector<BoundSlot>> bind_weights(const ir::Graph& ir_graph, const Sources& sources, bool on_cpu,
                                             Report* report);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace etggml::runtime {
+namespace etggml::weights {
 namespace {
 
 constexpr uint64_t kMaxArray = 64;
@@ -122,4 +122,4 @@ void check_expectations(const ir::Graph& ir_graph, const gguf::FileSet& files, R
   }
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

@@ -7,7 +7,7 @@
 #include "ir/graph.h"
 #include "weights/report.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 
 /// Adds a Metadata problem for every expectation of the graph that the file's metadata does not meet.
 void check_expectations(const ir::Graph& ir_graph, const gguf::FileSet& files, Report* report);
@@ -20,4 +20,4 @@ Json metadata_json(const gguf::KeyValue& kv);
 bool same_value(const Json& expected, const Json& found);
 }  // namespace detail
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

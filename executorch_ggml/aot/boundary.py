@@ -91,19 +91,20 @@ _INFINITE = 1 << 62
 
 
 class _Cut:
-    """The minimum cut of one group, by augmenting paths; what the host's side can still reach stays with it."""
+    """The minimum cut of one group, by augmenting paths. Nodes that the host's side can still reach stay with it."""
 
     def __init__(self, group: list[Node], decisions: Decisions) -> None:
         self._group = dict.fromkeys(group)
         self._decisions = decisions
-        # From the host's side to the delegate's: what must be cut so that nothing on the former reaches the latter.
+        # From the host's side to the delegate's: the edges to cut, so that no node of the host reaches one of the
+        # delegate.
         self._capacity: dict[_Vertex, dict[_Vertex, int]] = {_HOST: {}, _DELEGATE: {}}
         values = dict.fromkeys(i for n in group for i in (*n.all_input_nodes, n))
         for value in values:
             self._value(value)
 
     def _vertex(self, node: Node) -> _Vertex | None:
-        """None for what is on neither side: inputs and results of the program."""
+        """None for inputs and results of the program, which are on neither side."""
         if node in self._group:
             return node
         if node.op != "call_function":

@@ -17,7 +17,7 @@ from . import flops, staging
 from .boundary import FEWER_BYTES
 from .host_kernels import missing
 from .loadable import Finding, operator_name
-from .lowering import source_line
+from .lower_nodes import source_line
 
 HOT_SHARE = 0.01
 """An undelegated operator with this part of all FLOPs is hot, wherever it stands."""
@@ -214,7 +214,7 @@ def _reason(node: Node, decisions: Any, provided: Collection[str]) -> str:
 
 
 def _is_hot(node: Node, decisions: Any, share: float, between: bool) -> bool:
-    # What was moved to the host to spare bytes is there because of another node, which is reported.
+    # Nodes that were moved to the host to save bytes are there because of another node, which is reported.
     if not _yields_tensors(node) or decisions.reasons.get(node) == FEWER_BYTES:
         return False
     return between or share >= HOT_SHARE
@@ -283,7 +283,7 @@ def _partitions(stages: Mapping[Node, int], ep: ExportedProgram) -> tuple[Partit
 class DeviceReport:
     """One run on a device.
 
-    A delegate is one graph of one device: what the device's kernels do not take is refused, not left to the CPU.
+    A delegate is one graph of one device. A node that the device's kernels do not take is refused, not left to the CPU.
 
     Attributes:
         device: its name.

@@ -201,7 +201,7 @@ inline Result<Outputs> run_at(const Graph& ir_graph, Store& store, const std::ve
                               size_t max_bytes) {
   auto built = etggml::graph::build(ir_graph, symbols, store, options);
   if (!built.ok()) return built.status();
-  CHECK(built->tensors.most() <= etggml::runtime::TensorContexts::kRoom);
+  CHECK(built->tensors.most() <= etggml::devices::TensorContexts::kRoom);
   size_t total = 0;
   built->tensors.each([&total](const ggml_tensor* t) {
     if (!t->view_src) total += std::min(ggml_nbytes(t), size_t{1} << 50);

@@ -10,7 +10,7 @@
 #include "kernels/stopping.h"
 
 using namespace etggml::graph;
-using etggml::runtime::Engine;
+using etggml::engine::Engine;
 
 namespace {
 
@@ -189,7 +189,7 @@ const std::vector<std::pair<const char*, Build>> kTheirs = {
 
 int main() {
   irtest::cpu_backend();
-  const CpuKernelSet set(etggml::runtime::cpu_traits_function(), 2, "");
+  const CpuKernelSet set(etggml::devices::cpu_traits_function(), 2, "");
   for (const int threads : {1, 2}) {
     for (const auto& [name, build] : kOurs) check(name, threads, set, build);
     for (const auto& [name, build] : kTheirs) check(name, threads, set, build);

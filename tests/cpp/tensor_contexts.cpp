@@ -4,7 +4,7 @@
 
 #include "devices/contexts.h"
 
-using etggml::runtime::TensorContexts;
+using etggml::devices::TensorContexts;
 
 namespace {
 

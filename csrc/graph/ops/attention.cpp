@@ -120,10 +120,10 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
   ggml_tensor* mask = b.src_count() > 3 ? b.src(3) : nullptr;
   ggml_tensor* sinks = b.src_count() > 4 ? b.src(4) : nullptr;
   ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
-  if (!runtime::cpu_can_multiply(k->type)) return b.type_problem(1, "there is no dot product for this type");
-  if (!runtime::cpu_can_multiply(v->type)) return b.type_problem(2, "it cannot be read as numbers");
+  if (!devices::cpu_can_multiply(k->type)) return b.type_problem(1, "there is no dot product for this type");
+  if (!devices::cpu_can_multiply(v->type)) return b.type_problem(2, "it cannot be read as numbers");
   for (uint32_t i = 0; i < 3; ++i) ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
-  const int64_t block = ggml_blck_size(runtime::cpu_vec_dot_type(k->type));
+  const int64_t block = ggml_blck_size(devices::cpu_vec_dot_type(k->type));
   if (k->ne[0] % block != 0) {
     return b.type_problem(1, format("a head of %lld elements is not whole blocks of %lld", static_cast<ll>(k->ne[0]),
                                     static_cast<ll>(block))

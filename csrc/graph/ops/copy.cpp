@@ -23,16 +23,16 @@ Status copyable(const NodeBuilder& b, const ggml_tensor* from, ggml_type to, con
     if (same_shape && packed_rows(from) && rows) return ok_status();
     return b.type_problem(0, "blocks can only be copied row by row between equal shapes");
   }
-  if (runtime::is_float(from->type) && runtime::is_float(to)) return ok_status();
+  if (devices::is_float(from->type) && devices::is_float(to)) return ok_status();
   if ((from->type == GGML_TYPE_F32 && to == GGML_TYPE_I32) || (from->type == GGML_TYPE_I32 && to == GGML_TYPE_F32)) {
     return ok_status();
   }
-  if (runtime::is_float(from->type) && quantized_to && runtime::cpu_can_write(to)) {
+  if (devices::is_float(from->type) && quantized_to && devices::cpu_can_write(to)) {
     if (same_shape && packed_rows(from) && packed && rows && ne[0] % ggml_blck_size(to) == 0) return ok_status();
     return b.unsupported("writing %s needs contiguous memory and rows of whole blocks; rows have %lld elements",
                          ggml_type_name(to), static_cast<ll>(ne[0]));
   }
-  if (quantized_from && to == GGML_TYPE_F32 && runtime::cpu_can_multiply(from->type)) {
+  if (quantized_from && to == GGML_TYPE_F32 && devices::cpu_can_multiply(from->type)) {
     if (packed_rows(from) && rows && (packed || ne[0] % ggml_blck_size(from->type) == 0)) return ok_status();
     return b.type_problem(0, "reading it needs whole rows on both sides");
   }

@@ -13,10 +13,10 @@ using ll = long long;
 /// that the activations are converted to.
 Status weight_ok(const NodeBuilder& b) {
   const ggml_tensor* w = b.src(0);
-  if (!runtime::cpu_can_multiply(w->type)) return b.type_problem(0, "there is no matrix product for this type");
+  if (!devices::cpu_can_multiply(w->type)) return b.type_problem(0, "there is no matrix product for this type");
   ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
   if (w->nb[1] < w->nb[0]) return b.fail("src[0] is transposed");
-  const int64_t block = ggml_blck_size(runtime::cpu_vec_dot_type(w->type));
+  const int64_t block = ggml_blck_size(devices::cpu_vec_dot_type(w->type));
   if (w->ne[0] % block != 0) {
     return b.type_problem(0, format("rows of %lld elements are not whole blocks of %lld", static_cast<ll>(w->ne[0]),
                                     static_cast<ll>(block))
@@ -34,7 +34,7 @@ Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.dense_rows(1));
   if (w->type == GGML_TYPE_F32) {
     ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}));
-  } else if (runtime::is_float(w->type)) {
+  } else if (devices::is_float(w->type)) {
     ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32, w->type}));
   } else {
     ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32}));

@@ -1,4 +1,4 @@
-"""Positions that eager torch checks, where what they are decomposed into no longer does.
+"""Positions that eager torch checks, where their decomposition no longer does.
 
 `one_hot` compares, and zeros come out of a class that does not exist. `index_add` and `index_copy` become `index_put`,
 which counts -1 from the end. So their positions first look themselves up in a table of 0, 1, 2, ...: rows that do not
@@ -29,7 +29,7 @@ from ._graph import (
 
 
 def check_indices(ep: ExportedProgram) -> bool:
-    """Rewrite, in place, what would take positions that torch refuses; True if there was something."""
+    """Rewrite, in place, nodes that would take positions that torch refuses; True if there were any."""
     editor = GraphEditor(ep)
     for node in nodes_of(editor.graph, aten.one_hot.default):
         _one_hot(editor, node)

@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
-from executorch_ggml.aot.lowering import source_line
+from executorch_ggml.aot.lower_nodes import source_line
 from executorch_ggml.errors import UnsupportedError
 
 from ._graph import GraphEditor, aten, same_dim
