@@ -149,22 +149,6 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def normalised_error(got: torch.Tensor, want: torch.Tensor) -> float:
-    """Mean squared error over the mean square of the wanted values; infinities must agree, NaN is an error."""
-    got, want = got.detach().double().flatten(), want.detach().double().flatten()
-    if got.numel() != want.numel():
-        return float("inf")
-    finite = torch.isfinite(want)
-    if not torch.equal(got[~finite], want[~finite]) or not bool(torch.isfinite(got[finite]).all()):
-        return float("inf")
-    got, want = got[finite], want[finite]
-    if not want.numel():
-        return 0.0
-    power = float((want * want).mean())
-    error = float(((got - want) ** 2).mean())
-    return error / power if power > 0 else error
-
-
 def flatten_results(result: Any) -> list[torch.Tensor]:
     """A model's result as a flat list of tensors."""
     if isinstance(result, torch.Tensor):

@@ -15,7 +15,8 @@ from torch.export import export
 from torch.fx import Graph, Node
 
 from executorch_ggml import to_edge_rewrite_and_lower
-from executorch_ggml.analysis.reference import ReferenceExecutor, normalised_error
+from executorch_ggml.analysis.nmse import nmse
+from executorch_ggml.analysis.reference import ReferenceExecutor
 from executorch_ggml.aot.boundary import FEWER_BYTES, settle
 from executorch_ggml.aot.dry_run import Decisions
 from executorch_ggml.aot.explanation import Explanation, describe
@@ -54,7 +55,7 @@ def lowered(between: Callable[[torch.Tensor], torch.Tensor], last: int) -> tuple
 
     partitioner.partition = partition  # type: ignore[method-assign]
     program = to_edge_rewrite_and_lower(export(model, (x,)), partitioner=partitioner).exported_program()
-    assert normalised_error(ReferenceExecutor(program)(x)[0], model(x)) < 1e-12
+    assert nmse(ReferenceExecutor(program)(x)[0], model(x)) < 1e-12
     return reports[0], [n.op for n in reports[0].nodes if not n.delegated]
 
 
@@ -149,7 +150,7 @@ def test_what_was_moved_runs(tmp_path: Path) -> None:
     model, x = Model(between, 6).eval(), torch.randn(ROWS, SMALL)
     with Program(lower_to_file(model, (x,), tmp_path / "moved.pte")) as program:
         (got,) = program(x)
-    assert normalised_error(got, model(x)) < 1e-12
+    assert nmse(got, model(x)) < 1e-12
     _, host = lowered(between, 6)
     moved = {op.removeprefix("aten.").partition(".")[0] for op in host} - {"erf"}
     assert {"expand_copy", "permute_copy", "repeat", "select_copy"} <= moved, moved

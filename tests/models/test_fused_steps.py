@@ -13,11 +13,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.text.sampling import Sampling
 from executorch_ggml.llm.text.token_loop import TokenLoop
 from executorch_ggml.runtime.program import Program
-from tests.models.tiny import MAX_SEQ_LEN, nmse
+from tests.models.tiny import MAX_SEQ_LEN
 from tests.support.make_gguf import write_gguf
 
 ARCHITECTURES = ["qwen3", "llama", "gemma3", "phi3", "qwen2", "smollm3", "qwen3moe"]
