@@ -3,7 +3,6 @@
 #include <executorch/runtime/backend/interface.h>
 #include <executorch/runtime/core/event_tracer_hooks_delegate.h>
 
-#include <exception>
 #include <memory>
 #include <new>
 #include <string>
@@ -18,8 +17,8 @@
 #include "engine/executable.h"
 #include "engine/load_scope.h"
 #include "ir/program.h"
+#include "util/caught.h"
 #include "util/env.h"
-#include "util/unwind.h"
 #include "weights/expectations.h"
 #include "weights/process_weights.h"
 #include "weights/report.h"
@@ -119,19 +118,6 @@ Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args)
   return handle.executable->run(handle.inputs.data(), n_in, outputs, observer.wanted() ? &observer : nullptr);
 }
 
-// What would otherwise cross ExecuTorch's boundary as an exception.
-template <class Fn>
-Status guarded(Fn fn) {
-  try {
-    return fn();
-  } catch (const std::bad_alloc&) {
-    return error(ETGGML_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& e) {
-    return error(ETGGML_INTERNAL, "%s", e.what());
-  }
-  ETGGML_CATCH_UNWIND catch (...) { return error(ETGGML_INTERNAL, "unknown exception"); }
-}
-
 class GgmlBackend final : public BackendInterface {
  public:
   bool is_available() const override { return true; }
@@ -139,7 +125,7 @@ class GgmlBackend final : public BackendInterface {
   executorch::runtime::Result<DelegateHandle*> init(BackendInitContext& context, FreeableBuffer* processed,
                                                     ArrayRef<CompileSpec>) const override {
     std::unique_ptr<Handle> handle;
-    const Status status = guarded([&]() -> Status {
+    const Status status = caught([&]() -> Status {
       ETGGML_ASSIGN_OR_RETURN(handle, load(context, *processed));
       return ok_status();
     });
@@ -153,11 +139,11 @@ class GgmlBackend final : public BackendInterface {
   }
 
   Error execute(BackendExecutionContext& context, DelegateHandle* handle, Span<EValue*> args) const override {
-    return report(guarded([&] { return run(context, *static_cast<Handle*>(handle), args); }));
+    return report(caught([&] { return run(context, *static_cast<Handle*>(handle), args); }));
   }
 
   Error set_option(BackendOptionContext&, const Span<BackendOption>& options) override {
-    return report(guarded([&] { return set_process_options(options); }));
+    return report(caught([&] { return set_process_options(options); }));
   }
 
   void destroy(DelegateHandle* handle) const override { delete static_cast<Handle*>(handle); }
