@@ -18,8 +18,6 @@ from vocabulary import draw_chain
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 TOGETHER, LONGEST = 12, 4
-MOST_UNEXPORTED = 0.05
-"""Part of the chains that torch itself may refuse to export."""
 
 
 @st.composite
@@ -40,7 +38,8 @@ def configured(batches: int, derandomize: bool) -> Any:
     )
 
 
-def check(batches: int, derandomize: bool) -> None:
+def check(batches: int, derandomize: bool, most: int) -> None:
+    """most: chains that torch itself may refuse to export."""
     tally = Tally()
 
     @configured(batches, derandomize)
@@ -52,14 +51,14 @@ def check(batches: int, derandomize: bool) -> None:
     each()
     print(tally)
     assert tally.drawn == batches * TOGETHER
-    assert tally.unexported.total() <= MOST_UNEXPORTED * tally.drawn, str(tally)
+    assert tally.unexported.total() <= most, str(tally)
 
 
 def test_some() -> None:
-    check(14, True)
+    check(14, True, most=0)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
 def test_many() -> None:
-    check(400, False)
+    check(400, False, most=48)  # one in a hundred
