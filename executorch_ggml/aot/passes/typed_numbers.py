@@ -44,7 +44,7 @@ _WIDE = (torch.int64, torch.float32, torch.float64, torch.bool)
 
 
 def type_numbers(ep: ExportedProgram) -> bool:
-    """Keeps the types of elementwise operations whose tensors all have no dimensions; in place.
+    """Keeps the types of elementwise operations on tensors that all have no dimensions; in place.
 
     Numbers of sums, differences, products and quotients become tensors. Others, which decomposition may make such
     operations of, are computed with one dimension.
