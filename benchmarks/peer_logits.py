@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import peer
-from benchmarks.nmse import nmse
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.module import GGUFModule
 from tests.support.gguf_layouts import LAYOUTS
@@ -76,7 +76,7 @@ def main() -> None:
                     for chunks in prompts(vocabulary).values():
                         theirs = tools.logits(path, chunks, out=out, cache_type=options.cache_type, context=CONTEXT)
                         mine = ours(module, chunks)
-                        row.append(max(nmse(a, b.astype(np.float64)) for a, b in zip(mine, theirs, strict=True)))
+                        row.append(max(nmse(a, b) for a, b in zip(mine, theirs, strict=True)))
                         agree += int((mine.argmax(-1) == theirs.argmax(-1)).sum())
                         rows += len(mine)
                 failed |= max(row) > max(BOUNDS.get((kind, options.cache_type), 1e-3), TABLE_GELU.get(arch, 0.0))

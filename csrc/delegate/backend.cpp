@@ -3,7 +3,6 @@
 #include <executorch/runtime/backend/interface.h>
 #include <executorch/runtime/core/event_tracer_hooks_delegate.h>
 
-#include <exception>
 #include <memory>
 #include <new>
 #include <string>
@@ -19,8 +18,8 @@
 #include "engine/load_scope.h"
 #include "graph/op_row.h"
 #include "ir/graph.h"
+#include "util/caught.h"
 #include "util/env.h"
-#include "util/unwind.h"
 #include "weights/expectations.h"
 #include "weights/process_weights.h"
 #include "weights/report.h"
@@ -120,19 +119,6 @@ Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args)
   return handle.executable->run(handle.inputs.data(), n_in, outputs, observer.wanted() ? &observer : nullptr);
 }
 
-// Exceptions become errors: none may cross the boundary of ExecuTorch.
-template <class Fn>
-Status without_exceptions(Fn fn) {
-  try {
-    return fn();
-  } catch (const std::bad_alloc&) {
-    return error(ETGGML_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& e) {
-    return error(ETGGML_INTERNAL, "%s", e.what());
-  }
-  ETGGML_CATCH_UNWIND catch (...) { return error(ETGGML_INTERNAL, "unknown exception"); }
-}
-
 class GgmlBackend final : public BackendInterface {
  public:
   bool is_available() const override { return true; }
@@ -140,7 +126,7 @@ class GgmlBackend final : public BackendInterface {
   executorch::runtime::Result<DelegateHandle*> init(BackendInitContext& context, FreeableBuffer* processed,
                                                     ArrayRef<CompileSpec>) const override {
     std::unique_ptr<Handle> handle;
-    const Status status = without_exceptions([&]() -> Status {
+    const Status status = caught([&]() -> Status {
       ETGGML_ASSIGN_OR_RETURN(handle, load(context, *processed));
       return ok_status();
     });
@@ -154,11 +140,11 @@ class GgmlBackend final : public BackendInterface {
   }
 
   Error execute(BackendExecutionContext& context, DelegateHandle* handle, Span<EValue*> args) const override {
-    return report(without_exceptions([&] { return run(context, *static_cast<Handle*>(handle), args); }));
+    return report(caught([&] { return run(context, *static_cast<Handle*>(handle), args); }));
   }
 
   Error set_option(BackendOptionContext&, const Span<BackendOption>& options) override {
-    return report(without_exceptions([&] { return set_process_options(options); }));
+    return report(caught([&] { return set_process_options(options); }));
   }
 
   void destroy(DelegateHandle* handle) const override { delete static_cast<Handle*>(handle); }

@@ -121,6 +121,7 @@ class Executable {
     int32_t dtype;
     void* destination;
     size_t nbytes;
+    size_t place;  // of its copy in results_
   };
   std::vector<Withheld> withheld_;
 };

@@ -295,17 +295,16 @@ Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const
     const ggml_tensor* tensor = plan.built().outputs[i];
     const int32_t dtype = outputs->Get(static_cast<flatbuffers::uoffset_t>(i))->dtype();
     const size_t nbytes = empty_[i] ? 0 : static_cast<size_t>(ggml_nelements(tensor)) * scalar_size(dtype);
-    results.push_back({tensor, dtype, destinations[i], nbytes});
-    total += (nbytes + 63) / 64 * 64;
+    results.push_back({tensor, dtype, destinations[i], nbytes, total});
+    total += (nbytes + 63) / 64 * 64;  // a cache line each
   }
-  ETGGML_ASSIGN_OR_RETURN(char* pinned, results_.reserve(engine.device(), total));
+  ETGGML_ASSIGN_OR_RETURN(char* const pinned, results_.reserve(engine.device(), total));
   for (size_t i = 0; i < results.size(); ++i) {
     if (empty_[i]) continue;
     if (destinations[i] == nullptr || sink.prefer_adopt()) {
-      results[i].destination = pinned;
-      sink.adopt(i, pinned);
+      results[i].destination = pinned + results[i].place;
+      sink.adopt(i, results[i].destination);
     }
-    pinned += (results[i].nbytes + 63) / 64 * 64;
   }
   for (const Withheld& result : results) {
     if (result.nbytes > 0) withheld_.push_back(result);
@@ -324,21 +323,18 @@ Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const
 
 Status Executable::finish_outputs() {
   Engine& engine = *context_->engine;
-  char* pinned = results_.data();
+  char* const pinned = results_.data();
   for (const Withheld& w : withheld_) {
     if (same_representation(w.tensor->type, w.dtype))
-      ggml_backend_tensor_get_async(engine.backend(), w.tensor, pinned, 0, w.nbytes);
-    pinned += (w.nbytes + 63) / 64 * 64;
+      ggml_backend_tensor_get_async(engine.backend(), w.tensor, pinned + w.place, 0, w.nbytes);
   }
   if (!withheld_.empty()) engine.wait();
-  pinned = results_.data();
   for (const Withheld& w : withheld_) {
     if (!same_representation(w.tensor->type, w.dtype)) {
       ETGGML_RETURN_IF_ERROR(read_output(w.tensor, w.dtype, w.destination, w.nbytes));
-    } else if (w.destination != pinned) {
-      std::memcpy(w.destination, pinned, w.nbytes);
+    } else if (w.destination != pinned + w.place) {
+      std::memcpy(w.destination, pinned + w.place, w.nbytes);
     }
-    pinned += (w.nbytes + 63) / 64 * 64;
   }
   withheld_.clear();
   return ok_status();

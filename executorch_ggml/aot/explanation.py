@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from executorch_ggml.errors import UndelegatedError
+from executorch_ggml.errors.tables import table
 
 from . import flops, staging
 from .boundary import FEWER_BYTES
@@ -138,13 +139,13 @@ class Explanation:
 
     def table(self) -> str:
         """Every node in a row of its own."""
-        rows = [("node", "operator", "shape", "runs on", "FLOPs", "bytes crossing", "source")]
+        rows = []
         for n in self.nodes:
             where = f"delegate {n.partition}" if n.delegated else "ExecuTorch" + (", hot" if n.hot else "")
             place = n.source.rpartition("/")[2]
-            rows.append((n.name, n.op, n.shape, where, f"{n.share:.1%}", str(n.bytes_crossing or ""), place))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+            rows.append((n.name, n.op, n.shape, where, f"{n.share:.1%}", n.bytes_crossing or "", place))
+        header = ("node", "operator", "shape", "runs on", "FLOPs", "bytes crossing", "source")
+        return table(rows, header, right=(4, 5))
 
     def __str__(self) -> str:
         lines = [

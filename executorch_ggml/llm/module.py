@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from executorch_ggml.errors.printable import printable
+from executorch_ggml.errors.tables import table
 from executorch_ggml.runtime import _arrays
 from executorch_ggml.runtime.check import Report, check
 from executorch_ggml.runtime.gguf_file import GGUFFile
@@ -198,5 +198,4 @@ def _table(info: dict[str, Any]) -> str:
         ("device", str(program.get("device", "-"))),
         ("threads", str(program.get("threads", "-"))),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {printable(value, one_line=True)}" for name, value in rows)
+    return table(rows)

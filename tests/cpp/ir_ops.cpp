@@ -97,6 +97,29 @@ float expected_unary(fb::UnaryKind kind, float x) {
   return NAN;
 }
 
+/// How far a kind may be from the C library's F32 function.
+double unary_bound(fb::UnaryKind kind) {
+  switch (kind) {
+    case fb::UnaryKind_Abs:
+    case fb::UnaryKind_Sgn:
+    case fb::UnaryKind_Neg:
+    case fb::UnaryKind_Step:
+    case fb::UnaryKind_Relu:
+    case fb::UnaryKind_Floor:
+    case fb::UnaryKind_Ceil:
+    case fb::UnaryKind_Round:
+    case fb::UnaryKind_Trunc:
+    case fb::UnaryKind_Sqr:
+    case fb::UnaryKind_Sqrt:
+      return 0;
+    case fb::UnaryKind_Gelu:
+    case fb::UnaryKind_GeluQuick:
+      return 3e-7;  // ggml looks them up in a table of halves
+    default:
+      return 1e-13;
+  }
+}
+
 void unary() {
   for (int k = fb::UnaryKind_MIN; k <= fb::UnaryKind_MAX; ++k) {
     const auto kind = static_cast<fb::UnaryKind>(k);
@@ -108,10 +131,9 @@ void unary() {
     for (float v : data) want.push_back(expected_unary(kind, v));
     OneInput g({3, 37}, {37, 3, 1, 1});
     const uint32_t y = g.m.n(fb::CreateUnary(g.m.b, kind, kParameter), {g.x}, GGML_TYPE_F32, g.m.shape({37, 3, 1, 1}));
-    const double e = nmse(g.run(y, {3, 37}, data, {3, 37}), want);
-    if (!(e < 1e-5))
-      std::printf("unary %s: nmse %g\n", fb::EnumNameUnaryKind(kind), e);  // gelu goes through a f16 table
-    CHECK(e < 1e-5);
+    const double e = nmse(g.run(y, {3, 37}, data, {3, 37}), want), bound = unary_bound(kind);
+    if (!(e <= bound)) std::printf("unary %s: nmse %g, allowed %g\n", fb::EnumNameUnaryKind(kind), e, bound);
+    CHECK(e <= bound);
   }
 }
 

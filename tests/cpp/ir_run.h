@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,6 +19,7 @@
 #include "graph/build.h"
 #include "graph/host_fill.h"
 #include "ir_maker.h"
+#include "nmse.h"
 
 namespace irtest {
 
@@ -88,8 +88,6 @@ Result<Outputs> run_at(const Graph& ir_graph, Store& store, const std::vector<in
                        const std::vector<InputView>& views, const etggml::graph::BuildOptions& options = {},
                        size_t max_bytes = SIZE_MAX);
 
-/// sum((a-b)^2) / sum(b^2), infinity when sizes differ or something is not finite.
-double nmse(const std::vector<float>& a, const std::vector<float>& b);
 /// Deterministic numbers in (-1, 1).
 std::vector<float> noise(size_t n, uint32_t seed);
 
@@ -235,17 +233,6 @@ inline Result<Outputs> run(const Graph& ir_graph, Store& store, const std::vecto
   auto symbols = ir_graph.bind(views.data(), views.size(), 1);
   if (!symbols.ok()) return symbols.status();
   return run_at(ir_graph, store, *symbols, views, options);
-}
-
-inline double nmse(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
-  double error = 0, norm = 1e-30;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (!std::isfinite(a[i])) return std::numeric_limits<double>::infinity();
-    error += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
-    norm += double(b[i]) * b[i];
-  }
-  return error / norm;
 }
 
 inline std::vector<float> noise(size_t n, uint32_t seed) {

@@ -9,6 +9,7 @@
 #include "devices/memory.h"
 #include "devices/types.h"
 #include "engine/output.h"
+#include "nmse.h"
 #include "util/lru_cache.h"
 #include "util/scalar_type.h"
 #include "weights/expectations.h"
@@ -93,12 +94,7 @@ void test_types() {
     std::vector<uint8_t> data(2 * *devices::row_bytes(type, 256));
     CHECK(devices::from_float(type, in.data(), 2, 256, nullptr, data.data()).ok());
     CHECK(devices::to_float(type, data.data(), 2 * 256, out.data()).ok());
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < in.size(); ++i) {
-      error += (in[i] - out[i]) * (in[i] - out[i]);
-      norm += in[i] * in[i];
-    }
-    CHECK(error / norm < (type == GGML_TYPE_Q1_0 ? 0.5 : 0.25));  // one bit a weight keeps little more than the sign
+    CHECK(nmse(out, in) < (type == GGML_TYPE_Q1_0 ? 0.5 : 0.25));  // one bit a weight keeps little more than the sign
   }
   in[7] = INFINITY;
   uint8_t q[2 * 272];

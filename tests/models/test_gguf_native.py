@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from tiny import MAX_SEQ_LEN as MAX
-from tiny import nmse, prompt
+from tiny import prompt
 
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.errors import BindError, LibraryError, ShapeError, ValueRangeError
 from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from hf_reference import build
-from tiny import MAX_SEQ_LEN, nmse
+from tiny import MAX_SEQ_LEN
 
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
 
 # Each line: name, architecture, fields of the tiny model, (factor, original context) of Llama 3's scaling.

@@ -42,9 +42,14 @@ def put(index: int, row: int, number: float) -> Callable[[Tensors], None]:
     return change
 
 
-def negative_queries_of_infinite_keys(qkv: Tensors) -> None:
+def minus_infinity(qkv: Tensors) -> None:
     qkv[0].abs_().neg_()
     qkv[1].fill_(INF)
+
+
+def beyond(qkv: Tensors) -> None:
+    for x in qkv[:2]:
+        x.abs_().mul_(1e25)
 
 
 CHANGES: dict[str, Callable[[Tensors], None]] = {
@@ -59,8 +64,8 @@ CHANGES: dict[str, Callable[[Tensors], None]] = {
     "NaN in a query": put(0, 2, NAN),
     "infinity in a query": put(0, 2, INF),
     "NaN in the query that sees nothing": put(0, 0, NAN),
-    "all scores minus infinity": negative_queries_of_infinite_keys,
-    "scores beyond the largest number": lambda qkv: [x.abs_().mul_(1e25) for x in qkv[:2]] and None,
+    "all scores minus infinity": minus_infinity,
+    "scores beyond the largest number": beyond,
 }
 
 
