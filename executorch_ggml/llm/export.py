@@ -211,14 +211,14 @@ def _check_states(payload: bytes, states: dict[str, StateKind]) -> None:
 
     Raises UnsupportedError, which names the states.
     """
-    from executorch_ggml.ir import _ggml_ir as ir
+    # Late: the kinds of states come with torch.
+    from executorch_ggml.ir.graph import GENERIC_STATE, KV_CACHE
+    from executorch_ggml.ir.serialize import deserialize
 
     from .decoder.block import StateKind
 
-    graph = ir.Graph.GetRootAs(payload, 0)
-    slots = [graph.States(i) for i in range(graph.StatesLength())]
-    kinds = {ir.StateKind.KvCache: StateKind.POSITIONS, ir.StateKind.Generic: StateKind.SEQUENCE}
-    found = {slot.Name().decode(): kinds[slot.Kind()] for slot in slots}
+    kinds = {KV_CACHE: StateKind.POSITIONS, GENERIC_STATE: StateKind.SEQUENCE}
+    found = {slot.name.decode(): kinds[slot.kind] for slot in deserialize(payload).states or ()}
     wrong = sorted(name for name in found.keys() | states.keys() if found.get(name) != states.get(name))
     if wrong:
         name = wrong[0]

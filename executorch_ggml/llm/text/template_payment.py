@@ -73,3 +73,7 @@ class PayingEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(value, Iterator):
             return self._counted(value, 4)
         return self.budget.result(value)
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """As Jinja's, for a caller without a context, too."""
+        return super().call_binop(context, operator, left, right)
