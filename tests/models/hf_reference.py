@@ -110,6 +110,17 @@ def _mistral3(header: GgufHeader, get: Get, common: dict[str, Any]) -> dict[str,
     return common | {"sliding_window": None}
 
 
+def _lfm2(header: GgufHeader, get: Get, common: dict[str, Any]) -> dict[str, Any]:
+    heads = common.pop("num_key_value_heads")
+    return common | {
+        "num_key_value_heads": max(heads),
+        "layer_types": ["full_attention" if count else "conv" for count in heads],
+        "norm_eps": common.pop("rms_norm_eps"),
+        "conv_L_cache": get("shortconv.l_cache"),
+        "block_auto_adjust_ff_dim": False,
+    }
+
+
 @dataclass(frozen=True)
 class Reference:
     """config: the class of the configuration; arguments: those that differ from `_common`.
@@ -125,6 +136,7 @@ class Reference:
 
 REFERENCES: dict[str, Reference] = {
     "gemma3": Reference(transformers.Gemma3TextConfig, _gemma3, norm_offset=1.0),
+    "lfm2": Reference(transformers.Lfm2Config, _lfm2),
     "llama": Reference(transformers.LlamaConfig, interleaved=True),
     "mistral3": Reference(transformers.Ministral3Config, _mistral3, interleaved=True),
     "mixtral": Reference(transformers.MixtralConfig, _mixtral, interleaved=True),  # filed under "llama", with experts

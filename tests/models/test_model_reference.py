@@ -13,6 +13,8 @@ from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_he
 from tests.support.gguf_layouts import Shape
 from tests.support.gguf_presets import TINY
 
+_KV = "attention.head_count_kv"
+
 # Each line: name, tiny model, changed fields, (factor, original context) of Llama 3's scaling. TINY itself is below.
 VARIANTS: list[tuple[str, str, dict[str, Any], tuple[float, int] | None]] = [
     ("qwen3-untied", "qwen3", {"tied": False}, None),
@@ -22,6 +24,8 @@ VARIANTS: list[tuple[str, str, dict[str, Any], tuple[float, int] | None]] = [
     ("llama-linear", "llama", {"rope": "linear", "rope_factor": 4.0}, None),
     ("mixtral", "llama", {"rope": "none", "experts": 4, "experts_used": 2}, None),
     ("gemma3-softcap", "gemma3", {"softcap": 3.0, "layers": 6}, None),
+    ("lfm2-attention-last", "lfm2", {"layers": 2, "extra": {_KV: [0, 2], "shortconv.l_cache": 3}}, None),
+    ("lfm2-four-taps", "lfm2", {"layers": 2, "extra": {_KV: [2, 0], "shortconv.l_cache": 4}}, None),
     ("phi3-window", "phi3", {"window": 8}, None),
     ("phi3-partial", "phi3", {"rot_dim": 48}, None),
     ("phi3-long", "phi3", {"rope": "longrope", "rope_factor": 8.0, "rope_original": 32, "context": 256}, None),

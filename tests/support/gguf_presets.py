@@ -58,6 +58,11 @@ TINY: dict[str, Shape] = {
     ),
     # 7 layers: five local ones, a global one, a local one again.
     "gemma3": _gemma3(layers=7, theta=1e6, theta_swa=1e4, window=16, kv_heads=1),
+    # A convolution first and last, attention in the middle.
+    "lfm2": Shape(
+        "lfm2", layers=3, theta=1e6, eps=1e-5, absent=(*HEAD_DIM, "rope.dimension_count"),
+        extra={"attention.head_count_kv": [0, 2, 0], "shortconv.l_cache": 3},
+    ),
     "phi3": _phi3(eps=1e-5, tied=False, window=2047, kv_heads=4),
     # 5 layers: the fourth has no rotation.
     "smollm3": _smollm3(layers=5, theta=5e6),
