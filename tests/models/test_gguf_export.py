@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,7 @@ def test_refusals(make_gguf: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_real_size(tmp_path: Path) -> None:
-    """Qwen3-0.6B from its header alone: under 300 kB, 60 s and 1.5 GB. The data need not even exist."""
+    """Qwen3-0.6B from its header alone: under 300 kB and 1.5 GB. The data need not even exist."""
     from tests.support.gguf_file import GgufFile
     from tests.support.gguf_layouts import STRING, Kv, layout_of
     from tests.support.gguf_presets import PRESETS
@@ -122,10 +121,8 @@ def test_real_size(tmp_path: Path) -> None:
         # Of this program alone: rusage counts what the process was before it became this program, too.
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
-    start = time.monotonic()
     command = [sys.executable, "-c", code, str(tmp_path / "m.gguf"), str(tmp_path / "m.pte")]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     peak = int(done.stdout.split()[-1]) * 1024
     assert (tmp_path / "m.pte").stat().st_size < 300_000
-    assert time.monotonic() - start < 60
     assert peak < 1.5e9
