@@ -54,7 +54,10 @@ TINY: dict[str, Shape] = {
     # YaRN, with a multiplier that cancels its magnitude, and attention that sharpens far away.
     "mistral3": Shape(
         "mistral3", theta=1e6, eps=1e-5, tied=False, rope="yarn", rope_factor=16.0, rope_original=256, context=4096,
-        extra={"rope.scaling.yarn_log_multiplier": 1.0, "attention.temperature_scale": 0.1},
+        extra={
+            "rope.scaling.yarn_beta_fast": 32.0, "rope.scaling.yarn_beta_slow": 1.0,
+            "rope.scaling.yarn_log_multiplier": 1.0, "attention.temperature_scale": 0.1,
+        },
     ),
     # 7 layers: five local ones, a global one, a local one again.
     "gemma3": _gemma3(layers=7, theta=1e6, theta_swa=1e4, window=16, kv_heads=1),
