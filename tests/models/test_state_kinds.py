@@ -154,37 +154,47 @@ def test_going_back_gives_the_tokens_of_a_fresh_sequence(model: tuple[Path, Path
 
 
 def test_calls_that_were_cancelled_leave_no_wrong_token(model: tuple[Path, Path]) -> None:
-    """A call that ends early has moved some states and not others; it may end after any node."""
+    """A call that ends early has moved some states and not others. States are written by the last nodes."""
     gguf, pte = model
     start = [int(t) for t in prompt(12)[0]]
     want = fresh(model, start, 4)
     library = _load.library()
-    ended = 0
+    seen, last, cancelled = 0, 0, 0
     with GGUFModule(pte, gguf, cache_type="f32", threads=1) as module:
-        handle = module.program.handle.pointer
-        for values in range(4, 120, 6):
-            loop = TokenLoop(module.program)
-            loop.feed(start)
-            found = [loop.next()]
+        loop = TokenLoop(module.program)
+
+        def stop(value: WatchedValue) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == last:
+                loop.cancel()
+
+        def watched() -> list[int]:
+            """The next token of a call that ends after the value `last`, or none."""
+            nonlocal seen, cancelled
             seen = 0
-
-            def stop(value: WatchedValue, loop: TokenLoop = loop, values: int = values) -> None:
-                nonlocal seen
-                seen += 1
-                if seen == values:
-                    loop.cancel()
-
             callback = WatchCallback(stop)
+            handle = module.program.handle.pointer
             _load.check(library.etggml_program_watch(handle, callback.c, None))
             try:
-                found.append(loop.next())
+                return [loop.next()]
             except CancelledError:
-                ended += 1
+                cancelled += 1
+                return []
             finally:
                 _load.check(library.etggml_program_watch(handle, _abi.ValueFn(0), None))
+                callback.check()
+
+        loop.feed(start)
+        loop.next()
+        watched()
+        for last in range(max(1, seen - 10), seen + 1):
+            loop.rewind(0)
+            loop.feed(start)
+            found = [loop.next(), *watched()]
             found += [loop.next() for _ in range(4 - len(found))]
-            assert found == want, values
-    assert ended > 3
+            assert found == want, f"ended after value {last} of {seen}"
+    assert cancelled > 3
 
 
 def test_the_declared_kind_is_that_of_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
