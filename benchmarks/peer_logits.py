@@ -22,7 +22,7 @@ from benchmarks import peer
 from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.module import GGUFModule
-from tests.support.gguf_layouts import LAYOUTS
+from tests.support.gguf_presets import TINY
 from tests.support.make_gguf import write_gguf
 
 CONTEXT = 128
@@ -57,7 +57,7 @@ def ours(module: GGUFModule, chunks: list[list[int]]) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--archs", nargs="+", default=list(LAYOUTS))
+    parser.add_argument("--archs", nargs="+", default=list(TINY))
     parser.add_argument("--types", nargs="+", default=["f32", "q8_0"])
     parser.add_argument("--cache-type", default="f32", choices=("f32", "f16"))
     options = parser.parse_args()

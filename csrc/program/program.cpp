@@ -225,6 +225,7 @@ Result<Json> Program::info(const Guard&) const {
                       {"type", ggml_type_name(state.type)},
                       {"shape", state.ne},
                       {"bytes", state.bytes},
+                      {"kind", state.kv_cache ? "kv_cache" : "state"},
                       {"owner", "delegate"}});
   }
   for (const engine::HostStates::Info& state : host_states_.list()) {
@@ -232,6 +233,7 @@ Result<Json> Program::info(const Guard&) const {
                       {"type", scalar_name(state.dtype)},
                       {"shape", state.shape},
                       {"bytes", state.bytes},
+                      {"kind", "state"},
                       {"owner", "executorch"}});
   }
   engine::WeightTotals weights = context_->weight_totals();
@@ -251,6 +253,7 @@ Result<Json> Program::info(const Guard&) const {
       {"device_description", engine.device().description},
       {"threads", engine.threads()},
       {"states", states},
+      {"calls", serial()},
       {"weights", {{"count", weights.count}, {"bytes", weights.bytes}, {"bytes_private", weights.bytes_private}}},
       {"plans", {{"count", plans}, {"bytes", plan_bytes}}},
       {"arena_bytes", context_->engine->arena().bytes()},

@@ -196,6 +196,8 @@ Status Generator::run(const program::Program::Guard& guard, size_t first, size_t
   chosen_ = status.ok() && program_.sampled_token(guard, &choice_);
   program_.request_sampling(guard, engine::SamplingRequest());
   serial_ = program_.serial();
+  // A call that failed may have moved the states: those that are no caches of positions are lost.
+  if (!status.ok()) go_back(guard, first);
   ETGGML_RETURN_IF_ERROR(status);
   // Kept, because a method without inputs (get_vocab_size, ...) may run before they are read. It replaces the program's
   // list of outputs, but not this method's memory.
