@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
   const int jobs = p.queries + (few || has_rows() ? 2 * p.tokens : 0);
   for (int i = warp; i < jobs; i += kBlockWarps) {
     if (i != warp) job = job_of(i);
-    head.template ask<D / kWarp>(*job.in, job.token, job.head, D, lane);
+    head.template load<D / kWarp>(*job.in, job.token, job.head, D, lane);
     if (i != warp || !p.known_inputs)
       head.template prepare<D / kWarp>(*job.in, p.rotation, job.token, D, job.positions, lane);
     head.template store<D / kWarp>(*job.in, p.rotation, D, lane, job.to);
@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
 }
 
 /// Clusters that share the queries of a key head: as many as there are multiprocessors for, and divide them.
-int parts_of(int device, const AttentionCall& a) {
+int parts_of(int device, const AttentionDesc& a) {
   const int queries = a.q_heads / a.kv_heads * a.tokens;
   int parts = std::min(queries, multiprocessors(device) / (kClusterSize * a.kv_heads));
   while (parts > 1 && queries % parts != 0) --parts;
@@ -153,7 +153,7 @@ int parts_of(int device, const AttentionCall& a) {
 
 int keys_of_block(int64_t n_kv) { return static_cast<int>((n_kv + kClusterSize - 1) / kClusterSize); }
 
-size_t shared_bytes(int device, const HeadsAttentionCall& c) {
+size_t shared_bytes(int device, const HeadsAttentionDesc& c) {
   const int keys = keys_of_block(c.attention.n_kv),
             queries = c.attention.q_heads / c.attention.kv_heads * c.attention.tokens / parts_of(device, c.attention);
   const int tokens = c.attention.tokens;
@@ -171,9 +171,9 @@ size_t shared_bytes(int device, const HeadsAttentionCall& c) {
 
 }  // namespace
 
-bool supports_heads_attention(int device, const HeadsAttentionCall& c) {
-  const HeadsCall& h = c.heads;
-  const AttentionCall& a = c.attention;
+bool supports_heads_attention(int device, const HeadsAttentionDesc& c) {
+  const HeadsDesc& h = c.heads;
+  const AttentionDesc& a = c.attention;
   const int64_t d = a.head_dim;
   if (compute_capability(device) < 90 || (d != 64 && d != 128 && d != 256)) return false;
   // Whole caches of F16, in the order they are written; attention reads the queries that the heads have made.
@@ -190,9 +190,9 @@ bool supports_heads_attention(int device, const HeadsAttentionCall& c) {
          shared_bytes(device, c) <= shared_memory_limit(device);
 }
 
-bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentionCall& c) {
-  const HeadsCall& h = c.heads;
-  const AttentionCall& a = c.attention;
+bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentionDesc& c) {
+  const HeadsDesc& h = c.heads;
+  const AttentionDesc& a = c.attention;
   ClusterParams p = {};
   p.q = head_input(h.q);
   p.k = head_input(h.k);
@@ -215,8 +215,8 @@ bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentio
   p.parts = parts_of(device, a);
   p.queries = p.group * p.tokens / p.parts;
   p.keys = keys_of_block(a.n_kv);
-  const uint64_t share = static_cast<uint64_t>(p.queries) * static_cast<uint64_t>(a.head_dim) / kClusterSize;
-  p.share_inverse = static_cast<unsigned>(((uint64_t{1} << 32) + share - 1) / share);
+  const uint64_t slice = static_cast<uint64_t>(p.queries) * static_cast<uint64_t>(a.head_dim) / kClusterSize;
+  p.slice_inverse = static_cast<unsigned>(((uint64_t{1} << 32) + slice - 1) / slice);
   auto of_host = [](const ggml_tensor* t) { return t == nullptr || (t->flags & GGML_TENSOR_FLAG_INPUT) != 0; };
   p.known_inputs = of_host(h.positions) && of_host(h.q_positions) && of_host(h.rows);
   p.scale = a.scale;

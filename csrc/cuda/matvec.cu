@@ -1,4 +1,4 @@
-// From a call to the parameters of the matrix-vector kernels.
+// From a descriptor to the parameters of the matrix-vector kernels.
 #include <algorithm>
 
 #include "kernels.cuh"
@@ -32,7 +32,7 @@ const MatVecType* type_of(ggml_type type) {
 
 /// The largest power of two up to 16 that divides every address a row or a piece of one can begin at. Weights are
 /// aligned to 128 bytes or more by ggml-cuda's buffers.
-int alignment(const MatVecCall& c) {
+int alignment(const MatVecDesc& c) {
   const size_t row = c.segment[0].weight->nb[1];
   const size_t second = c.segment[0].weight == c.segment[1].weight ? row * static_cast<size_t>(c.second_row) : 0;
   const size_t all = row | second | 16;
@@ -42,15 +42,15 @@ int alignment(const MatVecCall& c) {
 /// One a multiprocessor: where one has none, two of the next kernel's would begin there and be late.
 int blocks(int device, const MatVecParams& p) { return std::min(multiprocessors(device), p.rows); }
 
-/// The call's parameters but for its pointers.
-MatVecPlan plan(int device, const MatVecCall& c, const MatVecType& type, MatVecParams& p) {
+/// The descriptor's parameters but for its pointers.
+MatVecPlan plan(int device, const MatVecDesc& c, const MatVecType& type, MatVecParams& p) {
   const ggml_tensor* w = c.segment[0].weight;
   p.row_bytes = static_cast<int64_t>(w->nb[1]);
   for (int i = 0; i < c.segments && (c.glu == 0 || i == 0); ++i) {
     if (i > 0) p.first[i - 1] = p.rows;
     p.rows += static_cast<int>(c.segment[i].rows);
   }
-  for (int i = std::max(c.glu != 0 ? 0 : c.segments - 1, 0); i < MatVecCall::kMaxSegments - 1; ++i) p.first[i] = p.rows;
+  for (int i = std::max(c.glu != 0 ? 0 : c.segments - 1, 0); i < MatVecDesc::kMaxSegments - 1; ++i) p.first[i] = p.rows;
   p.aligned = alignment(c) == 16;
   p.glu = c.glu;
   p.columns.k = static_cast<int>(w->ne[0]);
@@ -63,7 +63,7 @@ MatVecPlan plan(int device, const MatVecCall& c, const MatVecType& type, MatVecP
 
 }  // namespace
 
-bool supports_matvec(int device, const MatVecCall& c) {
+bool supports_matvec(int device, const MatVecDesc& c) {
   const MatVecType* type = type_of(c.segment[0].weight->type);
   if (type == nullptr || c.columns < 1 || c.columns > kMaxColumns) return false;
   const int64_t k = c.segment[0].weight->ne[0];
@@ -74,13 +74,13 @@ bool supports_matvec(int device, const MatVecCall& c) {
   return plan(device, c, *type, p).shared != 0;
 }
 
-bool launch_matvec(int device, cudaStream_t stream, const MatVecCall& c) {
+bool launch_matvec(int device, cudaStream_t stream, const MatVecDesc& c) {
   const MatVecType& type = *type_of(c.segment[0].weight->type);
   MatVecParams p = {};
   const MatVecPlan planned = plan(device, c, type, p);
   auto data = [](const ggml_tensor* t) { return t == nullptr ? nullptr : static_cast<float*>(t->data); };
   for (int i = 0; i < c.segments; ++i) {
-    const MatVecCall::Segment& s = c.segment[i];
+    const MatVecDesc::Segment& s = c.segment[i];
     const int64_t first = i == 0 || c.glu != 0 ? 0 : p.first[i - 1];
     auto from_row_0 = [&](const ggml_tensor* t) { return t == nullptr ? nullptr : data(t) - first; };
     p.segment[i] = {static_cast<const uint8_t*>(s.weight->data) - first * p.row_bytes, from_row_0(s.bias),

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "fusion/calls.h"
+#include "fusion/descriptors.h"
 
 namespace etggml::runtime {
 
@@ -19,7 +19,7 @@ struct ChoiceRequest {
 struct Choice {
   ChoiceRequest wanted;
   bool made = false;  ///< by the last call
-  int32_t token = 0;  ///< cuda::ArgmaxCall says what negative values mean
+  int32_t token = 0;  ///< cuda::ArgmaxDesc says what negative values mean
 };
 
 }  // namespace etggml::runtime

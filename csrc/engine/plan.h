@@ -35,7 +35,7 @@ class Plan {
   ggml_cgraph* graph() const { return built_.graph; }
   ggml_backend_graph_plan_t schedule() const { return schedule_; }
   const std::vector<int64_t>& symbols() const { return symbols_; }
-  /// The choice from output 0's last row as the device makes it (I32 [1], cuda::ArgmaxCall); nullptr without.
+  /// The choice from output 0's last row as the device makes it (I32 [1], cuda::ArgmaxDesc); nullptr without.
   ggml_tensor* chosen() const { return choice_.node; }
   /// What it depends on, to be filled before every run; nullptr for a greedy one.
   ggml_tensor* choice_params() const { return choice_.params; }
@@ -53,7 +53,7 @@ class Plan {
 
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
-  Status place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing);
+  Status place(const ir::Program& program, const graph::KernelSupport* calls, Choosing choosing);
   Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
   void map_nodes();
   void make_stoppable();
@@ -64,7 +64,7 @@ class Plan {
   uint64_t generation_ = 0;
   BufferPtr own_memory_;     // of a graph too wide for the arena's allocator, or one that was fused
   BufferPtr choice_memory_;  // of what chooses
-  graph::CallStore calls_;
+  graph::DescStore calls_;
   graph::ChoiceNodes choice_;
   size_t running_nodes_ = 0, call_nodes_ = 0;
   ContextPtr context_;

@@ -8,7 +8,7 @@
 namespace etggml::graph {
 namespace {
 
-using cuda::MatVecCall;
+using cuda::MatVecDesc;
 
 bool is_matrix(const ggml_tensor* w) {
   return w->data != nullptr && is_leaf(w) && w->view_src == nullptr && ggml_is_contiguous(w) && w->ne[2] == 1 &&
@@ -29,22 +29,22 @@ bool begin(ggml_tensor* node, Product* product) {
   const int64_t k = w->ne[0], columns = ggml_nelements(x) / k;
   if (!is_matrix(w) || !dense_f32(x) || columns < 1 || columns > cuda::kMaxColumns) return false;
   if (offset_in_memory(x) % k != 0) return false;
-  MatVecCall& call = product->call;
-  call = {};
-  call.kind = cuda::Kind::MatVec;
-  call.segments = 1;
-  call.columns = static_cast<int32_t>(columns);
-  call.segment[0] = {w, nullptr, nullptr, node, w->ne[1]};
-  call.x = memory_of(x);
-  call.x_offset = offset_in_memory(x);
+  MatVecDesc& desc = product->desc;
+  desc = {};
+  desc.kind = cuda::Kind::MatVec;
+  desc.segments = 1;
+  desc.columns = static_cast<int32_t>(columns);
+  desc.segment[0] = {w, nullptr, nullptr, node, w->ne[1]};
+  desc.x = memory_of(x);
+  desc.x_offset = offset_in_memory(x);
   const Normalised norm = normalised(behind_views(x), k);
   // A norm that reads the memory of its rows as they lie: the columns are then rows of what it reads.
   if (norm.x != nullptr && dense_f32(norm.x) && memory_of(x) == behind_views(x)) {
-    call.x = memory_of(norm.x);
-    call.x_offset += offset_in_memory(norm.x);
-    call.gain = norm.gain;
-    call.norm = true;
-    call.eps = norm.eps;
+    desc.x = memory_of(norm.x);
+    desc.x_offset += offset_in_memory(norm.x);
+    desc.gain = norm.gain;
+    desc.norm = true;
+    desc.eps = norm.eps;
   }
   product->outs = {node};
   return true;
@@ -52,7 +52,7 @@ bool begin(ggml_tensor* node, Product* product) {
 
 /// Additions behind it: a bias, then a residual.
 void follow(const Readers& readers, Product* product) {
-  MatVecCall::Segment& segment = product->call.segment[0];
+  MatVecDesc::Segment& segment = product->desc.segment[0];
   for (;;) {
     ggml_tensor* y = product->outs[0];
     ggml_tensor* next = readers.only(y);
@@ -75,20 +75,20 @@ void follow(const Readers& readers, Product* product) {
   }
 }
 
-bool same_columns(const MatVecCall& a, const MatVecCall& b) {
+bool same_columns(const MatVecDesc& a, const MatVecDesc& b) {
   return a.x == b.x && a.x_offset == b.x_offset && a.columns == b.columns && a.norm == b.norm && a.gain == b.gain &&
          a.eps == b.eps && a.segment[0].weight->type == b.segment[0].weight->type &&
          a.segment[0].weight->ne[0] == b.segment[0].weight->ne[0];
 }
 
-MatVecCall::Glu glu_kind(const ggml_tensor* node) {
+MatVecDesc::Glu glu_kind(const ggml_tensor* node) {
   switch (ggml_get_glu_op(node)) {
     case GGML_GLU_OP_SWIGLU:
-      return MatVecCall::Swiglu;
+      return MatVecDesc::Swiglu;
     case GGML_GLU_OP_GEGLU:
-      return MatVecCall::Geglu;
+      return MatVecDesc::Geglu;
     default:
-      return MatVecCall::None;
+      return MatVecDesc::None;
   }
 }
 
@@ -102,44 +102,44 @@ int whole_result(const std::vector<Product>& products, const ByOut& by_out, cons
   if (it == by_out.end() || readers.only(out) != reader) return -1;
   const Product& product = products[it->second];
   const bool whole = dense_f32(source) && ggml_nelements(source) == ggml_nelements(out);
-  return whole && product.call.segments == 1 && product.call.glu == MatVecCall::None &&
-                 product.call.segment[0].residual == nullptr
+  return whole && product.desc.segments == 1 && product.desc.glu == MatVecDesc::None &&
+                 product.desc.segment[0].residual == nullptr
              ? static_cast<int>(it->second)
              : -1;
 }
 
 /// Gate and up with the gated unit behind them.
-void take_gates(const std::vector<ggml_tensor*>& nodes, const Readers& readers, const CallSupport& support,
+void take_gates(const std::vector<ggml_tensor*>& nodes, const Readers& readers, const KernelSupport& support,
                 std::vector<Product>* products, std::vector<bool>* taken) {
   ByOut by_out;
   for (size_t i = 0; i < products->size(); ++i) by_out.emplace((*products)[i].outs[0], i);
   for (ggml_tensor* node : nodes) {
-    if (node->op != GGML_OP_GLU || glu_kind(node) == MatVecCall::None || op_param_i32(node, 1) != 0) continue;
+    if (node->op != GGML_OP_GLU || glu_kind(node) == MatVecDesc::None || op_param_i32(node, 1) != 0) continue;
     if (!dense_f32(node)) continue;
     const int gate = whole_result(*products, by_out, readers, node->src[0], node);
     if (gate < 0) continue;
     Product fused = (*products)[static_cast<size_t>(gate)];
-    MatVecCall& call = fused.call;
+    MatVecDesc& desc = fused.desc;
     int up = gate;
     if (node->src[1] == nullptr) {
-      if (call.segment[0].rows % 2 != 0 || call.segment[0].bias != nullptr ||
-          node->src[0]->ne[0] != call.segment[0].rows)
+      if (desc.segment[0].rows % 2 != 0 || desc.segment[0].bias != nullptr ||
+          node->src[0]->ne[0] != desc.segment[0].rows)
         continue;
-      call.second_row = call.segment[0].rows / 2;
-      call.segment[0].rows = call.second_row;
-      call.segment[1] = call.segment[0];
+      desc.second_row = desc.segment[0].rows / 2;
+      desc.segment[0].rows = desc.second_row;
+      desc.segment[1] = desc.segment[0];
     } else {
       up = whole_result(*products, by_out, readers, node->src[1], node);
       if (up < 0 || up == gate) continue;
-      const MatVecCall& other = (*products)[static_cast<size_t>(up)].call;
-      if (!same_columns(call, other) || other.segment[0].rows != call.segment[0].rows) continue;
-      call.segment[1] = other.segment[0];
+      const MatVecDesc& other = (*products)[static_cast<size_t>(up)].desc;
+      if (!same_columns(desc, other) || other.segment[0].rows != desc.segment[0].rows) continue;
+      desc.segment[1] = other.segment[0];
     }
-    call.segments = 2;
-    call.glu = glu_kind(node);
-    call.segment[0].out = node;
-    call.segment[1].out = nullptr;
-    if (!support.supports(call)) continue;
+    desc.segments = 2;
+    desc.glu = glu_kind(node);
+    desc.segment[0].out = node;
+    desc.segment[1].out = nullptr;
+    if (!support.supports(desc)) continue;
     fused.outs = {node};
     (*taken)[static_cast<size_t>(gate)] = true;
     (*taken)[static_cast<size_t>(up)] = true;
@@ -149,18 +149,18 @@ void take_gates(const std::vector<ggml_tensor*>& nodes, const Readers& readers, 
 }
 
 /// Products of the same columns (queries, keys, values) side by side in one kernel.
-void join(const CallSupport& support, std::vector<Product>* products, std::vector<bool>* taken) {
+void join(const KernelSupport& support, std::vector<Product>* products, std::vector<bool>* taken) {
   for (size_t i = 0; i < products->size(); ++i) {
     Product& first = (*products)[i];
-    auto plain = [](const MatVecCall& c) { return c.glu == MatVecCall::None && c.segment[0].residual == nullptr; };
-    if ((*taken)[i] || !plain(first.call)) continue;
-    for (size_t j = i + 1; j < products->size() && first.call.segments < MatVecCall::kMaxSegments; ++j) {
+    auto plain = [](const MatVecDesc& c) { return c.glu == MatVecDesc::None && c.segment[0].residual == nullptr; };
+    if ((*taken)[i] || !plain(first.desc)) continue;
+    for (size_t j = i + 1; j < products->size() && first.desc.segments < MatVecDesc::kMaxSegments; ++j) {
       const Product& next = (*products)[j];
-      if ((*taken)[j] || !plain(next.call) || next.call.segments != 1 || !same_columns(first.call, next.call)) continue;
+      if ((*taken)[j] || !plain(next.desc) || next.desc.segments != 1 || !same_columns(first.desc, next.desc)) continue;
       Product joined = first;
-      joined.call.segment[joined.call.segments++] = next.call.segment[0];
+      joined.desc.segment[joined.desc.segments++] = next.desc.segment[0];
       joined.outs.push_back(next.outs[0]);
-      if (!support.supports(joined.call)) continue;
+      if (!support.supports(joined.desc)) continue;
       first = joined;
       (*taken)[j] = true;
     }
@@ -170,13 +170,13 @@ void join(const CallSupport& support, std::vector<Product>* products, std::vecto
 }  // namespace
 
 std::vector<Product> find_products(const std::vector<ggml_tensor*>& nodes, const Readers& readers,
-                                   const CallSupport& support) {
+                                   const KernelSupport& support) {
   std::vector<Product> products;
   for (ggml_tensor* node : nodes) {
     Product product;
     if (!begin(node, &product)) continue;
     follow(readers, &product);
-    if (support.supports(product.call)) products.push_back(product);
+    if (support.supports(product.desc)) products.push_back(product);
   }
   std::vector<bool> taken(products.size(), false);
   take_gates(nodes, readers, support, &products, &taken);

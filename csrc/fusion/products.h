@@ -8,14 +8,14 @@
 
 namespace etggml::graph {
 
-/// A call to be, and the nodes whose values it makes.
+/// A descriptor, and the nodes that its kernel computes.
 struct Product {
-  cuda::MatVecCall call;
+  cuda::MatVecDesc desc;
   std::vector<ggml_tensor*> outs;  // by segment; the first is where the kernel runs
 };
 
 /// Every product that the device has a kernel for, in the order of the graph.
 std::vector<Product> find_products(const std::vector<ggml_tensor*>& nodes, const Readers& readers,
-                                   const CallSupport& support);
+                                   const KernelSupport& support);
 
 }  // namespace etggml::graph

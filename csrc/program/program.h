@@ -84,7 +84,7 @@ class Program {
   /// output stays there until finish_outputs(); its memory is undefined until then. With ChoiceRequest::outputs its
   /// copy is queued right behind the choice, and finish_outputs() has nothing to wait for.
   void want_choice(const Guard&, const ChoiceRequest& request);
-  /// Of the last execute(): true when a choice was made, `*token` as in cuda::ArgmaxCall.
+  /// Of the last execute(): true when a choice was made, `*token` as in cuda::ArgmaxDesc.
   bool choice(const Guard&, int32_t* token) const;
   Status finish_outputs(const Guard&);
 

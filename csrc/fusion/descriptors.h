@@ -1,5 +1,5 @@
-// What the runtime asks of our CUDA kernels: one description per GGML_OP_CUSTOM node, made when a plan is fused
-// (graph/fusion), read when the node is launched. Plain data over ggml tensors, shared by both sides; the plan owns it.
+// Kernel descriptors: one for each GGML_OP_CUSTOM node, made when a plan is fused (csrc/fusion), read when the node is
+// launched. Plain data over ggml tensors, shared by both sides; the plan owns it.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 namespace etggml::cuda {
 
 /// Rises with every change of this file: both sides must agree on it.
-constexpr uint32_t kCallsVersion = 4;
+constexpr uint32_t kDescVersion = 4;
 
 /// Columns (tokens) that a decode kernel takes at most; longer inputs are ggml's matrix products.
 constexpr int kMaxColumns = 8;
@@ -24,15 +24,15 @@ enum class Kind : int32_t {
   Sample = 7
 };
 
-struct Call {
+struct KernelDesc {
   Kind kind;
-  /// The next node is a call as well: its kernel may begin while this one's runs. ggml's must not, since it does not
-  /// expect that of what comes before it.
+  /// Programmatic dependent launch: the next node is a kernel of ours too, so it may begin while this one runs. ggml's
+  /// kernels do not wait for such a predecessor.
   bool overlaps_next;
 };
 
 /// Rows of up to three matrices of one type times the same columns: out = epilogue(w * norm(x)).
-struct MatVecCall : Call {
+struct MatVecDesc : KernelDesc {
   static constexpr int kMaxSegments = 3;
   struct Segment {
     const ggml_tensor* weight;    // [K, N]
@@ -61,7 +61,7 @@ struct MatVecCall : Call {
 };
 
 /// Normalises (q, k) and rotates heads, and writes keys and values into the caches.
-struct HeadsCall : Call {
+struct HeadsDesc : KernelDesc {
   struct Input {
     const ggml_tensor* tensor;  // F32; head h of token t starts at offset + t * token_stride + h * D elements
     int64_t offset, token_stride;
@@ -86,7 +86,7 @@ struct HeadsCall : Call {
 };
 
 /// Attention of a few queries on a cache: out[D, H, T] = softmax(scale * q k + mask) v.
-struct AttentionCall : Call {
+struct AttentionDesc : KernelDesc {
   const ggml_tensor* q;        // F32 [D, H, T]
   const ggml_tensor* k_cache;  // F16; key s of head h at offset + s * row_stride + h * head_stride elements
   const ggml_tensor* v_cache;
@@ -100,13 +100,13 @@ struct AttentionCall : Call {
 };
 
 /// Both: what `heads` makes of the queries is what `attention` reads, and they use the same caches.
-struct HeadsAttentionCall : Call {
-  HeadsCall heads;
-  AttentionCall attention;
+struct HeadsAttentionDesc : KernelDesc {
+  HeadsDesc heads;
+  AttentionDesc attention;
 };
 
 /// F16 [n_kv, T]: 0 where key j <= positions[t] and (window == 0 or positions[t] - j < window), else -infinity.
-struct CausalMaskCall : Call {
+struct CausalMaskDesc : KernelDesc {
   const ggml_tensor* positions;  // I32 [T]
   const ggml_tensor* out;
   int64_t n_kv, window;
@@ -115,14 +115,14 @@ struct CausalMaskCall : Call {
 
 /// out I32 [1]: the first index of the largest of the last row of x; -1 for a NaN, -2 when nothing is finite, -3 for
 /// +infinity.
-struct ArgmaxCall : Call {
+struct ArgmaxDesc : KernelDesc {
   const ggml_tensor* x;  // F32 [V, T]
   const ggml_tensor* out;
   const ggml_tensor* scratch;  // F32, zeroed when made; kArgmaxScratch elements
 };
 constexpr int64_t kArgmaxScratch = 4096;
 
-/// What a draw depends on besides the logits: memory and no part of the call, so that a captured graph serves any.
+/// What a draw depends on besides the logits: memory and no part of the desc, so that a captured graph serves any.
 struct SampleParams {
   double uniform;   // [0, 1)
   double scale;     // 1 / temperature
@@ -133,8 +133,8 @@ struct SampleParams {
 constexpr int kMaxTopK = 1024;
 
 /// out I32 [1]: a draw from the last row of x as text/sampler.h has it (3 to 6 there, no repetition penalty); negative
-/// as for ArgmaxCall.
-struct SampleCall : Call {
+/// as for ArgmaxDesc.
+struct SampleDesc : KernelDesc {
   const ggml_tensor* x;       // F32 [V, T]
   const ggml_tensor* params;  // F32 [kSampleParams]: the bytes of SampleParams
   const ggml_tensor* out;
@@ -145,7 +145,7 @@ constexpr int kSampleBins = 4096;  // of the upper 12 bits of a logit
 /// Counts of bins, counters, the candidates that are chosen for sure, and those among which the rest is chosen.
 inline int64_t sample_scratch_elements(int64_t vocabulary) { return kSampleBins + 16 + 2 * (kMaxTopK + vocabulary); }
 
-/// Elements of AttentionCall::scratch: partial sums of every split, and counters that the kernel leaves at zero.
+/// Elements of AttentionDesc::scratch: partial sums of every split, and counters that the kernel leaves at zero.
 constexpr int kMaxSplits = 64;
 inline int64_t scratch_elements(int head_dim, int q_heads, int tokens) {
   const int64_t rows = static_cast<int64_t>(q_heads) * tokens;
@@ -155,14 +155,14 @@ inline int64_t scratch_elements(int head_dim, int q_heads, int tokens) {
 /// What the module exports under kModuleSymbol.
 struct Module {
   uint32_t version;
-  /// Is there a kernel for this call on this device (types, sizes, shared memory)?
-  bool (*supports)(int device, const Call* call);
-  bool (*launch)(int device, void* stream, const Call* call);
+  /// Is there a kernel for this descriptor on this device (types, sizes, shared memory)?
+  bool (*supports)(int device, const KernelDesc* desc);
+  bool (*launch)(int device, void* stream, const KernelDesc* desc);
 };
 constexpr const char* kModuleSymbol = "etggml_cuda_module";
 
-/// Where a node of op GGML_OP_CUSTOM keeps its call (behind ggml's own fields and the name that profiles use, see
+/// Where a node of op GGML_OP_CUSTOM keeps its descriptor (behind ggml's own fields and the name that profiles use, see
 /// graph/kernels/custom_op.h).
-constexpr size_t kCallOffset = 40;
+constexpr size_t kDescOffset = 40;
 
 }  // namespace etggml::cuda
