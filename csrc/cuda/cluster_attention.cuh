@@ -73,7 +73,8 @@ struct ClusterMemory {
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 
-template <int D>
+/// Heads of H elements, D apart in shared memory: a power of two, so that lanes divide it.
+template <int D, int H>
 struct ClusterBlock {
   const ClusterParams& p;
   const ClusterMemory<D>& m;
@@ -88,23 +89,26 @@ struct ClusterBlock {
     const int lane = threadIdx.x % kWarp, key_lane = lane % kLanes, query = first + key_lane / kEach;
     const bool writes = key_lane % kEach == 0 && query < p.queries;
     const float* mask = m.mask + m.tokens[min(query, p.queries - 1)] * p.keys;
+    const auto there = [&](int i) { return D == H || (key_lane + i * kLanes) * 8 < H; };
     for (int from = static_cast<int>(threadIdx.x) / kWarp * kOfWarp; from < padded; from += kBlockWarps * kOfWarp) {
       const int at = from + lane / kLanes, key = max(min(at, here - 1), 0);
       float k[2][8], dots[Q];
 #pragma unroll
-      for (int i = 0; i < 2; ++i) unpack(reinterpret_cast<const uint4*>(m.k + key * D)[key_lane + i * kLanes], k[i]);
+      for (int i = 0; i < 2; ++i)
+        if (there(i)) unpack(reinterpret_cast<const uint4*>(m.k + key * D)[key_lane + i * kLanes], k[i]);
 #pragma unroll
       for (int g = 0; g < Q; ++g) {
         const float* q = m.q + min(first + g, p.queries - 1) * D;
-        float halves[2];
+        float parts[2] = {};
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
+          if (!there(i)) continue;
           const float4* four = reinterpret_cast<const float4*>(q + (key_lane + i * kLanes) * 8);
           const float4 a = four[0], b = four[1];
-          halves[i] = fmaf(a.x, k[i][0], fmaf(a.y, k[i][1], fmaf(a.z, k[i][2], a.w * k[i][3])));
-          halves[i] = fmaf(b.x, k[i][4], fmaf(b.y, k[i][5], fmaf(b.z, k[i][6], fmaf(b.w, k[i][7], halves[i]))));
+          parts[i] = fmaf(a.x, k[i][0], fmaf(a.y, k[i][1], fmaf(a.z, k[i][2], a.w * k[i][3])));
+          parts[i] = fmaf(b.x, k[i][4], fmaf(b.y, k[i][5], fmaf(b.z, k[i][6], fmaf(b.w, k[i][7], parts[i]))));
         }
-        dots[g] = halves[0] + halves[1];
+        dots[g] = parts[0] + parts[1];
       }
       float s = sums_of<Q, kLanes>(dots, lane) * p.scale;
       if (!writes || at >= padded) continue;
@@ -241,6 +245,7 @@ struct ClusterBlock {
     const int slice = p.queries * D / kClusterSize;
     for (int i = threadIdx.x; i < slice; i += kBlock) {
       const int element = rank * slice + i, query = element / D;
+      if (D != H && element % D >= H) continue;
       float largest = -INFINITY, weights[kClusterSize];
 #pragma unroll
       for (int r = 0; r < kClusterSize; ++r) {
@@ -255,7 +260,7 @@ struct ClusterBlock {
         sum += weight * m.received[r * slice + i];
       }
       const int token = m.tokens[query], head = kv_head * p.group + base + query - token * p.group;
-      p.out[(static_cast<int64_t>(token) * p.heads + head) * D + element % D] = sum / total;
+      p.out[(static_cast<int64_t>(token) * p.heads + head) * H + element % D] = sum / total;
     }
   }
 };

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kMostKeys = kMostKeysOfBlock * kClusterSize;
 
-template <int D>
+template <int D, int H = D>
 __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_constant__ ClusterParams p) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   extern __shared__ __align__(128) uint8_t shared[];
@@ -24,18 +24,18 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
   const int base = (static_cast<int>(blockIdx.y) - kv_head * p.parts) * p.queries;
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int begin = rank * p.keys, here = max(0, min(p.keys, static_cast<int>(p.n_kv) - begin));
-  const ClusterBlock<D> block{p, m, rank, kv_head, base, here, ClusterMemory<D>::padded(p.keys)};
-  const int64_t row_elements = static_cast<int64_t>(p.kv_heads) * D;
+  const ClusterBlock<D, H> block{p, m, rank, kv_head, base, here, ClusterMemory<D>::padded(p.keys)};
+  const int64_t row_elements = static_cast<int64_t>(p.kv_heads) * H;
   allow_next(p.overlaps_next);
   cluster.barrier_arrive();  // waited for before others' memory is written: they have begun by then
   {
-    constexpr int kPieces = D / 8;  // of 16 bytes in a key
-    const __half* from_k = p.k_cache + begin * row_elements + kv_head * D;
-    const __half* from_v = p.v_cache + begin * row_elements + kv_head * D;
+    constexpr int kPieces = H / 8;  // of 16 bytes in a key
+    const __half* from_k = p.k_cache + begin * row_elements + kv_head * H;
+    const __half* from_v = p.v_cache + begin * row_elements + kv_head * H;
     for (int i = threadIdx.x; i < here * kPieces; i += kBlock) {
       const int key = i / kPieces, piece = i % kPieces;
-      copy_async<16>(m.k + i * 8, from_k + key * row_elements + piece * 8);
-      copy_async<16>(m.v + i * 8, from_v + key * row_elements + piece * 8);
+      copy_async<16>(m.k + key * D + piece * 8, from_k + key * row_elements + piece * 8);
+      copy_async<16>(m.v + key * D + piece * 8, from_v + key * row_elements + piece * 8);
     }
     commit_copies();
   }
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
   };
   Job job = job_of(warp);
   HeadJob head;
-  if (p.known_inputs) head.template prepare<D / kWarp>(*job.in, p.rotation, job.token, D, job.positions, lane);
+  if (p.known_inputs) head.template prepare<H / kWarp>(*job.in, p.rotation, job.token, H, job.positions, lane);
   auto row_of = [&] {
     return lane >= p.tokens ? -1
            : p.wide_rows    ? __ldcg(static_cast<const long long*>(p.rows) + lane)
@@ -82,10 +82,10 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
   const int jobs = p.queries + (few || has_rows() ? 2 * p.tokens : 0);
   for (int i = warp; i < jobs; i += kBlockWarps) {
     if (i != warp) job = job_of(i);
-    head.template load<D / kWarp>(*job.in, job.token, job.head, D, lane);
+    head.template load<H / kWarp>(*job.in, job.token, job.head, H, lane);
     if (i != warp || !p.known_inputs)
-      head.template prepare<D / kWarp>(*job.in, p.rotation, job.token, D, job.positions, lane);
-    head.template store<D / kWarp>(*job.in, p.rotation, D, lane, job.to);
+      head.template prepare<H / kWarp>(*job.in, p.rotation, job.token, H, job.positions, lane);
+    head.template store<H / kWarp>(*job.in, p.rotation, H, lane, job.to);
   }
   if (static_cast<int>(threadIdx.x) < masks) m.mask[threadIdx.x] = own_mask;
   for (int i = threadIdx.x + kBlock; i < masks; i += kBlock) m.mask[i] = mask_at(i / p.keys, i % p.keys);
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
   wait_copies<0>();
   __syncthreads();
   if (mine) {
-    constexpr int kPieces = D / 8;  // of 16 bytes
+    constexpr int kPieces = H / 8;  // of 16 bytes
     for (int i = threadIdx.x; i - lane < 2 * p.tokens * kPieces; i += kBlock) {
       const int source = min(i / kPieces, 2 * p.tokens - 1), piece = i % kPieces;
       const bool value = source % 2 != 0;
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
       const uint4 halves = pack(m.fresh + source * D + piece * 8);
       reinterpret_cast<uint4*>((value ? m.v : m.k) + (row - begin) * D)[piece] = halves;
       if (base == 0)
-        reinterpret_cast<uint4*>((value ? p.v_cache : p.k_cache) + row * row_elements + kv_head * D)[piece] = halves;
+        reinterpret_cast<uint4*>((value ? p.v_cache : p.k_cache) + row * row_elements + kv_head * H)[piece] = halves;
     }
     __syncthreads();
   }
@@ -160,6 +160,7 @@ size_t shared_bytes(int device, const HeadsAttentionDesc& c) {
   switch (c.attention.head_dim) {
     case 64:
       return ClusterMemory<64>(nullptr, keys, queries, tokens).bytes;
+    case 96:
     case 128:
       return ClusterMemory<128>(nullptr, keys, queries, tokens).bytes;
     case 256:
@@ -175,7 +176,7 @@ bool supports_heads_attention(int device, const HeadsAttentionDesc& c) {
   const HeadsDesc& h = c.heads;
   const AttentionDesc& a = c.attention;
   const int64_t d = a.head_dim;
-  if (compute_capability(device) < 90 || (d != 64 && d != 128 && d != 256)) return false;
+  if (compute_capability(device) < 90 || (d != 64 && d != 96 && d != 128 && d != 256)) return false;
   // Whole caches of F16, in the order they are written; attention reads the queries that the heads have made.
   if (h.k_cache->type != GGML_TYPE_F16 || h.v_cache->type != GGML_TYPE_F16 || a.k_cache != h.k_cache ||
       a.v_cache != h.v_cache || a.k_offset != 0 || a.v_offset != 0 || a.k_row_stride != a.kv_heads * d ||
@@ -215,7 +216,8 @@ bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentio
   p.parts = parts_of(device, a);
   p.queries = p.group * p.tokens / p.parts;
   p.keys = keys_of_block(a.n_kv);
-  const uint64_t slice = static_cast<uint64_t>(p.queries) * static_cast<uint64_t>(a.head_dim) / kClusterSize;
+  const uint64_t slice =
+      static_cast<uint64_t>(p.queries) * static_cast<uint64_t>(a.head_dim == 96 ? 128 : a.head_dim) / kClusterSize;
   p.slice_inverse = static_cast<unsigned>(((uint64_t{1} << 32) + slice - 1) / slice);
   auto of_host = [](const ggml_tensor* t) { return t == nullptr || (t->flags & GGML_TENSOR_FLAG_INPUT) != 0; };
   p.known_inputs = of_host(h.positions) && of_host(h.q_positions) && of_host(h.rows);
@@ -223,6 +225,7 @@ bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentio
   p.softcap = a.softcap;
   p.overlaps_next = c.overlaps_next;
   auto* kernel = a.head_dim == 64    ? heads_attention_kernel<64>
+                 : a.head_dim == 96  ? heads_attention_kernel<128, 96>
                  : a.head_dim == 128 ? heads_attention_kernel<128>
                                      : heads_attention_kernel<256>;
   return launch_clusters(device, stream, dim3(kClusterSize, static_cast<unsigned>(a.kv_heads * p.parts)), dim3(kBlock),

@@ -16,6 +16,8 @@ bool supports_heads_attention(int device, const HeadsAttentionDesc& desc);
 bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentionDesc& desc);
 bool launch_causal_mask(int device, cudaStream_t stream, const CausalMaskDesc& desc);
 bool launch_argmax(int device, cudaStream_t stream, const ArgmaxDesc& desc);
+bool supports_route(int device, const RouteDesc& desc);
+bool launch_route(int device, cudaStream_t stream, const RouteDesc& desc);
 bool launch_sample(int device, cudaStream_t stream, const SampleDesc& desc);
 
 }  // namespace etggml::cuda

@@ -22,19 +22,24 @@ __device__ __forceinline__ float gate_of(float v, int glu) {
 }
 
 /// The requests of a group of lanes, one after the other: pieces of its slice of each of its rows, gate before up.
-template <class W, int Sets, int Lanes>
+template <class W, int Sets, int Lanes, Extra What>
 struct Prefetch {
   using Weights = WeightPipeline<W, Lanes>;
   static constexpr int kGroups = kWarp / Lanes;
   const Rows& rows;
   const Weights& pipeline;
+  const int64_t* expert_offsets;       // shared: from expert 0's weights to those of the expert in each place
   int group, group_lane, tiles, step;  // group of the warp; lane of the group; rows of the block in tiles of kGroups
+  int slice;                           // of a row
   int offset, bytes, piece;            // of the slice; of a piece
   int tile, set = 0, from = 0;         // next: tile, row of the tile, byte of the slice
   __device__ void request(int stage) {
     if (tile < tiles) {
       const int row = min(tile * kGroups + group, rows.count - 1);
-      pipeline.request(stage, rows.weight(rows.begin + row, set) + offset + from, min(piece, bytes - from), group_lane);
+      const uint8_t* from_row = rows.weight(rows.begin + row, set);
+      if constexpr (What == Extra::Experts)
+        from_row += expert_offsets[Sets == 2 ? (rows.begin + row) / rows.p.expert_rows : slice];
+      pipeline.request(stage, from_row + offset + from, min(piece, bytes - from), group_lane);
       from += piece;
       if (from >= bytes) {
         from = 0;
@@ -74,14 +79,15 @@ struct Result {
 };
 
 /// Shared memory: pipeline, columns, split_sums. `Sets`: rows that make one number, 2 with a gate. `Lanes`: of a group.
-template <class W, int N, int Sets, int Lanes>
+template <class W, int N, int Sets, int Lanes, Extra What>
 __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const __grid_constant__ MatVecParams p) {
   extern __shared__ __align__(128) uint8_t shared[];
   using Weights = WeightPipeline<W, Lanes>;
   constexpr int kWarps = warps_for(N), kThreads = kWarps * kWarp;
   constexpr int kGroups = kWarp / Lanes, kSums = padded_to_power(N), kLanesEach = Lanes / kSums;
-  __shared__ __align__(16) float squares_of[N][kWarps];
+  __shared__ __align__(16) float squares_of[N][kWarps], post_squares[What == Extra::PostNorm ? kWarps : 4];
   __shared__ unsigned arrivals[kMaxSplitRows];
+  __shared__ int64_t expert_offsets[What == Extra::Experts ? kMaxUsedExperts : 1];
   __shared__ uint64_t arrived[kWarps][kMaxStages];
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, group_lane = lane % Lanes, group = lane / Lanes;
   const int each = W::kLongPieces ? p.piece : W::kUnroll, units = each * Lanes;
@@ -92,21 +98,26 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
   const int row_warp = warp / p.split, slice = warp - row_warp * p.split, tiles = (rows.count + kGroups - 1) / kGroups;
   const int first = slice * p.slice_units, end = min(first + p.slice_units, p.columns.k / W::kUnit),
             step = p.workers / p.split;
-  Prefetch<W, Sets, Lanes> prefetch{rows,
-                                    pipeline,
-                                    group,
-                                    group_lane,
-                                    tiles,
-                                    step,
-                                    W::bytes(first),
-                                    W::bytes(end - first),
-                                    W::bytes(units),
-                                    warp < p.workers ? row_warp : tiles};
+  // An expert's slice of a row is its row.
+  Prefetch<W, Sets, Lanes, What> prefetch{rows,
+                                          pipeline,
+                                          expert_offsets,
+                                          group,
+                                          group_lane,
+                                          tiles,
+                                          step,
+                                          slice,
+                                          What == Extra::Experts && Sets == 1 ? 0 : W::bytes(first),
+                                          W::bytes(end - first),
+                                          W::bytes(units),
+                                          warp < p.workers ? row_warp : tiles};
   const int first_tile = prefetch.tile;  // it moves on with the requests
   allow_next(p.overlaps_next);
   pipeline.begin(p.stages, lane);
+  if constexpr (What != Extra::Experts) {
 #pragma unroll 1
-  for (int s = 0; s < p.stages; ++s) prefetch.request(s);
+    for (int s = 0; s < p.stages; ++s) prefetch.request(s);
+  }
 
   // Of the group's sums, a lane has that of one column in the end.
   const int n = group_lane / kLanesEach;
@@ -116,16 +127,35 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
       p.split, kGroups * Sets * kSums};
   int tile = first_tile;
   Result<Sets> result(rows, tile * kGroups + group, n, writes);
-  Pieces<N, kWarps> pieces(p.columns, warp, lane);
+  Pieces<N, kWarps, What> pieces(p.columns, warp, lane);
   if (p.split > 1) split_sums.begin(kThreads);
   x.clear(N, kThreads);
   int stage = 0, round = 0;
   wait_previous();
+  if constexpr (What == Extra::Experts) {  // only now it is known who they are
+    if (static_cast<int>(threadIdx.x) < p.used) {
+      const int place = static_cast<int>(threadIdx.x);
+      expert_offsets[place] =
+          __ldcg(p.ids + place) * p.expert_bytes - (Sets == 2 ? place * p.expert_rows * p.row_bytes : 0);
+    }
+    __syncthreads();
+#pragma unroll 1
+    for (int s = 0; s < p.stages; ++s) prefetch.request(s);
+  }
   result.after_wait(rows, tile * kGroups + group, n);
   {
     constexpr int kSquares = padded_to_power(N);
     float squares[kSquares] = {};
-    pieces.store(x, squares);
+    if constexpr (What == Extra::PostNorm) {
+      pieces.store_post_normed(x, squares[0], [&](float v) {
+        v = warp_sum(v);
+        if (lane == 0) post_squares[warp] = v;
+        __syncthreads();
+        return sum_of<kWarps>(post_squares);
+      });
+    } else {
+      pieces.store(x, squares);
+    }
     if (p.columns.norm) {
       const float total = sums_of<kSquares, kWarp>(squares, lane);
       const int column = lane / (kWarp / kSquares);

@@ -30,9 +30,13 @@ struct MatVecParams {
   bool overlaps_next;
   bool biases, residuals;
   int glu;
+  const int32_t* ids;  // of the experts
+  int64_t expert_bytes;
+  int expert_rows, used;
 };
 
 constexpr int64_t kMostElements = 65536;  // of a row
+constexpr int kMaxUsedExperts = 16;
 
 /// Kernels are made for these numbers of columns.
 inline int padded_columns(int count) { return count <= 2 ? count : count <= 4 ? 4 : count == 5 ? 5 : 8; }

@@ -22,6 +22,14 @@ struct WorkSplit {
   int lanes, split, slice_units;
 };
 
+/// Experts whose results are added up: each of their slices of a row is one warp's.
+template <class W>
+WorkSplit split_experts(const MatVecParams& p) {
+  const int each = p.columns.k / p.used / W::kUnit;
+  const bool few = (each + kWarp / 2 - 1) / (kWarp / 2) <= (each + kWarp - 1) / kWarp;
+  return {few ? kWarp / 2 : kWarp, p.used, each};
+}
+
 /// The one with which the busiest warp of a block of `rows` rows has the least to do.
 template <class W>
 WorkSplit split_work(const MatVecParams& p, int columns, int rows) {
@@ -64,20 +72,22 @@ struct MatVecPlan {
   MatVecKernel kernel = nullptr;
 };
 
-template <class W, int N>
+template <class W, int N, Extra What = Extra::None>
 MatVecKernel matvec_kernel_for(bool glu, int lanes) {
   if constexpr (N == 1) {
-    if (lanes == kWarp) return glu ? matvec_kernel<W, N, 2, kWarp> : matvec_kernel<W, N, 1, kWarp>;
+    if (lanes == kWarp) return glu ? matvec_kernel<W, N, 2, kWarp, What> : matvec_kernel<W, N, 1, kWarp, What>;
   }
   constexpr int kFew = N <= 2 ? 16 : 8;
-  return glu ? matvec_kernel<W, N, 2, kFew> : matvec_kernel<W, N, 1, kFew>;
+  return glu ? matvec_kernel<W, N, 2, kFew, What> : matvec_kernel<W, N, 1, kFew, What>;
 }
 
 template <class W>
-MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes) {
+MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes, Extra what) {
   switch (columns) {
     case 1:
-      return matvec_kernel_for<W, 1>(glu, lanes);
+      return what == Extra::PostNorm  ? matvec_kernel_for<W, 1, Extra::PostNorm>(glu, lanes)
+             : what == Extra::Experts ? matvec_kernel_for<W, 1, Extra::Experts>(glu, lanes)
+                                      : matvec_kernel_for<W, 1>(glu, lanes);
     case 2:
       return matvec_kernel_for<W, 2>(glu, lanes);
     case 4:
@@ -92,12 +102,16 @@ MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes) {
 /// Sets its parameters for the kernel. `columns`: padded; `rows`: of a block; `limit`: of its shared memory, the
 /// kernel's variables included.
 template <class W>
-MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
-  const WorkSplit work = split_work<W>(p, columns, rows);
+MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit, Extra what) {
+  const bool added_up = what == Extra::Experts && p.glu == 0;
+  const WorkSplit work = added_up ? split_experts<W>(p) : split_work<W>(p, columns, rows);
+  if (added_up && (work.slice_units % W::kSliceUnits != 0 || work.slice_units * W::kUnit * p.used != p.columns.k))
+    return {};
   limit -= kStaticShared;
   p.aligned = p.aligned && W::bytes(W::kSliceUnits) % 16 == 0;
   const size_t groups = static_cast<size_t>(kWarp / work.lanes);
   const int sums = padded_to_power(columns), sets = p.glu ? 2 : 1;
+  if ((rows + static_cast<int>(groups) - 1) / static_cast<int>(groups) > kMaxSplitRows && work.split > 1) return {};
   const size_t split_sums = work.split == 1
                                 ? 0
                                 : SplitKSums::bytes((rows + static_cast<int>(groups) - 1) / static_cast<int>(groups),
@@ -114,15 +128,15 @@ MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
   const size_t stages = std::min((budget - rest) / pipeline, static_cast<size_t>(kMaxStages));
   p.split = work.split;
   p.slice_units = work.slice_units;
-  p.workers = warps_for(columns);
+  p.workers = warps_for(columns) / work.split * work.split;
   p.stages = static_cast<int>(stages);
   p.k_inverse = 1.0f / static_cast<float>(p.columns.k);
-  return {stages * pipeline + rest, matvec_kernel_of<W>(columns, p.glu != 0, work.lanes)};
+  return {stages * pipeline + rest, matvec_kernel_of<W>(columns, p.glu != 0, work.lanes, what)};
 }
 
 /// The interface of a type's file.
 struct MatVecType {
-  MatVecPlan (*plan)(MatVecParams& p, int columns, int rows, size_t limit);
+  MatVecPlan (*plan)(MatVecParams& p, int columns, int rows, size_t limit, Extra what);
   int alignment;  // the least that rows have: the largest power of two that divides row bytes and addresses, up to 16
   int unit;       // row elements are a multiple of it
 };

@@ -37,6 +37,8 @@ bool supports(int device, const KernelDesc* desc) {
       return supports_attention(device, as<AttentionDesc>(desc));
     case Kind::HeadsAttention:
       return supports_heads_attention(device, as<HeadsAttentionDesc>(desc));
+    case Kind::Route:
+      return supports_route(device, as<RouteDesc>(desc));
     case Kind::CausalMask:
     case Kind::Argmax:
     case Kind::Sample:
@@ -60,6 +62,8 @@ bool launch_kernel(int device, void* stream, const KernelDesc* desc) {
       return launch_causal_mask(device, s, as<CausalMaskDesc>(desc));
     case Kind::Argmax:
       return launch_argmax(device, s, as<ArgmaxDesc>(desc));
+    case Kind::Route:
+      return launch_route(device, s, as<RouteDesc>(desc));
     case Kind::Sample:
       return launch_sample(device, s, as<SampleDesc>(desc));
   }

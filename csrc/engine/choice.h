@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "fusion/descriptors.h"
+#include "fusion/sample_params.h"
 
 namespace etggml::runtime {
 

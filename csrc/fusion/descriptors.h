@@ -4,12 +4,13 @@
 
 #include <cstdint>
 
+#include "fusion/sample_params.h"
 #include "ggml.h"
 
 namespace etggml::cuda {
 
 /// Rises with every change of this file: both sides must agree on it.
-constexpr uint32_t kDescVersion = 4;
+constexpr uint32_t kDescVersion = 5;
 
 /// Columns (tokens) that a decode kernel takes at most; longer inputs are ggml's matrix products.
 constexpr int kMaxColumns = 8;
@@ -21,7 +22,8 @@ enum class Kind : int32_t {
   CausalMask = 4,
   Argmax = 5,
   HeadsAttention = 6,
-  Sample = 7
+  Sample = 7,
+  Route = 8
 };
 
 struct KernelDesc {
@@ -35,11 +37,12 @@ struct KernelDesc {
 struct MatVecDesc : KernelDesc {
   static constexpr int kMaxSegments = 3;
   struct Segment {
-    const ggml_tensor* weight;    // [K, N]
+    const ggml_tensor* weight;    // [K, ...]: rows `first_row` to `first_row` + N
     const ggml_tensor* bias;      // F32 [N] or null
     const ggml_tensor* residual;  // F32 [N, columns] or null, added last
     const ggml_tensor* out;       // F32 [N, columns]
     int64_t rows;                 // N
+    int64_t first_row;
   };
   enum Glu : int32_t { None = 0, Swiglu = 1, Geglu = 2 };
   Segment segment[kMaxSegments];
@@ -50,10 +53,23 @@ struct MatVecDesc : KernelDesc {
   const ggml_tensor* gain;  // F32 [K] or null
   bool norm;                // x / sqrt(mean(x^2) + eps) * gain comes first
   float eps;
-  /// out = activation(segment 0) * (segment 1): two segments of equal rows, only the first one's out is written. For
-  /// one matrix with both halves, the second segment's weight is the first's and starts at its row `second_row`.
+  /// out = activation(segment 0) * (segment 1): two segments of equal rows, only the first one's out is written. Both
+  /// may be rows of one matrix.
   Glu glu;
-  int64_t second_row;
+  /// Post-norm: the columns are y = addend + post_gain * x / sqrt(mean(x^2) + post_eps). They are written to `sum`, and
+  /// `norm` follows.
+  bool post_norm;
+  float post_eps;
+  const ggml_tensor* post_gain;  // F32 [K] or null
+  const ggml_tensor* addend;     // F32 [K, columns] at addend_offset elements
+  int64_t addend_offset;
+  const ggml_tensor* sum;  // F32 [K, columns]
+  /// Experts: weights are [K, N, experts], and `ids` names the `used` ones, for one column. With a gate, segments have
+  /// used * N rows: row r is row r % N of expert ids[r / N]. Without, x is [K, used], and the results of all experts
+  /// are added up, each times its scale.
+  const ggml_tensor* ids;            // I32, at least `used`; or null
+  const ggml_tensor* expert_scales;  // F32 [used] or null
+  int32_t used;
   /// The kernel before leaves multiprocessors idle. This one then takes so much shared memory that two of its blocks do
   /// not fit on one multiprocessor. Otherwise they would start there in pairs, and as many multiprocessors would stay
   /// idle.
@@ -105,6 +121,17 @@ struct HeadsAttentionDesc : KernelDesc {
   AttentionDesc attention;
 };
 
+/// The choice of experts for one column: the `used` largest of softmax(x), largest first, and their weights, divided by
+/// the larger of their sum and `least_sum`.
+struct RouteDesc : KernelDesc {
+  const ggml_tensor* x;        // F32 [experts]
+  const ggml_tensor* ids;      // I32, the first `used` are written
+  const ggml_tensor* weights;  // F32 [used]
+  int32_t experts, used;
+  float least_sum;
+};
+constexpr int kMaxExperts = 512;
+
 /// F16 [n_kv, T]: 0 where key j <= positions[t] and (window == 0 or positions[t] - j < window), else -infinity.
 struct CausalMaskDesc : KernelDesc {
   const ggml_tensor* positions;  // I32 [T]
@@ -121,16 +148,6 @@ struct ArgmaxDesc : KernelDesc {
   const ggml_tensor* scratch;  // F32, zeroed when made; kArgmaxScratch elements
 };
 constexpr int64_t kArgmaxScratch = 4096;
-
-/// What a draw depends on besides the logits: memory and no part of the desc, so that a captured graph serves any.
-struct SampleParams {
-  double uniform;   // [0, 1)
-  double scale;     // 1 / temperature
-  double top_p;     // (0, 1]
-  float log_min_p;  // natural logarithm; -infinity: off
-  int32_t top_k;    // 1 to kMaxTopK
-};
-constexpr int kMaxTopK = 1024;
 
 /// out I32 [1]: a draw from the last row of x as text/sampler.h has it (3 to 6 there, no repetition penalty); negative
 /// as for ArgmaxDesc.

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "device_rules/ggml_internals.h"
+#include "fusion/experts.h"
 #include "fusion/heads.h"
 #include "fusion/products.h"
 #include "fusion/readers.h"
@@ -29,16 +30,29 @@ class Rewriter {
 
   void product(const Product& p) {
     cuda::MatVecDesc* desc = store_.keep(p.desc);
-    std::vector<const ggml_tensor*> sources = {desc->x};
+    std::vector<const ggml_tensor*> sources = {desc->x, desc->addend, desc->ids, desc->expert_scales};
     for (int i = 0; i < desc->segments; ++i) sources.push_back(desc->segment[i].residual);
-    const char* name = desc->glu != cuda::MatVecDesc::None ? "GATED_MAT_VEC"
-                       : desc->segments > 1                ? "JOINED_MAT_VEC"
-                                                           : "MAT_VEC";
+    const char* name = desc->ids != nullptr ? (desc->glu != cuda::MatVecDesc::None ? "GATED_EXPERTS" : "EXPERTS")
+                       : desc->glu != cuda::MatVecDesc::None ? "GATED_MAT_VEC"
+                       : desc->segments > 1                  ? "JOINED_MAT_VEC"
+                                                             : "MAT_VEC";
     for (size_t i = 1; i < p.outs.size(); ++i) {
       becomes_leaf(p.outs[i], fusion_);
       gone_.insert(p.outs[i]);
     }
+    if (p.sum != nullptr) {
+      becomes_leaf(p.sum, fusion_);
+      gone_.insert(p.sum);
+    }
     make_kernel_node(p.outs[0], support_, name, desc, sources);
+    ++fusion_->groups;
+  }
+
+  void route(const Route& r) {
+    const cuda::RouteDesc* desc = store_.keep(r.desc);
+    becomes_leaf(r.ids, fusion_);
+    gone_.insert(r.ids);
+    make_kernel_node(r.weights, support_, "ROUTE", desc, {desc->x});
     ++fusion_->groups;
   }
 
@@ -194,10 +208,12 @@ Fusion fuse(ggml_context* ctx, Built& built, const KernelSupport& support, DescS
   // Both before anything is rewritten: they read the graph as it was built.
   const std::vector<Product> products = find_products(nodes, readers, support);
   const std::vector<Attention> attention = find_attention(nodes, readers, support);
-  if (products.empty() && attention.empty()) return fusion;
+  const std::vector<Route> routes = find_routes(nodes, readers, support);
+  if (products.empty() && attention.empty() && routes.empty()) return fusion;
   Rewriter rewriter(ctx, support, store, &fusion);
   rewriter.make_scratch(attention);
   for (const Product& p : products) rewriter.product(p);
+  for (const Route& r : routes) rewriter.route(r);
   for (const Attention& a : attention) rewriter.attention(a);
 
   const std::vector<ggml_tensor*> kept = rewriter.order(nodes, built);

@@ -1,7 +1,6 @@
 #include "fusion/heads.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "fusion/norms.h"
 
@@ -12,12 +11,6 @@ using cuda::AttentionDesc;
 using cuda::HeadsDesc;
 
 int64_t stride(const ggml_tensor* t, int axis) { return static_cast<int64_t>(t->nb[axis] / ggml_type_size(t->type)); }
-
-float op_param(const ggml_tensor* t, int index) {
-  float value;
-  std::memcpy(&value, reinterpret_cast<const char*>(t->op_params) + index * 4, sizeof(float));
-  return value;
-}
 
 /// Rotation as ROPE's parameters say it; false for what our kernel does not do (YaRN's blend of two frequencies, modes
 /// of vision models).
@@ -30,16 +23,16 @@ struct Rope {
 
   bool read(const ggml_tensor* node) {
     const int32_t mode = op_param_i32(node, 2);
-    if ((mode != GGML_ROPE_TYPE_NORMAL && mode != GGML_ROPE_TYPE_NEOX) || op_param(node, 7) != 0.0f) return false;
+    if ((mode != GGML_ROPE_TYPE_NORMAL && mode != GGML_ROPE_TYPE_NEOX) || op_param_f32(node, 7) != 0.0f) return false;
     positions = memory_of(node->src[1]);
     positions_offset = offset_in_memory(node->src[1]);
     factors = node->src[2];
     if (factors != nullptr && (!has_memory(factors) || factors->view_src != nullptr)) return false;
     n_dims = op_param_i32(node, 1);
     neox = mode == GGML_ROPE_TYPE_NEOX;
-    base = op_param(node, 5);
-    scale = op_param(node, 6);
-    attn = op_param(node, 8);
+    base = op_param_f32(node, 5);
+    scale = op_param_f32(node, 6);
+    attn = op_param_f32(node, 8);
     return positions->type == GGML_TYPE_I32;
   }
   bool same_rotation(const Rope& o) const {
@@ -162,7 +155,7 @@ bool prepare(ggml_tensor* node, const std::vector<ggml_tensor*>& nodes, const Re
 }
 
 bool attention(ggml_tensor* node, Attention* a) {
-  if (node->op != GGML_OP_FLASH_ATTN_EXT || node->src[4] != nullptr || op_param(node, 1) != 0.0f) return false;
+  if (node->op != GGML_OP_FLASH_ATTN_EXT || node->src[4] != nullptr || op_param_f32(node, 1) != 0.0f) return false;
   ggml_tensor *q = node->src[0], *k = node->src[1], *v = node->src[2], *mask = node->src[3];
   const int64_t d = q->ne[0], tokens = q->ne[1], heads = q->ne[2];
   if (tokens > cuda::kMaxColumns || q->ne[3] != 1 || k->ne[3] != 1 || v->ne[0] != d || q->type != GGML_TYPE_F32)
@@ -193,8 +186,8 @@ bool attention(ggml_tensor* node, Attention* a) {
   desc.q_heads = static_cast<int32_t>(heads);
   desc.kv_heads = static_cast<int32_t>(k->ne[2]);
   desc.tokens = static_cast<int32_t>(tokens);
-  desc.scale = op_param(node, 0);
-  desc.softcap = op_param(node, 2);
+  desc.scale = op_param_f32(node, 0);
+  desc.softcap = op_param_f32(node, 2);
   return true;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "devices/types.h"
 #include "fusion/host_sample.h"
@@ -48,23 +49,77 @@ double gate(double v, MatVecDesc::Glu glu) {
   return 0.5 * v * (1 + std::tanh(0.79788456080286535588 * v * (1 + 0.044715 * v * v)));
 }
 
+void run_experts(const MatVecDesc& c) {
+  const MatVecDesc::Segment& segment = c.segment[0];
+  const int64_t k = segment.weight->ne[0], rows = segment.weight->ne[1];
+  const auto* ids = static_cast<const int32_t*>(c.ids->data);
+  std::vector<double> sums(static_cast<size_t>(rows));
+  for (int place = 0; place < c.used; ++place) {
+    const float* from = floats(c.x) + c.x_offset + (c.glu == MatVecDesc::None ? place * k : 0);
+    std::vector<float> x(from, from + k);
+    if (c.norm) normalise(&x, c.gain == nullptr ? nullptr : floats(c.gain), c.eps);
+    for (int64_t row = 0; row < rows; ++row) {
+      auto value = [&](int s) { return dot(row_as_f32(c.segment[s].weight, ids[place] * rows + row), x); };
+      if (c.glu != MatVecDesc::None) {
+        result(segment.out)[place * rows + row] = static_cast<float>(gate(value(0), c.glu) * value(1));
+      } else {
+        sums[static_cast<size_t>(row)] +=
+            value(0) * (c.expert_scales == nullptr ? 1.0 : floats(c.expert_scales)[place]);
+      }
+    }
+  }
+  if (c.glu != MatVecDesc::None) return;
+  for (int64_t row = 0; row < rows; ++row) {
+    const double y = sums[static_cast<size_t>(row)] +
+                     (segment.residual == nullptr ? 0.0f : floats(segment.residual)[row]) +
+                     (segment.bias == nullptr ? 0.0f : floats(segment.bias)[row]);
+    result(segment.out)[row] = static_cast<float>(y);
+  }
+}
+
+void run(const RouteDesc& c) {
+  std::vector<int32_t> order(static_cast<size_t>(c.experts));
+  std::iota(order.begin(), order.end(), 0);
+  const float* x = floats(c.x);
+  // As a sort that never sees a NaN: it stands for the largest number.
+  auto key = [&](int32_t i) { return std::isnan(x[i]) ? std::numeric_limits<float>::infinity() : x[i]; };
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return key(a) > key(b); });
+  double total = 0, chosen = 0;
+  const double largest = x[order[0]];
+  for (int i = 0; i < c.experts; ++i) total += std::exp(x[i] - largest);
+  for (int i = 0; i < c.used; ++i) chosen += std::exp(x[order[static_cast<size_t>(i)]] - largest) / total;
+  for (int i = 0; i < c.used; ++i) {
+    const int32_t id = order[static_cast<size_t>(i)];
+    static_cast<int32_t*>(c.ids->data)[i] = id;
+    result(c.weights)[i] =
+        static_cast<float>(std::exp(x[id] - largest) / total / std::max(chosen, double{c.least_sum}));
+  }
+}
+
 void run(const MatVecDesc& c) {
+  if (c.ids != nullptr) return run_experts(c);
   const int64_t k = c.segment[0].weight->ne[0];
   for (int column = 0; column < c.columns; ++column) {
     const float* from = floats(c.x) + c.x_offset + column * k;
     std::vector<float> x(from, from + k);
+    if (c.post_norm) {
+      normalise(&x, c.post_gain == nullptr ? nullptr : floats(c.post_gain), c.post_eps);
+      const float* addend = floats(c.addend) + c.addend_offset + column * k;
+      for (int64_t i = 0; i < k; ++i) x[static_cast<size_t>(i)] += addend[i];
+      std::copy(x.begin(), x.end(), result(c.sum) + column * k);
+    }
     if (c.norm) normalise(&x, c.gain == nullptr ? nullptr : floats(c.gain), c.eps);
-    auto value = [&](int s, int64_t row, int64_t weight_row) {
+    auto value = [&](int s, int64_t row) {
       const MatVecDesc::Segment& segment = c.segment[s];
-      const double y = dot(row_as_f32(segment.weight, weight_row), x);
+      const double y = dot(row_as_f32(segment.weight, segment.first_row + row), x);
       return segment.bias == nullptr ? y : y + floats(segment.bias)[row];
     };
     const int written = c.glu == MatVecDesc::None ? c.segments : 1;
     for (int s = 0; s < written; ++s) {
       const MatVecDesc::Segment& segment = c.segment[s];
       for (int64_t row = 0; row < segment.rows; ++row) {
-        double y = value(s, row, row);
-        if (c.glu != MatVecDesc::None) y = gate(y, c.glu) * value(1, row, row + c.second_row);
+        double y = value(s, row);
+        if (c.glu != MatVecDesc::None) y = gate(y, c.glu) * value(1, row);
         const int64_t at = column * segment.rows + row;
         if (segment.residual != nullptr) y += floats(segment.residual)[at];
         result(segment.out)[at] = static_cast<float>(y);
@@ -204,6 +259,8 @@ void compute(ggml_tensor* node, int thread, int, void*) {
       return run(*static_cast<const AttentionDesc*>(desc));
     case Kind::HeadsAttention:
       return run(*static_cast<const HeadsAttentionDesc*>(desc));
+    case Kind::Route:
+      return run(*static_cast<const RouteDesc*>(desc));
     case Kind::CausalMask:
       return run(*static_cast<const CausalMaskDesc*>(desc));
     case Kind::Argmax:
@@ -225,7 +282,10 @@ bool together() { return env_string("EXECUTORCH_GGML_FORMS") != "cuda80"; }
 bool HostFallback::supports(const KernelDesc& desc) const {
   switch (desc.kind) {
     case Kind::MatVec: {
-      const ggml_type type = static_cast<const MatVecDesc&>(desc).segment[0].weight->type;
+      const auto& c = static_cast<const MatVecDesc&>(desc);
+      // As on a device: for one column alone.
+      if (c.columns != 1 && (c.post_norm || c.ids != nullptr)) return false;
+      const ggml_type type = c.segment[0].weight->type;
       return type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr;
     }
     case Kind::Heads: {
@@ -241,6 +301,7 @@ bool HostFallback::supports(const KernelDesc& desc) const {
       const auto& c = static_cast<const HeadsAttentionDesc&>(desc);
       return together() && supports(c.heads) && supports(c.attention);
     }
+    case Kind::Route:
     case Kind::CausalMask:
     case Kind::Argmax:
     case Kind::Sample:

@@ -1,9 +1,11 @@
 #include "fusion/products.h"
 
-#include <algorithm>
-#include <unordered_map>
+#include <utility>
 
+#include "fusion/experts.h"
+#include "fusion/gates.h"
 #include "fusion/norms.h"
+#include "fusion/post_norms.h"
 
 namespace etggml::graph {
 namespace {
@@ -13,12 +15,6 @@ using cuda::MatVecDesc;
 bool is_matrix(const ggml_tensor* w) {
   return w->data != nullptr && is_leaf(w) && w->view_src == nullptr && ggml_is_contiguous(w) && w->ne[2] == 1 &&
          w->ne[3] == 1;
-}
-
-/// F32 [size], the same for every column.
-bool is_bias(const ggml_tensor* t, int64_t size) {
-  return has_memory(t) && is_leaf(memory_of(t)) && offset_in_memory(t) == 0 && dense_f32(t) && t->ne[0] == size &&
-         ggml_nelements(t) == size;
 }
 
 /// The product alone: columns, and the norm before them.
@@ -34,7 +30,7 @@ bool begin(ggml_tensor* node, Product* product) {
   desc.kind = cuda::Kind::MatVec;
   desc.segments = 1;
   desc.columns = static_cast<int32_t>(columns);
-  desc.segment[0] = {w, nullptr, nullptr, node, w->ne[1]};
+  desc.segment[0] = {w, nullptr, nullptr, node, w->ne[1], 0};
   desc.x = memory_of(x);
   desc.x_offset = offset_in_memory(x);
   const Normalised norm = normalised(behind_views(x), k);
@@ -47,10 +43,37 @@ bool begin(ggml_tensor* node, Product* product) {
     desc.eps = norm.eps;
   }
   product->outs = {node};
+  product->products = {node};
   return true;
 }
 
-/// Additions behind it: a bias, then a residual.
+/// Products of the same columns (queries, keys, values) side by side in one kernel.
+void join(const KernelSupport& support, std::vector<Product>* products, std::vector<bool>* taken) {
+  for (size_t i = 0; i < products->size(); ++i) {
+    Product& first = (*products)[i];
+    auto plain = [](const MatVecDesc& c) { return c.glu == MatVecDesc::None && c.segment[0].residual == nullptr; };
+    if ((*taken)[i] || !plain(first.desc)) continue;
+    for (size_t j = i + 1; j < products->size() && first.desc.segments < MatVecDesc::kMaxSegments; ++j) {
+      const Product& next = (*products)[j];
+      if ((*taken)[j] || !plain(next.desc) || next.desc.segments != 1 || !same_columns(first.desc, next.desc)) continue;
+      Product joined = first;
+      joined.desc.segment[joined.desc.segments++] = next.desc.segment[0];
+      joined.outs.push_back(next.outs[0]);
+      joined.products.push_back(next.products[0]);
+      if (!support.supports(joined.desc)) continue;
+      first = joined;
+      (*taken)[j] = true;
+    }
+  }
+}
+
+}  // namespace
+
+bool is_bias(const ggml_tensor* t, int64_t size) {
+  return has_memory(t) && is_leaf(memory_of(t)) && offset_in_memory(t) == 0 && dense_f32(t) && t->ne[0] == size &&
+         ggml_nelements(t) == size;
+}
+
 void follow(const Readers& readers, Product* product) {
   MatVecDesc::Segment& segment = product->desc.segment[0];
   for (;;) {
@@ -81,94 +104,6 @@ bool same_columns(const MatVecDesc& a, const MatVecDesc& b) {
          a.segment[0].weight->ne[0] == b.segment[0].weight->ne[0];
 }
 
-MatVecDesc::Glu glu_kind(const ggml_tensor* node) {
-  switch (ggml_get_glu_op(node)) {
-    case GGML_GLU_OP_SWIGLU:
-      return MatVecDesc::Swiglu;
-    case GGML_GLU_OP_GEGLU:
-      return MatVecDesc::Geglu;
-    default:
-      return MatVecDesc::None;
-  }
-}
-
-using ByOut = std::unordered_map<const ggml_tensor*, size_t>;
-
-/// The product whose whole result is this source of `reader`, which is its only reader; -1 otherwise.
-int whole_result(const std::vector<Product>& products, const ByOut& by_out, const Readers& readers, ggml_tensor* source,
-                 const ggml_tensor* reader) {
-  const ggml_tensor* out = behind_views(source);
-  const auto it = by_out.find(out);
-  if (it == by_out.end() || readers.only(out) != reader) return -1;
-  const Product& product = products[it->second];
-  const bool whole = dense_f32(source) && ggml_nelements(source) == ggml_nelements(out);
-  return whole && product.desc.segments == 1 && product.desc.glu == MatVecDesc::None &&
-                 product.desc.segment[0].residual == nullptr
-             ? static_cast<int>(it->second)
-             : -1;
-}
-
-/// Gate and up with the gated unit behind them.
-void take_gates(const std::vector<ggml_tensor*>& nodes, const Readers& readers, const KernelSupport& support,
-                std::vector<Product>* products, std::vector<bool>* taken) {
-  ByOut by_out;
-  for (size_t i = 0; i < products->size(); ++i) by_out.emplace((*products)[i].outs[0], i);
-  for (ggml_tensor* node : nodes) {
-    if (node->op != GGML_OP_GLU || glu_kind(node) == MatVecDesc::None || op_param_i32(node, 1) != 0) continue;
-    if (!dense_f32(node)) continue;
-    const int gate = whole_result(*products, by_out, readers, node->src[0], node);
-    if (gate < 0) continue;
-    Product fused = (*products)[static_cast<size_t>(gate)];
-    MatVecDesc& desc = fused.desc;
-    int up = gate;
-    if (node->src[1] == nullptr) {
-      if (desc.segment[0].rows % 2 != 0 || desc.segment[0].bias != nullptr ||
-          node->src[0]->ne[0] != desc.segment[0].rows)
-        continue;
-      desc.second_row = desc.segment[0].rows / 2;
-      desc.segment[0].rows = desc.second_row;
-      desc.segment[1] = desc.segment[0];
-    } else {
-      up = whole_result(*products, by_out, readers, node->src[1], node);
-      if (up < 0 || up == gate) continue;
-      const MatVecDesc& other = (*products)[static_cast<size_t>(up)].desc;
-      if (!same_columns(desc, other) || other.segment[0].rows != desc.segment[0].rows) continue;
-      desc.segment[1] = other.segment[0];
-    }
-    desc.segments = 2;
-    desc.glu = glu_kind(node);
-    desc.segment[0].out = node;
-    desc.segment[1].out = nullptr;
-    if (!support.supports(desc)) continue;
-    fused.outs = {node};
-    (*taken)[static_cast<size_t>(gate)] = true;
-    (*taken)[static_cast<size_t>(up)] = true;
-    products->push_back(fused);
-    taken->push_back(false);
-  }
-}
-
-/// Products of the same columns (queries, keys, values) side by side in one kernel.
-void join(const KernelSupport& support, std::vector<Product>* products, std::vector<bool>* taken) {
-  for (size_t i = 0; i < products->size(); ++i) {
-    Product& first = (*products)[i];
-    auto plain = [](const MatVecDesc& c) { return c.glu == MatVecDesc::None && c.segment[0].residual == nullptr; };
-    if ((*taken)[i] || !plain(first.desc)) continue;
-    for (size_t j = i + 1; j < products->size() && first.desc.segments < MatVecDesc::kMaxSegments; ++j) {
-      const Product& next = (*products)[j];
-      if ((*taken)[j] || !plain(next.desc) || next.desc.segments != 1 || !same_columns(first.desc, next.desc)) continue;
-      Product joined = first;
-      joined.desc.segment[joined.desc.segments++] = next.desc.segment[0];
-      joined.outs.push_back(next.outs[0]);
-      if (!support.supports(joined.desc)) continue;
-      first = joined;
-      (*taken)[j] = true;
-    }
-  }
-}
-
-}  // namespace
-
 std::vector<Product> find_products(const std::vector<ggml_tensor*>& nodes, const Readers& readers,
                                    const KernelSupport& support) {
   std::vector<Product> products;
@@ -185,6 +120,8 @@ std::vector<Product> find_products(const std::vector<ggml_tensor*>& nodes, const
   for (size_t i = 0; i < products.size(); ++i) {
     if (!taken[i]) kept.push_back(products[i]);
   }
+  for (Product& p : find_expert_products(nodes, readers, support)) kept.push_back(std::move(p));
+  take_post_norms(readers, support, &kept);
   return kept;
 }
 
