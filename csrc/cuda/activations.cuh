@@ -187,7 +187,7 @@ __device__ __forceinline__ float4 times(float4 a, float4 b) {
   return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
 
-/// What a kernel does besides the product.
+/// The work of a kernel besides the product.
 enum class Extra { None, PostNorm, Experts };
 
 /// Columns are read in pieces of 128 elements, the same piece of all of them by the same warp. All loads are issued at

@@ -22,7 +22,7 @@ struct WorkSplit {
   int lanes, split, slice_units;
 };
 
-/// Experts whose results are added up: each of their slices of a row is one warp's.
+/// For experts with a sum of their results: a warp multiplies one expert's slice of a row.
 template <class W>
 WorkSplit split_experts(const MatVecParams& p) {
   const int each = p.columns.k / p.used / W::kUnit;

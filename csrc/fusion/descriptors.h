@@ -115,7 +115,7 @@ struct AttentionDesc : KernelDesc {
   float scale, softcap;
 };
 
-/// Both: what `heads` makes of the queries is what `attention` reads, and they use the same caches.
+/// Both: `attention` reads the queries that `heads` writes, and they use the same caches.
 struct HeadsAttentionDesc : KernelDesc {
   HeadsDesc heads;
   AttentionDesc attention;
@@ -169,7 +169,7 @@ inline int64_t scratch_elements(int head_dim, int q_heads, int tokens) {
   return rows * kMaxSplits * (head_dim + 2) + rows;
 }
 
-/// What the module exports under kModuleSymbol.
+/// The module's export under kModuleSymbol.
 struct Module {
   uint32_t version;
   /// Is there a kernel for this descriptor on this device (types, sizes, shared memory)?

@@ -117,7 +117,7 @@ class Rewriter {
     std::vector<ggml_tensor*> kept;
     for (auto it = ordered.rbegin(); it != ordered.rend(); ++it) {
       ggml_tensor* node = *it;
-      // Whatever writes into memory of the caller's is wanted for that.
+      // A write into the caller's memory is always needed.
       const bool writes = node->op == GGML_OP_SET_ROWS || node->op == GGML_OP_CPY;
       if (!writes && needed.count(node) == 0) continue;
       for (const ggml_tensor* source : node->src) {

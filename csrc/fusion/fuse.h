@@ -46,14 +46,14 @@ const cuda::KernelDesc* descriptor_of(const ggml_tensor* node);
 struct Fusion {
   /// Tensors that kernels write besides their node's own: they need memory of their own, and zeros in it.
   std::vector<ggml_tensor*> extra;
-  size_t groups = 0;  // 0: the graph is what it was
+  size_t groups = 0;  // 0: the graph is unchanged
 };
 
 /// Rewrites built.graph (and drops values that no longer exist from built.values). Afterwards every tensor of the graph
 /// must have memory of its own for the graph's whole run: the order of nodes no longer tells how long each is needed.
 Fusion fuse(ggml_context* ctx, Built& built, const KernelSupport& support, DescStore& store);
 
-/// Bytes of all results that have no memory yet: what separate memory for each would take.
+/// Bytes of separate memory for each result that has none yet.
 size_t separate_bytes(const Built& built);
 
 }  // namespace etggml::graph

@@ -14,7 +14,7 @@ struct Unit {
   std::vector<const ggml_tensor*> inside;      // the last is the unit's result
 };
 
-/// The gated unit whose result is `node`: a GLU, or an activation and a product of two nodes. `kind` is None otherwise.
+/// The gated unit that ends in `node`: a GLU, or an activation and a product of two nodes. `kind` is None otherwise.
 Unit gated_unit(ggml_tensor* node);
 /// Is everything inside read there alone, but for the result?
 bool closed(const Unit& unit, const Readers& readers);

@@ -12,8 +12,8 @@ using cuda::HeadsDesc;
 
 int64_t stride(const ggml_tensor* t, int axis) { return static_cast<int64_t>(t->nb[axis] / ggml_type_size(t->type)); }
 
-/// Rotation as ROPE's parameters say it; false for what our kernel does not do (YaRN's blend of two frequencies, modes
-/// of vision models).
+/// The rotation in ROPE's parameters. False where our kernel cannot do it: YaRN's blend of two frequencies, and modes
+/// of vision models.
 struct Rope {
   const ggml_tensor *positions = nullptr, *factors = nullptr;
   int64_t positions_offset = 0;
@@ -41,7 +41,7 @@ struct Rope {
   }
 };
 
-/// Heads [D, H, T] as they lie in somebody's memory.
+/// Heads [D, H, T], in place.
 bool heads_input(ggml_tensor* t, int64_t d, HeadsDesc::Input* in) {
   if (t->type != GGML_TYPE_F32 || t->ne[0] != d || t->ne[3] != 1 || stride(t, 0) != 1 || stride(t, 1) != d)
     return false;
@@ -51,7 +51,7 @@ bool heads_input(ggml_tensor* t, int64_t d, HeadsDesc::Input* in) {
   return true;
 }
 
-/// Rotation and norm behind which heads [D, H, T] lie; `t` is what the next operation reads, without views.
+/// Rotation and norm of heads [D, H, T]. `t` is the source of the next operation, without views.
 bool unwind(ggml_tensor* t, int64_t d, HeadsDesc::Input* in, Rope* rope) {
   if (t->op == GGML_OP_ROPE) {
     if (!rope->read(t)) return false;
@@ -111,7 +111,7 @@ bool prepare(ggml_tensor* node, const std::vector<ggml_tensor*>& nodes, const Re
   desc.k_cache = memory_of(key_write);
   desc.v_cache = memory_of(value_write);
   Rope of_keys, of_queries;
-  // Keys: what is written lies as [Hkv * D, T]; what computed it as [D, Hkv, T].
+  // Keys are written as [Hkv * D, T], and computed as [D, Hkv, T].
   ggml_tensor* keys = behind_views(key_write->src[0]);
   const bool whole = dense_f32(key_write->src[0]) && offset_in_memory(key_write->src[0]) == 0;
   if (whole && (keys->op == GGML_OP_ROPE || normalised(keys, d).x != nullptr)) {

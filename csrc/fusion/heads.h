@@ -1,4 +1,5 @@
-// Attention of a few queries on a cache, and what prepares it: norms and rotation of heads, writes of keys and values.
+// Attention of a few queries on a cache, and the nodes before it: norms and rotation of heads, writes of keys and
+// values.
 #pragma once
 
 #include <vector>

@@ -274,7 +274,7 @@ void compute(ggml_tensor* node, int thread, int, void*) {
 
 namespace {
 
-/// EXECUTORCH_GGML_FORMS=cuda80: as on a device whose blocks do not form clusters.
+/// EXECUTORCH_GGML_FORMS=cuda80: as on a device without clusters of blocks.
 bool together() { return env_string("EXECUTORCH_GGML_FORMS") != "cuda80"; }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The fallback of every kernel on the CPU, written plainly: the results that csrc/cuda must give, and how graphs fused
-// for a GPU run (and are tested) on machines without one.
+// The fallback of every kernel on the CPU, written plainly. csrc/cuda must give the same results. Graphs that are fused
+// for a GPU run so (and are tested) on machines without one.
 #pragma once
 
 #include "fusion/fuse.h"

@@ -34,7 +34,7 @@ bool begin(ggml_tensor* node, Product* product) {
   desc.x = memory_of(x);
   desc.x_offset = offset_in_memory(x);
   const Normalised norm = normalised(behind_views(x), k);
-  // A norm that reads the memory of its rows as they lie: the columns are then rows of what it reads.
+  // If the norm reads its rows in place, the columns are rows of its source.
   if (norm.x != nullptr && dense_f32(norm.x) && memory_of(x) == behind_views(x)) {
     desc.x = memory_of(norm.x);
     desc.x_offset += offset_in_memory(norm.x);

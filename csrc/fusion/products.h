@@ -1,4 +1,4 @@
-// Matrix products with few columns, and what stands before and behind them.
+// Matrix products with few columns, and the nodes before and behind them.
 #pragma once
 
 #include <unordered_map>

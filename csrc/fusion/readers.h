@@ -1,4 +1,4 @@
-// Who reads what in a ggml graph, with views looked through.
+// The readers of each value in a ggml graph, with views looked through.
 #pragma once
 
 #include <cstring>
@@ -9,7 +9,7 @@
 
 namespace etggml::graph {
 
-/// The tensor whose memory `t` lies in.
+/// The tensor that owns the memory of `t`.
 inline const ggml_tensor* memory_of(const ggml_tensor* t) { return t->view_src != nullptr ? t->view_src : t; }
 inline ggml_tensor* memory_of(ggml_tensor* t) { return t->view_src != nullptr ? t->view_src : t; }
 /// Where in it, in elements (of a type without blocks).
@@ -21,7 +21,7 @@ inline bool is_view(const ggml_tensor* t) {
   return t->op == GGML_OP_VIEW || t->op == GGML_OP_RESHAPE || t->op == GGML_OP_PERMUTE || t->op == GGML_OP_TRANSPOSE;
 }
 
-/// The first tensor behind views that is none: what computed the value, or a leaf.
+/// The first tensor behind views that is no view: the node that computed the value, or a leaf.
 inline ggml_tensor* behind_views(ggml_tensor* t) {
   while (is_view(t)) t = t->src[0];
   return t;

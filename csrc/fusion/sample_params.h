@@ -5,7 +5,7 @@
 
 namespace etggml::cuda {
 
-/// What a draw depends on besides the logits: memory outside the descriptor, so a captured graph serves any.
+/// A draw's parameters besides the logits. They are memory outside the descriptor, so a captured graph serves any.
 struct SampleParams {
   double uniform;   // [0, 1)
   double scale;     // 1 / temperature
