@@ -78,7 +78,7 @@ class OutOfRange:
         chain, first = chains[number], sum(len(c.inputs) for c in chains[:number])
         want: torch.Tensor | None = None
         with contextlib.suppress(IndexError, RuntimeError):
-            want = Lines(chain)(*given[first : first + len(chain.inputs)])
+            want = Lines(chain.live())(*given[first : first + len(chain.inputs)])
         try:
             got = program.execute("forward", given)[number]
         except GgmlError as e:
