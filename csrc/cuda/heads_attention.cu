@@ -7,6 +7,7 @@
 
 #include "cluster_attention.cuh"
 #include "copy.cuh"
+#include "fusion/whole_caches.h"
 #include "kernels.cuh"
 
 namespace etggml::cuda {
@@ -177,16 +178,7 @@ bool supports_heads_attention(int device, const HeadsAttentionDesc& c) {
   const AttentionDesc& a = c.attention;
   const int64_t d = a.head_dim;
   if (compute_capability(device) < 90 || (d != 64 && d != 96 && d != 128 && d != 256)) return false;
-  // Whole caches of F16, in the order they are written; attention reads the queries that the heads have made.
-  if (h.k_cache->type != GGML_TYPE_F16 || h.v_cache->type != GGML_TYPE_F16 || a.k_cache != h.k_cache ||
-      a.v_cache != h.v_cache || a.k_offset != 0 || a.v_offset != 0 || a.k_row_stride != a.kv_heads * d ||
-      a.v_row_stride != a.kv_heads * d || a.k_head_stride != d || a.v_head_stride != d) {
-    return false;
-  }
-  if (h.q_out == nullptr || a.q != h.q_out || h.tokens != a.tokens || h.q_tokens != a.tokens || h.n_dims > h.head_dim ||
-      h.n_dims % 2 != 0 || a.q_heads % a.kv_heads != 0) {
-    return false;
-  }
+  if (!shares_whole_caches(c) || h.n_dims > h.head_dim || h.n_dims % 2 != 0) return false;
   return a.q_heads / a.kv_heads * a.tokens / parts_of(device, a) <= kMostQueries && a.n_kv <= kMostKeys &&
          shared_bytes(device, c) <= shared_memory_limit(device);
 }

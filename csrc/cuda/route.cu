@@ -43,27 +43,22 @@ __global__ void __launch_bounds__(kWarp) route_kernel(const Params p) {
   int own_id = 0;
   unsigned taken = 0;  // of this lane's experts
   for (int place = 0; place < p.used; ++place) {
-    float best = -1.0f;
-    int at = p.experts;
+    // Weights are not negative, so their bits are ordered as they are. 0: nothing is left.
+    unsigned own = 0;
+    int own_at = p.experts;
 #pragma unroll
     for (int i = 0; i < Each; ++i) {
       const int expert = lane + i * kWarp;
       // A NaN is larger than any number. Every weight is NaN then, but the ids must be those of experts.
-      const float value = isnan(x[i]) ? INFINITY : x[i];
-      if (expert < p.experts && (taken >> i & 1) == 0 && value > best) {
-        best = value;
-        at = expert;
+      const unsigned key = __float_as_uint(isnan(x[i]) ? INFINITY : x[i]) + 1;
+      if (expert < p.experts && (taken >> i & 1) == 0 && key > own) {
+        own = key;
+        own_at = expert;
       }
     }
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-      const float other = __shfl_xor_sync(0xffffffffu, best, offset);
-      const int other_at = __shfl_xor_sync(0xffffffffu, at, offset);
-      if (other > best || (other == best && other_at < at)) {
-        best = other;
-        at = other_at;
-      }
-    }
+    const unsigned most = __reduce_max_sync(0xffffffffu, own);
+    const int at = __reduce_min_sync(0xffffffffu, own == most ? own_at : p.experts);
+    const float best = __uint_as_float(most - 1);
     if (at % kWarp == lane) taken |= 1u << (at / kWarp);
     const float weight = best / total;
     sum += weight;

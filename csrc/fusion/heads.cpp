@@ -177,8 +177,9 @@ bool attention(ggml_tensor* node, Attention* a) {
   desc.v_offset = offset_in_memory(v);
   desc.k_row_stride = stride(k, 1);
   desc.v_row_stride = stride(v, 1);
-  desc.k_head_stride = stride(k, 2);
-  desc.v_head_stride = stride(v, 2);
+  // One head alone has no next one, and its stride may be any number.
+  desc.k_head_stride = k->ne[2] == 1 ? d : stride(k, 2);
+  desc.v_head_stride = v->ne[2] == 1 ? d : stride(v, 2);
   desc.mask = mask == nullptr ? nullptr : memory_of(mask);
   desc.out = node;
   desc.n_kv = k->ne[1];

@@ -8,6 +8,7 @@
 
 #include "devices/types.h"
 #include "fusion/host_sample.h"
+#include "fusion/whole_caches.h"
 #include "kernels/kernel_guard.h"
 #include "util/env.h"
 
@@ -299,7 +300,7 @@ bool HostFallback::supports(const KernelDesc& desc) const {
     }
     case Kind::HeadsAttention: {
       const auto& c = static_cast<const HeadsAttentionDesc&>(desc);
-      return together() && supports(c.heads) && supports(c.attention);
+      return together() && shares_whole_caches(c) && supports(c.heads) && supports(c.attention);
     }
     case Kind::Route:
     case Kind::CausalMask:
