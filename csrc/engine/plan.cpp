@@ -64,7 +64,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
     ETGGML_ASSIGN_OR_RETURN(const graph::CpuKernelSet* set, cpu_kernels(engine.threads()));
     options.kernels = &kernels.emplace(*set);
   }
-  const graph::CallSupport* calls = calls_of(engine.device());
+  const graph::KernelSupport* calls = calls_of(engine.device());
   std::optional<graph::DeviceKernels> device_kernels;
   if (calls != nullptr) options.kernels = &device_kernels.emplace(*calls, plan->calls_);
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(ir_graph, symbols, leaves, options));
@@ -92,12 +92,12 @@ size_t Plan::bytes() const {
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
 // for every value. So does one small enough to be fused.
-Status Plan::place(const ir::Graph& ir_graph, const graph::CallSupport* calls, Sampling sampling) {
+Status Plan::place(const ir::Graph& ir_graph, const graph::KernelSupport* calls, Sampling sampling) {
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
     fusion = graph::fuse(built_.spare, built_, *calls, calls_);
   if (sampling != Sampling::None && calls != nullptr && !built_.outputs.empty()) {
-    const auto make = sampling == Sampling::Greedy ? graph::argmax_call : graph::sample_call;
+    const auto make = sampling == Sampling::Greedy ? graph::argmax_nodes : graph::sample_nodes;
     sampler_ = make(built_.spare, built_.outputs[0], *calls, calls_);
     if (sampler_.node != nullptr) {
       std::vector<ggml_tensor*> tensors = {sampler_.node, sampler_.scratch};

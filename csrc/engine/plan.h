@@ -35,7 +35,7 @@ class Plan {
   ggml_cgraph* graph() const { return built_.graph; }
   ggml_backend_graph_plan_t schedule() const { return schedule_; }
   const std::vector<int64_t>& symbols() const { return symbols_; }
-  /// The token sampled from output 0's last row as the device makes it (I32 [1], cuda::ArgmaxCall); nullptr without.
+  /// The token sampled from output 0's last row as the device makes it (I32 [1], cuda::ArgmaxDesc); nullptr without.
   ggml_tensor* token() const { return sampler_.node; }
   /// Its parameters, to be filled before every run; nullptr for greedy sampling.
   ggml_tensor* sampling_params() const { return sampler_.params; }
@@ -53,7 +53,7 @@ class Plan {
 
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
-  Status place(const ir::Graph& ir_graph, const graph::CallSupport* calls, Sampling sampling);
+  Status place(const ir::Graph& ir_graph, const graph::KernelSupport* calls, Sampling sampling);
   Status check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const;
   void map_nodes();
   void make_stoppable();
@@ -64,7 +64,7 @@ class Plan {
   uint64_t generation_ = 0;
   std::vector<devices::BufferPtr> own_memory_;  // of a graph too wide for the arena's allocator, or one that was fused
   devices::BufferPtr sampling_memory_;          // of what chooses
-  graph::CallStore calls_;
+  graph::DescStore calls_;
   graph::ChoiceNodes sampler_;
   size_t running_nodes_ = 0, call_nodes_ = 0;
   graph::Built built_;

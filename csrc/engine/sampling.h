@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "fusion/calls.h"
+#include "fusion/descriptors.h"
 
 namespace etggml::engine {
 
@@ -19,7 +19,7 @@ struct SamplingRequest {
 struct SampledToken {
   SamplingRequest wanted;
   bool made = false;  ///< by the last call
-  int32_t token = 0;  ///< see cuda::ArgmaxCall for negative values
+  int32_t token = 0;  ///< see cuda::ArgmaxDesc for negative values
 };
 
 }  // namespace etggml::engine

@@ -86,7 +86,7 @@ class Program {
   /// output stays there until finish_outputs(); its memory is undefined until then. With SamplingRequest::outputs its
   /// copy is queued right behind the sampling, and finish_outputs() has nothing to wait for.
   void request_sampling(const Guard&, const engine::SamplingRequest& request);
-  /// Of the last execute(): true when a token was sampled, `*token` as in cuda::ArgmaxCall.
+  /// Of the last execute(): true when a token was sampled, `*token` as in cuda::ArgmaxDesc.
   bool sampled_token(const Guard&, int32_t* token) const;
   Status finish_outputs(const Guard&);
 

@@ -58,7 +58,7 @@ class Generator {
   bool have_logits_ = false;              ///< output_ holds those of sequence_[cached_ - 1]
   bool chosen_ = false;                   ///< the program has chosen already, and output_ is still on the device
   bool logits_read_ = false;              ///< by logits(), since the last run
-  int32_t choice_ = 0;                    ///< cuda::ArgmaxCall, cuda::SampleCall
+  int32_t choice_ = 0;                    ///< cuda::ArgmaxDesc, cuda::SampleDesc
   etggml_tensor output_ = {};             ///< in the program's memory
   uint64_t serial_ = 0;                   ///< Program::serial() after our last call
   std::vector<int64_t> ids_, positions_;  // scratch

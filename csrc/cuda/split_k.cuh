@@ -1,4 +1,4 @@
-// Rows that several warps share: each has a part of the columns' elements, and the last one to end adds up.
+// Split-K: several warps share a row. Each multiplies a slice of its elements, and the last one to end adds up.
 #pragma once
 
 #include <cstddef>
@@ -7,11 +7,11 @@
 
 namespace etggml::cuda {
 
-constexpr int kMostSharedRows = 64;  // of a block, groups of lanes of a warp counted as one
+constexpr int kMaxSplitRows = 64;  // of a block, groups of lanes of a warp counted as one
 
-struct Shares {
-  float* sums;      // shared: [row][share][each]
-  unsigned* given;  // shared: [kMostSharedRows]
+struct SplitKSums {
+  float* sums;         // shared: [row][slice][each]
+  unsigned* arrivals;  // shared: [kMaxSplitRows]
   int split, each;
 
   static size_t bytes(int rows, int split, int each) {
@@ -19,16 +19,16 @@ struct Shares {
   }
 
   __device__ void begin(int threads) const {
-    for (int i = threadIdx.x; i < kMostSharedRows; i += threads) given[i] = 0;
+    for (int i = threadIdx.x; i < kMaxSplitRows; i += threads) arrivals[i] = 0;
   }
-  __device__ float* of(int row, int share) const { return sums + (row * split + share) * each; }
-  /// A warp has given its sums of a row: is it the last one?
+  __device__ float* of(int row, int slice) const { return sums + (row * split + slice) * each; }
+  /// A warp has stored its sums of a row: is it the last one?
   __device__ bool last(int row) const {
     __syncwarp();
     unsigned before = 0;
     if (threadIdx.x % kWarp == 0) {
       __threadfence_block();
-      before = atomicAdd(given + row, 1);
+      before = atomicAdd(arrivals + row, 1);
       __threadfence_block();
     }
     return __shfl_sync(0xffffffffu, before, 0) + 1 == static_cast<unsigned>(split);

@@ -1,19 +1,21 @@
-#include "fusion/host_calls.h"
+#include "fusion/host_fallback.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "devices/types.h"
 #include "fusion/host_sample.h"
+#include "fusion/whole_caches.h"
 #include "kernels/kernel_guard.h"
 #include "util/env.h"
 
 namespace etggml::graph {
 namespace {
 
-using namespace cuda;  // the calls
+using namespace cuda;  // the descriptors
 
 const float* floats(const ggml_tensor* t) { return static_cast<const float*>(t->data); }
 float* result(const ggml_tensor* t) { return static_cast<float*>(t->data); }
@@ -43,28 +45,82 @@ double dot(const std::vector<float>& a, const std::vector<float>& b) {
   return total;
 }
 
-double gate(double v, MatVecCall::Glu glu) {
-  if (glu == MatVecCall::Swiglu) return v / (1 + std::exp(-v));
+double gate(double v, MatVecDesc::Glu glu) {
+  if (glu == MatVecDesc::Swiglu) return v / (1 + std::exp(-v));
   return 0.5 * v * (1 + std::tanh(0.79788456080286535588 * v * (1 + 0.044715 * v * v)));
 }
 
-void run(const MatVecCall& c) {
+void run_experts(const MatVecDesc& c) {
+  const MatVecDesc::Segment& segment = c.segment[0];
+  const int64_t k = segment.weight->ne[0], rows = segment.weight->ne[1];
+  const auto* ids = static_cast<const int32_t*>(c.ids->data);
+  std::vector<double> sums(static_cast<size_t>(rows));
+  for (int place = 0; place < c.used; ++place) {
+    const float* from = floats(c.x) + c.x_offset + (c.glu == MatVecDesc::None ? place * k : 0);
+    std::vector<float> x(from, from + k);
+    if (c.norm) normalise(&x, c.gain == nullptr ? nullptr : floats(c.gain), c.eps);
+    for (int64_t row = 0; row < rows; ++row) {
+      auto value = [&](int s) { return dot(row_as_f32(c.segment[s].weight, ids[place] * rows + row), x); };
+      if (c.glu != MatVecDesc::None) {
+        result(segment.out)[place * rows + row] = static_cast<float>(gate(value(0), c.glu) * value(1));
+      } else {
+        sums[static_cast<size_t>(row)] +=
+            value(0) * (c.expert_scales == nullptr ? 1.0 : floats(c.expert_scales)[place]);
+      }
+    }
+  }
+  if (c.glu != MatVecDesc::None) return;
+  for (int64_t row = 0; row < rows; ++row) {
+    const double y = sums[static_cast<size_t>(row)] +
+                     (segment.residual == nullptr ? 0.0f : floats(segment.residual)[row]) +
+                     (segment.bias == nullptr ? 0.0f : floats(segment.bias)[row]);
+    result(segment.out)[row] = static_cast<float>(y);
+  }
+}
+
+void run(const RouteDesc& c) {
+  std::vector<int32_t> order(static_cast<size_t>(c.experts));
+  std::iota(order.begin(), order.end(), 0);
+  const float* x = floats(c.x);
+  // As a sort that never sees a NaN: it stands for the largest number.
+  auto key = [&](int32_t i) { return std::isnan(x[i]) ? std::numeric_limits<float>::infinity() : x[i]; };
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return key(a) > key(b); });
+  double total = 0, chosen = 0;
+  const double largest = x[order[0]];
+  for (int i = 0; i < c.experts; ++i) total += std::exp(x[i] - largest);
+  for (int i = 0; i < c.used; ++i) chosen += std::exp(x[order[static_cast<size_t>(i)]] - largest) / total;
+  for (int i = 0; i < c.used; ++i) {
+    const int32_t id = order[static_cast<size_t>(i)];
+    static_cast<int32_t*>(c.ids->data)[i] = id;
+    result(c.weights)[i] =
+        static_cast<float>(std::exp(x[id] - largest) / total / std::max(chosen, double{c.least_sum}));
+  }
+}
+
+void run(const MatVecDesc& c) {
+  if (c.ids != nullptr) return run_experts(c);
   const int64_t k = c.segment[0].weight->ne[0];
   for (int column = 0; column < c.columns; ++column) {
     const float* from = floats(c.x) + c.x_offset + column * k;
     std::vector<float> x(from, from + k);
+    if (c.post_norm) {
+      normalise(&x, c.post_gain == nullptr ? nullptr : floats(c.post_gain), c.post_eps);
+      const float* addend = floats(c.addend) + c.addend_offset + column * k;
+      for (int64_t i = 0; i < k; ++i) x[static_cast<size_t>(i)] += addend[i];
+      std::copy(x.begin(), x.end(), result(c.sum) + column * k);
+    }
     if (c.norm) normalise(&x, c.gain == nullptr ? nullptr : floats(c.gain), c.eps);
-    auto value = [&](int s, int64_t row, int64_t weight_row) {
-      const MatVecCall::Segment& segment = c.segment[s];
-      const double y = dot(row_as_f32(segment.weight, weight_row), x);
+    auto value = [&](int s, int64_t row) {
+      const MatVecDesc::Segment& segment = c.segment[s];
+      const double y = dot(row_as_f32(segment.weight, segment.first_row + row), x);
       return segment.bias == nullptr ? y : y + floats(segment.bias)[row];
     };
-    const int written = c.glu == MatVecCall::None ? c.segments : 1;
+    const int written = c.glu == MatVecDesc::None ? c.segments : 1;
     for (int s = 0; s < written; ++s) {
-      const MatVecCall::Segment& segment = c.segment[s];
+      const MatVecDesc::Segment& segment = c.segment[s];
       for (int64_t row = 0; row < segment.rows; ++row) {
-        double y = value(s, row, row);
-        if (c.glu != MatVecCall::None) y = gate(y, c.glu) * value(1, row, row + c.second_row);
+        double y = value(s, row);
+        if (c.glu != MatVecDesc::None) y = gate(y, c.glu) * value(1, row);
         const int64_t at = column * segment.rows + row;
         if (segment.residual != nullptr) y += floats(segment.residual)[at];
         result(segment.out)[at] = static_cast<float>(y);
@@ -73,7 +129,7 @@ void run(const MatVecCall& c) {
   }
 }
 
-void rotate(const HeadsCall& c, int32_t position, std::vector<float>* x) {
+void rotate(const HeadsDesc& c, int32_t position, std::vector<float>* x) {
   const int half = c.n_dims / 2;
   for (int i = 0; i < half; ++i) {
     double theta = position * std::pow(static_cast<double>(c.freq_base), -2.0 * i / c.n_dims);
@@ -88,7 +144,7 @@ void rotate(const HeadsCall& c, int32_t position, std::vector<float>* x) {
   }
 }
 
-std::vector<float> head_of(const HeadsCall& c, const HeadsCall::Input& in, int token, int head,
+std::vector<float> head_of(const HeadsDesc& c, const HeadsDesc::Input& in, int token, int head,
                            const int32_t* position) {
   const float* from = floats(in.tensor) + in.offset + token * in.token_stride + static_cast<int64_t>(head) * c.head_dim;
   std::vector<float> x(from, from + c.head_dim);
@@ -105,7 +161,7 @@ void store(const ggml_tensor* cache, int64_t at, const std::vector<float>& x) {
   }
 }
 
-void run(const HeadsCall& c) {
+void run(const HeadsDesc& c) {
   const auto* positions = c.positions == nullptr ? nullptr : static_cast<const int32_t*>(c.positions->data);
   for (int t = 0; t < c.q_tokens; ++t) {
     const int32_t* at =
@@ -126,7 +182,7 @@ void run(const HeadsCall& c) {
   }
 }
 
-void run(const AttentionCall& c) {
+void run(const AttentionDesc& c) {
   const int d = c.head_dim, group = c.q_heads / c.kv_heads;
   const auto* keys = static_cast<const ggml_fp16_t*>(c.k_cache->data) + c.k_offset;
   const auto* values = static_cast<const ggml_fp16_t*>(c.v_cache->data) + c.v_offset;
@@ -162,12 +218,12 @@ void run(const AttentionCall& c) {
   }
 }
 
-void run(const HeadsAttentionCall& c) {
+void run(const HeadsAttentionDesc& c) {
   run(c.heads);
   run(c.attention);
 }
 
-void run(const CausalMaskCall& c) {
+void run(const CausalMaskDesc& c) {
   for (int t = 0; t < c.tokens; ++t) {
     const int64_t position = static_cast<const int32_t*>(c.positions->data)[t];
     for (int64_t j = 0; j < c.n_kv; ++j) {
@@ -177,7 +233,7 @@ void run(const CausalMaskCall& c) {
   }
 }
 
-void run(const ArgmaxCall& c) {
+void run(const ArgmaxDesc& c) {
   const int64_t n = c.x->ne[0];
   const float* x = floats(c.x) + (ggml_nrows(c.x) - 1) * n;
   int64_t best = 0;
@@ -194,22 +250,24 @@ void run(const ArgmaxCall& c) {
 
 void compute(ggml_tensor* node, int thread, int, void*) {
   if (thread != 0) return;
-  const Call* call = call_of(node);
-  switch (call->kind) {
+  const KernelDesc* desc = descriptor_of(node);
+  switch (desc->kind) {
     case Kind::MatVec:
-      return run(*static_cast<const MatVecCall*>(call));
+      return run(*static_cast<const MatVecDesc*>(desc));
     case Kind::Heads:
-      return run(*static_cast<const HeadsCall*>(call));
+      return run(*static_cast<const HeadsDesc*>(desc));
     case Kind::Attention:
-      return run(*static_cast<const AttentionCall*>(call));
+      return run(*static_cast<const AttentionDesc*>(desc));
     case Kind::HeadsAttention:
-      return run(*static_cast<const HeadsAttentionCall*>(call));
+      return run(*static_cast<const HeadsAttentionDesc*>(desc));
+    case Kind::Route:
+      return run(*static_cast<const RouteDesc*>(desc));
     case Kind::CausalMask:
-      return run(*static_cast<const CausalMaskCall*>(call));
+      return run(*static_cast<const CausalMaskDesc*>(desc));
     case Kind::Argmax:
-      return run(*static_cast<const ArgmaxCall*>(call));
+      return run(*static_cast<const ArgmaxDesc*>(desc));
     case Kind::Sample:
-      return sample_on_host(*static_cast<const SampleCall*>(call));
+      return sample_on_host(*static_cast<const SampleDesc*>(desc));
   }
 }
 
@@ -217,30 +275,34 @@ void compute(ggml_tensor* node, int thread, int, void*) {
 
 namespace {
 
-/// EXECUTORCH_GGML_FORMS=cuda80: as on a device whose blocks do not form clusters.
+/// EXECUTORCH_GGML_FORMS=cuda80: as on a device without clusters of blocks.
 bool together() { return env_string("EXECUTORCH_GGML_FORMS") != "cuda80"; }
 
 }  // namespace
 
-bool HostCalls::supports(const Call& call) const {
-  switch (call.kind) {
+bool HostFallback::supports(const KernelDesc& desc) const {
+  switch (desc.kind) {
     case Kind::MatVec: {
-      const ggml_type type = static_cast<const MatVecCall&>(call).segment[0].weight->type;
+      const auto& c = static_cast<const MatVecDesc&>(desc);
+      // As on a device: for one column alone.
+      if (c.columns != 1 && (c.post_norm || c.ids != nullptr)) return false;
+      const ggml_type type = c.segment[0].weight->type;
       return type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr;
     }
     case Kind::Heads: {
-      const auto& c = static_cast<const HeadsCall&>(call);
+      const auto& c = static_cast<const HeadsDesc&>(desc);
       const ggml_type type = c.k_cache->type;
       return type == c.v_cache->type && (type == GGML_TYPE_F16 || type == GGML_TYPE_F32) && c.n_dims <= c.head_dim;
     }
     case Kind::Attention: {
-      const auto& c = static_cast<const AttentionCall&>(call);
+      const auto& c = static_cast<const AttentionDesc&>(desc);
       return c.k_cache->type == GGML_TYPE_F16 && c.v_cache->type == GGML_TYPE_F16 && c.q_heads % c.kv_heads == 0;
     }
     case Kind::HeadsAttention: {
-      const auto& c = static_cast<const HeadsAttentionCall&>(call);
-      return together() && supports(c.heads) && supports(c.attention);
+      const auto& c = static_cast<const HeadsAttentionDesc&>(desc);
+      return together() && shares_whole_caches(c) && supports(c.heads) && supports(c.attention);
     }
+    case Kind::Route:
     case Kind::CausalMask:
     case Kind::Argmax:
     case Kind::Sample:
@@ -249,6 +311,6 @@ bool HostCalls::supports(const Call& call) const {
   return false;
 }
 
-ggml_custom_op_t HostCalls::on_host() const { return guarded_kernel<compute>; }
+ggml_custom_op_t HostFallback::on_host() const { return guarded_kernel<compute>; }
 
 }  // namespace etggml::graph
