@@ -58,7 +58,7 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   const devices::Probe probe(engine.device().handle);
   graph::BuildOptions options;
   options.device = engine.is_cpu() ? devices::cpu_probe() : &probe;
-  options.max_live = UINT32_MAX;  // place() knows what to do with any number
+  options.max_live = UINT32_MAX;  // place() takes any number
   std::optional<graph::CpuKernels> kernels;
   if (options.device == nullptr) {
     ETGGML_ASSIGN_OR_RETURN(const graph::CpuKernelSet* set, cpu_kernels(engine.threads()));
@@ -128,8 +128,7 @@ Status Plan::place(const ir::Graph& ir_graph, const graph::KernelSupport* calls,
   return ok_status();
 }
 
-// The builder knows what ggml-cpu can do; other devices are asked about every node that it made, before they would
-// abort.
+// The builder knows the limits of ggml-cpu. Other devices are asked about every node, before they would abort.
 Status Plan::check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const {
   std::string refused;
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {

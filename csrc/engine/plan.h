@@ -63,7 +63,7 @@ class Plan {
   Arena& arena_;
   uint64_t generation_ = 0;
   std::vector<devices::BufferPtr> own_memory_;  // of a graph too wide for the arena's allocator, or one that was fused
-  devices::BufferPtr sampling_memory_;          // of what chooses
+  devices::BufferPtr sampling_memory_;          // of the sampler
   graph::DescStore calls_;
   graph::ChoiceNodes sampler_;
   size_t running_nodes_ = 0, call_nodes_ = 0;

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from executorch_ggml.errors.tables import table
 from executorch_ggml.errors import InvalidArgumentError
+from executorch_ggml.errors.tables import table
 from executorch_ggml.runtime import _arrays
 from executorch_ggml.runtime.check import Report, check
 from executorch_ggml.runtime.gguf_file import GGUFFile

@@ -1,4 +1,4 @@
-"""Systems of equations with a triangular matrix."""
+"""Systems of equations with a triangular matrix: `linalg_solve_triangular`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from executorch_ggml.aot.registry import Arg, Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, Unsupported, Value
 from executorch_ggml.ir.dims import product
 
-from .rearrange import flipped
+from .flip import flipped
 
 _aten = torch.ops.aten
 
