@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import MAX_SEQ_LEN, nmse, prompt
+from tiny import MAX_SEQ_LEN, prompt
 from torch import Tensor
 
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.errors import CancelledError, InvalidArgumentError, UnsupportedError
 from executorch_ggml.llm.decoder import ARCHITECTURES, Block, Place, build_decoder, load_dequantized, read_header
 from executorch_ggml.llm.decoder.attention import AttentionBlock
