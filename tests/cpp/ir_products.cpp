@@ -6,7 +6,7 @@
 #include "ir_run.h"
 #include "kernels/cpu_kernels.h"
 #include "kernels/custom_op.h"
-#include "util/cpu.h"
+#include "targets.h"
 
 using namespace irtest;
 using etggml::graph::CpuKernels;
@@ -60,15 +60,11 @@ std::vector<Set>& sets() {
   static std::vector<Set> all = [] {
     std::vector<Set> found;
     found.push_back({"ggml", nullptr});
-    auto add = [&](const char* name, etggml::graph::PanelFunctions panel, etggml::graph::WindowFunctions window) {
-      if (!panel.multiply || !window.convolve) return;
+    on_each_target([&](const char* name) {
+      // The functions of this target are chosen here.
       auto set = std::make_unique<CpuKernelSet>(nullptr, 1, "linear,conv");
-      set->linear.functions = set->conv.panel = panel;
-      set->conv.window = window;
-      found.push_back({name, std::move(set)});
-    };
-    if (etggml::cpu_has_avx2()) add("avx2", etggml::graph::panel_avx2(), etggml::graph::window_avx2());
-    if (etggml::cpu_has_avx512()) add("avx512", etggml::graph::panel_avx512(), etggml::graph::window_avx512());
+      if (set->linear.functions.multiply) found.push_back({name, std::move(set)});
+    });
     return found;
   }();
   return all;
