@@ -14,7 +14,7 @@ HWY_BEFORE_NAMESPACE();
 namespace etggml::graph::HWY_NAMESPACE {
 namespace {
 
-inline Reg activate(Activation activation, Reg x) {
+HWY_INLINE Reg activate(Activation activation, Reg x) {
   switch (activation) {
     case Activation::kNone:
       return x;

@@ -45,7 +45,7 @@ struct Reach {
 inline int within(int64_t i, int64_t end) { return static_cast<int>(i < 0 ? 0 : i > end ? end : i); }
 
 /// Masks for the results from column c on; `first`: the column of the image that the window's first one meets.
-inline void reaches(const WindowPlane& p, int64_t first, Reach* out) {
+HWY_INLINE void reaches(const WindowPlane& p, int64_t first, Reach* out) {
   for (int64_t j = 0; j < p.window_w; ++j) {
     const int64_t at = first + j * p.dilation_w;
     out[j].low = lanes_between(within(-at, kW), within(p.width - at, kW));
