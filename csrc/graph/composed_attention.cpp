@@ -32,7 +32,9 @@ ggml_tensor* composed_attention(NodeBuilder& b, const AttentionArgs& args) {
     scale = args.softcap;
   }
   ggml_tensor* weights = nullptr;
-  if (args.mask && args.hidden != HiddenKeys::kPassed && !args.sinks && args.max_bias == 0.0f) {
+  // Without a mask all scores of a row are -inf only if keys are infinite: no reason to make a GPU slower.
+  const bool may_be_zero = args.mask ? args.hidden != HiddenKeys::kPassed : b.options().kernels != nullptr;
+  if (may_be_zero && !args.sinks && args.max_bias == 0.0f) {
     weights = soft_max_or_zero(b, {scores, args.mask, scale, args.hidden == HiddenKeys::kCausal});
   } else {
     weights = ggml_soft_max_ext(ctx, scores, args.mask, scale, args.max_bias);

@@ -100,6 +100,10 @@ ggml_tensor* CpuKernels::function(ggml_context* ctx, const FunctionArgs& args, g
   return set_.use_exact ? graph::function(ctx, args, x) : nullptr;
 }
 
+ggml_tensor* CpuKernels::running_sum(ggml_context* ctx, ggml_tensor* x) {
+  return set_.use_exact ? graph::running_sum(ctx, x) : nullptr;
+}
+
 ggml_tensor* CpuKernels::soft_max(ggml_context* ctx, const SoftMaxArgs& args) {
   return set_.use_exact ? graph::soft_max(ctx, args, set_.soft_max) : nullptr;
 }

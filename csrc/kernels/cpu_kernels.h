@@ -15,6 +15,7 @@
 #include "kernels/movement.h"
 #include "kernels/recurrence.h"
 #include "kernels/rows.h"
+#include "kernels/running_sum.h"
 #include "kernels/softmax.h"
 #include "kernels/unary.h"
 #include "util/status.h"
@@ -63,6 +64,7 @@ class CpuKernels final : public Kernels {
   bool takes_recurrence() const override { return set_.recurrence.pack != nullptr; }
   ggml_tensor* recurrence(ggml_context* ctx, const RecurrenceArgs& args) override;
   ggml_tensor* function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* x) override;
+  ggml_tensor* running_sum(ggml_context* ctx, ggml_tensor* x) override;
   ggml_tensor* soft_max(ggml_context* ctx, const SoftMaxArgs& args) override;
   ggml_tensor* mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tensor* x, ggml_tensor* ids) override;
   ggml_tensor* row_means(ggml_context* ctx, ggml_tensor* x) override;

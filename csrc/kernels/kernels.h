@@ -118,6 +118,8 @@ class Kernels {
   }
   /// F32 of x's shape, right for NaN and for small results.
   virtual ggml_tensor* function(ggml_context*, const FunctionArgs&, ggml_tensor* /*x*/) { return nullptr; }
+  /// Sums along ne[0] up to each element, F32 of x's shape.
+  virtual ggml_tensor* running_sum(ggml_context*, ggml_tensor* /*x*/) { return nullptr; }
   /// F32 of x's shape.
   virtual ggml_tensor* soft_max(ggml_context*, const SoftMaxArgs&) { return nullptr; }
   /// y, ggml's product w * x (with `ids`, of experts), with wrong rows corrected in place. A row is wrong if the type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
@@ -96,6 +97,8 @@ class Pointwise(Layout):
         v = self.f32(v)
         if scale == 1.0 and bias == 0.0:
             return v
+        if scale == 0.0 and math.copysign(1.0, scale) < 0.0:  # FlatBuffers would leave the sign out with the default
+            return self.scale(self.unary(UnaryKind.NEG, v), 0.0, bias)
         v = self.contiguous(v)
         return self._emit("Scale", (v,), v.shape, dtype=v.dtype, ne=v.ne, scale=float(scale), bias=float(bias))
 

@@ -328,7 +328,7 @@ def top_k(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
 
 
 def cumsum(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
-    return np.asarray(np.cumsum(src[0], axis=-1))
+    return np.asarray(np.cumsum(src[0], axis=-1, dtype=np.float64))
 
 
 def scatter(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:

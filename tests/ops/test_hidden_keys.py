@@ -54,6 +54,7 @@ CHANGES: dict[str, Callable[[Tensors], None]] = {
     "NaN in a query": put(0, 2, NAN),
     "infinity in a query": put(0, 2, INF),
     "NaN in the query that sees nothing": put(0, 0, NAN),
+    "all scores minus infinity": lambda qkv: [qkv[0].abs_().neg_(), qkv[1].fill_(INF)] and None,
     "scores beyond the largest number": lambda qkv: [x.abs_().mul_(1e25) for x in qkv[:2]] and None,
 }
 
@@ -84,6 +85,13 @@ def check(model: torch.nn.Module, shapes: Sequence[tuple[int, ...]], path: Path,
                 torch.testing.assert_close(
                     got, want, rtol=1e-4, atol=1e-5, equal_nan=True, msg=lambda m, w=where: f"{w}: {m}"
                 )
+
+
+def test_few_infinite_keys(tmp_path: Path) -> None:
+    """A row of scores that are all minus infinity gives 0, also without a mask and for heads of any size."""
+    for size in (2, 4, 16):
+        shapes = [(1, 2, 3, size), (1, 2, 5, size), (1, 2, 5, size)]
+        check(Forms([None]), shapes, tmp_path / "attention.pte", ["nothing", "all scores minus infinity"])
 
 
 # Few queries, many, more keys than a tile; heads that our kernels take, and one that they leave to two products. With

@@ -169,3 +169,20 @@ def test_means_of_what_cancels(tmp_path: Path) -> None:
     mean, total = run(functions, x, tmp_path / "sums.pte")
     torch.testing.assert_close(mean, torch.full((2,), 1 / 3), rtol=1e-6, atol=0)
     torch.testing.assert_close(total, torch.full((2,), 1000.0), rtol=1e-6, atol=0)
+
+
+def test_running_sums_keep_what_cancels(tmp_path: Path) -> None:
+    """torch adds up in double: 1e8 + 1 - 1e8 is 1, and 3e38 + 3e38 - 3e38 is finite."""
+
+    class Sums(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [torch.cumsum(x, -1), torch.cumsum(x, 0), torch.cumsum(x.t(), 0)]
+
+    x = torch.tensor([[1e8, 1.0, -1e8, 0.25, INF], [3e38, 3e38, -3e38, -3e38, 1e-3]])
+    x = torch.cat([x, torch.rand(2, 5)])
+    lowered, path = to_edge_rewrite_and_lower(export(Sums(), (x,))), tmp_path / "m.pte"
+    assert delegates(lowered.exported_program())
+    path.write_bytes(lowered.to_executorch().buffer)
+    with Program(path, threads=1) as program:
+        for got, want in zip(program(x), Sums()(x), strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-6, atol=0)

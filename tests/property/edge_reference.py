@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from random_graphs import Chain
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 RELATIVE = 2e-5
 LARGEST, SMALLEST = torch.finfo(torch.float32).max, torch.finfo(torch.float32).tiny
@@ -18,12 +19,14 @@ Scope = dict[str, Any]
 def references(chain: Chain, n: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Eager's result; and what F64 makes of it, with and without an F32's rounding of what goes into each line.
 
-    A line is disturbed only if it rounds: comparisons and the like see the very numbers.
+    A line is disturbed only if it rounds: comparisons and the like see the very numbers. Attention is computed in plain
+    operations, too: torch's fused kernel makes 0 of scores that are NaN if there are fewer than 16 keys.
     """
     given = {f.name: f.tensor(n) for f in chain.fresh}
     single: Scope = {"torch": torch, "F": F, **given}
     exact: Scope = {"torch": torch, "F": F, **{k: _double(t) for k, t in given.items()}}
     noisy = [dict(exact) for _ in range(NOISY)]
+    plain = dict(exact)
     generator = torch.Generator().manual_seed(0)
     for at, line in enumerate(chain.lines):
         name, expression = line.split(" = ", 1)
@@ -33,7 +36,11 @@ def references(chain: Chain, n: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
         for scope in noisy:
             seen = _disturbed(scope, expression, given, generator) if rounds else scope
             scope[name] = _within(_evaluated(expression, seen, single[name]))
-    return single[chain.result], [scope[chain.result] for scope in (exact, *noisy)]
+        with sdpa_kernel(SDPBackend.MATH):
+            plain[name] = _within(_evaluated(expression, plain, single[name]))
+    attends = any("scaled_dot_product_attention" in line for line in chain.lines)
+    scopes = (exact, *noisy, plain) if attends else (exact, *noisy)
+    return single[chain.result], [scope[chain.result] for scope in scopes]
 
 
 def _double(t: torch.Tensor) -> torch.Tensor:

@@ -141,11 +141,11 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
   }
   const Make fused = [&args](ggml_context* ctx, const Sources& s) { return fused_attention(ctx, args, s); };
   // Fused kernels of GPUs round keys and values to fp16, so F32 models and F32 caches do not use them. ggml-cpu's
-  // kernel skips hidden keys, and makes a number of an infinite score. It is used only if nothing is hidden and all
-  // scores would take a lot of memory.
+  // kernel skips hidden keys, makes a number of an infinite score, and NaN of scores that are all -inf. It is used only
+  // if nothing is hidden and all scores would take a lot of memory.
   const bool on_cpu = !b.options().device;
-  const bool many = !mask && k->ne[1] * ggml_nelements(q) / q->ne[0] > kManyScores;
-  const bool fits = on_cpu ? args.hidden == HiddenKeys::kPassed || many || !b.options().kernels
+  const bool many = k->ne[1] * ggml_nelements(q) / q->ne[0] > kManyScores;
+  const bool fits = on_cpu ? (many && (!mask || args.hidden == HiddenKeys::kPassed)) || !b.options().kernels
                            : k->type != GGML_TYPE_F32 && v->type != GGML_TYPE_F32;
   if (fits && device_runs(b, {q, k, v}, fused)) return fused(b.ctx(), {q, k, v});
   return composed_attention(b, args);

@@ -48,6 +48,9 @@ Result<ggml_tensor*> build_argmax(NodeBuilder& b) {
 Result<ggml_tensor*> build_cumsum(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
+  if (b.options().kernels) {
+    if (ggml_tensor* ours = b.options().kernels->running_sum(b.ctx(), b.src(0))) return ours;
+  }
   return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_cumsum(ctx, s[0]); });
 }
 

@@ -148,7 +148,7 @@ def _sum(b: Builder, n: NodeView, sign: float) -> Value:
 def _plus(b: Builder, x: Value, number: float) -> Value:
     """x + number, where -0.0 + 0.0 is 0.0."""
     if number == 0.0 and math.copysign(1.0, number) > 0 and x.dtype.is_float:
-        return b.add(x, b.constant(torch.zeros(1).numpy())).with_dtype(x.dtype)
+        return b.add(x, b.constant(torch.zeros((1,) if x.rank else ()).numpy())).with_dtype(x.dtype)
     return b.scale(x, 1.0, number)
 
 
@@ -192,6 +192,7 @@ def mul(b: Builder, n: NodeView) -> Value:
     cases=lambda: [
         *_cases(torch.div, low=0.3),
         Case(lambda x: x / 3.0, [(3, 5)], name="scalar"),
+        Case(lambda x: x / 3.0, [()], name="no dimensions"),
         Case(lambda x: 3.0 / x, [Arg((3, 5), low=0.3)], name="of scalar"),
     ],
 )
@@ -204,13 +205,14 @@ def div(b: Builder, n: NodeView) -> Value:
 def _quotient(b: Builder, x: Value, n: NodeView) -> Value:
     other = _scalar_or_tensor(b, n, "other")
     if isinstance(other, float):
+        shape = (1,) if x.rank else ()
         if other == 0.0:
-            other = n.tensor("other") if n.is_tensor("other") else b.constant(torch.zeros(1).numpy())
+            other = n.tensor("other") if n.is_tensor("other") else b.constant(torch.zeros(shape).numpy())
         elif _has_inverse(other):
             return b.scale(x, 1.0 / other)
         else:
             # x * (1/c) rounds twice; x / c once, as torch does.
-            return b.binary(BinaryKind.DIV, x, b.constant(torch.full((1,), other).numpy()))
+            return b.binary(BinaryKind.DIV, x, b.constant(torch.full(shape, other).numpy()))
     return b.binary(BinaryKind.DIV, x, as_stored(b, other))
 
 

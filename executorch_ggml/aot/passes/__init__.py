@@ -43,6 +43,7 @@ from .integer_sorts import sort_by_selection
 from .integer_sums import add_up_integers
 from .merge_aliases import merge_aliased_inputs
 from .named_pads import name_pads
+from .negative_zeros import keep_negative_zeros
 from .new_values import separate_new_values
 from .plain_results import return_plain_results
 from .recurrent import expand_recurrent
@@ -84,6 +85,7 @@ __all__ = [
     "fuse_rope",
     "index_by_layout",
     "keep_integers_visible",
+    "keep_negative_zeros",
     "make_functional",
     "merge_aliased_inputs",
     "name_arguments_apart",
@@ -140,6 +142,8 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
             sort_by_selection,
             copy_returned_constants,
             widen_numbers,
+            type_numbers,
+            keep_negative_zeros,
         )
         for rewrite in rewrites:
             rewrite(ep)
@@ -198,5 +202,6 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     copy_returned_constants(ep)
     widen_numbers(ep)
     type_numbers(ep)
+    keep_negative_zeros(ep)
     separate_new_values(ep)  # last: to the others a copy is superfluous
     return ep

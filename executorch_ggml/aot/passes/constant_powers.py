@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from ._graph import GraphEditor, args_of, aten, is_delegable, is_tensor, nodes_of, same_shape, shape, value
+from .negative_zeros import is_negative_zero
 
 
 def use_constant_powers(ep: ExportedProgram) -> bool:
@@ -37,6 +38,8 @@ def _number(editor: GraphEditor, node: Node) -> int | float | None:
         return None
     first = data.reshape(-1)[0]
     number: int | float = first.item()
+    if is_negative_zero(number):  # a program file would hold 0.0
+        return None
     return number if bool((data == first).all()) else None
 
 
