@@ -72,6 +72,13 @@ HWY_NOINLINE void tile(const PanelProduct& p, int first) {
         step(k);
       }
     }
+  } else if (kW < 8) {  // unrolled, too many elements of rows wait in registers
+    const float* next = w[0] + R * p.weight_stride;
+    HWY_UNROLL(1)
+    for (int64_t k = 0; k < p.k; ++k) {
+      prefetch(next + k * R);
+      step(k);
+    }
   } else {  // in R steps R elements of each
     const int64_t next = R * p.weight_stride;
     int64_t k = 0;

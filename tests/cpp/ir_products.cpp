@@ -409,13 +409,14 @@ void additions() {
   for (size_t s = 1; s < sets().size(); ++s) {
     const etggml::graph::PanelFunctions& f = sets()[s].kernels->linear.functions;
     const int width = etggml::graph::kPanelVectors * f.lanes;
-    const auto weights = noise(size_t(f.lanes * k), 1), packed = noise(size_t(width * k), 2), bias = noise(16, 3);
-    const auto tail = noise(size_t(etggml::graph::kPanelTail * k), 4), add = noise(size_t(f.lanes * stride), 5);
-    for (int rows : {1, f.lanes / 2, f.lanes})
+    const auto weights = noise(size_t(f.rows * k), 1), packed = noise(size_t(width * k), 2), bias = noise(16, 3);
+    const auto tail = noise(size_t(etggml::graph::kPanelTail * k), 4), add = noise(size_t(f.rows * stride), 5);
+    for (int rows : {1, f.rows / 2, f.rows})
       for (int columns : {1, f.lanes, f.lanes + 3, width - 1, width})
         for (int tails : {0, 1, 4, 5}) {
           if (tails > 0 && columns < width) continue;
-          std::vector<float> y(size_t(f.lanes * stride)), want = y;
+          if (tails > 0 && etggml::graph::tail_columns(width + tails, width, k) == 0) continue;  // narrow registers
+          std::vector<float> y(size_t(f.rows * stride)), want = y;
           etggml::graph::PanelProduct p;
           p.weights = weights.data(), p.weight_stride = p.k = p.tail_stride = k, p.rows = rows;
           p.panel = packed.data(), p.columns = columns, p.tail = tail.data(), p.tail_columns = tails;
