@@ -4,7 +4,7 @@
 file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/csrc/*.cpp")
 list(FILTER sources EXCLUDE REGEX "/csrc/(tools|ggml_ext)/")
 
-add_library(executorch_ggml_objects OBJECT ${sources})
+add_library(executorch_ggml_objects OBJECT ${sources} ${EXECUTORCH_GGML_HIGHWAY_SOURCES})
 add_dependencies(executorch_ggml_objects executorch_ggml_schema)
 set_target_properties(executorch_ggml_objects PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 target_include_directories(executorch_ggml_objects PUBLIC
@@ -18,17 +18,22 @@ target_link_options(executorch_ggml_objects INTERFACE ${EXECUTORCH_GGML_SANITIZE
 target_link_libraries(executorch_ggml_objects PUBLIC
   executorch_ggml_runtime executorch_ggml_flatbuffers executorch_ggml_json ggml ggml-base Threads::Threads ${CMAKE_DL_LIBS})
 
-# Kernels for particular instruction sets, one file each; the CPU is asked before one is called (util/cpu.h).
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+# Only the kernels see Highway. Its sources choose the instruction sets that a file is compiled for.
+file(GLOB kernel_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/csrc/kernels/*.cpp")
+set_property(SOURCE ${kernel_sources} ${EXECUTORCH_GGML_HIGHWAY_SOURCES} APPEND PROPERTY
+  COMPILE_OPTIONS -isystem "${EXECUTORCH_GGML_HIGHWAY_DIR}")
+set_property(SOURCE ${kernel_sources} ${EXECUTORCH_GGML_HIGHWAY_SOURCES} APPEND PROPERTY
+  COMPILE_DEFINITIONS "${EXECUTORCH_GGML_HIGHWAY_DEFINITIONS}")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # gcc 12 takes the undefined operands of its own AVX-512 intrinsics for uninitialised variables.
-  set(avx2 -mavx2 -mfma -mf16c -Wno-uninitialized -Wno-maybe-uninitialized)
-  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
-  set(avx512vnni ${avx512} -mavx512vnni)
-  foreach(isa avx2 avx512 avx512vnni)
-    file(GLOB isa_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/csrc/kernels/*_${isa}.cpp")
-    string(TOUPPER "ETGGML_BUILD_${isa}" isa_macro)
-    set_source_files_properties(${isa_sources} PROPERTIES COMPILE_OPTIONS "${${isa}}" COMPILE_DEFINITIONS ${isa_macro})
-  endforeach()
+  set_property(SOURCE ${kernel_sources} APPEND PROPERTY COMPILE_OPTIONS -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()
+# Products of quantised matrices are compiled for one set, file by file; the CPU is asked first (util/cpu.h).
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+  file(GLOB vnni_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/csrc/kernels/*_avx512vnni.cpp")
+  set_property(SOURCE ${vnni_sources} APPEND PROPERTY
+    COMPILE_OPTIONS -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
+  set_property(SOURCE ${vnni_sources} APPEND PROPERTY COMPILE_DEFINITIONS ETGGML_BUILD_AVX512VNNI)
 endif()
 
 add_library(executorch_ggml SHARED $<TARGET_OBJECTS:executorch_ggml_objects>)

@@ -1,6 +1,7 @@
 # Where foreign sources come from. Defines
 #   EXECUTORCH_GGML_GGML_DIR      ggml's source directory (patched copy)
 #   executorch_ggml_json          nlohmann/json, header only
+#   EXECUTORCH_GGML_HIGHWAY_*     Highway: its directory, the sources that ask the CPU, and definitions for its users
 #   executorch_ggml_flatbuffers   FlatBuffers headers;  EXECUTORCH_GGML_FLATC: the schema compiler
 #   executorch_ggml_runtime       ExecuTorch's libexecutorch + etdump as compiled into its wheel
 
@@ -53,6 +54,22 @@ set(EXECUTORCH_GGML_LICENCES "${llama_dir}/LICENSE" "${llama_dir}/licenses/LICEN
 if(EXECUTORCH_GGML_PLUGIN)
   return()   # a plug-in is ggml alone
 endif()
+
+# ---- Highway --------------------------------------------------------------------------------------------------------
+executorch_ggml_fetch(highway EXECUTORCH_GGML_HIGHWAY_DIR)
+set(EXECUTORCH_GGML_HIGHWAY_SOURCES)
+foreach(source abort per_target targets)
+  list(APPEND EXECUTORCH_GGML_HIGHWAY_SOURCES "${EXECUTORCH_GGML_HIGHWAY_DIR}/hwy/${source}.cc")
+endforeach()
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  # AVX2 and AVX-512, besides the instructions that the compiler may use anywhere. Our kernels gain nothing from others.
+  set(EXECUTORCH_GGML_HIGHWAY_DEFINITIONS "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL|HWY_AVX3_ZEN4|HWY_AVX3_SPR|HWY_AVX10_2)")
+else()
+  # NEON belongs to every 64-bit Arm; the CPU need not be asked.
+  set(EXECUTORCH_GGML_HIGHWAY_DEFINITIONS HWY_COMPILE_ONLY_STATIC)
+endif()
+configure_file("${EXECUTORCH_GGML_HIGHWAY_DIR}/LICENSE-BSD3" "${PROJECT_BINARY_DIR}/LICENSE-highway" COPYONLY)
+list(APPEND EXECUTORCH_GGML_LICENCES "${PROJECT_BINARY_DIR}/LICENSE-highway")
 
 # ---- FlatBuffers ----------------------------------------------------------------------------------------------------
 find_path(EXECUTORCH_GGML_FLATBUFFERS_INCLUDE flatbuffers/flatbuffers.h DOC "Directory that holds flatbuffers/flatbuffers.h")

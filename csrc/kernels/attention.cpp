@@ -13,7 +13,7 @@ constexpr int64_t kMaxHead = 1024;
 
 bool takes(const AttentionArgs& a) {
   if (a.k->type != a.v->type || !(a.k->type == GGML_TYPE_F16 || a.k->type == GGML_TYPE_F32)) return false;
-  // Sharing passes over a key head also shares its values' head.
+  // Queries that share a key head also share its values' head.
   return a.k->ne[2] == a.v->ne[2] && a.k->ne[0] % kAttentionHeadStep == 0 && a.v->ne[0] % kAttentionHeadStep == 0 &&
          a.k->ne[0] <= kMaxHead && a.v->ne[0] <= kMaxHead && a.k->ne[1] > 0 && ggml_nelements(a.q) > 0;
 }

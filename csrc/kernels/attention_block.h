@@ -20,7 +20,7 @@ struct AttentionBlock {
   const float* q = nullptr;            // [rows][dk], with the scale multiplied in
   const float* const* bias = nullptr;  // by row: [kAttentionTile] added to scores (-inf hides), or nullptr for none
   const float* slopes = nullptr;       // by row: factor on the bias
-  bool bounds = false;                 // bias is -inf or inf, and what a score may not exceed: NaN does not pass it
+  bool bounds = false;                 // bias is -inf or inf, an upper bound of the score: NaN becomes the bound
   float softcap = 0;                   // 0 for none; q is divided by it as well
   // Running results, as in AttentionTile.
   float* acc = nullptr;
@@ -29,8 +29,8 @@ struct AttentionBlock {
 };
 
 struct AttentionBlockFunctions {
-  /// Fills operands from rows `stride` bytes apart; `visible[i]` false or i >= count: the row is taken as zeros,
-  /// whatever lies there.
+  /// Fills operands from rows `stride` bytes apart. Where `visible[i]` is false or i >= count the row is taken as
+  /// zeros, and its memory does not matter.
   using Convert = void (*)(const char* k, int64_t k_stride, int dk, const char* v, int64_t v_stride, int dv,
                            const bool* visible, int count, const AttentionOperands& out);
   Convert convert_f16 = nullptr;
@@ -38,10 +38,6 @@ struct AttentionBlockFunctions {
   /// Every row must see at least one position of the tile.
   void (*multiply)(const AttentionBlock&) = nullptr;
 };
-
-// nullptr functions where the compiler could not build them. Call only on a CPU that has the instructions.
-AttentionBlockFunctions attention_block_avx512();
-AttentionBlockFunctions attention_block_avx2();
 
 /// The best of them for this CPU.
 AttentionBlockFunctions attention_block_functions();

@@ -11,7 +11,7 @@
 namespace etggml::graph {
 namespace {
 
-/// Which positions of a tile a query sees, and with what bias.
+/// Which positions of a tile a query sees, and with which bias.
 struct View {
   uint8_t visible[kAttentionTile];
   float bias[kAttentionTile];
@@ -98,8 +98,8 @@ class Worker {
   }
 
  private:
-  /// Reads the mask of every query for a tile; false when none sees any of it. `all`: as far as what is hidden counts,
-  /// it is seen.
+  /// Reads the mask of every query for a tile; false when none sees any of it. `all`: hidden positions that
+  /// count are seen.
   bool look(int64_t s, int n, int64_t head, int64_t batch, bool all = false) {
     bool any = false;
     hides_ = false;
@@ -114,10 +114,10 @@ class Worker {
     return any;
   }
 
-  /// The same for one unit, which may hold what shows although it is hidden.
+  /// The same for one unit, which may hold hidden numbers that show (NaN).
   bool look_at_unit(int64_t u, int64_t s, int n, int64_t head) {
     const bool shared = p_.mask->ne[2] == 1 && p_.mask->ne[3] == 1;
-    // What run() has read stays read, unless a unit before this one wanted more.
+    // The tile that run() has read is still there, unless a unit before this one wanted more.
     bool any = shared && !whole_ ? true : look(s, n, head, p_.batch_of(u));
     if (counts_ && hides_ && !(tame_ && p_.is_tame(u, s, n))) any = look(s, n, head, p_.batch_of(u), true);
     return any;
@@ -174,7 +174,7 @@ class Worker {
   const bool counts_ = p_.params.hidden != HiddenKeys::kPassed && p_.mask != nullptr;
   bool tame_ = false;   // the queries
   bool hides_ = false;  // something of the tile from some query
-  bool whole_ = false;  // views hold what is hidden
+  bool whole_ = false;  // views hold hidden positions, too
   float *q_, *acc_, *max_, *sum_, *slope_;
 };
 
@@ -223,7 +223,7 @@ void join(ggml_tensor* y, int thread, int threads, void*) {
     for (int64_t c = 0; c < p.params.chunks; ++c) max = std::max(max, part(c)[p.dv]);
     std::fill(acc.begin(), acc.end(), 0.0f);
     for (int64_t c = 0; c < p.params.chunks; ++c) {
-      // What saw nothing has a maximum of -inf, and zeros or NaN.
+      // A part that saw nothing has a maximum of -inf, and zeros or NaN.
       const float factor = part(c)[p.dv + 1] == 0.0f ? 1.0f : std::exp(part(c)[p.dv] - max);
       for (int d = 0; d < p.dv; ++d) acc[static_cast<size_t>(d)] += part(c)[d] * factor;
       sum += part(c)[p.dv + 1] * factor;

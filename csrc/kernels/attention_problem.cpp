@@ -25,7 +25,7 @@ int64_t AttentionProblem::counted(int64_t query) const {
 }
 
 bool AttentionProblem::is_tame(const float* x, int64_t n) {
-  // A product of two, a thousand times, is far from the largest float. The bits of what is not finite are larger.
+  // A product of two, a thousand times, is far from the largest float. Numbers that are not finite have larger bits.
   constexpr int32_t kLimit = 0x58635fa9;  // 1e15
   int32_t top = 0;
   for (int64_t i = 0; i < n; ++i) {

@@ -1,4 +1,4 @@
-// One attention node as its kernels see it: operands, what follows from their shapes, and where rows lie.
+// One attention node as its kernels see it: operands, sizes that follow from their shapes, and where rows lie.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct AttentionParams {
   HiddenKeys hidden;
 };
 
-/// The operands of a node and what follows from their shapes.
+/// The operands of a node and sizes that follow from their shapes.
 struct AttentionProblem {
   explicit AttentionProblem(const ggml_tensor* y)
       : params(custom_op_params<AttentionParams>(y)),

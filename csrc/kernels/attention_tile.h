@@ -38,10 +38,6 @@ struct AttentionTileFunctions {
   AttentionTileFunction f32 = nullptr;
 };
 
-// nullptr functions where the compiler could not build them. Call only on a CPU that has the instructions.
-AttentionTileFunctions attention_tile_avx512();
-AttentionTileFunctions attention_tile_avx2();
-
 /// The best of them for this CPU.
 AttentionTileFunctions attention_tile_functions();
 

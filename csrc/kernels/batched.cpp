@@ -32,7 +32,7 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
   const auto& f = *static_cast<const PanelFunctions*>(user);
   const ggml_tensor *w = y->src[0], *x = y->src[1];
   const int64_t k = w->ne[0], rows = w->ne[1], columns = x->ne[1], width = kPanelVectors * f.lanes;
-  const int64_t blocks = (rows + f.lanes - 1) / f.lanes, panels = (columns + width - 1) / width;
+  const int64_t blocks = (rows + f.rows - 1) / f.rows, panels = (columns + width - 1) / width;
   const int64_t packs = panels * x->ne[2] * x->ne[3];
   // Few large matrices are cut by rows, too; each thread then packs the panels that it meets.
   const int64_t pieces = packs >= threads * kShares ? 1 : std::min(blocks, threads * kShares);
@@ -55,8 +55,8 @@ void compute(ggml_tensor* y, int thread, int threads, void* user) {
     float* result = static_cast<float*>(y->data) + ((i3 * x->ne[2] + i2) * columns + at) * rows;
     for (int64_t block = blocks * piece / pieces; block < blocks * (piece + 1) / pieces; ++block) {
       if (block % kBlocksBetween == 0 && stopped(y, thread)) return;
-      const int64_t row = block * f.lanes;
-      p.rows = static_cast<int>(std::min<int64_t>(f.lanes, rows - row));
+      const int64_t row = block * f.rows;
+      p.rows = static_cast<int>(std::min<int64_t>(f.rows, rows - row));
       p.weights = weights + row * p.weight_stride;
       p.y = result + row;
       f.multiply(p);
@@ -79,7 +79,7 @@ bool will_be_on_host(const ggml_tensor* t) {
 ggml_tensor* batched(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const LinearKernel& kernel) {
   const PanelFunctions& f = kernel.functions;
   if (!f.multiply || !has_rows(w) || !has_rows(x) || !will_be_on_host(w)) return nullptr;
-  if (x->ne[1] < kMinRows || w->ne[1] < f.lanes / 2 || w->ne[0] > kMaxTerms) return nullptr;
+  if (x->ne[1] < kMinRows || w->ne[1] < f.rows / 2 || w->ne[0] > kMaxTerms) return nullptr;
   ggml_tensor* args[2] = {w, x};
   ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, 2,
                                   guarded_kernel<compute>, GGML_N_TASKS_MAX, const_cast<PanelFunctions*>(&f));

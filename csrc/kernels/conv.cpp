@@ -53,10 +53,10 @@ WindowPlane plane_of(const ggml_tensor* y, const ggml_tensor* x, const ConvParam
   return p;
 }
 
-/// What this thread gets of all planes; `set` fills in what differs between channels. T: the node's parameters.
+/// This thread's share of all planes; `set` fills in the fields that differ between channels. T: the node's parameters.
 ///
-/// Planes are cut into bands of rows, which come first in the order: products before and behind go by pixels too, so a
-/// thread finds most of its band in its own cache.
+/// Planes are cut into bands of rows, which come first in the order. The products before and after go by pixels, too.
+/// So a thread finds most of its band in its own cache.
 template <class T, class Set>
 void planes(ggml_tensor* y, const ggml_tensor* x, int thread, int threads, const WindowPlane& whole,
             void (*function)(const WindowPlane&), Set set) {

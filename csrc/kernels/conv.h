@@ -1,7 +1,7 @@
 // Convolutions on the CPU, in the layout that torch has: channel planes of contiguous pixels, no copy of the image.
 //
-// A dense convolution is a product: the kernels are rows of weights as they lie in memory, patches of the image are
-// packed into panels of pixels (panel.h) on the fly. A depthwise one goes over one channel plane at a time.
+// A dense convolution is a product. The kernels are rows of weights, read in place. Patches of the image are packed
+// into panels of pixels (panel.h) on the fly. A depthwise one goes over one channel plane at a time.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -28,8 +28,8 @@ ggml_tensor* conv_3d(ggml_context* ctx, const Conv3dArgs& args, const ConvKernel
 /// Whether `node` is a dense convolution by conv_2d() or conv_3d() to which nothing but a bias has been added.
 bool can_add(const ggml_tensor* node);
 
-/// Makes `result` what `conv`, of which can_add() holds, would give plus `residual`, then `epilogue`: dense F32 tensors
-/// of one shape. `conv` is not needed any more.
+/// Makes `result` the convolution `conv` plus `residual`, then `epilogue`: dense F32 tensors of one shape. can_add()
+/// holds for `conv`, which is not needed any more.
 void add_to_conv(const ggml_tensor* conv, ggml_tensor* residual, const Epilogue& epilogue, ggml_tensor* result);
 
 /// Takes a contiguous F32 image; nullptr for everything else.

@@ -31,7 +31,7 @@ DenseConv::DenseConv(const PanelFunctions& functions, const ggml_tensor* result)
 
 void DenseConv::finish() {
   k = kernel_w * kernel_h * kernel_d * channels;
-  blocks = (rows + f.lanes - 1) / f.lanes;
+  blocks = (rows + f.rows - 1) / f.rows;
   pixels = line * lines;
   panel_width = kPanelVectors * f.lanes;
   tail = tail_columns(pixels, panel_width, k);
@@ -50,19 +50,19 @@ DenseConv DenseConv::rows_as_planes() const {
 }
 
 const float* DenseConv::weights(int64_t block) const {
-  const int64_t row = block * f.lanes;
+  const int64_t row = block * f.rows;
   const char* data = static_cast<const char*>(w->data) + static_cast<size_t>(row * k) * ggml_type_size(w->type);
-  return float_rows<WidenedKernels>(f, w->type, data, std::min<int64_t>(f.lanes, rows - row) * k);
+  return float_rows<WidenedKernels>(f, w->type, data, std::min<int64_t>(f.rows, rows - row) * k);
 }
 
 PanelProduct DenseConv::product(const float* weights, int64_t block, int64_t volume, int64_t plane,
                                 int64_t pixel) const {
   const auto* bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
   const auto* residual = y->src[3] ? static_cast<const float*>(y->src[3]->data) : nullptr;
-  const int64_t row = block * f.lanes, at = ((volume * rows + row) * planes + plane) * pixels + pixel;
+  const int64_t row = block * f.rows, at = ((volume * rows + row) * planes + plane) * pixels + pixel;
   PanelProduct p;
   p.weights = weights;
-  p.rows = static_cast<int>(std::min<int64_t>(f.lanes, rows - row));
+  p.rows = static_cast<int>(std::min<int64_t>(f.rows, rows - row));
   p.columns = columns(pixel);
   p.tail_columns = tail_of(pixel);
   p.k = p.weight_stride = p.tail_stride = k;

@@ -34,7 +34,7 @@ struct DenseConv {
   int64_t kernel_w, kernel_h, kernel_d;
   int64_t stride[3], padding[3], dilation[3];  // width, height, depth
   int64_t line, lines, planes;                 // of the result: pixels of a line, lines of a plane
-  int64_t k, rows, blocks;                     // terms of a sum; kernels, and blocks of as many as a register has lanes
+  int64_t k, rows, blocks;                     // terms of a sum; kernels, and blocks of them
   int64_t pixels, panel_width, panels;         // of a plane
   int tail;                                    // pixels that go with the last panel
 

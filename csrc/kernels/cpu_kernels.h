@@ -25,7 +25,7 @@ namespace etggml::graph {
 /// Is `names` a list that CpuKernelSet takes? ETGGML_INVALID_ARGUMENT names the first word that is no kernel.
 Status check_kernel_names(const std::string& names);
 
-/// What every build shares; must outlive the graphs.
+/// Shared by every build; must outlive the graphs.
 struct CpuKernelSet {
   GemvPrefetch gemv;
   GemmKernel gemm;

@@ -13,7 +13,7 @@ constexpr size_t kCustomOpName = 32;  // behind ggml's own fields (24 bytes on 6
 constexpr size_t kCustomOpParams = 40;
 static_assert(kCustomOpName >= sizeof(ggml_custom_op_t) + 2 * sizeof(void*), "ggml_custom_op_params comes first");
 
-/// `name` must be a string literal: what profiles call the node.
+/// `name` must be a string literal; profiles show it.
 template <class T>
 void set_custom_op(ggml_tensor* y, const char* name, const T& params) {
   static_assert(sizeof(T) <= GGML_MAX_OP_PARAMS - kCustomOpParams, "no room");
@@ -23,8 +23,8 @@ void set_custom_op(ggml_tensor* y, const char* name, const T& params) {
 }
 
 /// Deals out the numbers 0, 1, ... count - 1 of one node to the threads that compute it, each to one thread: a thread
-/// that the machine holds up takes fewer. Of two threads one begins at either end, so that in every node each meets
-/// what lies in its own cache. Every thread must ask until it gets a number that is not less than count: the last one
+/// that the machine holds up takes fewer. Of two threads one begins at either end, so that in every node each finds
+/// its data in its own cache. Every thread must ask until it gets a number that is not less than count: the last one
 /// to be told so starts the count anew for the next run. When the call is to end there are no more numbers (and the
 /// count is left as it is). T: the node's parameters.
 template <class T>
@@ -76,7 +76,7 @@ inline const char* custom_op_name(const ggml_tensor* y) {
   return name;
 }
 
-/// What profiles and dumps call any tensor's operation.
+/// The name of any tensor's operation in profiles and dumps.
 inline const char* op_name(const ggml_tensor* y) {
   return y->op == GGML_OP_CUSTOM ? custom_op_name(y) : ggml_op_desc(y);
 }

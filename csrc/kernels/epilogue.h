@@ -1,4 +1,4 @@
-// What a product or a convolution does to its result before it writes it.
+// The last steps of a product or a convolution, before it writes its result.
 #pragma once
 
 #include <cstdint>

@@ -15,7 +15,7 @@ enum class RowKind {
   kExact    // NaN or infinite
 };
 
-/// What to do with n numbers that a dot product converts to `type` (a vec_dot_type).
+/// How to treat n numbers that a dot product converts to `type` (a vec_dot_type).
 RowKind row_kind(const float* x, int64_t n, ggml_type type);
 
 /// Whether row_kind() may be anything but kPlain.

@@ -1,5 +1,5 @@
-// Weights of floats of any size as rows for panel products. Not for files of one instruction set: what is here is
-// shared.
+// Weights of floats of any size as rows for panel products. Not for code of one instruction set: the linker may
+// share it.
 #pragma once
 
 #include "ggml.h"

@@ -16,7 +16,7 @@ void each(const float* x, int64_t n, float* y, const F& f) {
   for (int64_t i = 0; i < n; ++i) y[i] = f(x[i]);
 }
 
-/// Below 0.01 the first two terms of the series, whose third is 1e-9 of them; above it the difference in double.
+/// Below 0.01 the first two terms of the series; the third is 1e-9 of them. Above it the difference in double.
 float tanhshrink(float x) {
   if (std::fabs(x) < 0.01f) {
     const double square = static_cast<double>(x) * x;
@@ -25,7 +25,7 @@ float tanhshrink(float x) {
   return static_cast<float>(x - std::tanh(static_cast<double>(x)));
 }
 
-/// Comparisons are written so that NaN fails them and stays what it is.
+/// Comparisons are written so that NaN fails them and stays NaN.
 void apply(const FunctionArgs& f, const float* x, int64_t n, float* y) {
   const float a = f.a, b = f.b;
   switch (f.kind) {

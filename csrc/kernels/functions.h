@@ -1,4 +1,4 @@
-// Elementwise functions on the CPU of which ggml's kernels pass over NaN or lose what is small.
+// Elementwise functions on the CPU of which ggml's kernels ignore NaN or lose small results.
 #pragma once
 
 #include "kernels/kernels.h"

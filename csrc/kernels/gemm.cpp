@@ -17,7 +17,7 @@ constexpr size_t kColumnBytes = 1 << 20;
 // Every thread keeps memory for a panel of 32 rows, 48 bytes a column; far beyond the matrices of any model.
 constexpr int64_t kMaxColumns = 1 << 19;
 
-/// Whether a packed row stands for what it was made of: not for NaN, infinities, and numbers whose inverse is one.
+/// Whether a packed row represents its numbers: not NaN, infinities, and numbers with an infinite inverse.
 bool stands(const ActivationBlock* row, int64_t blocks) {
   bool good = true;
   for (int64_t i = 0; i < blocks; ++i) good &= row[i].scale == 0.0f || (row[i].scale > 1e-37f && row[i].scale < 1e37f);

@@ -13,7 +13,7 @@
 
 namespace etggml::graph {
 
-/// What gemm() needs; must outlive every graph built with it.
+/// The functions that gemm() needs; must outlive every graph built with it.
 struct GemmKernel {
   GemmFunctions functions;
   FinishFunction finish = nullptr;  // without it, products that something follows are refused

@@ -20,7 +20,7 @@ void pack_activations(const float* x, int64_t k, ActivationBlock* out) {
     // x - x is 0 for finite numbers only; a maximum may lose a NaN.
     const __m512 odd = _mm512_add_ps(_mm512_sub_ps(a, a), _mm512_sub_ps(b, b));
     const float inverse = top > 0.0f ? 127.0f / top : 0.0f;
-    // What is not finite converts to the smallest integer, whose sums would overflow; the scale says NaN for it.
+    // A number that is not finite converts to the smallest integer. Its sums would overflow; the scale says NaN.
     const __m512i least = _mm512_set1_epi32(-127);
     const __m512i qa = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(a, _mm512_set1_ps(inverse))), least);
     const __m512i qb = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(inverse))), least);

@@ -29,7 +29,7 @@ inline float half_at(const char* p) {
 inline __m256i load32(const char* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 inline __m256i bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
 
-/// 16 bytes of two 4-bit numbers each -> the low halves, then the high halves.
+/// 16 bytes of two 4-bit numbers each -> the low numbers, then the high ones.
 inline __m256i nibbles(const char* p) {
   const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(x, 4), x), bytes(15));

@@ -11,7 +11,7 @@
 
 namespace etggml::graph {
 
-/// What gemv_prefetch() needs; must outlive every graph built with it.
+/// The functions that gemv_prefetch() needs; must outlive every graph built with it.
 struct GemvPrefetch {
   /// ggml_get_type_traits_cpu of the loaded CPU module (it is not exported by ggml's registry library).
   const ggml_type_traits_cpu* (*traits)(ggml_type) = nullptr;

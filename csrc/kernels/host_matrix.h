@@ -1,4 +1,4 @@
-// What our matrix kernels ask of a weight.
+// Conditions of our matrix kernels on a weight.
 #pragma once
 
 #include "ggml-backend.h"

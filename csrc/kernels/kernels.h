@@ -49,7 +49,7 @@ struct FunctionArgs {
   float a = 0.0f, b = 0.0f;
 };
 
-/// What follows a product: bias F32 [rows of the weight] or nullptr, then the epilogue.
+/// The steps that follow a product: bias F32 [rows of the weight] or nullptr, then the epilogue.
 struct Fused {
   ggml_tensor* bias = nullptr;
   Epilogue epilogue;
@@ -99,14 +99,14 @@ struct RecurrenceArgs {
 /// x op y, y being one number for all of a row.
 enum class RowOp : int32_t { kAdd, kSub, kMul, kDiv };
 
-/// What one build of a graph asks. Implementations may remember tensors of that build; they must not throw and may make
+/// One build of a graph asks this. Implementations may remember tensors of that build; they must not throw and may make
 /// a few tensors besides the result.
 class Kernels {
  public:
   virtual ~Kernels() = default;
   /// F32 [w->ne[1], x->ne[1], x->ne[2], x->ne[3]].
   virtual ggml_tensor* mul_mat(ggml_context*, ggml_tensor* /*w*/, ggml_tensor* /*x*/) { return nullptr; }
-  /// The same and what follows it; asked first where something does.
+  /// The same and the steps that follow it; asked first where there are any.
   virtual ggml_tensor* linear(ggml_context*, ggml_tensor* /*w*/, ggml_tensor* /*x*/, const Fused&) { return nullptr; }
   virtual ggml_tensor* conv_2d(ggml_context*, const ConvArgs&) { return nullptr; }
   virtual ggml_tensor* conv_3d(ggml_context*, const Conv3dArgs&) { return nullptr; }

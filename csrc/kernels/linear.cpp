@@ -74,7 +74,7 @@ struct Linear {
     panels = static_cast<const float*>(y->src[1]->data);
     bias = y->src[2] ? static_cast<const float*>(y->src[2]->data) : nullptr;
     k = w->ne[0], rows = w->ne[1], width = kPanelVectors * f.lanes;
-    blocks = (rows + f.lanes - 1) / f.lanes;
+    blocks = (rows + f.rows - 1) / f.rows;
     tail = tail_columns(ggml_nrows(y), width, k);
     columns = ggml_nrows(y) - tail;
     const int64_t bytes = k * std::min(round_up(columns, f.lanes), kChunkPanels * width) * int64_t{sizeof(float)};
@@ -85,10 +85,10 @@ struct Linear {
 
   /// Rows of one block times the chunk from column `start`, elements from `from` on of each sum.
   void compute(int64_t start, int64_t from, int64_t block) const {
-    const int64_t row = block * f.lanes;
+    const int64_t row = block * f.rows;
     PanelProduct p;
     p.k = std::min(depth, k - from);
-    p.rows = static_cast<int>(std::min<int64_t>(f.lanes, rows - row));
+    p.rows = static_cast<int>(std::min<int64_t>(f.rows, rows - row));
     set_weights(f, w, row, from, p);
     p.bias = bias && from == 0 ? bias + row : nullptr;
     p.adds = from > 0;

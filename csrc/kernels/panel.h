@@ -20,9 +20,10 @@ constexpr int kPanelTail = 6;
 
 /// How many of the last columns of a product with sums of k terms are such; `width` is that of a full panel.
 inline int tail_columns(int64_t columns, int64_t width, int64_t k) {
-  constexpr int64_t kMinTerms = 128;  // shorter sums take less time than the additions across lanes
+  constexpr int64_t kMinTerms = 128;                // shorter sums take less time than the additions across lanes
+  constexpr int64_t kMinWidth = kPanelVectors * 8;  // narrower registers waste few lanes
   const int64_t rest = columns % width;
-  return columns > width && k >= kMinTerms && rest <= kPanelTail ? static_cast<int>(rest) : 0;
+  return columns > width && width >= kMinWidth && k >= kMinTerms && rest <= kPanelTail ? static_cast<int>(rest) : 0;
 }
 
 /// Where one row of a panel lies, in floats, and its kPanelVectors masks, in bytes.
@@ -34,7 +35,7 @@ struct PanelRow {
 struct PanelProduct {
   const float* weights = nullptr;  // row i at weights + i * weight_stride
   int64_t weight_stride = 0;
-  int rows = 0;                  // 1..PanelFunctions::lanes
+  int rows = 0;                  // 1..PanelFunctions::rows
   const float* panel = nullptr;  // k rows of `columns` floats, rounded up to whole registers
   int64_t k = 0;
   /// Where rows of the panel lie instead, k of them, `panel` being the origin; registers are read whole but for the
@@ -75,12 +76,13 @@ struct PixelSource {
 
 struct PanelFunctions {
   int lanes = 0;  // of a register
+  int rows = 0;   // of weights at a time
   void (*multiply)(const PanelProduct& p) = nullptr;
   /// Packs columns (1..kPanelVectors * lanes), stored as rows of x, row_stride apart. Elements [from, to) of each go
   /// into rows [from, to) of the panel. `from` is a multiple of lanes. Missing columns become 0.
   void (*pack_rows)(const float* x, int64_t row_stride, int columns, int64_t from, int64_t to, float* panel) = nullptr;
-  /// Patches of an image: row c * taps + i * kernel_w + j of the panel holds the values that the kernel's element (c,
-  /// i, j) meets at each pixel, 0 outside the image. The runs cover all `columns`.
+  /// Patches of an image, 0 outside of it. Row c * taps + i * kernel_w + j of the panel holds the values that the
+  /// kernel's element (c, i, j) meets at each pixel. The runs cover all `columns`.
   void (*pack_pixels)(const PixelSource& source, const PixelRun* runs, int run_count, int columns,
                       float* panel) = nullptr;
   /// Follows a plan of pieces for one plane of an image, with lines `stride` apart.
@@ -94,9 +96,6 @@ struct PanelFunctions {
   void (*widen_bf16)(const uint16_t* x, int64_t n, float* y) = nullptr;
 };
 
-/// nullptr functions where the compiler could not build them. Call only on a CPU that has the instructions.
-PanelFunctions panel_avx2();
-PanelFunctions panel_avx512();
 /// The best for this CPU; nullptr functions where there are none.
 PanelFunctions panel_functions();
 

@@ -36,9 +36,6 @@ struct RecurrenceFunctions {
   void (*step)(const RecurrentLayer& layer, const RecurrentStep& step, int64_t from, int64_t to) = nullptr;
 };
 
-/// nullptr functions where the compiler could not build them. Call only on a CPU that has the instructions.
-RecurrenceFunctions recurrence_avx2();
-RecurrenceFunctions recurrence_avx512();
 /// The best for this CPU; nullptr functions where there are none.
 RecurrenceFunctions recurrence_functions();
 

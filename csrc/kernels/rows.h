@@ -8,7 +8,7 @@
 
 namespace etggml::graph {
 
-/// Takes contiguous F32 x, and contiguous F32 y whose elements are the same all along a row of x; nullptr for
+/// Takes contiguous F32 x, and contiguous F32 y with elements that are the same all along a row of x; nullptr for
 /// everything else.
 ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y);
 

@@ -1,26 +1,80 @@
 #include "kernels/softmax.h"
 
+#include <math.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/custom_op.h"
 #include "kernels/kernel_guard.h"
 #include "kernels/thread_memory.h"
-#include "util/cpu.h"
 
-namespace etggml::graph {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/softmax.cpp"
+#include "hwy/foreach_target.h"  // reads this file for every target
+// after it
+#include "kernels/simd_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace etggml::graph::HWY_NAMESPACE {
 namespace {
 
-// Elements that are worth a ticket.
-constexpr int64_t kPiece = 4096;
+#if ETGGML_SIMD
 
-struct Params {
-  SoftMaxRow row;
-  float scale;
-  bool bounds;
-};
+inline Reg masked(Reg score, Reg mask, bool bounds) {
+  const Reg sum = hn::Add(score, mask), none = set(-INFINITY);
+  return bounds ? where_ge(none, mask, none, sum) : sum;
+}
 
-void plain_row(const float* x, const float* mask, bool bounds, float scale, int64_t n, float* y) {
+void softmax_row(const float* x, const float* mask, bool bounds, float scale, int64_t n, float* y) {
+  const Reg factor = set(scale), none = set(-INFINITY);  // for lanes beyond the row
+  Reg top = none;
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) {
+    Reg s = hn::Mul(load(x + i), factor);
+    if (mask) s = masked(s, load(mask + i), bounds);
+    store(y + i, s);
+    top = maximum(top, s);
+  }
+  const Mask rest = first_lanes(static_cast<int>(n - i));
+  if (i < n) {
+    Reg s = hn::Mul(load(x + i, rest), factor);
+    if (mask) s = masked(s, load(mask + i, rest), bounds);
+    store(y + i, s, rest);
+    top = maximum(top, load(y + i, rest, none));
+  }
+  const float largest = hn::ReduceMax(kFloats, top);
+  // Where nothing is seen: exp(-inf - 0) is 0, and NaN stays NaN.
+  const Reg base = set(largest == -INFINITY ? 0.0f : largest);
+  double sum = 0.0;
+  constexpr int64_t kRun = 64 * kW;  // numbers that are summed in F32
+  for (i = 0; i < n;) {
+    const int64_t end = i + kRun < n ? i + kRun : n;
+    Reg total = zero();
+    for (; i + kW <= end; i += kW) {
+      const Reg e = exp_negative(hn::Sub(load(y + i), base));
+      store(y + i, e);
+      total = hn::Add(total, e);
+    }
+    if (i < end) {
+      const Reg e = exp_negative(hn::Sub(load(y + i, rest, none), base));
+      store(y + i, e, rest);
+      total = hn::Add(total, e);
+      i = end;
+    }
+    sum += static_cast<double>(hn::ReduceSum(kFloats, total));
+  }
+  if (sum == 0.0) return;
+  const Reg part = set(static_cast<float>(1.0 / sum));
+  for (i = 0; i + kW <= n; i += kW) store(y + i, hn::Mul(load(y + i), part));
+  if (i < n) store(y + i, hn::Mul(load(y + i, rest), part), rest);
+}
+
+SoftMaxRow of_target() { return softmax_row; }
+
+#else
+
+void softmax_row(const float* x, const float* mask, bool bounds, float scale, int64_t n, float* y) {
   float top = -INFINITY;
   for (int64_t i = 0; i < n; ++i) {
     y[i] = bounds && mask[i] == -INFINITY ? -INFINITY : x[i] * scale + (mask ? mask[i] : 0.0f);
@@ -33,6 +87,27 @@ void plain_row(const float* x, const float* mask, bool bounds, float scale, int6
   const auto part = static_cast<float>(1.0 / sum);
   for (int64_t i = 0; i < n; ++i) y[i] *= part;
 }
+
+SoftMaxRow of_target() { return softmax_row; }
+
+#endif
+
+}  // namespace
+}  // namespace etggml::graph::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace etggml::graph {
+namespace {
+
+// Elements that are worth a ticket.
+constexpr int64_t kPiece = 4096;
+
+struct Params {
+  SoftMaxRow row;
+  float scale;
+  bool bounds;
+};
 
 /// Row `row` of a tensor, that of a smaller one repeated.
 const char* row_of(const ggml_tensor* t, const ggml_tensor* like, int64_t row) {
@@ -62,15 +137,9 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
 
 }  // namespace
 
-SoftMaxRow soft_max_row() {
-  if (cpu_has_avx512()) {
-    if (const SoftMaxRow row = soft_max_row_avx512()) return row;
-  }
-  if (cpu_has_avx2()) {
-    if (const SoftMaxRow row = soft_max_row_avx2()) return row;
-  }
-  return plain_row;
-}
+HWY_EXPORT(of_target);
+
+SoftMaxRow soft_max_row() { return HWY_DYNAMIC_DISPATCH(of_target)(); }
 
 ggml_tensor* soft_max(ggml_context* ctx, const SoftMaxArgs& args, SoftMaxRow row) {
   ggml_tensor* x = args.x;
@@ -83,3 +152,4 @@ ggml_tensor* soft_max(ggml_context* ctx, const SoftMaxArgs& args, SoftMaxRow row
 }
 
 }  // namespace etggml::graph
+#endif  // HWY_ONCE

@@ -3,8 +3,49 @@
 #include <algorithm>
 
 #include "kernels/custom_op.h"
-#include "util/cpu.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/unary.cpp"
+#include "hwy/foreach_target.h"  // reads this file for every target
+// after it
+#include "kernels/simd_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace etggml::graph::HWY_NAMESPACE {
+namespace {
+
+#if ETGGML_SIMD
+
+template <class Function>
+inline void each(const float* x, int64_t n, float* y, Function function) {
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) store(y + i, function(load(x + i)));
+  if (i == n) return;
+  const Mask rest = first_lanes(static_cast<int>(n - i));
+  store(y + i, function(load(x + i, rest)), rest);
+}
+
+void tanh_of(const float* x, int64_t n, float* y) {
+  each(x, n, y, [](Reg v) HWY_ATTR { return tanh(v); });
+}
+
+void sigmoid_of(const float* x, int64_t n, float* y) {
+  each(x, n, y, [](Reg v) HWY_ATTR { return sigmoid(v); });
+}
+
+UnaryFunctions of_target() { return {tanh_of, sigmoid_of}; }
+
+#else
+
+UnaryFunctions of_target() { return {}; }
+
+#endif
+
+}  // namespace
+}  // namespace etggml::graph::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace etggml::graph {
 namespace {
 
@@ -30,12 +71,9 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
 
 }  // namespace
 
-UnaryFunctions unary_functions() {
-  if (cpu_has_avx512()) {
-    if (const UnaryFunctions functions = unary_avx512(); functions.tanh) return functions;
-  }
-  return cpu_has_avx2() ? unary_avx2() : UnaryFunctions();
-}
+HWY_EXPORT(of_target);
+
+UnaryFunctions unary_functions() { return HWY_DYNAMIC_DISPATCH(of_target)(); }
 
 ggml_tensor* unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x, const UnaryFunctions& functions) {
   const OfArray function = op == UnaryOp::kTanh ? functions.tanh : functions.sigmoid;
@@ -50,3 +88,4 @@ ggml_tensor* unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x, const UnaryFun
 }
 
 }  // namespace etggml::graph
+#endif  // HWY_ONCE

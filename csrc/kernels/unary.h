@@ -11,9 +11,6 @@ struct UnaryFunctions {
   void (*sigmoid)(const float* x, int64_t n, float* y) = nullptr;
 };
 
-/// nullptr functions where the compiler could not build them. Call only on a CPU that has the instructions.
-UnaryFunctions unary_avx2();
-UnaryFunctions unary_avx512();
 /// The best for this CPU; nullptr functions where there are none.
 UnaryFunctions unary_functions();
 

@@ -1,4 +1,4 @@
-// What moves a small window over one channel plane: convolution with a kernel per channel, pooling.
+// A small window moves over one channel plane: convolution with a kernel per channel, pooling.
 #pragma once
 
 #include <cstdint>
@@ -32,9 +32,6 @@ struct WindowFunctions {
   void (*mean)(const WindowPlane& p) = nullptr;
 };
 
-/// nullptr functions where the compiler could not build them. Call only on a CPU that has the instructions.
-WindowFunctions window_avx2();
-WindowFunctions window_avx512();
 /// The best for this CPU; nullptr functions where there are none.
 WindowFunctions window_functions();
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import importlib
 import io
 import json
 import re
@@ -187,7 +189,7 @@ def test_an_own_tree_is_copied_not_touched(fetch: ModuleType, locked: dict[str, 
 
 def test_the_lock_is_complete() -> None:
     packages = json.loads((ROOT / "third-party" / "lock.json").read_text())["packages"]
-    assert {"llama.cpp", "executorch"} <= set(packages)
+    assert {"llama.cpp", "highway", "executorch"} <= set(packages)
     for name, package in packages.items():
         assert {"use", "version", "licence", "distribution", "archives", "files", "tree_sha256"} <= set(package), name
         for digest in [package["tree_sha256"], *package["archives"].values()]:
@@ -214,3 +216,13 @@ def test_an_outer_pip_does_not_speak_to_the_inner_one(fetch: ModuleType, monkeyp
     environment = fetch.pip_environment()
     assert not [key for key in environment if key.startswith(("_PYPROJECT_HOOKS_", "PIP_BUILD_TRACKER"))]
     assert environment["PIP_INDEX_URL"] == "https://example.org/simple"
+
+
+def test_a_stand_in_answers_pip_for_a_build_backend(
+    fetch: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = fetch.stand_in("somebackend", "some-name==1.2", tmp_path / "backend")
+    monkeypatch.syspath_prepend(environment["PYTHONPATH"])
+    folder = importlib.import_module("somebackend").prepare_metadata_for_build_wheel(str(tmp_path), {"any": "setting"})
+    metadata = email.message_from_string((tmp_path / folder / "METADATA").read_text())
+    assert (metadata["Name"], metadata["Version"]) == ("some-name", "1.2")

@@ -6,7 +6,7 @@
 #include "ir_run.h"
 #include "kernels/cpu_kernels.h"
 #include "kernels/custom_op.h"
-#include "util/cpu.h"
+#include "targets.h"
 
 using namespace irtest;
 using etggml::graph::CpuKernels;
@@ -60,15 +60,11 @@ std::vector<Set>& sets() {
   static std::vector<Set> all = [] {
     std::vector<Set> found;
     found.push_back({"ggml", nullptr});
-    auto add = [&](const char* name, etggml::graph::PanelFunctions panel, etggml::graph::WindowFunctions window) {
-      if (!panel.multiply || !window.convolve) return;
+    on_each_target([&](const char* name) {
+      // The functions of this target are chosen here.
       auto set = std::make_unique<CpuKernelSet>(nullptr, 1, "linear,conv");
-      set->linear.functions = set->conv.panel = panel;
-      set->conv.window = window;
-      found.push_back({name, std::move(set)});
-    };
-    if (etggml::cpu_has_avx2()) add("avx2", etggml::graph::panel_avx2(), etggml::graph::window_avx2());
-    if (etggml::cpu_has_avx512()) add("avx512", etggml::graph::panel_avx512(), etggml::graph::window_avx512());
+      if (set->linear.functions.multiply) found.push_back({name, std::move(set)});
+    });
     return found;
   }();
   return all;
@@ -413,13 +409,14 @@ void additions() {
   for (size_t s = 1; s < sets().size(); ++s) {
     const etggml::graph::PanelFunctions& f = sets()[s].kernels->linear.functions;
     const int width = etggml::graph::kPanelVectors * f.lanes;
-    const auto weights = noise(size_t(f.lanes * k), 1), packed = noise(size_t(width * k), 2), bias = noise(16, 3);
-    const auto tail = noise(size_t(etggml::graph::kPanelTail * k), 4), add = noise(size_t(f.lanes * stride), 5);
-    for (int rows : {1, f.lanes / 2, f.lanes})
+    const auto weights = noise(size_t(f.rows * k), 1), packed = noise(size_t(width * k), 2), bias = noise(16, 3);
+    const auto tail = noise(size_t(etggml::graph::kPanelTail * k), 4), add = noise(size_t(f.rows * stride), 5);
+    for (int rows : {1, f.rows / 2, f.rows})
       for (int columns : {1, f.lanes, f.lanes + 3, width - 1, width})
         for (int tails : {0, 1, 4, 5}) {
           if (tails > 0 && columns < width) continue;
-          std::vector<float> y(size_t(f.lanes * stride)), want = y;
+          if (tails > 0 && etggml::graph::tail_columns(width + tails, width, k) == 0) continue;  // narrow registers
+          std::vector<float> y(size_t(f.rows * stride)), want = y;
           etggml::graph::PanelProduct p;
           p.weights = weights.data(), p.weight_stride = p.k = p.tail_stride = k, p.rows = rows;
           p.panel = packed.data(), p.columns = columns, p.tail = tail.data(), p.tail_columns = tails;

@@ -1,7 +1,7 @@
 // Our attention kernel against the definition in double precision, for every way it can be asked.
 #include "ir_run.h"
 #include "kernels/attention.h"
-#include "util/cpu.h"
+#include "targets.h"
 
 using namespace irtest;
 using etggml::graph::AttentionArgs;
@@ -189,27 +189,21 @@ void check_all(const AttentionKernel& kernel, int threads) {
 }  // namespace
 
 int main() {
-  using etggml::cpu_has_avx2;
-  using etggml::cpu_has_avx512;
-  AttentionKernel sets[2];
-  if (cpu_has_avx2()) {
-    sets[0].tile = etggml::graph::attention_tile_avx2();
-    sets[0].block = etggml::graph::attention_block_avx2();
-  }
-  if (cpu_has_avx512()) {
-    sets[1].tile = etggml::graph::attention_tile_avx512();
-    sets[1].block = etggml::graph::attention_block_avx512();
-  }
   int tried = 0;
-  for (AttentionKernel& kernel : sets) {
-    if (!kernel.tile.f16 || !kernel.block.multiply) continue;
-    ++tried;
+  AttentionKernel best;
+  on_each_target([&](const char* name) {
+    AttentionKernel kernel;
+    kernel.tile = etggml::graph::attention_tile_functions();
+    kernel.block = etggml::graph::attention_block_functions();
+    if (!kernel.tile.f16 || !kernel.block.multiply) return;
+    if (tried++ == 0) best = kernel;
+    std::printf("%s\n", name);
     for (int threads : {1, 2, 3}) {
       kernel.threads = threads;
       check_all(kernel, threads);
       check_all(kernel, threads == 3 ? 2 : 1);  // another number than it was made for
     }
-  }
+  });
   {  // Without functions for this CPU, and for what it was not made for, it is ggml's.
     Tensors m;
     ggml_tensor* k = ggml_new_tensor_3d(m.ctx, GGML_TYPE_F16, 64, 8, 2);
@@ -218,8 +212,8 @@ int main() {
     for (int64_t queries : {1, 64}) {
       ggml_tensor* q = ggml_new_tensor_3d(m.ctx, GGML_TYPE_F32, 64, queries, 2);
       CHECK(etggml::graph::attention(m.ctx, {q, k, k}, {}) == nullptr);
-      CHECK(etggml::graph::attention(m.ctx, {q, bf16, bf16}, sets[0]) == nullptr);
-      CHECK(etggml::graph::attention(m.ctx, {q, k, odd}, sets[0]) == nullptr);
+      CHECK(etggml::graph::attention(m.ctx, {q, bf16, bf16}, best) == nullptr);
+      CHECK(etggml::graph::attention(m.ctx, {q, k, odd}, best) == nullptr);
     }
   }
   std::printf("%d instruction sets, %d failures\n", tried, failures);

@@ -1,18 +1,21 @@
-// attention_block.h written on struct Simd (simd_*.h), which the including file chooses. Unnamed namespace: see there.
-#pragma once
-
 #include "kernels/attention_block.h"
-#include "kernels/attention_simd.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention_block.cpp"
+#include "hwy/foreach_target.h"  // reads this file for every target
+// after it
+#include "kernels/attention-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace etggml::graph::HWY_NAMESPACE {
 namespace {
 
-using etggml::graph::AttentionBlock;
-using etggml::graph::AttentionOperands;
+#if ETGGML_SIMD
 
 constexpr int kTileRegs = kAttentionTile / kW;
-constexpr int kScoreRows = Simd::kRegisters == 32 ? 8 : 2;  // times kTileRegs accumulators
+constexpr int kScoreRows = kW == 16 ? 8 : 2;  // times kTileRegs accumulators
 constexpr int kWeighRows = 4;
-constexpr int kWeighRegs = Simd::kRegisters == 32 ? 4 : 2;
+constexpr int kWeighRegs = kRegisters == 32 ? 4 : 2;
 
 template <class Row>
 void convert(const char* k, int64_t k_stride, int dk, const char* v, int64_t v_stride, int dv, const bool* visible,
@@ -21,16 +24,16 @@ void convert(const char* k, int64_t k_stride, int dk, const char* v, int64_t v_s
     for (int d = 0; d < dk; d += kW) {
       Reg rows[kW];
       for (int i = 0; i < kW; ++i) {
-        rows[i] = s + i < count && visible[s + i] ? Row::load(k + (s + i) * k_stride, d) : Simd::zero();
+        rows[i] = s + i < count && visible[s + i] ? Row::at(k + (s + i) * k_stride, d) : zero();
       }
-      Simd::transpose(rows);
-      for (int i = 0; i < kW; ++i) Simd::store(out.keys + (d + i) * kAttentionTile + s, rows[i]);
+      transpose(rows);
+      for (int i = 0; i < kW; ++i) store(out.keys + (d + i) * kAttentionTile + s, rows[i]);
     }
   }
   for (int s = 0; s < kAttentionTile; ++s) {
     const bool seen = s < count && visible[s];
     for (int d = 0; d < dv; d += kW) {
-      Simd::store(out.values + s * dv + d, seen ? Row::load(v + s * v_stride, d) : Simd::zero());
+      store(out.values + s * dv + d, seen ? Row::at(v + s * v_stride, d) : zero());
     }
   }
 }
@@ -39,19 +42,19 @@ template <int R>
 inline void score(const AttentionBlock& b, int row, float (*scores)[kAttentionTile]) {
   Reg s[R][kTileRegs];
   for (int r = 0; r < R; ++r) {
-    for (int n = 0; n < kTileRegs; ++n) s[r][n] = Simd::zero();
+    for (int n = 0; n < kTileRegs; ++n) s[r][n] = zero();
   }
   const float* q = b.q + row * b.dk;
   for (int d = 0; d < b.dk; ++d) {
     Reg keys[kTileRegs];
-    for (int n = 0; n < kTileRegs; ++n) keys[n] = Simd::load(b.operands.keys + d * kAttentionTile + n * kW);
+    for (int n = 0; n < kTileRegs; ++n) keys[n] = load(b.operands.keys + d * kAttentionTile + n * kW);
     for (int r = 0; r < R; ++r) {
-      const Reg x = Simd::set(q[r * b.dk + d]);
-      for (int n = 0; n < kTileRegs; ++n) s[r][n] = Simd::fma(keys[n], x, s[r][n]);
+      const Reg x = set(q[r * b.dk + d]);
+      for (int n = 0; n < kTileRegs; ++n) s[r][n] = hn::MulAdd(keys[n], x, s[r][n]);
     }
   }
   for (int r = 0; r < R; ++r) {
-    for (int n = 0; n < kTileRegs; ++n) Simd::store(scores[r] + n * kW, s[r][n]);
+    for (int n = 0; n < kTileRegs; ++n) store(scores[r] + n * kW, s[r][n]);
   }
 }
 
@@ -60,10 +63,10 @@ inline float soften_row(const AttentionBlock& b, int row, float* scores) {
     for (int i = 0; i < kAttentionTile; ++i) scores[i] = b.softcap * tanhf(scores[i]);
   }
   if (const float* bias = b.bias[row]) {
-    const Reg slope = Simd::set(b.slopes[row]);
+    const Reg slope = set(b.slopes[row]);
     for (int i = 0; i < kAttentionTile; i += kW) {
-      const Reg x = Simd::load(bias + i), s = Simd::load(scores + i);
-      Simd::store(scores + i, b.bounds ? Simd::min(s, x) : Simd::fma(x, slope, s));
+      const Reg x = load(bias + i), s = load(scores + i);
+      store(scores + i, b.bounds ? minimum(s, x) : hn::MulAdd(x, slope, s));
     }
   }
   return soften(scores, kAttentionTile, b.max[row], b.sum[row]);
@@ -75,19 +78,19 @@ inline void weigh(const AttentionBlock& b, int row, int d, const float* factors,
   Reg acc[R][N];
   float* out = b.acc + row * b.dv + d;
   for (int r = 0; r < R; ++r) {
-    const Reg factor = Simd::set(factors[r]);
-    for (int n = 0; n < N; ++n) acc[r][n] = Simd::mul(Simd::load(out + r * b.dv + n * kW), factor);
+    const Reg factor = set(factors[r]);
+    for (int n = 0; n < N; ++n) acc[r][n] = hn::Mul(load(out + r * b.dv + n * kW), factor);
   }
   for (int i = 0; i < kAttentionTile; ++i) {
     Reg x[N];
-    for (int n = 0; n < N; ++n) x[n] = Simd::load(b.operands.values + i * b.dv + d + n * kW);
+    for (int n = 0; n < N; ++n) x[n] = load(b.operands.values + i * b.dv + d + n * kW);
     for (int r = 0; r < R; ++r) {
-      const Reg p = Simd::set(scores[r][i]);
-      for (int n = 0; n < N; ++n) acc[r][n] = Simd::fma(x[n], p, acc[r][n]);
+      const Reg p = set(scores[r][i]);
+      for (int n = 0; n < N; ++n) acc[r][n] = hn::MulAdd(x[n], p, acc[r][n]);
     }
   }
   for (int r = 0; r < R; ++r) {
-    for (int n = 0; n < N; ++n) Simd::store(out + r * b.dv + n * kW, acc[r][n]);
+    for (int n = 0; n < N; ++n) store(out + r * b.dv + n * kW, acc[r][n]);
   }
 }
 
@@ -113,4 +116,24 @@ void multiply(const AttentionBlock& b) {
   }
 }
 
+AttentionBlockFunctions of_target() { return {convert<Fp16Row>, convert<F32Row>, multiply}; }
+
+#else
+
+AttentionBlockFunctions of_target() { return {}; }
+
+#endif
+
 }  // namespace
+}  // namespace etggml::graph::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace etggml::graph {
+
+HWY_EXPORT(of_target);
+
+AttentionBlockFunctions attention_block_functions() { return HWY_DYNAMIC_DISPATCH(of_target)(); }
+
+}  // namespace etggml::graph
+#endif  // HWY_ONCE
