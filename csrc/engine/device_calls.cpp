@@ -16,7 +16,7 @@
 #include "util/log.h"
 #include "util/paths.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 constexpr const char* kModule = "libetggml-cuda.so";
@@ -36,7 +36,7 @@ bool hook_compute(int device, void* stream, ggml_tensor* node) {
 
 /// Loads the module that lies beside ggml-cuda and tells ggml-cuda of it. Without one ggml's kernels do everything.
 bool load_module(ggml_backend_dev_t device) {
-  const auto set_hook = backend_function<etggml_cuda_set_hook_fn>(device, "etggml_cuda_set_hook");
+  const auto set_hook = devices::backend_function<etggml_cuda_set_hook_fn>(device, "etggml_cuda_set_hook");
   if (set_hook == nullptr) return false;
   const std::string path = parent_directory(file_of_address(reinterpret_cast<const void*>(set_hook))) + "/" + kModule;
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -83,7 +83,7 @@ std::string take_failed_call() { return std::exchange(failed_call, std::string()
 
 bool take_launched() { return std::exchange(launched, false); }
 
-const graph::KernelSupport* calls_of(const Device& device) {
+const graph::KernelSupport* calls_of(const devices::Device& device) {
   if (env_string("EXECUTORCH_GGML_KERNELS") == "none" || env_flag("GGML_CUDA_DISABLE_FUSION")) return nullptr;
   if (device.is_cpu()) {
     static const graph::HostFallback host;
@@ -103,4 +103,4 @@ const graph::KernelSupport* calls_of(const Device& device) {
   return entry.get();
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine
