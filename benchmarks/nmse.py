@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.module import GGUFModule
@@ -53,10 +54,6 @@ def greedy(module: GGUFModule, model: torch.nn.Module, tokens: list[int], count:
         seen.add(tokens[0])
         worst = max(worst, nmse(ours, reference))
     return f"greedy: {same} of {count} tokens the same ({len(seen)} different ones), worst NMSE of a step {worst:.1e}"
-
-
-def nmse(ours: np.ndarray, reference: np.ndarray) -> float:
-    return float(((ours - reference) ** 2).sum() / (reference**2).sum())
 
 
 def main() -> None:

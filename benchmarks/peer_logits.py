@@ -19,10 +19,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import peer
-from benchmarks.nmse import nmse
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.module import GGUFModule
-from tests.support.gguf_layouts import LAYOUTS
+from tests.support.gguf_presets import TINY
 from tests.support.make_gguf import write_gguf
 
 CONTEXT = 128
@@ -57,7 +57,7 @@ def ours(module: GGUFModule, chunks: list[list[int]]) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--archs", nargs="+", default=list(LAYOUTS))
+    parser.add_argument("--archs", nargs="+", default=list(TINY))
     parser.add_argument("--types", nargs="+", default=["f32", "q8_0"])
     parser.add_argument("--cache-type", default="f32", choices=("f32", "f16"))
     options = parser.parse_args()
@@ -76,7 +76,7 @@ def main() -> None:
                     for chunks in prompts(vocabulary).values():
                         theirs = tools.logits(path, chunks, out=out, cache_type=options.cache_type, context=CONTEXT)
                         mine = ours(module, chunks)
-                        row.append(max(nmse(a, b.astype(np.float64)) for a, b in zip(mine, theirs, strict=True)))
+                        row.append(max(nmse(a, b) for a, b in zip(mine, theirs, strict=True)))
                         agree += int((mine.argmax(-1) == theirs.argmax(-1)).sum())
                         rows += len(mine)
                 failed |= max(row) > max(BOUNDS.get((kind, options.cache_type), 1e-3), TABLE_GELU.get(arch, 0.0))

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.quantization_models import classifier, mlp
 from benchmarks.sentences import sentences
 from executorch_ggml import GgmlQuantConfig, Program, to_edge_rewrite_and_lower
-from executorch_ggml.analysis.reference import normalised_error
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.aot.quantization import QUANT_TYPES
 
 PLAIN = "F32"
@@ -70,7 +70,7 @@ def random_weights(types: Sequence[str]) -> None:
             if len(plain) == i:
                 plain.append(len(buffer))
             with torch.no_grad():
-                error = normalised_error(run(buffer, [(x,)])[0], model(x))
+                error = nmse(run(buffer, [(x,)])[0], model(x))
             cells += [len(buffer), f"{plain[i] / len(buffer):.1f}", f"{error:.1e}"]
         print(row(cells), flush=True)
 

@@ -16,6 +16,7 @@ import torch
 from benchmarks.zoo_models import Inputs, ZooModel
 from executorch_ggml import GgmlPartitioner, Program
 from executorch_ggml.analysis.explain import recording
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.aot.explanation import Explanation
 
 
@@ -86,11 +87,9 @@ def compare(got: list[Any], want: list[torch.Tensor]) -> Errors:
         if g.shape != w.shape or g.dtype != w.dtype:
             raise ValueError(f"{g.dtype} {tuple(g.shape)} instead of {w.dtype} {tuple(w.shape)}")
         a, b = g.to(torch.float64), w.to(torch.float64)
-        difference = a - b
-        nmse = float((difference**2).sum() / (b**2).sum().clamp_min(1e-30))
-        largest = float(difference.abs().max())
+        largest = float((a - b).abs().max())
         # A NaN must not look small.
-        worst = Errors(*(np.maximum((worst.max_error, worst.nmse), (largest, nmse)).tolist()))
+        worst = Errors(*(np.maximum((worst.max_error, worst.nmse), (largest, nmse(a, b))).tolist()))
     return worst
 
 

@@ -5,7 +5,7 @@ set(EXECUTORCH_GGML_TOOL_TARGETS)
 foreach(tool IN LISTS tools)
   get_filename_component(name "${tool}" NAME_WE)
   add_executable(${name} "${tool}")
-  target_link_libraries(${name} PRIVATE executorch_ggml)
+  target_link_libraries(${name} PRIVATE executorch_ggml executorch_ggml_json)
   target_compile_options(${name} PRIVATE -Wall -Wextra ${EXECUTORCH_GGML_SANITIZE_FLAGS})
   target_link_options(${name} PRIVATE ${EXECUTORCH_GGML_SANITIZE_FLAGS})
   if(NOT APPLE)   # the linker wants to see what the library itself needs, without any of it going into the tool

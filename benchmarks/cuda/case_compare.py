@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.cuda.case_file import Array, Bound
+from executorch_ggml.analysis.nmse import relative_power
 
 # How much wider than on the CPU the bounds of a case are. GPUs sum in another order and use fast exponentials, which
 # F32 bounds cover already.
@@ -39,8 +40,7 @@ def compare(got: Array, want: Array, bound: Bound, device: str) -> Difference:
     if not both.any():
         return Difference(0.0)
     distance = np.where(both, np.abs(np.where(both, a, 0) - np.where(both, b, 0)), 0)
-    square, power = float((distance[both] ** 2).mean()), float((b[both] ** 2).mean())
-    nmse = square / power if power > 0 else square
+    nmse = relative_power(distance[both], b[both])
     error = nmse if bound.kind == "nmse" else float(distance.max())
     allowed = 0.0 if bound.kind == "equal" else bound.value * FACTOR.get(device.split(":")[0], 1.0)
     if error <= allowed:

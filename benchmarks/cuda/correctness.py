@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.cuda.case_file import Array
 from benchmarks.cuda.models import MODELS, Model
+from executorch_ggml.analysis.nmse import nmse
 
 PROMPTS = (1, 5, 17, 64, 200)
 STEPS = 64
@@ -71,11 +72,6 @@ class Setting:
 
 def prompt(length: int, vocabulary: int) -> list[int]:
     return [int(t) for t in np.random.default_rng(length).integers(0, vocabulary, length)]
-
-
-def nmse(got: Array, want: Array) -> float:
-    got, want = got.astype(np.float64), want.astype(np.float64)
-    return float(((got - want) ** 2).sum() / (want**2).sum())
 
 
 class Side:

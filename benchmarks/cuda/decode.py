@@ -43,7 +43,7 @@ def contestants(model: Model, kind: str, options: argparse.Namespace) -> list[Co
             )
         )
     files = [("llama.cpp", model.gguf(folder, kind))]
-    if kind in model.fused:
+    if kind in model.fused and not options.no_fused:
         files.append(("llama.cpp, fused QKV", model.gguf(folder, kind, fused=True)))
     for name, gguf in files:
         for title, environment in ((name, {}), (f"{name}, GRAPH_OPT", STRONG)):
@@ -136,6 +136,9 @@ def main() -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sampled", action="store_true", help="ours with tokens drawn, too")
+    parser.add_argument(
+        "--no-fused", action="store_true", help="without llama.cpp's files of fused QKV (make_models.py)"
+    )
     parser.add_argument("--raw", type=Path, help="every rate, as JSON")
     options = parser.parse_args()
     tests = [Workload.parse(t) for t in options.tests]

@@ -24,10 +24,10 @@ from tests.support.gguf_file import ALIGNMENT, GgufFile
 
 def write_hollow(path: Path, model: Model, kind: str) -> None:
     """The file that `write_gguf` writes, with a hole where the weights are."""
-    architecture, shape = make_gguf.resolve(model.arch, model.size)
+    shape = make_gguf.resolve(model.arch, model.size)
     if model.layers:
         shape = dataclasses.replace(shape, layers=model.layers)
-    layout = make_gguf.LAYOUTS[architecture](shape)
+    layout = make_gguf.layout_of(shape)
     types = make_gguf.FileType(kind, shape.layers, shape.tied)
     metadata = make_gguf._metadata(layout, shape, types, None, None)
     infos = []

@@ -54,6 +54,10 @@ REAL = {
         Model("qwen3-30b-a3b", "qwen3-30b-a3b", ("q8_0",), layers=8),
     )
 }
-# For trying the scripts where there is neither a GPU nor time.
+# For trying the scripts where there is neither a GPU nor time, and for exact checks of every architecture's kernels.
 TINY = {"tiny": Model("tiny", "tiny", ("q8_0", "q4_k_m", "f16", "f32"), ("q8_0",), arch="qwen3", max_seq_len=512)}
+TINY |= {
+    f"tiny-{arch}": Model(f"tiny-{arch}", "tiny", ("f32", "q8_0", "q4_k_m"), arch=arch, max_seq_len=512)
+    for arch in ("gemma3", "phi3", "qwen3moe")
+}
 MODELS = REAL | TINY

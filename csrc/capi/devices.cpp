@@ -12,9 +12,9 @@ using namespace etggml::capi;  // NOLINT
 etggml_status etggml_devices(char** json) {
   return guard([&]() -> Status {
     if (json == nullptr) return null_pointer("json");
-    ETGGML_ASSIGN_OR_RETURN(const std::vector<runtime::Device> devices, runtime::list_devices());
+    ETGGML_ASSIGN_OR_RETURN(const std::vector<devices::Device> devices, devices::list_devices());
     Json list = Json::array();
-    for (const runtime::Device& d : devices) {
+    for (const devices::Device& d : devices) {
       list.push_back({{"name", d.name},
                       {"description", d.description},
                       {"type", d.type},
@@ -30,7 +30,7 @@ etggml_status etggml_devices(char** json) {
 int etggml_default_threads(void) {
   int threads = 1;
   (void)guard([&]() -> Status {
-    threads = runtime::default_threads();
+    threads = devices::default_threads();
     return ok_status();
   });
   return threads;

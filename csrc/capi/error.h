@@ -1,13 +1,11 @@
 // The boundary: Status and exceptions become a code and the calling thread's last message.
 #pragma once
 
-#include <exception>
-#include <new>
 #include <string>
 
 #include "executorch_ggml.h"
+#include "util/caught.h"
 #include "util/status.h"
-#include "util/unwind.h"
 
 namespace etggml::capi {
 
@@ -17,14 +15,7 @@ etggml_status finish(const Status& status);
 /// Runs a body that returns Status; nothing it throws gets out.
 template <class Fn>
 etggml_status guard(Fn body) {
-  try {
-    return finish(body());
-  } catch (const std::bad_alloc&) {
-    return finish(Status(ETGGML_OUT_OF_MEMORY, "out of memory"));
-  } catch (const std::exception& e) {
-    return finish(Status(ETGGML_INTERNAL, e.what()));
-  }
-  ETGGML_CATCH_UNWIND catch (...) { return finish(Status(ETGGML_INTERNAL, "unknown exception")); }
+  return finish(caught(body));
 }
 
 /// *out = a copy that etggml_string_free releases. ETGGML_OUT_OF_MEMORY.

@@ -28,7 +28,7 @@ etggml_status etggml_generator_feed(etggml_generator* generator, const int32_t* 
                                     etggml_progress_fn progress, void* user) {
   return guard([&]() -> Status {
     if (generator == nullptr) return null_pointer("generator");
-    runtime::ProgressFn report;
+    engine::ProgressFn report;
     if (progress != nullptr) report = [=](double fraction) { return progress(fraction, user); };
     return generator->impl->feed(tokens, n, report);
   });

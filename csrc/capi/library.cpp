@@ -6,7 +6,7 @@
 #include "devices/devices.h"
 #include "executorch_ggml.h"
 #include "ggml.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "program/et_log.h"
 #include "util/interrupt.h"
 #include "util/json.h"
@@ -30,7 +30,7 @@ Json cpu_features() {
   Json list = Json::array();
   ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   if (cpu == nullptr) return list;
-  auto features = runtime::backend_function<ggml_backend_get_features_t>(cpu, "ggml_backend_get_features");
+  auto features = devices::backend_function<ggml_backend_get_features_t>(cpu, "ggml_backend_get_features");
   if (features == nullptr) return list;
   for (const ggml_backend_feature* f = features(ggml_backend_dev_backend_reg(cpu)); f->name != nullptr; ++f)
     list.push_back(f->name);
@@ -56,7 +56,7 @@ const char* etggml_version(void) { return EXECUTORCH_GGML_VERSION; }
 etggml_status etggml_build_info(char** json) {
   return guard([&]() -> Status {
     if (json == nullptr) return null_pointer("json");
-    const Status backends = runtime::load_backends();
+    const Status backends = devices::load_backends();
     const executorch::runtime::Error registered = delegate::registration();
     Json info = {{"version", EXECUTORCH_GGML_VERSION},
                  {"abi_version", ETGGML_ABI_VERSION},

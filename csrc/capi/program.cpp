@@ -15,12 +15,12 @@ etggml_status etggml_program_load(const char* pte_path, const etggml_gguf* weigh
   return guard([&]() -> Status {
     if (pte_path == nullptr) return null_pointer("pte_path");
     if (out == nullptr) return null_pointer("out");
-    ETGGML_ASSIGN_OR_RETURN(runtime::Options options, runtime::parse_options(options_json));
-    runtime::ProgressFn notify;
+    ETGGML_ASSIGN_OR_RETURN(engine::Options options, engine::parse_options(options_json));
+    engine::ProgressFn notify;
     if (progress != nullptr) notify = [=](double fraction) { return progress(fraction, user); };
     ETGGML_ASSIGN_OR_RETURN(
-        std::unique_ptr<runtime::Program> program,
-        runtime::Program::load(pte_path, weights == nullptr ? nullptr : weights->files, std::move(options), notify));
+        std::unique_ptr<program::Program> program,
+        program::Program::load(pte_path, weights == nullptr ? nullptr : weights->files, std::move(options), notify));
     *out = new etggml_program{std::move(program)};
     return ok_status();
   });
@@ -38,7 +38,7 @@ etggml_status etggml_program_check(const char* pte_path, const etggml_gguf* weig
     if (pte_path == nullptr) return null_pointer("pte_path");
     if (json == nullptr) return null_pointer("json");
     ETGGML_ASSIGN_OR_RETURN(const Json report,
-                            runtime::check_program(pte_path, weights == nullptr ? nullptr : weights->files));
+                            program::check_program(pte_path, weights == nullptr ? nullptr : weights->files));
     return copy_out(to_text(report), json);
   });
 }
@@ -47,7 +47,7 @@ etggml_status etggml_program_payloads(const char* pte_path, etggml_payload_fn fn
   return guard([&]() -> Status {
     if (pte_path == nullptr) return null_pointer("pte_path");
     if (fn == nullptr) return null_pointer("fn");
-    return runtime::program_payloads(pte_path, [=](const char* method, size_t index, const void* data, size_t size) {
+    return program::program_payloads(pte_path, [=](const char* method, size_t index, const void* data, size_t size) {
       fn(method, index, data, size, user);
     });
   });
@@ -57,7 +57,7 @@ etggml_status etggml_program_info(etggml_program* program, char** json) {
   return guard([&]() -> Status {
     if (program == nullptr) return null_pointer("program");
     if (json == nullptr) return null_pointer("json");
-    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->observe());
+    ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard inside, program->impl->observe());
     ETGGML_ASSIGN_OR_RETURN(const Json info, program->impl->info(inside));
     return copy_out(to_text(info), json);
   });
@@ -70,7 +70,7 @@ etggml_status etggml_program_execute(etggml_program* program, const char* method
     if (in == nullptr && n_in > 0) return null_pointer("in");
     if (n_out == nullptr) return null_pointer("n_out");
     if (out == nullptr && *n_out > 0) return null_pointer("out");
-    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
+    ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard inside, program->impl->enter());
     // Asked before computing: a call must not change states (KV caches) and then fail for want of room.
     ETGGML_ASSIGN_OR_RETURN(const size_t outputs, program->impl->output_count(method));
     const size_t room = *n_out;
@@ -90,7 +90,7 @@ etggml_status etggml_program_execute(etggml_program* program, const char* method
 etggml_status etggml_program_reset(etggml_program* program) {
   return guard([&]() -> Status {
     if (program == nullptr) return null_pointer("program");
-    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
+    ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard inside, program->impl->enter());
     return program->impl->reset(inside);
   });
 }
@@ -110,10 +110,10 @@ etggml_status etggml_program_stats(etggml_program* program, char** json) {
 etggml_status etggml_program_watch(etggml_program* program, etggml_value_fn fn, void* user) {
   return guard([&]() -> Status {
     if (program == nullptr) return null_pointer("program");
-    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
-    runtime::WatchFn watch;
+    ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard inside, program->impl->enter());
+    engine::WatchFn watch;
     if (fn != nullptr) {
-      watch = [=](const char* method, size_t delegate, const runtime::Value& value) {
+      watch = [=](const char* method, size_t delegate, const engine::Value& value) {
         etggml_value out = {};
         out.struct_size = sizeof out;
         out.method = method;
@@ -137,7 +137,7 @@ etggml_status etggml_program_etdump(etggml_program* program, const char* path) {
   return guard([&]() -> Status {
     if (program == nullptr) return null_pointer("program");
     if (path == nullptr) return null_pointer("path");
-    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard inside, program->impl->enter());
+    ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard inside, program->impl->enter());
     return program->impl->write_etdump(inside, path);
   });
 }

@@ -7,5 +7,5 @@
 #include "program/program.h"
 
 struct etggml_program {
-  std::unique_ptr<etggml::runtime::Program> impl;
+  std::unique_ptr<etggml::program::Program> impl;
 };

@@ -10,7 +10,7 @@ using namespace etggml::capi;  // NOLINT
 namespace {
 
 Status check_type(int32_t type) {
-  if (runtime::type_known(type)) return ok_status();
+  if (devices::type_known(type)) return ok_status();
   return error(ETGGML_UNSUPPORTED, "%d is not a type of this ggml (0..%d, some removed)", type, GGML_TYPE_COUNT - 1);
 }
 
@@ -20,7 +20,7 @@ Status check_size(ggml_type type, int64_t rows, int64_t columns, size_t have, co
     return error(ETGGML_INVALID_ARGUMENT, "[%lld, %lld] is not a shape", static_cast<long long>(rows),
                  static_cast<long long>(columns));
   }
-  ETGGML_ASSIGN_OR_RETURN(const size_t row, runtime::row_bytes(type, columns));
+  ETGGML_ASSIGN_OR_RETURN(const size_t row, devices::row_bytes(type, columns));
   size_t needed = 0;
   int64_t elements = 0;
   if (__builtin_mul_overflow(row, static_cast<size_t>(rows), &needed) ||
@@ -50,7 +50,7 @@ etggml_status etggml_type(int32_t type, etggml_type_info* out) {
     out->block_size = ggml_blck_size(t);
     out->type_size = ggml_type_size(t);
     out->quantized = ggml_is_quantized(t);
-    out->cpu_mul_mat = runtime::cpu_can_multiply(t);
+    out->cpu_mul_mat = devices::cpu_can_multiply(t);
     return ok_status();
   });
 }
@@ -64,7 +64,7 @@ etggml_status etggml_quantize(int32_t type, const float* src, int64_t rows, int6
     if (rows == 0 || columns == 0) return ok_status();
     if (src == nullptr) return null_pointer("src");
     if (dst == nullptr) return null_pointer("dst");
-    return runtime::from_float(t, src, rows, columns, importance, dst);
+    return devices::from_float(t, src, rows, columns, importance, dst);
   });
 }
 
@@ -77,6 +77,6 @@ etggml_status etggml_dequantize(int32_t type, const void* src, size_t src_size, 
     if (rows == 0 || columns == 0) return ok_status();
     if (src == nullptr) return null_pointer("src");
     if (dst == nullptr) return null_pointer("dst");
-    return runtime::to_float(t, src, rows * columns, dst);
+    return devices::to_float(t, src, rows * columns, dst);
   });
 }

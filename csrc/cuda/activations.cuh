@@ -18,6 +18,15 @@ struct Columns {
   int count;
   bool norm;
   float eps;
+  /// Post-norm (addend is not null): the columns are addend + post_gain * x / sqrt(mean(x^2) + post_eps), and go to
+  /// sum.
+  const float* addend;
+  const float* post_gain;  // or null
+  float* sum;
+  float post_eps;
+  /// Experts: elements [i * expert_k, (i + 1) * expert_k) are multiplied by scale i, if there are any.
+  const float* expert_scales;
+  int expert_k;
 };
 
 /// Records of 64 elements: their quants where `Layout` puts them, then two scales and two sums. `Layout::kPieces`: of
@@ -178,32 +187,38 @@ __device__ __forceinline__ float4 times(float4 a, float4 b) {
   return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
 
+/// The work of a kernel besides the product.
+enum class Extra { None, PostNorm, Experts };
+
 /// Columns are read in pieces of 128 elements, the same piece of all of them by the same warp. All loads are issued at
-/// once: a memory round trip takes as long as all the rest.
-template <int N, int Warps>
+/// once: a memory round trip takes as long as all the rest. A post-norm needs two pieces of everything, so it holds
+/// fewer of them.
+template <int N, int Warps, Extra What>
 struct Pieces {
-  static constexpr int kElements = kWarp * 4, kHeld = N == 1 ? 2 : 1;
+  static constexpr bool kPostNorm = What == Extra::PostNorm;
+  static constexpr int kElements = kWarp * 4, kHeld = N == 1 && !kPostNorm ? 2 : 1;
+  using Held = float4[kHeld][N];
   const Columns& c;
   int first, lane, end;
   float4 gain[kHeld];  // of the first ones: weights, so they are read before the kernel waits for the one before it
   __device__ Pieces(const Columns& c_, int warp, int lane_)
       : c(c_), first(warp), lane(lane_), end((c_.k + kElements - 1) / kElements) {
-    load_gains(first);
+    load_gains(c.gain, first, gain);
   }
   __device__ bool any(int piece) const { return piece < end && (piece * kWarp + lane) * 4 < c.k; }
-  __device__ void load_gains(int from) {
-    if (c.gain == nullptr) return;
+  __device__ void load_gains(const float* gains, int from, float4 (&to)[kHeld]) const {
+    if (gains == nullptr) return;
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
       const int piece = from + i * Warps;
-      if (any(piece)) gain[i] = __ldg(reinterpret_cast<const float4*>(c.gain) + piece * kWarp + lane);
+      if (any(piece)) to[i] = __ldg(reinterpret_cast<const float4*>(gains) + piece * kWarp + lane);
     }
   }
-  __device__ __forceinline__ void load(int from, float4 (&to)[kHeld][N]) const {
+  __device__ __forceinline__ void load(const float* columns, int from, Held& to) const {
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
       const int piece = from + i * Warps;
-      const float4* x = reinterpret_cast<const float4*>(c.x) + piece * kWarp + lane;
+      const float4* x = reinterpret_cast<const float4*>(columns) + piece * kWarp + lane;
 #pragma unroll
       for (int n = 0; n < N; ++n) {
         // Past the L1 cache: with dependent launches it may hold old data of an earlier kernel at this address.
@@ -211,21 +226,28 @@ struct Pieces {
       }
     }
   }
-  /// Stores them, and adds this lane's shares of the columns' sums of squares. The norm's own scale is one number for a
+  /// Stores them, and adds this lane's part of the columns' sums of squares. The norm's own scale is one number for a
   /// column. The product is multiplied by it, so nothing waits for the sum here.
   template <class Stored, int Count>
   __device__ __forceinline__ void store(const Stored& stored, float (&squares_of)[Count]) {
-    float4 held[kHeld][N];
-    load(first, held);
+    Held held;
+    load(c.x, first, held);
     auto keep = [&](int from) {
 #pragma unroll
       for (int i = 0; i < kHeld; ++i) {
         const int piece = from + i * Warps;
         if (piece >= end) break;
+        float scale = 1.0f;
+        if constexpr (What == Extra::Experts) {
+          // A piece may reach into the next expert's columns, four elements do not.
+          if (c.expert_scales != nullptr && any(piece))
+            scale = __ldcg(c.expert_scales + (piece * kWarp + lane) * 4 / c.expert_k);
+        }
 #pragma unroll
         for (int n = 0; n < N; ++n) {
           squares_of[n] += squares(held[i][n]);
           if (c.gain != nullptr) held[i][n] = times(held[i][n], gain[i]);
+          if constexpr (What == Extra::Experts) held[i][n] = times(held[i][n], make_float4(scale, scale, scale, scale));
         }
         stored.store(piece, any(piece), held[i], lane);
       }
@@ -235,10 +257,10 @@ struct Pieces {
     if constexpr (N >= 4) {  // columns enough to have the next ones come meanwhile
 #pragma unroll 1
       for (; from + kTrip < end; from += kTrip) {
-        float4 coming[kHeld][N];
-        load(from + kTrip, coming);
+        Held coming;
+        load(c.x, from + kTrip, coming);
         keep(from);
-        load_gains(from + kTrip);
+        load_gains(c.gain, from + kTrip, gain);
         static_assert(kHeld == 1);
 #pragma unroll
         for (int n = 0; n < N; ++n) held[0][n] = coming[0][n];
@@ -247,11 +269,51 @@ struct Pieces {
 #pragma unroll 1
       for (; from + kTrip < end; from += kTrip) {
         keep(from);
-        load(from + kTrip, held);
-        load_gains(from + kTrip);
+        load(c.x, from + kTrip, held);
+        load_gains(c.gain, from + kTrip, gain);
       }
     }
     if (from < end) keep(from);
+  }
+  /// The same behind a post-norm. `block_sum`: of a number of each thread, for all of them.
+  template <class Stored, class Sum>
+  __device__ __forceinline__ void store_post_normed(const Stored& stored, float& squares_of, const Sum& block_sum) {
+    static_assert(N == 1);
+    Held held, addend;
+    float4 post_gain[kHeld];
+    load(c.x, first, held);
+    load(c.addend, first, addend);
+    load_gains(c.post_gain, first, post_gain);
+    float total = squares(held[0][0]);
+#pragma unroll 1
+    for (int from = first + Warps; from < end; from += Warps) {
+      Held more;
+      load(c.x, from, more);
+      total += squares(more[0][0]);
+    }
+    if (c.post_gain != nullptr) held[0][0] = times(held[0][0], post_gain[0]);
+    const float scale = rsqrtf(block_sum(total) * (1.0f / static_cast<float>(c.k)) + c.post_eps);
+#pragma unroll 1
+    for (int piece = first; piece < end; piece += Warps) {
+      if (piece != first) {
+        load(c.x, piece, held);
+        load(c.addend, piece, addend);
+        load_gains(c.post_gain, piece, post_gain);
+        load_gains(c.gain, piece, gain);
+        if (c.post_gain != nullptr) held[0][0] = times(held[0][0], post_gain[0]);
+      }
+      float4& x = held[0][0];
+      const float4 add = addend[0][0];
+      x = make_float4(fmaf(x.x, scale, add.x), fmaf(x.y, scale, add.y), fmaf(x.z, scale, add.z),
+                      fmaf(x.w, scale, add.w));
+      if (!any(piece)) x = make_float4(0, 0, 0, 0);  // the gain of nothing is any number
+      // One of the blocks writes the sum.
+      if (any(piece) && piece % static_cast<int>(gridDim.x) == static_cast<int>(blockIdx.x))
+        reinterpret_cast<float4*>(c.sum)[piece * kWarp + lane] = x;
+      squares_of += squares(x);
+      if (c.gain != nullptr) x = times(x, gain[0]);
+      stored.store(piece, any(piece), held[0], lane);
+    }
   }
 };
 

@@ -67,7 +67,7 @@ __global__ void argmax_kernel(const float* x, int64_t n, float* values, int* ind
 
 }  // namespace
 
-bool launch_argmax(int device, cudaStream_t stream, const ArgmaxCall& c) {
+bool launch_argmax(int device, cudaStream_t stream, const ArgmaxDesc& c) {
   const int64_t n = c.x->ne[0];
   const int64_t wanted = (n + kBlock - 1) / kBlock;
   const int grid = static_cast<int>(wanted < kMaxBlocks ? wanted : kMaxBlocks);

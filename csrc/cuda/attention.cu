@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(warps(D, G) * kWarp, 1) attention_kernel(const
   __shared__ float merged_m[kWarpsPerBlock][G], merged_l[kWarpsPerBlock][G], merged_acc[kWarpsPerBlock][G][D];
   __shared__ float weights[kWarpsPerBlock][G], block_m[G], block_l[G];
   __shared__ bool last;
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, sub = lane / kLanes, part = lane % kLanes;
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, sub = lane / kLanes, key_lane = lane % kLanes;
   const int split = blockIdx.x, token = blockIdx.z;
   const int first_head = blockIdx.y * G, kv_head = first_head / p.group;
   allow_next(p.overlaps_next);
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(warps(D, G) * kWarp, 1) attention_kernel(const
   float q[G][8];
 #pragma unroll
   for (int g = 0; g < G; ++g) {
-    const float* from = p.q + (static_cast<int64_t>(token) * p.heads + first_head + g) * D + part * 8;
+    const float* from = p.q + (static_cast<int64_t>(token) * p.heads + first_head + g) * D + key_lane * 8;
 #pragma unroll
     for (int i = 0; i < 8; ++i) q[g][i] = __ldcg(from + i) * (Softcap ? p.scale : p.scale * kLog2E);
   }
@@ -110,8 +110,8 @@ __global__ void __launch_bounds__(warps(D, G) * kWarp, 1) attention_kernel(const
   }
   const int64_t begin = static_cast<int64_t>(split) * p.keys_per_split;
   const int64_t end = min(begin + p.keys_per_split, p.n_kv);
-  const __half* keys = p.k + kv_head * p.k_head + part * 8;
-  const __half* values = p.v + kv_head * p.v_head + part * 8;
+  const __half* keys = p.k + kv_head * p.k_head + key_lane * 8;
+  const __half* values = p.v + kv_head * p.v_head + key_lane * 8;
   constexpr int kTile = kLoads * kAtOnce;
 #pragma unroll 1
   for (int64_t tile = begin + warp * kTile; tile < end; tile += kWarpsPerBlock * kTile) {
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(warps(D, G) * kWarp, 1) attention_kernel(const
     }
     if (sub == 0) {
 #pragma unroll
-      for (int i = 0; i < 8; ++i) merged_acc[warp][g][part * 8 + i] = r.acc[g][i];
+      for (int i = 0; i < 8; ++i) merged_acc[warp][g][key_lane * 8 + i] = r.acc[g][i];
     }
   }
   __syncthreads();
@@ -226,7 +226,7 @@ __global__ void __launch_bounds__(warps(D, G) * kWarp, 1) attention_kernel(const
 }
 
 /// Query heads a block serves: the most that divide those of a key head.
-int group_of(const AttentionCall& c) {
+int group_of(const AttentionDesc& c) {
   const int group = c.q_heads / c.kv_heads;
   return group % 4 == 0 ? 4 : group % 2 == 0 ? 2 : 1;
 }
@@ -247,14 +247,14 @@ bool aligned(int64_t elements) { return elements % 8 == 0; }
 
 }  // namespace
 
-bool supports_attention(int, const AttentionCall& c) {
+bool supports_attention(int, const AttentionDesc& c) {
   return c.n_kv <= kMostKeys && (c.head_dim == 64 || c.head_dim == 128 || c.head_dim == 256) &&
          c.k_cache->type == GGML_TYPE_F16 && c.v_cache->type == GGML_TYPE_F16 && c.q_heads % c.kv_heads == 0 &&
          aligned(c.k_offset) && aligned(c.v_offset) && aligned(c.k_row_stride) && aligned(c.v_row_stride) &&
          aligned(c.k_head_stride) && aligned(c.v_head_stride);
 }
 
-bool launch_attention(int device, cudaStream_t stream, const AttentionCall& c) {
+bool launch_attention(int device, cudaStream_t stream, const AttentionDesc& c) {
   const int group = group_of(c), groups = c.q_heads / group;
   const int64_t wanted = multiprocessors(device) / (groups * c.tokens);
   const int64_t most = c.n_kv / kLeastKeys;

@@ -19,7 +19,7 @@ __global__ void causal_mask_kernel(const int32_t* positions, __half* mask, int64
 
 }  // namespace
 
-bool launch_causal_mask(int device, cudaStream_t stream, const CausalMaskCall& c) {
+bool launch_causal_mask(int device, cudaStream_t stream, const CausalMaskDesc& c) {
   constexpr int kBlock = 256;
   return launch(device, stream, dim3(static_cast<unsigned>((c.n_kv + kBlock - 1) / kBlock), c.tokens), dim3(kBlock), 0,
                 causal_mask_kernel, static_cast<const int32_t*>(c.positions->data), static_cast<__half*>(c.out->data),

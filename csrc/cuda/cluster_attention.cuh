@@ -26,7 +26,7 @@ struct ClusterParams {
   int64_t n_kv;
   int heads, kv_heads, group, tokens;
   int parts, queries, keys;  // clusters of a key head; of a cluster; of a block
-  unsigned share_inverse;    // 2^32 over the elements of the result that a block finishes, rounded up
+  unsigned slice_inverse;    // 2^32 over the elements of the result that a block finishes, rounded up
   float scale, softcap;
   bool wide_rows, known_inputs, overlaps_next;  // known: positions and rows are the host's, there before any kernel
 };
@@ -34,17 +34,17 @@ struct ClusterParams {
 /// Shared memory of a block.
 template <int D>
 struct ClusterMemory {
-  __half *k, *v;      // [keys][D]
-  float* q;           // [queries][D]
-  float* fresh;       // [2 tokens][D]: this step's keys and values
-  float* scores;      // [queries][keys, padded]
-  float* mask;        // [tokens][keys]
-  int* tokens;        // [queries]
-  float* part;        // [kBlock][2 kAtOnce]: partial outputs of threads
-  float* part_sums;   // [kBlockWarps][kAtOnce]: partial sums of weights
-  float* sums;        // [2][queries]: largest scores, sums of weights
-  float* of_others;   // [kClusterSize][share]: sent by the cluster for this block's part
-  float* their_sums;  // [kClusterSize][2][queries]: largest scores, sums of weights
+  __half *k, *v;         // [keys][D]
+  float* q;              // [queries][D]
+  float* fresh;          // [2 tokens][D]: this step's keys and values
+  float* scores;         // [queries][keys, padded]
+  float* mask;           // [tokens][keys]
+  int* tokens;           // [queries]
+  float* partial;        // [kBlock][2 kAtOnce]: partial outputs of threads
+  float* partial_sums;   // [kBlockWarps][kAtOnce]: partial sums of weights
+  float* sums;           // [2][queries]: largest scores, sums of weights
+  float* received;       // [kClusterSize][slice]: sent by the cluster for this block's part
+  float* received_sums;  // [kClusterSize][2][queries]: largest scores, sums of weights
   size_t bytes;
   static __host__ __device__ int padded(int keys) { return (keys + 3) / 4 * 4; }
   __host__ __device__ ClusterMemory(uint8_t* base, int keys, int queries, int token_count) {
@@ -62,18 +62,19 @@ struct ClusterMemory {
     scores = floats(queries * padded(keys));
     mask = floats(token_count * keys);
     tokens = reinterpret_cast<int*>(take(queries, sizeof(int)));
-    part = floats(kBlock * 2 * kAtOnce);
-    part_sums = floats(kBlockWarps * kAtOnce);
+    partial = floats(kBlock * 2 * kAtOnce);
+    partial_sums = floats(kBlockWarps * kAtOnce);
     sums = floats(2 * queries);
-    of_others = floats(queries * D);
-    their_sums = floats(queries * 2 * kClusterSize);
+    received = floats(queries * D);
+    received_sums = floats(queries * 2 * kClusterSize);
     bytes = at;
   }
 };
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 
-template <int D>
+/// Heads of H elements, D apart in shared memory: a power of two, so that lanes divide it.
+template <int D, int H>
 struct ClusterBlock {
   const ClusterParams& p;
   const ClusterMemory<D>& m;
@@ -85,26 +86,29 @@ struct ClusterBlock {
   template <int Q>
   __device__ __forceinline__ void scores(int first) const {
     constexpr int kLanes = D / 16, kOfWarp = kWarp / kLanes, kEach = kLanes / Q;
-    const int lane = threadIdx.x % kWarp, part = lane % kLanes, query = first + part / kEach;
-    const bool writes = part % kEach == 0 && query < p.queries;
+    const int lane = threadIdx.x % kWarp, key_lane = lane % kLanes, query = first + key_lane / kEach;
+    const bool writes = key_lane % kEach == 0 && query < p.queries;
     const float* mask = m.mask + m.tokens[min(query, p.queries - 1)] * p.keys;
+    const auto there = [&](int i) { return D == H || (key_lane + i * kLanes) * 8 < H; };
     for (int from = static_cast<int>(threadIdx.x) / kWarp * kOfWarp; from < padded; from += kBlockWarps * kOfWarp) {
       const int at = from + lane / kLanes, key = max(min(at, here - 1), 0);
       float k[2][8], dots[Q];
 #pragma unroll
-      for (int i = 0; i < 2; ++i) unpack(reinterpret_cast<const uint4*>(m.k + key * D)[part + i * kLanes], k[i]);
+      for (int i = 0; i < 2; ++i)
+        if (there(i)) unpack(reinterpret_cast<const uint4*>(m.k + key * D)[key_lane + i * kLanes], k[i]);
 #pragma unroll
       for (int g = 0; g < Q; ++g) {
         const float* q = m.q + min(first + g, p.queries - 1) * D;
-        float halves[2];
+        float parts[2] = {};
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const float4* four = reinterpret_cast<const float4*>(q + (part + i * kLanes) * 8);
+          if (!there(i)) continue;
+          const float4* four = reinterpret_cast<const float4*>(q + (key_lane + i * kLanes) * 8);
           const float4 a = four[0], b = four[1];
-          halves[i] = fmaf(a.x, k[i][0], fmaf(a.y, k[i][1], fmaf(a.z, k[i][2], a.w * k[i][3])));
-          halves[i] = fmaf(b.x, k[i][4], fmaf(b.y, k[i][5], fmaf(b.z, k[i][6], fmaf(b.w, k[i][7], halves[i]))));
+          parts[i] = fmaf(a.x, k[i][0], fmaf(a.y, k[i][1], fmaf(a.z, k[i][2], a.w * k[i][3])));
+          parts[i] = fmaf(b.x, k[i][4], fmaf(b.y, k[i][5], fmaf(b.z, k[i][6], fmaf(b.w, k[i][7], parts[i]))));
         }
-        dots[g] = halves[0] + halves[1];
+        dots[g] = parts[0] + parts[1];
       }
       float s = sums_of<Q, kLanes>(dots, lane) * p.scale;
       if (!writes || at >= padded) continue;
@@ -201,20 +205,20 @@ struct ClusterBlock {
     if (first > 0) __syncthreads();
 #pragma unroll
     for (int g = 0; g < Q; ++g) {
-      reinterpret_cast<float2*>(m.part)[(part * Q + g) * kColumns + column] = make_float2(acc[g][0], acc[g][1]);
-      if (!Weighed && column == 0) m.part_sums[part * Q + g] = total[g];
+      reinterpret_cast<float2*>(m.partial)[(part * Q + g) * kColumns + column] = make_float2(acc[g][0], acc[g][1]);
+      if (!Weighed && column == 0) m.partial_sums[part * Q + g] = total[g];
     }
     __syncthreads();
-    const int share = p.queries * D / kClusterSize;
+    const int slice = p.queries * D / kClusterSize;
 #pragma unroll
     for (int i = threadIdx.x; i < Q * D; i += kBlock) {
       const int element = first * D + i;
       if (element >= p.queries * D) break;
       float sum = 0.0f;
 #pragma unroll
-      for (int j = 0; j < kParts; ++j) sum += m.part[j * Q * D + i];
-      const int to = static_cast<int>(__umulhi(static_cast<unsigned>(element), p.share_inverse));
-      cluster.map_shared_rank(m.of_others, to)[rank * share + element - to * share] = sum;
+      for (int j = 0; j < kParts; ++j) sum += m.partial[j * Q * D + i];
+      const int to = static_cast<int>(__umulhi(static_cast<unsigned>(element), p.slice_inverse));
+      cluster.map_shared_rank(m.received, to)[rank * slice + element - to * slice] = sum;
     }
     if (Weighed || threadIdx.x >= kClusterSize * Q) return;
     const int g_of = static_cast<int>(threadIdx.x) % Q;
@@ -222,40 +226,41 @@ struct ClusterBlock {
 #pragma unroll
     for (int g = 1; g < Q; ++g) most = g_of == g ? largest[g] : most;
 #pragma unroll
-    for (int j = 0; j < kParts; ++j) sum += m.part_sums[j * Q + g_of];
+    for (int j = 0; j < kParts; ++j) sum += m.partial_sums[j * Q + g_of];
     if (first + g_of >= p.queries) return;
-    float* theirs = cluster.map_shared_rank(m.their_sums, threadIdx.x / Q) + rank * 2 * p.queries + first + g_of;
-    theirs[0] = most;
-    theirs[p.queries] = sum;
+    float* remote = cluster.map_shared_rank(m.received_sums, threadIdx.x / Q) + rank * 2 * p.queries + first + g_of;
+    remote[0] = most;
+    remote[p.queries] = sum;
   }
   /// The largest scores and sums of weighed queries.
   __device__ __forceinline__ void send_sums(const cooperative_groups::cluster_group& cluster) const {
     for (int i = threadIdx.x; i < kClusterSize * 2 * p.queries; i += kBlock) {
       const int to = i % kClusterSize, at = i / kClusterSize;
-      cluster.map_shared_rank(m.their_sums, to)[rank * 2 * p.queries + at] = m.sums[at];
+      cluster.map_shared_rank(m.received_sums, to)[rank * 2 * p.queries + at] = m.sums[at];
     }
   }
 
   /// This block's part of the result.
   __device__ __forceinline__ void finish() const {
-    const int share = p.queries * D / kClusterSize;
-    for (int i = threadIdx.x; i < share; i += kBlock) {
-      const int element = rank * share + i, query = element / D;
+    const int slice = p.queries * D / kClusterSize;
+    for (int i = threadIdx.x; i < slice; i += kBlock) {
+      const int element = rank * slice + i, query = element / D;
+      if (D != H && element % D >= H) continue;
       float largest = -INFINITY, weights[kClusterSize];
 #pragma unroll
       for (int r = 0; r < kClusterSize; ++r) {
-        weights[r] = m.their_sums[r * 2 * p.queries + query];
+        weights[r] = m.received_sums[r * 2 * p.queries + query];
         largest = fmaxf(largest, weights[r]);
       }
       float total = 0.0f, sum = 0.0f;
 #pragma unroll
       for (int r = 0; r < kClusterSize; ++r) {
         const float weight = relative(weights[r], largest);
-        total += weight * m.their_sums[(r * 2 + 1) * p.queries + query];
-        sum += weight * m.of_others[r * share + i];
+        total += weight * m.received_sums[(r * 2 + 1) * p.queries + query];
+        sum += weight * m.received[r * slice + i];
       }
       const int token = m.tokens[query], head = kv_head * p.group + base + query - token * p.group;
-      p.out[(static_cast<int64_t>(token) * p.heads + head) * D + element % D] = sum / total;
+      p.out[(static_cast<int64_t>(token) * p.heads + head) * H + element % D] = sum / total;
     }
   }
 };

@@ -17,7 +17,7 @@ struct FloatType {
   static constexpr int kUnroll = 4;
   static constexpr bool kLongPieces = false;
   static constexpr bool kHolds = true;
-  static constexpr int kShareUnits = kWarp;
+  static constexpr int kSliceUnits = kWarp;
   static __host__ __device__ constexpr int bytes(int units) { return units * 16; }
 };
 

@@ -49,7 +49,7 @@ struct Int8Type {
   static constexpr int kUnroll = 1;             // units of a lane in one step
   static constexpr bool kLongPieces = false;    // may a piece have several steps? That takes registers
   static constexpr bool kHolds = false;         // are there registers for a column's first record beside weights?
-  static constexpr int kShareUnits = 4;         // parts of rows are of whole blocks, and of whole pieces of 16 bytes
+  static constexpr int kSliceUnits = 4;         // a split-K slice has whole blocks and whole pieces of 16 bytes
   static __host__ __device__ constexpr int bytes(int units) { return units * kUnit / BlockElements * BlockBytes; }
   static __device__ const uint8_t* block(const uint8_t* row, int unit) {
     return row + unit * kUnit / BlockElements * BlockBytes;

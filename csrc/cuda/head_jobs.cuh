@@ -1,7 +1,7 @@
 // A head of a projection: normalised and rotated by a warp, in shared memory.
 #pragma once
 
-#include "fusion/calls.h"
+#include "fusion/descriptors.h"
 #include "launch.cuh"
 
 namespace etggml::cuda {
@@ -21,7 +21,7 @@ struct Rotation {
   float log2_base, freq_scale, attn_factor;
 };
 
-inline HeadInput head_input(const HeadsCall::Input& in) {
+inline HeadInput head_input(const HeadsDesc::Input& in) {
   return {static_cast<const float*>(in.tensor->data) + in.offset,
           in.gain == nullptr ? nullptr : static_cast<const float*>(in.gain->data),
           in.token_stride,
@@ -30,7 +30,7 @@ inline HeadInput head_input(const HeadsCall::Input& in) {
           in.rotate};
 }
 
-inline Rotation rotation(const HeadsCall& c) {
+inline Rotation rotation(const HeadsDesc& c) {
   return {c.factors == nullptr ? nullptr : static_cast<const float*>(c.factors->data),
           c.n_dims,
           c.neox,
@@ -49,7 +49,7 @@ struct HeadJob {
 
   /// The results of the projections; `Each`: elements of a lane, rounded up.
   template <int Each>
-  __device__ __forceinline__ void ask(const HeadInput& in, int token, int h, int d, int lane) {
+  __device__ __forceinline__ void load(const HeadInput& in, int token, int h, int d, int lane) {
     const float* from = in.x + token * in.token_stride + static_cast<int64_t>(h) * d;
 #pragma unroll
     for (int i = 0; i < Each; ++i) {

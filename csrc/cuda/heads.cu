@@ -38,7 +38,7 @@ __global__ void heads_kernel(const Params p) {
   const HeadInput& in = role == 0 ? p.q : role == 1 ? p.k : p.v;
   // Asked for together: one trip to memory and not four.
   HeadJob job_of;
-  job_of.ask<HeadJob::kEach>(in, token, h, d, lane);
+  job_of.load<HeadJob::kEach>(in, token, h, d, lane);
   job_of.prepare<HeadJob::kEach>(in, p.rotation, token, d, role == 0 ? p.q_positions : p.positions, lane);
   int64_t cache_row = 0;
   if (role > 0)
@@ -63,13 +63,13 @@ __global__ void heads_kernel(const Params p) {
 
 }  // namespace
 
-bool supports_heads(int, const HeadsCall& call) {
-  const ggml_type type = call.k_cache->type;
-  return call.head_dim <= kMostHeadDim && call.n_dims <= call.head_dim && call.n_dims % 2 == 0 &&
-         type == call.v_cache->type && (type == GGML_TYPE_F16 || type == GGML_TYPE_F32);
+bool supports_heads(int, const HeadsDesc& desc) {
+  const ggml_type type = desc.k_cache->type;
+  return desc.head_dim <= kMostHeadDim && desc.n_dims <= desc.head_dim && desc.n_dims % 2 == 0 &&
+         type == desc.v_cache->type && (type == GGML_TYPE_F16 || type == GGML_TYPE_F32);
 }
 
-bool launch_heads(int device, cudaStream_t stream, const HeadsCall& c) {
+bool launch_heads(int device, cudaStream_t stream, const HeadsDesc& c) {
   Params p = {};
   p.q = head_input(c.q);
   p.k = head_input(c.k);

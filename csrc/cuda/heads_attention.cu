@@ -7,6 +7,7 @@
 
 #include "cluster_attention.cuh"
 #include "copy.cuh"
+#include "fusion/whole_caches.h"
 #include "kernels.cuh"
 
 namespace etggml::cuda {
@@ -14,7 +15,7 @@ namespace {
 
 constexpr int64_t kMostKeys = kMostKeysOfBlock * kClusterSize;
 
-template <int D>
+template <int D, int H = D>
 __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_constant__ ClusterParams p) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   extern __shared__ __align__(128) uint8_t shared[];
@@ -24,18 +25,18 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
   const int base = (static_cast<int>(blockIdx.y) - kv_head * p.parts) * p.queries;
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int begin = rank * p.keys, here = max(0, min(p.keys, static_cast<int>(p.n_kv) - begin));
-  const ClusterBlock<D> block{p, m, rank, kv_head, base, here, ClusterMemory<D>::padded(p.keys)};
-  const int64_t row_elements = static_cast<int64_t>(p.kv_heads) * D;
+  const ClusterBlock<D, H> block{p, m, rank, kv_head, base, here, ClusterMemory<D>::padded(p.keys)};
+  const int64_t row_elements = static_cast<int64_t>(p.kv_heads) * H;
   allow_next(p.overlaps_next);
   cluster.barrier_arrive();  // waited for before others' memory is written: they have begun by then
   {
-    constexpr int kPieces = D / 8;  // of 16 bytes in a key
-    const __half* from_k = p.k_cache + begin * row_elements + kv_head * D;
-    const __half* from_v = p.v_cache + begin * row_elements + kv_head * D;
+    constexpr int kPieces = H / 8;  // of 16 bytes in a key
+    const __half* from_k = p.k_cache + begin * row_elements + kv_head * H;
+    const __half* from_v = p.v_cache + begin * row_elements + kv_head * H;
     for (int i = threadIdx.x; i < here * kPieces; i += kBlock) {
       const int key = i / kPieces, piece = i % kPieces;
-      copy_async<16>(m.k + i * 8, from_k + key * row_elements + piece * 8);
-      copy_async<16>(m.v + i * 8, from_v + key * row_elements + piece * 8);
+      copy_async<16>(m.k + key * D + piece * 8, from_k + key * row_elements + piece * 8);
+      copy_async<16>(m.v + key * D + piece * 8, from_v + key * row_elements + piece * 8);
     }
     commit_copies();
   }
@@ -59,7 +60,7 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
   };
   Job job = job_of(warp);
   HeadJob head;
-  if (p.known_inputs) head.template prepare<D / kWarp>(*job.in, p.rotation, job.token, D, job.positions, lane);
+  if (p.known_inputs) head.template prepare<H / kWarp>(*job.in, p.rotation, job.token, H, job.positions, lane);
   auto row_of = [&] {
     return lane >= p.tokens ? -1
            : p.wide_rows    ? __ldcg(static_cast<const long long*>(p.rows) + lane)
@@ -82,10 +83,10 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
   const int jobs = p.queries + (few || has_rows() ? 2 * p.tokens : 0);
   for (int i = warp; i < jobs; i += kBlockWarps) {
     if (i != warp) job = job_of(i);
-    head.template ask<D / kWarp>(*job.in, job.token, job.head, D, lane);
+    head.template load<H / kWarp>(*job.in, job.token, job.head, H, lane);
     if (i != warp || !p.known_inputs)
-      head.template prepare<D / kWarp>(*job.in, p.rotation, job.token, D, job.positions, lane);
-    head.template store<D / kWarp>(*job.in, p.rotation, D, lane, job.to);
+      head.template prepare<H / kWarp>(*job.in, p.rotation, job.token, H, job.positions, lane);
+    head.template store<H / kWarp>(*job.in, p.rotation, H, lane, job.to);
   }
   if (static_cast<int>(threadIdx.x) < masks) m.mask[threadIdx.x] = own_mask;
   for (int i = threadIdx.x + kBlock; i < masks; i += kBlock) m.mask[i] = mask_at(i / p.keys, i % p.keys);
@@ -93,7 +94,7 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
   wait_copies<0>();
   __syncthreads();
   if (mine) {
-    constexpr int kPieces = D / 8;  // of 16 bytes
+    constexpr int kPieces = H / 8;  // of 16 bytes
     for (int i = threadIdx.x; i - lane < 2 * p.tokens * kPieces; i += kBlock) {
       const int source = min(i / kPieces, 2 * p.tokens - 1), piece = i % kPieces;
       const bool value = source % 2 != 0;
@@ -102,7 +103,7 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
       const uint4 halves = pack(m.fresh + source * D + piece * 8);
       reinterpret_cast<uint4*>((value ? m.v : m.k) + (row - begin) * D)[piece] = halves;
       if (base == 0)
-        reinterpret_cast<uint4*>((value ? p.v_cache : p.k_cache) + row * row_elements + kv_head * D)[piece] = halves;
+        reinterpret_cast<uint4*>((value ? p.v_cache : p.k_cache) + row * row_elements + kv_head * H)[piece] = halves;
     }
     __syncthreads();
   }
@@ -144,7 +145,7 @@ __global__ void __launch_bounds__(kBlock) heads_attention_kernel(const __grid_co
 }
 
 /// Clusters that share the queries of a key head: as many as there are multiprocessors for, and divide them.
-int parts_of(int device, const AttentionCall& a) {
+int parts_of(int device, const AttentionDesc& a) {
   const int queries = a.q_heads / a.kv_heads * a.tokens;
   int parts = std::min(queries, multiprocessors(device) / (kClusterSize * a.kv_heads));
   while (parts > 1 && queries % parts != 0) --parts;
@@ -153,13 +154,14 @@ int parts_of(int device, const AttentionCall& a) {
 
 int keys_of_block(int64_t n_kv) { return static_cast<int>((n_kv + kClusterSize - 1) / kClusterSize); }
 
-size_t shared_bytes(int device, const HeadsAttentionCall& c) {
+size_t shared_bytes(int device, const HeadsAttentionDesc& c) {
   const int keys = keys_of_block(c.attention.n_kv),
             queries = c.attention.q_heads / c.attention.kv_heads * c.attention.tokens / parts_of(device, c.attention);
   const int tokens = c.attention.tokens;
   switch (c.attention.head_dim) {
     case 64:
       return ClusterMemory<64>(nullptr, keys, queries, tokens).bytes;
+    case 96:
     case 128:
       return ClusterMemory<128>(nullptr, keys, queries, tokens).bytes;
     case 256:
@@ -171,28 +173,19 @@ size_t shared_bytes(int device, const HeadsAttentionCall& c) {
 
 }  // namespace
 
-bool supports_heads_attention(int device, const HeadsAttentionCall& c) {
-  const HeadsCall& h = c.heads;
-  const AttentionCall& a = c.attention;
+bool supports_heads_attention(int device, const HeadsAttentionDesc& c) {
+  const HeadsDesc& h = c.heads;
+  const AttentionDesc& a = c.attention;
   const int64_t d = a.head_dim;
-  if (compute_capability(device) < 90 || (d != 64 && d != 128 && d != 256)) return false;
-  // Whole caches of F16, in the order they are written; attention reads the queries that the heads have made.
-  if (h.k_cache->type != GGML_TYPE_F16 || h.v_cache->type != GGML_TYPE_F16 || a.k_cache != h.k_cache ||
-      a.v_cache != h.v_cache || a.k_offset != 0 || a.v_offset != 0 || a.k_row_stride != a.kv_heads * d ||
-      a.v_row_stride != a.kv_heads * d || a.k_head_stride != d || a.v_head_stride != d) {
-    return false;
-  }
-  if (h.q_out == nullptr || a.q != h.q_out || h.tokens != a.tokens || h.q_tokens != a.tokens || h.n_dims > h.head_dim ||
-      h.n_dims % 2 != 0 || a.q_heads % a.kv_heads != 0) {
-    return false;
-  }
+  if (compute_capability(device) < 90 || (d != 64 && d != 96 && d != 128 && d != 256)) return false;
+  if (!shares_whole_caches(c) || h.n_dims > h.head_dim || h.n_dims % 2 != 0) return false;
   return a.q_heads / a.kv_heads * a.tokens / parts_of(device, a) <= kMostQueries && a.n_kv <= kMostKeys &&
          shared_bytes(device, c) <= shared_memory_limit(device);
 }
 
-bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentionCall& c) {
-  const HeadsCall& h = c.heads;
-  const AttentionCall& a = c.attention;
+bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentionDesc& c) {
+  const HeadsDesc& h = c.heads;
+  const AttentionDesc& a = c.attention;
   ClusterParams p = {};
   p.q = head_input(h.q);
   p.k = head_input(h.k);
@@ -215,14 +208,16 @@ bool launch_heads_attention(int device, cudaStream_t stream, const HeadsAttentio
   p.parts = parts_of(device, a);
   p.queries = p.group * p.tokens / p.parts;
   p.keys = keys_of_block(a.n_kv);
-  const uint64_t share = static_cast<uint64_t>(p.queries) * static_cast<uint64_t>(a.head_dim) / kClusterSize;
-  p.share_inverse = static_cast<unsigned>(((uint64_t{1} << 32) + share - 1) / share);
+  const uint64_t slice =
+      static_cast<uint64_t>(p.queries) * static_cast<uint64_t>(a.head_dim == 96 ? 128 : a.head_dim) / kClusterSize;
+  p.slice_inverse = static_cast<unsigned>(((uint64_t{1} << 32) + slice - 1) / slice);
   auto of_host = [](const ggml_tensor* t) { return t == nullptr || (t->flags & GGML_TENSOR_FLAG_INPUT) != 0; };
   p.known_inputs = of_host(h.positions) && of_host(h.q_positions) && of_host(h.rows);
   p.scale = a.scale;
   p.softcap = a.softcap;
   p.overlaps_next = c.overlaps_next;
   auto* kernel = a.head_dim == 64    ? heads_attention_kernel<64>
+                 : a.head_dim == 96  ? heads_attention_kernel<128, 96>
                  : a.head_dim == 128 ? heads_attention_kernel<128>
                                      : heads_attention_kernel<256>;
   return launch_clusters(device, stream, dim3(kClusterSize, static_cast<unsigned>(a.kv_heads * p.parts)), dim3(kBlock),

@@ -1,4 +1,4 @@
-// From a call to the parameters of the matrix-vector kernels.
+// From a descriptor to the parameters of the matrix-vector kernels.
 #include <algorithm>
 
 #include "kernels.cuh"
@@ -32,66 +32,95 @@ const MatVecType* type_of(ggml_type type) {
 
 /// The largest power of two up to 16 that divides every address a row or a piece of one can begin at. Weights are
 /// aligned to 128 bytes or more by ggml-cuda's buffers.
-int alignment(const MatVecCall& c) {
+int alignment(const MatVecDesc& c) {
   const size_t row = c.segment[0].weight->nb[1];
-  const size_t second = c.segment[0].weight == c.segment[1].weight ? row * static_cast<size_t>(c.second_row) : 0;
-  const size_t all = row | second | 16;
+  size_t all = row | 16;
+  for (int i = 0; i < c.segments; ++i) all |= row * static_cast<size_t>(c.segment[i].first_row);
   return static_cast<int>(all & (~all + 1));
+}
+
+Extra extra_of(const MatVecDesc& c) {
+  return c.ids != nullptr ? Extra::Experts : c.post_norm ? Extra::PostNorm : Extra::None;
 }
 
 /// One a multiprocessor: where one has none, two of the next kernel's would begin there and be late.
 int blocks(int device, const MatVecParams& p) { return std::min(multiprocessors(device), p.rows); }
 
-/// The call's parameters but for its pointers.
-MatVecPlan plan(int device, const MatVecCall& c, const MatVecType& type, MatVecParams& p) {
+/// The descriptor's parameters but for its pointers.
+MatVecPlan plan(int device, const MatVecDesc& c, const MatVecType& type, MatVecParams& p) {
   const ggml_tensor* w = c.segment[0].weight;
   p.row_bytes = static_cast<int64_t>(w->nb[1]);
   for (int i = 0; i < c.segments && (c.glu == 0 || i == 0); ++i) {
     if (i > 0) p.first[i - 1] = p.rows;
     p.rows += static_cast<int>(c.segment[i].rows);
   }
-  for (int i = std::max(c.glu != 0 ? 0 : c.segments - 1, 0); i < MatVecCall::kMaxSegments - 1; ++i) p.first[i] = p.rows;
+  for (int i = std::max(c.glu != 0 ? 0 : c.segments - 1, 0); i < MatVecDesc::kMaxSegments - 1; ++i) p.first[i] = p.rows;
   p.aligned = alignment(c) == 16;
   p.glu = c.glu;
-  p.columns.k = static_cast<int>(w->ne[0]);
+  p.used = c.ids == nullptr ? 0 : c.used;
+  p.expert_bytes = static_cast<int64_t>(w->nb[2]);
+  p.expert_rows = static_cast<int>(w->ne[1]);
+  // Without a gate the columns of all experts are one.
+  p.columns.k = static_cast<int>(w->ne[0]) * (p.used > 0 && c.glu == 0 ? p.used : 1);
+  p.columns.expert_k = static_cast<int>(w->ne[0]);
   p.columns.count = c.columns;
   p.columns.norm = c.norm;
   p.columns.eps = c.eps;
+  p.columns.post_eps = c.post_eps;
   const int grid = blocks(device, p);
-  return type.plan(p, padded_columns(c.columns), (p.rows + grid - 1) / grid, shared_memory_limit(device));
+  return type.plan(p, padded_columns(c.columns), (p.rows + grid - 1) / grid, shared_memory_limit(device), extra_of(c));
 }
 
 }  // namespace
 
-bool supports_matvec(int device, const MatVecCall& c) {
+bool supports_matvec(int device, const MatVecDesc& c) {
   const MatVecType* type = type_of(c.segment[0].weight->type);
   if (type == nullptr || c.columns < 1 || c.columns > kMaxColumns) return false;
   const int64_t k = c.segment[0].weight->ne[0];
   if (k % 32 != 0 || k % type->unit != 0 || k > kMostElements || alignment(c) < type->alignment || c.x_offset % 4 != 0)
     return false;
+  if (c.post_norm && (c.columns != 1 || c.ids != nullptr || c.addend_offset % 4 != 0)) return false;
+  if (c.ids != nullptr) {
+    const int64_t columns = c.glu == 0 ? k * c.used : k;
+    if (c.columns != 1 || c.segments != (c.glu == 0 ? 1 : 2) || c.used < 1 || c.used > kMaxUsedExperts ||
+        columns > kMostElements || c.segment[0].weight->nb[2] % static_cast<size_t>(alignment(c)) != 0)
+      return false;
+    for (int i = 0; i < c.segments; ++i)
+      if (c.segment[i].bias != nullptr || c.segment[i].first_row != 0) return false;
+    // A warp has the slice of one expert.
+    if (c.glu == 0 && (c.used > warps_for(1) || c.norm)) return false;
+  }
   if (c.glu != 0 && (c.segment[0].residual != nullptr || c.segment[1].residual != nullptr)) return false;
   MatVecParams p = {};
   return plan(device, c, *type, p).shared != 0;
 }
 
-bool launch_matvec(int device, cudaStream_t stream, const MatVecCall& c) {
+bool launch_matvec(int device, cudaStream_t stream, const MatVecDesc& c) {
   const MatVecType& type = *type_of(c.segment[0].weight->type);
   MatVecParams p = {};
   const MatVecPlan planned = plan(device, c, type, p);
   auto data = [](const ggml_tensor* t) { return t == nullptr ? nullptr : static_cast<float*>(t->data); };
   for (int i = 0; i < c.segments; ++i) {
-    const MatVecCall::Segment& s = c.segment[i];
+    const MatVecDesc::Segment& s = c.segment[i];
     const int64_t first = i == 0 || c.glu != 0 ? 0 : p.first[i - 1];
     auto from_row_0 = [&](const ggml_tensor* t) { return t == nullptr ? nullptr : data(t) - first; };
-    p.segment[i] = {static_cast<const uint8_t*>(s.weight->data) - first * p.row_bytes, from_row_0(s.bias),
-                    from_row_0(s.residual), from_row_0(s.out), static_cast<int>(s.rows)};
+    p.segment[i] = {static_cast<const uint8_t*>(s.weight->data) + (s.first_row - first) * p.row_bytes,
+                    from_row_0(s.bias), from_row_0(s.residual), from_row_0(s.out), static_cast<int>(s.rows)};
     p.biases = p.biases || s.bias != nullptr;
     p.residuals = p.residuals || s.residual != nullptr;
   }
-  if (p.glu) p.segment[1].weight += c.second_row * p.row_bytes;
   p.overlaps_next = c.overlaps_next;
   p.columns.x = data(c.x) + c.x_offset;
   p.columns.gain = data(c.gain);
+  if (c.ids != nullptr) {
+    p.ids = static_cast<const int32_t*>(c.ids->data);
+    p.columns.expert_scales = data(c.expert_scales);
+  }
+  if (c.post_norm) {
+    p.columns.addend = data(c.addend) + c.addend_offset;
+    p.columns.post_gain = data(c.post_gain);
+    p.columns.sum = data(c.sum);
+  }
   const size_t shared = c.spreads ? std::max(planned.shared, shared_memory_limit(device) / 2) : planned.shared;
   return launch(device, stream, dim3(static_cast<unsigned>(blocks(device, p))),
                 dim3(static_cast<unsigned>(warps_for(padded_columns(c.columns)) * kWarp)), shared, planned.kernel, p);

@@ -6,8 +6,8 @@
 #pragma once
 
 #include "matvec_params.cuh"
-#include "ring.cuh"
-#include "shares.cuh"
+#include "pipeline.cuh"
+#include "split_k.cuh"
 #include "sums.cuh"
 
 namespace etggml::cuda {
@@ -16,25 +16,30 @@ namespace etggml::cuda {
 __host__ __device__ constexpr int warps_for(int columns) { return columns <= 2 ? 16 : 8; }
 
 __device__ __forceinline__ float gate_of(float v, int glu) {
-  if (glu == MatVecCall::Swiglu) return v / (1.0f + expf(-v));
+  if (glu == MatVecDesc::Swiglu) return v / (1.0f + expf(-v));
   constexpr float kRoot = 0.79788456080286535588f, kCube = 0.044715f;  // GELU by tanh
   return 0.5f * v * (1.0f + tanhf(kRoot * v * (1.0f + kCube * v * v)));
 }
 
-/// Which pieces a group of lanes asks for, one after the other: of its share of each of its rows, gate before up.
-template <class W, int Sets, int Lanes>
-struct Feed {
-  using Weights = Ring<W, Lanes>;
+/// The requests of a group of lanes, one after the other: pieces of its slice of each of its rows, gate before up.
+template <class W, int Sets, int Lanes, Extra What>
+struct Prefetch {
+  using Weights = WeightPipeline<W, Lanes>;
   static constexpr int kGroups = kWarp / Lanes;
   const Rows& rows;
-  const Weights& ring;
-  int own, part, tiles, step;   // group of the warp; lane of the group; rows of the block in tiles of kGroups
-  int offset, bytes, piece;     // of the share; of a piece
-  int tile, set = 0, from = 0;  // next: tile, row of the tile, byte of the share
-  __device__ void ask(int slot) {
+  const Weights& pipeline;
+  const int64_t* expert_offsets;       // shared: from expert 0's weights to those of the expert in each place
+  int group, group_lane, tiles, step;  // group of the warp; lane of the group; rows of the block in tiles of kGroups
+  int slice;                           // of a row
+  int offset, bytes, piece;            // of the slice; of a piece
+  int tile, set = 0, from = 0;         // next: tile, row of the tile, byte of the slice
+  __device__ void request(int stage) {
     if (tile < tiles) {
-      const int row = min(tile * kGroups + own, rows.count - 1);
-      ring.ask(slot, rows.weight(rows.begin + row, set) + offset + from, min(piece, bytes - from), part);
+      const int row = min(tile * kGroups + group, rows.count - 1);
+      const uint8_t* from_row = rows.weight(rows.begin + row, set);
+      if constexpr (What == Extra::Experts)
+        from_row += expert_offsets[Sets == 2 ? (rows.begin + row) / rows.p.expert_rows : slice];
+      pipeline.request(stage, from_row + offset + from, min(piece, bytes - from), group_lane);
       from += piece;
       if (from >= bytes) {
         from = 0;
@@ -44,7 +49,7 @@ struct Feed {
         }
       }
     }
-    ring.asked();
+    pipeline.commit();
   }
 };
 
@@ -73,57 +78,84 @@ struct Result {
   }
 };
 
-/// Shared memory: ring, columns, shares. `Sets`: rows that make one number, 2 with a gate. `Lanes`: of a group.
-template <class W, int N, int Sets, int Lanes>
+/// Shared memory: pipeline, columns, split_sums. `Sets`: rows that make one number, 2 with a gate. `Lanes`: of a group.
+template <class W, int N, int Sets, int Lanes, Extra What>
 __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const __grid_constant__ MatVecParams p) {
   extern __shared__ __align__(128) uint8_t shared[];
-  using Weights = Ring<W, Lanes>;
+  using Weights = WeightPipeline<W, Lanes>;
   constexpr int kWarps = warps_for(N), kThreads = kWarps * kWarp;
   constexpr int kGroups = kWarp / Lanes, kSums = padded_to_power(N), kLanesEach = Lanes / kSums;
-  __shared__ __align__(16) float squares_of[N][kWarps];
-  __shared__ unsigned given[kMostSharedRows];
-  __shared__ uint64_t arrived[kWarps][kMostSlots];
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, part = lane % Lanes, own = lane / Lanes;
+  __shared__ __align__(16) float squares_of[N][kWarps], post_squares[What == Extra::PostNorm ? kWarps : 4];
+  __shared__ unsigned arrivals[kMaxSplitRows];
+  __shared__ int64_t expert_offsets[What == Extra::Experts ? kMaxUsedExperts : 1];
+  __shared__ uint64_t arrived[kWarps][kMaxStages];
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, group_lane = lane % Lanes, group = lane / Lanes;
   const int each = W::kLongPieces ? p.piece : W::kUnroll, units = each * Lanes;
-  const int slot_bytes = Weights::slot_bytes(units, p.aligned), ring_bytes = kWarps * kGroups * slot_bytes;
-  const Weights ring{shared + (warp * kGroups + own) * slot_bytes, ring_bytes, p.aligned, arrived[warp]};
-  const typename W::Stored x(shared + p.slots * ring_bytes, p.columns.k);  // all N are read
+  const int stage_bytes = Weights::stage_bytes(units, p.aligned), pipeline_bytes = kWarps * kGroups * stage_bytes;
+  const Weights pipeline{shared + (warp * kGroups + group) * stage_bytes, pipeline_bytes, p.aligned, arrived[warp]};
+  const typename W::Stored x(shared + p.stages * pipeline_bytes, p.columns.k);  // all N are read
   const Rows rows(p);
-  const int row_warp = warp / p.split, share = warp - row_warp * p.split, tiles = (rows.count + kGroups - 1) / kGroups;
-  const int first = share * p.each, end = min(first + p.each, p.columns.k / W::kUnit), step = p.workers / p.split;
-  Feed<W, Sets, Lanes> feed{rows,
-                            ring,
-                            own,
-                            part,
-                            tiles,
-                            step,
-                            W::bytes(first),
-                            W::bytes(end - first),
-                            W::bytes(units),
-                            warp < p.workers ? row_warp : tiles};
-  const int first_tile = feed.tile;  // it moves on with the requests
+  const int row_warp = warp / p.split, slice = warp - row_warp * p.split, tiles = (rows.count + kGroups - 1) / kGroups;
+  const int first = slice * p.slice_units, end = min(first + p.slice_units, p.columns.k / W::kUnit),
+            step = p.workers / p.split;
+  // An expert's slice of a row is its row.
+  Prefetch<W, Sets, Lanes, What> prefetch{rows,
+                                          pipeline,
+                                          expert_offsets,
+                                          group,
+                                          group_lane,
+                                          tiles,
+                                          step,
+                                          slice,
+                                          What == Extra::Experts && Sets == 1 ? 0 : W::bytes(first),
+                                          W::bytes(end - first),
+                                          W::bytes(units),
+                                          warp < p.workers ? row_warp : tiles};
+  const int first_tile = prefetch.tile;  // it moves on with the requests
   allow_next(p.overlaps_next);
-  ring.begin(p.slots, lane);
+  pipeline.begin(p.stages, lane);
+  if constexpr (What != Extra::Experts) {
 #pragma unroll 1
-  for (int s = 0; s < p.slots; ++s) feed.ask(s);
+    for (int s = 0; s < p.stages; ++s) prefetch.request(s);
+  }
 
   // Of the group's sums, a lane has that of one column in the end.
-  const int n = part / kLanesEach;
-  const bool writes = part % kLanesEach == 0 && n < p.columns.count;
-  const Shares shares{reinterpret_cast<float*>(shared + p.slots * ring_bytes + W::Stored::bytes(p.columns.k, N)), given,
-                      p.split, kGroups * Sets * kSums};
+  const int n = group_lane / kLanesEach;
+  const bool writes = group_lane % kLanesEach == 0 && n < p.columns.count;
+  const SplitKSums split_sums{
+      reinterpret_cast<float*>(shared + p.stages * pipeline_bytes + W::Stored::bytes(p.columns.k, N)), arrivals,
+      p.split, kGroups * Sets * kSums};
   int tile = first_tile;
-  Result<Sets> result(rows, tile * kGroups + own, n, writes);
-  Pieces<N, kWarps> pieces(p.columns, warp, lane);
-  if (p.split > 1) shares.begin(kThreads);
+  Result<Sets> result(rows, tile * kGroups + group, n, writes);
+  Pieces<N, kWarps, What> pieces(p.columns, warp, lane);
+  if (p.split > 1) split_sums.begin(kThreads);
   x.clear(N, kThreads);
-  int slot = 0, round = 0;
+  int stage = 0, round = 0;
   wait_previous();
-  result.after_wait(rows, tile * kGroups + own, n);
+  if constexpr (What == Extra::Experts) {  // only now it is known who they are
+    if (static_cast<int>(threadIdx.x) < p.used) {
+      const int place = static_cast<int>(threadIdx.x);
+      expert_offsets[place] =
+          __ldcg(p.ids + place) * p.expert_bytes - (Sets == 2 ? place * p.expert_rows * p.row_bytes : 0);
+    }
+    __syncthreads();
+#pragma unroll 1
+    for (int s = 0; s < p.stages; ++s) prefetch.request(s);
+  }
+  result.after_wait(rows, tile * kGroups + group, n);
   {
     constexpr int kSquares = padded_to_power(N);
     float squares[kSquares] = {};
-    pieces.store(x, squares);
+    if constexpr (What == Extra::PostNorm) {
+      pieces.store_post_normed(x, squares[0], [&](float v) {
+        v = warp_sum(v);
+        if (lane == 0) post_squares[warp] = v;
+        __syncthreads();
+        return sum_of<kWarps>(post_squares);
+      });
+    } else {
+      pieces.store(x, squares);
+    }
     if (p.columns.norm) {
       const float total = sums_of<kSquares, kWarp>(squares, lane);
       const int column = lane / (kWarp / kSquares);
@@ -132,9 +164,9 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
   }
   __syncthreads();
 
-  typename W::Record held;  // of the first column: the first of the share
+  typename W::Record held;  // of the first column: the first of the slice
   constexpr bool kHolds = N == 1 && W::kHolds;
-  if constexpr (kHolds) held = x.record(0, max(min(first + part, end - 1), 0));
+  if constexpr (kHolds) held = x.record(0, max(min(first + group_lane, end - 1), 0));
   float scale = 1.0f;
   if (p.columns.norm) scale = rsqrtf(sum_of<kWarps>(squares_of[n % N]) * p.k_inverse + p.columns.eps);
 #pragma unroll 1
@@ -145,13 +177,13 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
       float sums[kSums] = {};
 #pragma unroll 1
       for (int from = first; from < end; from += units) {
-        ring.wait(slot, round, p.slots);
-        const uint8_t* piece = ring.piece(slot);
+        pipeline.wait(stage, round, p.stages);
+        const uint8_t* piece = pipeline.piece(stage);
 #pragma unroll 1
         for (int j = 0; j < each; j += W::kUnroll) {
 #pragma unroll
           for (int i = 0; i < W::kUnroll; ++i) {
-            const int at = (j + i) * Lanes + part, unit = from + at;
+            const int at = (j + i) * Lanes + group_lane, unit = from + at;
             if (unit >= end) break;
             const typename W::Weights w(piece, at);
 #pragma unroll
@@ -161,9 +193,9 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
           }
         }
         __syncwarp();
-        feed.ask(slot);
-        if (++slot == p.slots) {
-          slot = 0;
+        prefetch.request(stage);
+        if (++stage == p.stages) {
+          stage = 0;
           ++round;
         }
       }
@@ -172,19 +204,19 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
     const int next = tile + step;
     bool whole = true;
     if (p.split > 1) {
-      const int at = own * Sets * kSums + n;
+      const int at = group * Sets * kSums + n;
 #pragma unroll
-      for (int set = 0; set < Sets; ++set) shares.of(tile, share)[at + set * kSums] = y[set];
-      whole = shares.last(tile);
+      for (int set = 0; set < Sets; ++set) split_sums.of(tile, slice)[at + set * kSums] = y[set];
+      whole = split_sums.last(tile);
       if (whole) {
 #pragma unroll
-        for (int set = 0; set < Sets; ++set) y[set] = shares.whole(tile, at + set * kSums);
+        for (int set = 0; set < Sets; ++set) y[set] = split_sums.whole(tile, at + set * kSums);
       }
     }
     if (whole) result.write(y, scale, p.glu);
     tile = next;
-    result = Result<Sets>(rows, tile * kGroups + own, n, writes);
-    result.after_wait(rows, tile * kGroups + own, n);
+    result = Result<Sets>(rows, tile * kGroups + group, n, writes);
+    result.after_wait(rows, tile * kGroups + group, n);
   }
 }
 

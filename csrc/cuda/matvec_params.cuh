@@ -2,7 +2,7 @@
 #pragma once
 
 #include "activations.cuh"
-#include "fusion/calls.h"
+#include "fusion/descriptors.h"
 
 namespace etggml::cuda {
 
@@ -15,24 +15,28 @@ struct MatVecParams {
     float* out;
     int rows;
   };
-  Segment segment[MatVecCall::kMaxSegments];
+  Segment segment[MatVecDesc::kMaxSegments];
   Columns columns;
   int64_t row_bytes;
   int rows;         // of all segments; with a gate, pairs of rows
   int first[2];     // row from which on it is the second and the third segment's
-  int split;        // warps that share a row: a power of two
-  int each;         // units of a share
+  int split;        // split-K: warps that share a row, a power of two
+  int slice_units;  // units of a warp's slice of a row
   int workers;      // warps, passed at run time: as a constant they raise register pressure
-  int slots;        // of a group of lanes
-  int piece;        // units of a lane in a slot
+  int stages;       // pipeline stages of a group of lanes
+  int piece;        // units of a lane in a stage
   float k_inverse;  // 1 / columns.k
   bool aligned;     // all pieces begin at multiples of 16 bytes
   bool overlaps_next;
   bool biases, residuals;
   int glu;
+  const int32_t* ids;  // of the experts
+  int64_t expert_bytes;
+  int expert_rows, used;
 };
 
 constexpr int64_t kMostElements = 65536;  // of a row
+constexpr int kMaxUsedExperts = 16;
 
 /// Kernels are made for these numbers of columns.
 inline int padded_columns(int count) { return count <= 2 ? count : count <= 4 ? 4 : count == 5 ? 5 : 8; }

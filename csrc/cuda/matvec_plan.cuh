@@ -1,4 +1,4 @@
-// How a call's rows are distributed to a block's lanes, and by which kernel.
+// How the rows of a descriptor are distributed to the lanes of a block, and the kernel that multiplies them.
 #pragma once
 
 #include <algorithm>
@@ -9,35 +9,43 @@
 
 namespace etggml::cuda {
 
-/// Shared-memory budget of a block. On sm_90 it is less than half of a multiprocessor's, if two slots fit, so that the
+/// Shared-memory budget of a block. On sm_90 it is less than half of a multiprocessor's, if two stages fit, so that the
 /// next kernel's block can be co-resident.
-constexpr size_t kShareBytes = 110 * 1024;
-constexpr size_t kOwnBytes = 2 * 1024;  // the kernel's variables in shared memory, at most
+constexpr size_t kSharedBudget = 110 * 1024;
+constexpr size_t kStaticShared = 2 * 1024;  // the kernel's variables in shared memory, at most
 
 // A copy of fewer bytes takes as long as one of so many: about 50 ns, and a multiprocessor makes one after the other.
 constexpr int kLeastCopy = 2048;
 
-/// Lanes of a group and warps that share a row.
-struct Deal {
-  int lanes, split, each;
+/// Lanes of a group, and warps that share a row (split-K).
+struct WorkSplit {
+  int lanes, split, slice_units;
 };
+
+/// For experts with a sum of their results: a warp multiplies one expert's slice of a row.
+template <class W>
+WorkSplit split_experts(const MatVecParams& p) {
+  const int each = p.columns.k / p.used / W::kUnit;
+  const bool few = (each + kWarp / 2 - 1) / (kWarp / 2) <= (each + kWarp - 1) / kWarp;
+  return {few ? kWarp / 2 : kWarp, p.used, each};
+}
 
 /// The one with which the busiest warp of a block of `rows` rows has the least to do.
 template <class W>
-Deal deal_for(const MatVecParams& p, int columns, int rows) {
+WorkSplit split_work(const MatVecParams& p, int columns, int rows) {
   // Many columns: as few lanes as the sums allow, since their groups read the activations together.
   const int lanes_least = columns <= 2 ? 16 : 8, lanes_most = columns == 1 ? kWarp : lanes_least;
   const int units = p.columns.k / W::kUnit, warps = warps_for(columns);
-  Deal best{};
+  WorkSplit best{};
   double least = 1e30;
   for (int lanes = lanes_most; lanes >= lanes_least; lanes /= 2) {
     for (int split = 1; split <= warps; split *= 2) {
-      const int each = ((units + split - 1) / split + W::kShareUnits - 1) / W::kShareUnits * W::kShareUnits;
+      const int each = ((units + split - 1) / split + W::kSliceUnits - 1) / W::kSliceUnits * W::kSliceUnits;
       if (each * (split - 1) >= units) break;
       const int groups = kWarp / lanes, tiles = (rows + groups - 1) / groups,
                 steps = (tiles + warps / split - 1) / (warps / split),
                 trips = (each + lanes * W::kUnroll - 1) / (lanes * W::kUnroll);
-      if (split > 1 && tiles > kMostSharedRows) break;
+      if (split > 1 && tiles > kMaxSplitRows) break;
       // A step has its pieces, sums across lanes, and those across warps.
       const double time = steps * (trips + 0.5 + (split > 1 ? 0.5 : 0.0));
       if (time >= least) continue;
@@ -49,12 +57,12 @@ Deal deal_for(const MatVecParams& p, int columns, int rows) {
 }
 
 template <class W>
-size_t ring_bytes(int lanes, int warps, int piece, bool aligned) {
+size_t pipeline_bytes(int lanes, int warps, int piece, bool aligned) {
   const int units = lanes * piece;
-  const int slot = lanes == 32   ? Ring<W, 32>::slot_bytes(units, aligned)
-                   : lanes == 16 ? Ring<W, 16>::slot_bytes(units, aligned)
-                                 : Ring<W, 8>::slot_bytes(units, aligned);
-  return static_cast<size_t>(slot) * static_cast<size_t>(warps) * static_cast<size_t>(kWarp / lanes);
+  const int stage = lanes == 32   ? WeightPipeline<W, 32>::stage_bytes(units, aligned)
+                    : lanes == 16 ? WeightPipeline<W, 16>::stage_bytes(units, aligned)
+                                  : WeightPipeline<W, 8>::stage_bytes(units, aligned);
+  return static_cast<size_t>(stage) * static_cast<size_t>(warps) * static_cast<size_t>(kWarp / lanes);
 }
 
 using MatVecKernel = void (*)(MatVecParams);
@@ -64,20 +72,22 @@ struct MatVecPlan {
   MatVecKernel kernel = nullptr;
 };
 
-template <class W, int N>
+template <class W, int N, Extra What = Extra::None>
 MatVecKernel matvec_kernel_for(bool glu, int lanes) {
   if constexpr (N == 1) {
-    if (lanes == kWarp) return glu ? matvec_kernel<W, N, 2, kWarp> : matvec_kernel<W, N, 1, kWarp>;
+    if (lanes == kWarp) return glu ? matvec_kernel<W, N, 2, kWarp, What> : matvec_kernel<W, N, 1, kWarp, What>;
   }
   constexpr int kFew = N <= 2 ? 16 : 8;
-  return glu ? matvec_kernel<W, N, 2, kFew> : matvec_kernel<W, N, 1, kFew>;
+  return glu ? matvec_kernel<W, N, 2, kFew, What> : matvec_kernel<W, N, 1, kFew, What>;
 }
 
 template <class W>
-MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes) {
+MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes, Extra what) {
   switch (columns) {
     case 1:
-      return matvec_kernel_for<W, 1>(glu, lanes);
+      return what == Extra::PostNorm  ? matvec_kernel_for<W, 1, Extra::PostNorm>(glu, lanes)
+             : what == Extra::Experts ? matvec_kernel_for<W, 1, Extra::Experts>(glu, lanes)
+                                      : matvec_kernel_for<W, 1>(glu, lanes);
     case 2:
       return matvec_kernel_for<W, 2>(glu, lanes);
     case 4:
@@ -92,36 +102,41 @@ MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes) {
 /// Sets its parameters for the kernel. `columns`: padded; `rows`: of a block; `limit`: of its shared memory, the
 /// kernel's variables included.
 template <class W>
-MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit) {
-  const Deal deal = deal_for<W>(p, columns, rows);
-  limit -= kOwnBytes;
-  p.aligned = p.aligned && W::bytes(W::kShareUnits) % 16 == 0;
-  const size_t groups = static_cast<size_t>(kWarp / deal.lanes);
+MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit, Extra what) {
+  const bool added_up = what == Extra::Experts && p.glu == 0;
+  const WorkSplit work = added_up ? split_experts<W>(p) : split_work<W>(p, columns, rows);
+  if (added_up && (work.slice_units % W::kSliceUnits != 0 || work.slice_units * W::kUnit * p.used != p.columns.k))
+    return {};
+  limit -= kStaticShared;
+  p.aligned = p.aligned && W::bytes(W::kSliceUnits) % 16 == 0;
+  const size_t groups = static_cast<size_t>(kWarp / work.lanes);
   const int sums = padded_to_power(columns), sets = p.glu ? 2 : 1;
-  const size_t shares = deal.split == 1
-                            ? 0
-                            : Shares::bytes((rows + static_cast<int>(groups) - 1) / static_cast<int>(groups),
-                                            deal.split, static_cast<int>(groups) * sets * sums);
-  const size_t rest = W::Stored::bytes(p.columns.k, columns) + shares;
-  auto ring_of = [&](int piece) { return ring_bytes<W>(deal.lanes, warps_for(columns), piece, p.aligned); };
+  if ((rows + static_cast<int>(groups) - 1) / static_cast<int>(groups) > kMaxSplitRows && work.split > 1) return {};
+  const size_t split_sums = work.split == 1
+                                ? 0
+                                : SplitKSums::bytes((rows + static_cast<int>(groups) - 1) / static_cast<int>(groups),
+                                                    work.split, static_cast<int>(groups) * sets * sums);
+  const size_t rest = W::Stored::bytes(p.columns.k, columns) + split_sums;
+  auto pipeline_of = [&](int piece) { return pipeline_bytes<W>(work.lanes, warps_for(columns), piece, p.aligned); };
   p.piece = W::kUnroll;
-  while (W::kLongPieces && W::bytes(deal.lanes * p.piece) < kLeastCopy && deal.lanes * p.piece < deal.each &&
-         rest + 2 * ring_of(2 * p.piece) <= std::min(kShareBytes, limit))
+  while (W::kLongPieces && W::bytes(work.lanes * p.piece) < kLeastCopy && work.lanes * p.piece < work.slice_units &&
+         rest + 2 * pipeline_of(2 * p.piece) <= std::min(kSharedBudget, limit))
     p.piece *= 2;
-  const size_t ring = ring_of(p.piece), budget = rest + 2 * ring <= kShareBytes ? std::min(kShareBytes, limit) : limit;
-  if (rest + 2 * ring > budget) return {};
-  const size_t slots = std::min((budget - rest) / ring, static_cast<size_t>(kMostSlots));
-  p.split = deal.split;
-  p.each = deal.each;
-  p.workers = warps_for(columns);
-  p.slots = static_cast<int>(slots);
+  const size_t pipeline = pipeline_of(p.piece),
+               budget = rest + 2 * pipeline <= kSharedBudget ? std::min(kSharedBudget, limit) : limit;
+  if (rest + 2 * pipeline > budget) return {};
+  const size_t stages = std::min((budget - rest) / pipeline, static_cast<size_t>(kMaxStages));
+  p.split = work.split;
+  p.slice_units = work.slice_units;
+  p.workers = warps_for(columns) / work.split * work.split;
+  p.stages = static_cast<int>(stages);
   p.k_inverse = 1.0f / static_cast<float>(p.columns.k);
-  return {slots * ring + rest, matvec_kernel_of<W>(columns, p.glu != 0, deal.lanes)};
+  return {stages * pipeline + rest, matvec_kernel_of<W>(columns, p.glu != 0, work.lanes, what)};
 }
 
 /// The interface of a type's file.
 struct MatVecType {
-  MatVecPlan (*plan)(MatVecParams& p, int columns, int rows, size_t limit);
+  MatVecPlan (*plan)(MatVecParams& p, int columns, int rows, size_t limit, Extra what);
   int alignment;  // the least that rows have: the largest power of two that divides row bytes and addresses, up to 16
   int unit;       // row elements are a multiple of it
 };

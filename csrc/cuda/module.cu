@@ -1,4 +1,4 @@
-// The one symbol of this module: calls in, launches out.
+// The one symbol of this module: descriptors in, launches out.
 #include <array>
 
 #include "kernels.cuh"
@@ -22,21 +22,23 @@ int attribute(int device) {
 }
 
 template <class T>
-const T& as(const Call* call) {
-  return *static_cast<const T*>(call);
+const T& as(const KernelDesc* desc) {
+  return *static_cast<const T*>(desc);
 }
 
-bool supports(int device, const Call* call) {
+bool supports(int device, const KernelDesc* desc) {
   if (compute_capability(device) < 80) return false;
-  switch (call->kind) {
+  switch (desc->kind) {
     case Kind::MatVec:
-      return supports_matvec(device, as<MatVecCall>(call));
+      return supports_matvec(device, as<MatVecDesc>(desc));
     case Kind::Heads:
-      return supports_heads(device, as<HeadsCall>(call));
+      return supports_heads(device, as<HeadsDesc>(desc));
     case Kind::Attention:
-      return supports_attention(device, as<AttentionCall>(call));
+      return supports_attention(device, as<AttentionDesc>(desc));
     case Kind::HeadsAttention:
-      return supports_heads_attention(device, as<HeadsAttentionCall>(call));
+      return supports_heads_attention(device, as<HeadsAttentionDesc>(desc));
+    case Kind::Route:
+      return supports_route(device, as<RouteDesc>(desc));
     case Kind::CausalMask:
     case Kind::Argmax:
     case Kind::Sample:
@@ -45,23 +47,25 @@ bool supports(int device, const Call* call) {
   return false;
 }
 
-bool launch_call(int device, void* stream, const Call* call) {
+bool launch_kernel(int device, void* stream, const KernelDesc* desc) {
   const auto s = static_cast<cudaStream_t>(stream);
-  switch (call->kind) {
+  switch (desc->kind) {
     case Kind::MatVec:
-      return launch_matvec(device, s, as<MatVecCall>(call));
+      return launch_matvec(device, s, as<MatVecDesc>(desc));
     case Kind::Heads:
-      return launch_heads(device, s, as<HeadsCall>(call));
+      return launch_heads(device, s, as<HeadsDesc>(desc));
     case Kind::Attention:
-      return launch_attention(device, s, as<AttentionCall>(call));
+      return launch_attention(device, s, as<AttentionDesc>(desc));
     case Kind::HeadsAttention:
-      return launch_heads_attention(device, s, as<HeadsAttentionCall>(call));
+      return launch_heads_attention(device, s, as<HeadsAttentionDesc>(desc));
     case Kind::CausalMask:
-      return launch_causal_mask(device, s, as<CausalMaskCall>(call));
+      return launch_causal_mask(device, s, as<CausalMaskDesc>(desc));
     case Kind::Argmax:
-      return launch_argmax(device, s, as<ArgmaxCall>(call));
+      return launch_argmax(device, s, as<ArgmaxDesc>(desc));
+    case Kind::Route:
+      return launch_route(device, s, as<RouteDesc>(desc));
     case Kind::Sample:
-      return launch_sample(device, s, as<SampleCall>(call));
+      return launch_sample(device, s, as<SampleDesc>(desc));
   }
   return false;
 }
@@ -80,7 +84,7 @@ size_t shared_memory_limit(int device) {
 }  // namespace etggml::cuda
 
 extern "C" __attribute__((visibility("default"))) const etggml::cuda::Module* etggml_cuda_module() {
-  static const etggml::cuda::Module module = {etggml::cuda::kCallsVersion, etggml::cuda::supports,
-                                              etggml::cuda::launch_call};
+  static const etggml::cuda::Module module = {etggml::cuda::kDescVersion, etggml::cuda::supports,
+                                              etggml::cuda::launch_kernel};
   return &module;
 }

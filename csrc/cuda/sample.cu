@@ -267,7 +267,7 @@ __global__ void collect_kernel(const float* x, int n, const SampleParams* params
 
 }  // namespace
 
-bool launch_sample(int device, cudaStream_t stream, const SampleCall& c) {
+bool launch_sample(int device, cudaStream_t stream, const SampleDesc& c) {
   const auto n = static_cast<int>(c.x->ne[0]);
   const int wanted = (n + kBlock - 1) / kBlock;
   const dim3 grid(static_cast<unsigned>(wanted < kMaxBlocks ? wanted : kMaxBlocks));

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/executable.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 
 namespace etggml::delegate {
 
@@ -34,7 +34,7 @@ class InputViews {
 };
 
 /// Writes results into ExecuTorch's output tensors: resized first, given our memory where they have none.
-class EtOutputs final : public runtime::OutputSink {
+class EtOutputs final : public engine::OutputSink {
  public:
   /// `adopted`: by output, our pointer that the tensor was given in an earlier call (updated).
   EtOutputs(executorch::runtime::Span<executorch::runtime::EValue*> values, size_t first, std::vector<void*>* adopted,

@@ -3,7 +3,6 @@
 #include <executorch/runtime/backend/interface.h>
 #include <executorch/runtime/core/event_tracer_hooks_delegate.h>
 
-#include <exception>
 #include <memory>
 #include <new>
 #include <string>
@@ -17,9 +16,10 @@
 #include "delegate/shared_states.h"
 #include "engine/executable.h"
 #include "engine/load_scope.h"
-#include "ir/program.h"
+#include "graph/op_row.h"
+#include "ir/graph.h"
+#include "util/caught.h"
 #include "util/env.h"
-#include "util/unwind.h"
 #include "weights/expectations.h"
 #include "weights/process_weights.h"
 #include "weights/report.h"
@@ -27,6 +27,7 @@
 namespace etggml::delegate {
 namespace {
 
+using engine::LoadScope;
 using executorch::runtime::ArrayRef;
 using executorch::runtime::Backend;
 using executorch::runtime::BackendExecutionContext;
@@ -40,12 +41,11 @@ using executorch::runtime::Error;
 using executorch::runtime::EValue;
 using executorch::runtime::FreeableBuffer;
 using executorch::runtime::Span;
-using runtime::LoadScope;
 
 struct Handle {
-  std::shared_ptr<void> sharing;                    // of states with other delegates; released last
-  std::unique_ptr<runtime::Executable> executable;  // null when loaded only to look at it
-  std::shared_ptr<runtime::Context> context;
+  std::shared_ptr<void> sharing;                   // of states with other delegates; released last
+  std::unique_ptr<engine::Executable> executable;  // null when loaded only to look at it
+  std::shared_ptr<engine::Context> context;
   std::vector<void*> adopted;
   InputViews inputs;
   std::string method;
@@ -68,68 +68,55 @@ Result<std::unique_ptr<Handle>> load(BackendInitContext& init, const FreeableBuf
     scope->payload(init.get_method_name(), processed.data(), processed.size());
     return handle;
   }
-  ETGGML_ASSIGN_OR_RETURN(
-      std::shared_ptr<const ir::Program> program,
-      ir::Program::parse(processed.data(), processed.size(), origin_of(scope, init.get_method_name(), index)));
+  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<const ir::Graph> ir_graph,
+                          ir::Graph::parse(processed.data(), processed.size(),
+                                           origin_of(scope, init.get_method_name(), index), graph::field_checks()));
   const EtNamedData named(init.get_named_data_map());
-  runtime::Sources sources;
+  weights::Sources sources;
   sources.named = &named;
-  ETGGML_ASSIGN_OR_RETURN(sources.process, runtime::process_weights());
+  ETGGML_ASSIGN_OR_RETURN(sources.process, weights::process_weights());
   if (scope != nullptr && scope->mode == LoadScope::Mode::Check) {
     sources.files = scope->files;
-    if (sources.files) runtime::check_expectations(*program, *sources.files, scope->report);
-    ETGGML_RETURN_IF_ERROR(runtime::bind_weights(*program, sources, true, scope->report).status());
+    if (sources.files) weights::check_expectations(*ir_graph, *sources.files, scope->report);
+    ETGGML_RETURN_IF_ERROR(weights::bind_weights(*ir_graph, sources, true, scope->report).status());
     return handle;
   }
   if (scope != nullptr) {
     handle->context = scope->context;
-    const auto* inputs = program->graph().inputs();
+    const auto* inputs = ir_graph->payload().inputs();
     scope->delegate_inputs.push_back(inputs == nullptr ? 0 : inputs->size());
   } else {
     ETGGML_ASSIGN_OR_RETURN(handle->context, stock_context(init));
     // Contexts of a session are shared as a whole.
     if (handle->context.use_count() == 1) {
-      handle->sharing = share_states(init.get_named_data_map(), handle->method, *program, handle->context.get());
+      handle->sharing = share_states(init.get_named_data_map(), handle->method, *ir_graph, handle->context.get());
     }
   }
   sources.files = handle->context->files;
   ETGGML_ASSIGN_OR_RETURN(handle->executable,
-                          runtime::Executable::create(handle->context, std::move(program), sources,
-                                                      scope != nullptr ? scope->progress : runtime::ProgressFn()));
+                          engine::Executable::create(handle->context, std::move(ir_graph), sources,
+                                                     scope != nullptr ? scope->progress : engine::ProgressFn()));
   return handle;
 }
 
 Status run(BackendExecutionContext& context, Handle& handle, Span<EValue*> args) {
   if (handle.executable == nullptr) return error(ETGGML_INTERNAL, "this delegate was loaded for inspection only");
-  const auto& graph = handle.executable->program().graph();
+  const auto& graph = handle.executable->ir_graph().payload();
   const size_t n_in = graph.inputs() == nullptr ? 0 : graph.inputs()->size();
   const size_t n_out = graph.outputs() == nullptr ? 0 : graph.outputs()->size();
   if (args.size() != n_in + n_out) {
     return error(ETGGML_FORMAT, "%s: called with %zu values, the graph has %zu inputs and %zu outputs",
-                 handle.executable->program().origin().c_str(), args.size(), n_in, n_out);
+                 handle.executable->ir_graph().origin().c_str(), args.size(), n_in, n_out);
   }
   ETGGML_RETURN_IF_ERROR(handle.inputs.assign(args, n_in));
   // Results of a device come through pinned memory of ours. Our own callers may look at them there, as they belong to
   // the program anyway; a host that brought memory of its own gets them in it.
   const bool stay =
-      handle.context->options.skip_output_copy || (runtime::HostCall::active() && !handle.context->engine->is_cpu());
+      handle.context->options.skip_output_copy || (engine::HostCall::active() && !handle.context->engine->is_cpu());
   EtOutputs outputs(args, n_in, &handle.adopted, stay);
-  TracerObserver tracer(context.event_tracer(), handle.executable->program());
+  TracerObserver tracer(context.event_tracer(), handle.executable->ir_graph());
   Observers observer(tracer, handle.context->watch, handle.method, handle.index);
   return handle.executable->run(handle.inputs.data(), n_in, outputs, observer.wanted() ? &observer : nullptr);
-}
-
-// What would otherwise cross ExecuTorch's boundary as an exception.
-template <class Fn>
-Status guarded(Fn fn) {
-  try {
-    return fn();
-  } catch (const std::bad_alloc&) {
-    return error(ETGGML_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& e) {
-    return error(ETGGML_INTERNAL, "%s", e.what());
-  }
-  ETGGML_CATCH_UNWIND catch (...) { return error(ETGGML_INTERNAL, "unknown exception"); }
 }
 
 class GgmlBackend final : public BackendInterface {
@@ -139,7 +126,7 @@ class GgmlBackend final : public BackendInterface {
   executorch::runtime::Result<DelegateHandle*> init(BackendInitContext& context, FreeableBuffer* processed,
                                                     ArrayRef<CompileSpec>) const override {
     std::unique_ptr<Handle> handle;
-    const Status status = guarded([&]() -> Status {
+    const Status status = caught([&]() -> Status {
       ETGGML_ASSIGN_OR_RETURN(handle, load(context, *processed));
       return ok_status();
     });
@@ -153,11 +140,11 @@ class GgmlBackend final : public BackendInterface {
   }
 
   Error execute(BackendExecutionContext& context, DelegateHandle* handle, Span<EValue*> args) const override {
-    return report(guarded([&] { return run(context, *static_cast<Handle*>(handle), args); }));
+    return report(caught([&] { return run(context, *static_cast<Handle*>(handle), args); }));
   }
 
   Error set_option(BackendOptionContext&, const Span<BackendOption>& options) override {
-    return report(guarded([&] { return set_process_options(options); }));
+    return report(caught([&] { return set_process_options(options); }));
   }
 
   void destroy(DelegateHandle* handle) const override { delete static_cast<Handle*>(handle); }

@@ -41,8 +41,8 @@ Error to_error(etggml_status code) {
 Error report(const Status& status) {
   if (status.ok()) return Error::Ok;
   // ExecuTorch's log lines are cut at 256 bytes; the C ABI keeps the whole message.
-  if (!runtime::HostCall::active()) ET_LOG(Error, "GgmlBackend: %s", status.message.c_str());
-  runtime::set_delegate_failure(status);
+  if (!engine::HostCall::active()) ET_LOG(Error, "GgmlBackend: %s", status.message.c_str());
+  engine::set_delegate_failure(status);
   return to_error(status.code);
 }
 

@@ -7,7 +7,7 @@ namespace etggml::delegate {
 using executorch::runtime::Error;
 using executorch::runtime::FreeableBuffer;
 
-Status EtNamedData::get(const std::string& key, runtime::Blob* blob, bool* found) const {
+Status EtNamedData::get(const std::string& key, weights::Blob* blob, bool* found) const {
   *found = false;
   if (map_ == nullptr) return ok_status();
   // get_data, because the merged map of a .pte with an external map implements nothing else.

@@ -7,11 +7,11 @@
 
 namespace etggml::delegate {
 
-class EtNamedData final : public runtime::NamedData {
+class EtNamedData final : public weights::NamedData {
  public:
   /// map may be null: then nothing is found.
   explicit EtNamedData(const executorch::runtime::NamedDataMap* map) : map_(map) {}
-  Status get(const std::string& key, runtime::Blob* blob, bool* found) const override;
+  Status get(const std::string& key, weights::Blob* blob, bool* found) const override;
 
  private:
   const executorch::runtime::NamedDataMap* map_;

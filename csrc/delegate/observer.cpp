@@ -17,11 +17,11 @@ using executorch::runtime::EventTracerProfilingLevel;
 
 namespace {
 
-std::vector<bool> results_of(const ir::Program& program) {
-  std::vector<bool> is_result(program.node_count(), false);
+std::vector<bool> results_of(const ir::Graph& ir_graph) {
+  std::vector<bool> is_result(ir_graph.node_count(), false);
   std::unordered_set<uint32_t> seen;
-  for (uint32_t i = program.node_count(); i-- > 0;) {
-    const uint32_t handle = program.node(i).debug_handle();
+  for (uint32_t i = ir_graph.node_count(); i-- > 0;) {
+    const uint32_t handle = ir_graph.node(i).debug_handle();
     is_result[i] = handle != 0 && seen.insert(handle).second;
   }
   return is_result;
@@ -29,10 +29,10 @@ std::vector<bool> results_of(const ir::Program& program) {
 
 }  // namespace
 
-TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const ir::Program& program)
-    : tracer_(tracer), program_(program) {
+TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const ir::Graph& ir_graph)
+    : tracer_(tracer), ir_graph_(ir_graph) {
   if (tracer_ != nullptr && tracer_->event_tracer_debug_level() == EventTracerDebugLogLevel::kIntermediateOutputs)
-    is_result_ = results_of(program);
+    is_result_ = results_of(ir_graph);
   if (tracer_ != nullptr && tracer_->event_tracer_profiling_level() == EventTracerProfilingLevel::kProfileMethodOnly &&
       is_result_.empty())
     tracer_ = nullptr;
@@ -40,12 +40,12 @@ TracerObserver::TracerObserver(executorch::runtime::EventTracer* tracer, const i
   const auto ratio = executorch::runtime::pal_ticks_to_ns_multiplier();
   ticks_per_ns_ = static_cast<double>(ratio.denominator) / static_cast<double>(ratio.numerator);
   ticks_at_zero_ = static_cast<int64_t>(executorch::runtime::pal_current_ticks()) -
-                   static_cast<int64_t>(static_cast<double>(runtime::now_ns()) * ticks_per_ns_);
+                   static_cast<int64_t>(static_cast<double>(engine::now_ns()) * ticks_per_ns_);
 }
 
 void TracerObserver::node(int64_t ir_node, const char* op, int64_t start_ns, int64_t end_ns) {
   if (wants_values() && ir_node >= 0) {
-    int64_t& spent = spent_[program_.node(static_cast<uint32_t>(ir_node)).debug_handle()];
+    int64_t& spent = spent_[ir_graph_.node(static_cast<uint32_t>(ir_node)).debug_handle()];
     if (!is_result_[static_cast<size_t>(ir_node)]) {
       spent += end_ns - start_ns;
       return;
@@ -60,11 +60,11 @@ void TracerObserver::node(int64_t ir_node, const char* op, int64_t start_ns, int
                                                            ticks(start_ns), ticks(end_ns), op, __builtin_strlen(op));
 }
 
-void TracerObserver::value(const runtime::Value& value) {
+void TracerObserver::value(const engine::Value& value) {
   using executorch::aten::SizesType;
   using executorch::aten::TensorImpl;
-  if (value.kind != runtime::Value::Kind::Node || !is_result_[value.index]) return;
-  // ExecuTorch compares with what torch computed, whose shape has no leading ones of ours.
+  if (value.kind != engine::Value::Kind::Node || !is_result_[value.index]) return;
+  // ExecuTorch compares with torch's values, and their shapes lack our leading ones.
   size_t first = 0;
   while (first + 1 < static_cast<size_t>(value.rank) && value.shape[first] == 1) ++first;
   std::array<SizesType, 8> sizes{};
@@ -88,7 +88,7 @@ void Observers::node(int64_t ir_node, const char* op, int64_t start_ns, int64_t 
   if (tracer_.wanted()) tracer_.node(ir_node, op, start_ns, end_ns);
 }
 
-void Observers::value(const runtime::Value& value) {
+void Observers::value(const engine::Value& value) {
   if (tracer_.wants_values()) tracer_.value(value);
   if (watch_) watch_(method_.c_str(), delegate_, value);
 }

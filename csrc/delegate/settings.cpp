@@ -20,7 +20,7 @@ using executorch::runtime::Span;
 struct Process {
   ProcessMutex mutex{10};
   Json options = Json::object();
-  std::map<std::string, std::weak_ptr<runtime::Context>> sessions;
+  std::map<std::string, std::weak_ptr<engine::Context>> sessions;
 };
 
 Process& process() {
@@ -58,7 +58,7 @@ Status validate(Json options) {
   std::string weights, session;
   ETGGML_RETURN_IF_ERROR(extract(&options, "weights", &weights));
   ETGGML_RETURN_IF_ERROR(extract(&options, "session", &session));
-  return runtime::parse_options(to_text(options).c_str()).status();
+  return engine::parse_options(to_text(options).c_str()).status();
 }
 
 }  // namespace
@@ -71,12 +71,12 @@ Status set_process_options(Span<BackendOption> options) {
   ETGGML_RETURN_IF_ERROR(validate(merged));
   std::string weights;
   ETGGML_RETURN_IF_ERROR(extract(&merged, "weights", &weights));
-  if (!weights.empty()) ETGGML_RETURN_IF_ERROR(runtime::add_process_weights(weights));
+  if (!weights.empty()) ETGGML_RETURN_IF_ERROR(weights::add_process_weights(weights));
   p.options = std::move(merged);
   return ok_status();
 }
 
-Result<std::shared_ptr<runtime::Context>> stock_context(const executorch::runtime::BackendInitContext& init) {
+Result<std::shared_ptr<engine::Context>> stock_context(const executorch::runtime::BackendInitContext& init) {
   Process& p = process();
   ETGGML_ASSIGN_OR_RETURN(Json merged,
                           parse_object(env_string("EXECUTORCH_GGML_OPTIONS").c_str(), "EXECUTORCH_GGML_OPTIONS"));
@@ -89,16 +89,16 @@ Result<std::shared_ptr<runtime::Context>> stock_context(const executorch::runtim
   std::string weights, session;
   ETGGML_RETURN_IF_ERROR(extract(&merged, "weights", &weights));
   ETGGML_RETURN_IF_ERROR(extract(&merged, "session", &session));
-  ETGGML_ASSIGN_OR_RETURN(runtime::Options options, runtime::parse_options(to_text(merged).c_str()));
+  ETGGML_ASSIGN_OR_RETURN(engine::Options options, engine::parse_options(to_text(merged).c_str()));
   std::shared_ptr<const gguf::FileSet> files;
   if (!weights.empty()) {
     ETGGML_ASSIGN_OR_RETURN(files, gguf::FileSet::open(weights));
   }
-  if (session.empty()) return runtime::Context::create(std::move(options), std::move(files), false);
+  if (session.empty()) return engine::Context::create(std::move(options), std::move(files), false);
   std::lock_guard<ProcessMutex> guard(p.mutex);
-  if (std::shared_ptr<runtime::Context> context = p.sessions[session].lock()) return context;
-  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<runtime::Context> context,
-                          runtime::Context::create(std::move(options), std::move(files), false));
+  if (std::shared_ptr<engine::Context> context = p.sessions[session].lock()) return context;
+  ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<engine::Context> context,
+                          engine::Context::create(std::move(options), std::move(files), false));
   p.sessions[session] = context;
   return context;
 }

@@ -17,7 +17,7 @@ namespace etggml::delegate {
 ///   - device (string), threads (int), cache_type (string), max_plans (int), profile (bool);
 ///   - weights (string): a GGUF for the whole process;
 ///   - session (string): delegates that name the same session share states and engine.
-Result<std::shared_ptr<runtime::Context>> stock_context(const executorch::runtime::BackendInitContext& init);
+Result<std::shared_ptr<engine::Context>> stock_context(const executorch::runtime::BackendInitContext& init);
 
 /// Stores process-wide options. ETGGML_INVALID_ARGUMENT for an unknown key or a wrong type; then none of them is
 /// stored.

@@ -13,9 +13,9 @@ constexpr const char* kMark = "executorch_ggml.states";
 
 // One set of states of one loaded program. It lives as long as a delegate that uses it, and so does the program.
 struct Group {
-  const void* program = nullptr;
+  const void* ir_graph = nullptr;
   std::string device;
-  std::shared_ptr<runtime::StateStore> states;
+  std::shared_ptr<engine::StateStore> states;
   std::set<std::string> members;  // method and state; a state has one delegate in a method
 };
 
@@ -29,10 +29,10 @@ Process& process() {
   return *instance;
 }
 
-std::vector<std::string> members_of(const std::string& method, const ir::Program& program) {
+std::vector<std::string> members_of(const std::string& method, const ir::Graph& ir_graph) {
   std::vector<std::string> out;
-  for (uint32_t i = 0; i < program.state_count(); ++i) {
-    const auto* name = program.graph().states()->Get(i)->name();
+  for (uint32_t i = 0; i < ir_graph.state_count(); ++i) {
+    const auto* name = ir_graph.payload().states()->Get(i)->name();
     out.push_back(method + '\n' + (name == nullptr ? "" : name->str()));
   }
   return out;
@@ -41,14 +41,14 @@ std::vector<std::string> members_of(const std::string& method, const ir::Program
 }  // namespace
 
 std::shared_ptr<void> share_states(const executorch::runtime::NamedDataMap* map, const std::string& method,
-                                   const ir::Program& program, runtime::Context* context) {
-  const std::vector<std::string> members = members_of(method, program);
+                                   const ir::Graph& ir_graph, engine::Context* context) {
+  const std::vector<std::string> members = members_of(method, ir_graph);
   if (map == nullptr || members.empty() || !map->get_data(kMark).ok()) return nullptr;
   const std::string device = context->engine->device().name;
   Process& p = process();
   std::lock_guard<std::mutex> guard(p.mutex);
   auto group = std::find_if(p.groups.begin(), p.groups.end(), [&](const Group& g) {
-    return g.program == map && g.device == device && g.states->cache_type() == context->states->cache_type() &&
+    return g.ir_graph == map && g.device == device && g.states->cache_type() == context->states->cache_type() &&
            std::none_of(members.begin(), members.end(), [&](const std::string& m) { return g.members.count(m) > 0; });
   });
   if (group == p.groups.end()) {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "engine/context.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 
 namespace etggml::delegate {
 
@@ -16,6 +16,6 @@ namespace etggml::delegate {
 /// twice has two sets of states, as it has two sets of ExecuTorch's memory. The result is to be kept as long as the
 /// delegate; null when there is nothing to share.
 std::shared_ptr<void> share_states(const executorch::runtime::NamedDataMap* map, const std::string& method,
-                                   const ir::Program& program, runtime::Context* context);
+                                   const ir::Graph& ir_graph, engine::Context* context);
 
 }  // namespace etggml::delegate

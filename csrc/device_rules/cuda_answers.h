@@ -1,5 +1,5 @@
-// What ggml-cuda's supports_op answers, for machines without it: tests and developers see on the CPU which nodes a CUDA
-// device gets (EXECUTORCH_GGML_FORMS=cuda).
+// The answers of ggml-cuda's supports_op, for machines without it: tests and developers see on the CPU which nodes a
+// CUDA device gets (EXECUTORCH_GGML_FORMS=cuda).
 #pragma once
 
 #include "ggml.h"

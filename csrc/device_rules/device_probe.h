@@ -1,4 +1,4 @@
-// What the builder asks a device whose kernels are not ggml-cpu's.
+// The question of the builder to a device with other kernels than ggml-cpu's.
 #pragma once
 
 #include "ggml.h"
@@ -8,7 +8,7 @@ namespace etggml::graph {
 class DeviceProbe {
  public:
   virtual ~DeviceProbe() = default;
-  /// Whether it runs this node, whose sources may have no memory yet.
+  /// Whether it runs this node. The sources may have no memory yet.
   virtual bool supports(const ggml_tensor* node) const = 0;
 };
 

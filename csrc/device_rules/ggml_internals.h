@@ -1,5 +1,5 @@
-// What ggml keeps to itself and a rewritten graph needs: the list of nodes, a graph's number, the head of a custom
-// node's parameters. Its header is full of static functions.
+// Internals of ggml that a rewritten graph needs: the list of nodes, a graph's number, the head of a custom node's
+// parameters. ggml's header is full of static functions.
 #pragma once
 
 #if defined(__GNUC__)

@@ -65,7 +65,7 @@ bool fits_grid(const ggml_tensor* t) { return t->ne[2] <= kMaxGrid && t->ne[3] <
 bool gpu_kernel_takes(const ggml_tensor* node) {
   const ggml_tensor* x = node->src[0];
   switch (node->op) {
-    // Kernels that walk the elements as they lie.
+    // Kernels that walk the elements in the order of memory.
     case GGML_OP_SQR:
     case GGML_OP_SQRT:
     case GGML_OP_SIN:

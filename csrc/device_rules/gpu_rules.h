@@ -1,4 +1,4 @@
-// What ggml's GPU backends, ggml-cuda above all, assert or silently assume although their supports_op says yes.
+// Preconditions that ggml's GPU backends, ggml-cuda above all, assert or silently assume beyond their supports_op.
 #pragma once
 
 #include "ggml.h"

@@ -16,7 +16,7 @@
 #include "util/log.h"
 #include "util/paths.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 std::string lower(std::string text) {
@@ -97,7 +97,8 @@ std::vector<Device> enumerate() {
     families.push_back(lower(ggml_backend_reg_name(ggml_backend_dev_backend_reg(handle))));
     family_size[families.back()]++;
   }
-  // "cuda:0", "cuda:1" but plain "cpu": a family whose members are numbered by nature (GPUs) always carries the number.
+  // "cuda:0", "cuda:1" but plain "cpu": a family with members that are numbered by nature (GPUs) always carries the
+  // number.
   std::map<std::string, int> next;
   for (size_t i = 0; i < devices.size(); ++i) {
     const int number = next[families[i]]++;
@@ -124,7 +125,7 @@ bool is_called(const Device& d, const std::string& wanted) {
   return lower(ggml_backend_dev_name(d.handle)) == wanted;
 }
 
-/// What a person can do about a device that is not there.
+/// The advice for a device that is missing.
 std::string remedy(const std::string& wanted) {
   const std::string distribution = plugin_distribution(family_of(wanted));
   for (const Plugin& plugin : plugins()) {
@@ -219,7 +220,7 @@ Result<Device> select_device(const std::string& name) {
   }
   if (wanted.empty()) wanted = "cpu";
   wanted = lower(wanted);
-  // Whoever computes on the CPU opens no GPU: it takes time and memory, and a driver may be out of order.
+  // A program on the CPU opens no GPU: that takes time and memory, and a driver may be out of order.
   if (wanted == "cpu") return select_cpu();
   ETGGML_ASSIGN_OR_RETURN(const std::vector<Device> devices, list_devices());
   for (const Device& d : devices) {
@@ -247,4 +248,4 @@ void* cpu_module_symbol(const char* name) {
   return symbol;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

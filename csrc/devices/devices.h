@@ -8,12 +8,12 @@
 #include "ggml-backend.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 struct Device {
   ggml_backend_dev_t handle = nullptr;  ///< null for a plug-in that cannot be used
   std::string name;                     ///< how options name it: "cpu", "cuda:0", "metal", "vulkan:1", "blas"
-  std::string description;              ///< what the hardware calls itself
+  std::string description;              ///< the name that the hardware gives itself
   std::string type;                     ///< cpu | gpu | igpu | accel
   size_t memory_free = 0;               ///< bytes
   size_t memory_total = 0;              ///< bytes
@@ -32,8 +32,8 @@ Status load_backends();
 Result<std::vector<Device>> list_devices();
 
 /// `name`: "" (the environment's GGML_BACKEND_DEVICE, else "cpu"), "cpu", "cuda" (the first one), "cuda:1",
-/// case-insensitive, or ggml's own name ("CUDA0"). ETGGML_DEVICE for one that is missing or unusable, saying why or
-/// what to install, and naming those that exist. The CPU is selected without loading any plug-in.
+/// case-insensitive, or ggml's own name ("CUDA0"). ETGGML_DEVICE for one that is missing or unusable, with the reason
+/// or the package to install, and the names of those that exist. The CPU is selected without loading any plug-in.
 Result<Device> select_device(const std::string& name);
 
 /// A function the device's backend publishes by name (ggml_backend_reg_get_proc_address), nullptr if it has none.
@@ -47,4 +47,4 @@ Fn backend_function(ggml_backend_dev_t device, const char* name) {
 /// found.
 void* cpu_module_symbol(const char* name);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -6,7 +6,7 @@
 
 #include "util/room.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 // Keeps the parts of a storage together; destroyed in reverse order, so the buffer goes before its pages.
@@ -98,4 +98,4 @@ Status attach(ggml_tensor* tensor, const Storage& storage) {
   return ok_status();
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -9,7 +9,7 @@
 #include "ggml-backend.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// ggml wants tensor data aligned like this (its TENSOR_ALIGNMENT).
 constexpr size_t kTensorAlignment = 32;
@@ -46,7 +46,7 @@ class ZeroPages {
   size_t size_ = 0;
 };
 
-/// Memory of a tensor: where it lies and what keeps it there.
+/// Memory of a tensor: its place, and the owner that keeps it there.
 struct Storage {
   ggml_backend_buffer_t buffer = nullptr;
   void* address = nullptr;
@@ -67,4 +67,4 @@ Result<Storage> allocate_tensor(const Device& device, const ggml_tensor* tensor)
 /// Attaches storage to a tensor without memory.
 Status attach(ggml_tensor* tensor, const Storage& storage);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

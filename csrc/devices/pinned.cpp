@@ -1,6 +1,6 @@
 #include "devices/pinned.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 Result<char*> PinnedMemory::reserve(const Device& device, size_t bytes) {
   if (bytes <= size_ && data_ != nullptr) return data_;
@@ -18,4 +18,4 @@ Result<char*> PinnedMemory::reserve(const Device& device, size_t bytes) {
   return data_;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

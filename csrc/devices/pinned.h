@@ -5,9 +5,9 @@
 
 #include "devices/memory.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
-/// Grows and never shrinks; what it held is lost when it grows. Ordinary memory where the device has no other.
+/// Grows and never shrinks; its contents are lost when it grows. Ordinary memory where the device has no other.
 class PinnedMemory {
  public:
   /// At least `bytes`. ETGGML_OUT_OF_MEMORY.
@@ -21,4 +21,4 @@ class PinnedMemory {
   size_t size_ = 0;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

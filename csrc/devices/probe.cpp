@@ -4,7 +4,7 @@
 #include "device_rules/gpu_rules.h"
 #include "util/env.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 struct CudaForms final : graph::DeviceProbe {
@@ -24,4 +24,4 @@ const graph::DeviceProbe* cpu_probe() {
   return env_string("EXECUTORCH_GGML_FORMS").rfind("cuda", 0) == 0 ? &cuda : nullptr;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -4,7 +4,7 @@
 #include "device_rules/device_probe.h"
 #include "ggml-backend.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// A device other than the CPU: ggml's own answer and the rules that it leaves out (graph/gpu_rules.h).
 class Probe final : public graph::DeviceProbe {
@@ -20,4 +20,4 @@ class Probe final : public graph::DeviceProbe {
 /// would. Graphs then have the forms for CUDA and run on the CPU.
 const graph::DeviceProbe* cpu_probe();
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

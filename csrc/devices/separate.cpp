@@ -2,7 +2,7 @@
 
 #include <unordered_set>
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 size_t aligned(size_t bytes, size_t alignment) { return (bytes + alignment - 1) / alignment * alignment; }
@@ -47,15 +47,11 @@ Result<BufferPtr> place_tensors(const std::vector<ggml_tensor*>& tensors, ggml_b
   return buffer;
 }
 
-Result<BufferPtr> place_separately(ggml_context* context, ggml_cgraph* graph, const std::vector<ggml_tensor*>& extra,
-                                   ggml_backend_buffer_type_t type) {
+Result<BufferPtr> place_separately(const TensorContexts& tensors, ggml_cgraph* graph,
+                                   const std::vector<ggml_tensor*>& extra, ggml_backend_buffer_type_t type) {
   ETGGML_ASSIGN_OR_RETURN(BufferPtr buffer, place_tensors(without_memory(graph, extra), type));
-  for (ggml_tensor* t = ggml_get_first_tensor(context); t != nullptr; t = ggml_get_next_tensor(context, t)) {
-    if (t->view_src == nullptr || t->buffer != nullptr || t->view_src->buffer == nullptr) continue;
-    if (ggml_backend_view_init(t) != GGML_STATUS_SUCCESS)
-      return error(ETGGML_DEVICE, "tensor '%s' could not be placed", t->name);
-  }
+  ETGGML_RETURN_IF_ERROR(place_views(tensors));
   return buffer;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

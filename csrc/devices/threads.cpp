@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <set>
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 // sysfs and cgroup files are tiny; "" when missing.
@@ -162,4 +162,4 @@ int default_threads() {
   return std::max(1, std::min(threads, kMaxThreads));
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// Physical cores available: the scheduler's affinity mask with SMT siblings counted once, bounded by the cgroup CPU
 /// quota (rounded up). At least 1. Read anew on every call, because both may change while the process runs.
@@ -19,7 +19,7 @@ namespace detail {
 std::vector<int> parse_cpu_list(const std::string& text);
 
 /// Number of physical cores among `cpus`, by topology/thread_siblings_list below `sysfs_cpu`
-/// (".../cpu%d/topology/..."). A CPU whose topology cannot be read counts as a core of its own.
+/// (".../cpu%d/topology/..."). A CPU of unknown topology counts as a core of its own.
 int count_cores(const std::vector<int>& cpus, const std::string& sysfs_cpu);
 
 /// CPUs' worth of quota of the cgroup(s) that `proc_self_cgroup` (contents of /proc/self/cgroup) names, below `root`
@@ -29,4 +29,4 @@ int count_cores(const std::vector<int>& cpus, const std::string& sysfs_cpu);
 double cgroup_quota(const std::string& proc_self_cgroup, const std::string& root);
 
 }  // namespace detail
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -9,7 +9,7 @@
 #include "devices/devices.h"
 #include "util/interrupt.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 // The name that the module exports, a macro's expansion (cmake/ggml_names.py).
@@ -157,4 +157,4 @@ Status convert_rows(ggml_type from, const void* src, ggml_type to, void* dst, in
   return ok_status();
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

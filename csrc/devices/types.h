@@ -1,4 +1,4 @@
-// Facts about ggml types, and conversions between them that check before they call: ggml asserts on what it dislikes.
+// Facts about ggml types, and conversions between them that check before they call: ggml aborts on bad arguments.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 #include "ggml.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// `number` names a type this ggml knows (numbers of removed types are not).
 bool type_known(int32_t number);
@@ -45,4 +45,4 @@ Status from_float(ggml_type type, const float* src, int64_t rows, int64_t column
 /// [rows, columns] of one type -> another, through F32 unless they are equal.
 Status convert_rows(ggml_type from, const void* src, ggml_type to, void* dst, int64_t rows, int64_t columns);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

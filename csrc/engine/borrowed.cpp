@@ -5,7 +5,7 @@
 
 #include "device_rules/ggml_internals.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 // Smaller ones are copied in no time.
@@ -66,4 +66,4 @@ bool BorrowedInputs::borrow(size_t i, const void* data) {
   return borrows;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -5,7 +5,7 @@
 
 #include "graph/build.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// The inputs of a graph, by Built.host_inputs. Large ones can be read in place if nothing writes to them and no output
 /// is a view of them. Their tensors, and the views of those, then point to memory of the caller during a call.
@@ -30,4 +30,4 @@ class BorrowedInputs {
   std::vector<Input> inputs_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -6,7 +6,7 @@
 
 #include "engine/executable.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 Result<std::shared_ptr<Context>> Context::create(Options options, std::shared_ptr<const gguf::FileSet> files,
                                                  bool exclusive_engine) {
@@ -17,14 +17,14 @@ Result<std::shared_ptr<Context>> Context::create(Options options, std::shared_pt
     ETGGML_ASSIGN_OR_RETURN(context->engine, Engine::shared(options.device, options.threads));
   }
   context->states = std::make_shared<StateStore>(context->engine->device(), options.cache_type);
-  context->embedded = std::make_shared<WeightStore>(context->engine->device());
+  context->embedded = std::make_shared<weights::WeightStore>(context->engine->device());
   context->options = std::move(options);
   context->files = std::move(files);
   return context;
 }
 
-std::shared_ptr<WeightStore> Context::store_of(const gguf::FileSet& files) {
-  std::shared_ptr<WeightStore> store = WeightStore::shared(files, engine->device());
+std::shared_ptr<weights::WeightStore> Context::store_of(const gguf::FileSet& files) {
+  std::shared_ptr<weights::WeightStore> store = weights::WeightStore::shared(files, engine->device());
   std::lock_guard<std::mutex> guard(mutex_);
   if (std::find(stores_.begin(), stores_.end(), store) == stores_.end()) stores_.push_back(store);
   return store;
@@ -45,7 +45,7 @@ WeightTotals Context::weight_totals() const {
 }
 
 Status Context::finish_outputs() {
-  Executable* executable = std::exchange(withholding, nullptr);
+  Executable* executable = std::exchange(keeps_outputs, nullptr);
   return executable == nullptr ? ok_status() : executable->finish_outputs();
 }
 
@@ -56,8 +56,8 @@ void Context::add(Executable* executable) {
 
 void Context::remove(Executable* executable) {
   std::lock_guard<std::mutex> guard(mutex_);
-  if (withholding == executable) withholding = nullptr;
+  if (keeps_outputs == executable) keeps_outputs = nullptr;
   executables_.erase(std::remove(executables_.begin(), executables_.end(), executable), executables_.end());
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -1,4 +1,4 @@
-// What the delegates of one loaded program share: engine, states, sources of weights, statistics. Under a stock
+// Shared by the delegates of one loaded program: engine, states, sources of weights, statistics. Under a stock
 // ExecuTorch runtime every delegate has one of its own (there is nothing that tells which delegates belong together).
 #pragma once
 
@@ -6,16 +6,16 @@
 #include <mutex>
 #include <vector>
 
-#include "engine/choice.h"
 #include "engine/engine.h"
 #include "engine/options.h"
 #include "engine/profile.h"
+#include "engine/sampling.h"
 #include "engine/states.h"
 #include "engine/values.h"
 #include "gguf/file_set.h"
 #include "weights/weight_store.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 class Executable;
 
@@ -26,24 +26,25 @@ struct WeightTotals {
 };
 
 struct Context {
-  Choice choice;  ///< set between calls only
-  /// Whose outputs are still on the device. Any later call may take their memory, so only the last one can be here.
-  Executable* withholding = nullptr;
+  SampledToken sampled;  ///< set between calls only
+  /// The executable with outputs that are still on the device. Any later call may take their memory, so only the last
+  /// one can be here.
+  Executable* keeps_outputs = nullptr;
   Options options;
   std::shared_ptr<Engine> engine;
   std::shared_ptr<StateStore> states;
-  std::shared_ptr<const gguf::FileSet> files;  ///< may be null
-  std::shared_ptr<WeightStore> embedded;       ///< weights from the .pte / .ptd
+  std::shared_ptr<const gguf::FileSet> files;      ///< may be null
+  std::shared_ptr<weights::WeightStore> embedded;  ///< weights from the .pte / .ptd
   Profile profile;
   WatchFn watch;  ///< shown every value of a call; set between calls only. Usually empty
 
   /// Store for the weights of a file set (shared with other programs); kept as long as this context.
-  std::shared_ptr<WeightStore> store_of(const gguf::FileSet& files);
+  std::shared_ptr<weights::WeightStore> store_of(const gguf::FileSet& files);
 
   /// Weights of all delegates, those they share counted once.
   WeightTotals weight_totals() const;
 
-  /// Copies what calls that chose left on the device into the outputs they announced.
+  /// Copies outputs that sampling calls left on the device into the memory that they announced.
   Status finish_outputs();
 
   /// Delegates alive, for statistics.
@@ -62,7 +63,7 @@ struct Context {
  private:
   mutable std::mutex mutex_;
   std::vector<Executable*> executables_;
-  std::vector<std::shared_ptr<WeightStore>> stores_;
+  std::vector<std::shared_ptr<weights::WeightStore>> stores_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <utility>
 
-#include "fusion/host_calls.h"
+#include "fusion/host_fallback.h"
 #include "ggml_ext/etggml_cuda_hook.h"
 #include "kernels/custom_op.h"
 #include "util/env.h"
@@ -16,7 +16,7 @@
 #include "util/log.h"
 #include "util/paths.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 constexpr const char* kModule = "libetggml-cuda.so";
@@ -26,17 +26,17 @@ const cuda::Module* module = nullptr;
 thread_local std::string failed_call;
 thread_local bool launched = false;
 
-bool hook_supports(int device, const ggml_tensor* node) { return module->supports(device, graph::call_of(node)); }
+bool hook_supports(int device, const ggml_tensor* node) { return module->supports(device, graph::descriptor_of(node)); }
 /// ggml asserts that a node could be computed, which ends the process: so it is told that it was, and the step fails.
 bool hook_compute(int device, void* stream, ggml_tensor* node) {
   launched = true;
-  if (!module->launch(device, stream, graph::call_of(node))) note_failed_call(graph::op_name(node), node->name);
+  if (!module->launch(device, stream, graph::descriptor_of(node))) note_failed_call(graph::op_name(node), node->name);
   return true;
 }
 
 /// Loads the module that lies beside ggml-cuda and tells ggml-cuda of it. Without one ggml's kernels do everything.
 bool load_module(ggml_backend_dev_t device) {
-  const auto set_hook = backend_function<etggml_cuda_set_hook_fn>(device, "etggml_cuda_set_hook");
+  const auto set_hook = devices::backend_function<etggml_cuda_set_hook_fn>(device, "etggml_cuda_set_hook");
   if (set_hook == nullptr) return false;
   const std::string path = parent_directory(file_of_address(reinterpret_cast<const void*>(set_hook))) + "/" + kModule;
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -47,7 +47,7 @@ bool load_module(ggml_backend_dev_t device) {
   using Entry = const cuda::Module* (*)();
   const auto entry = reinterpret_cast<Entry>(dlsym(library, cuda::kModuleSymbol));
   const cuda::Module* found = entry == nullptr ? nullptr : entry();
-  if (found == nullptr || found->version != cuda::kCallsVersion) {
+  if (found == nullptr || found->version != cuda::kDescVersion) {
     log(ETGGML_LOG_WARNING, "%s belongs to another version of this package and is not used; install both alike",
         path.c_str());
     return false;
@@ -58,10 +58,10 @@ bool load_module(ggml_backend_dev_t device) {
   return true;
 }
 
-class ModuleCalls final : public graph::CallSupport {
+class ModuleCalls final : public graph::KernelSupport {
  public:
   explicit ModuleCalls(int device) : device_(device) {}
-  bool supports(const cuda::Call& call) const override { return module->supports(device_, &call); }
+  bool supports(const cuda::KernelDesc& call) const override { return module->supports(device_, &call); }
 
  private:
   int device_;
@@ -83,10 +83,10 @@ std::string take_failed_call() { return std::exchange(failed_call, std::string()
 
 bool take_launched() { return std::exchange(launched, false); }
 
-const graph::CallSupport* calls_of(const Device& device) {
+const graph::KernelSupport* calls_of(const devices::Device& device) {
   if (env_string("EXECUTORCH_GGML_KERNELS") == "none" || env_flag("GGML_CUDA_DISABLE_FUSION")) return nullptr;
   if (device.is_cpu()) {
-    static const graph::HostCalls host;
+    static const graph::HostFallback host;
     return env_string("EXECUTORCH_GGML_FORMS").rfind("cuda", 0) == 0 ? &host : nullptr;
   }
   if (device.name.rfind("cuda", 0) != 0) return nullptr;
@@ -103,4 +103,4 @@ const graph::CallSupport* calls_of(const Device& device) {
   return entry.get();
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -6,12 +6,12 @@
 #include "devices/devices.h"
 #include "fusion/fuse.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// Calls that `device` runs; nullptr when it has none (then graphs are ggml's nodes alone). With
 /// EXECUTORCH_GGML_FORMS=cuda the CPU runs them too, slowly (read at each call). EXECUTORCH_GGML_KERNELS=none and
 /// GGML_CUDA_DISABLE_FUSION=1 switch them off.
-const graph::CallSupport* calls_of(const Device& device);
+const graph::KernelSupport* calls_of(const devices::Device& device);
 
 /// Kernels of ours that could not be launched since the last question, on this thread: the first one, or "".
 std::string take_failed_call();
@@ -21,4 +21,4 @@ void note_failed_call(const char* kernel, const char* node);
 /// ran without that was replayed as a whole (a CUDA graph).
 bool take_launched();
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

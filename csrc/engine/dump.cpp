@@ -7,11 +7,11 @@
 #include "util/env.h"
 #include "util/log.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
-std::string plan_text(const Plan& plan, const ir::Program& program) {
-  std::string text = format("# %s\n# symbols:", program.origin().c_str());
-  const auto* symbols = program.graph().symbols();
+std::string plan_text(const Plan& plan, const ir::Graph& ir_graph) {
+  std::string text = format("# %s\n# symbols:", ir_graph.origin().c_str());
+  const auto* symbols = ir_graph.payload().symbols();
   for (size_t i = 0; i < plan.symbols().size(); ++i) {
     const char* name = symbols != nullptr && symbols->Get(static_cast<flatbuffers::uoffset_t>(i))->name() != nullptr
                            ? symbols->Get(static_cast<flatbuffers::uoffset_t>(i))->name()->c_str()
@@ -43,7 +43,7 @@ std::string plan_text(const Plan& plan, const ir::Program& program) {
   return text;
 }
 
-void dump_plan(const Plan& plan, const ir::Program& program) {
+void dump_plan(const Plan& plan, const ir::Graph& ir_graph) {
   if (!env_flag("GGML_DEBUG_DUMP")) return;
   std::string path = env_string("GGML_DEBUG_DUMP");
   if (path == "1") path = "ggml_dump.txt";
@@ -52,9 +52,9 @@ void dump_plan(const Plan& plan, const ir::Program& program) {
     log(ETGGML_LOG_WARNING, "GGML_DEBUG_DUMP: cannot write '%s'", path.c_str());
     return;
   }
-  const std::string text = plan_text(plan, program);
+  const std::string text = plan_text(plan, ir_graph);
   std::fwrite(text.data(), 1, text.size(), file);
   std::fclose(file);
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

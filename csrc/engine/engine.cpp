@@ -11,7 +11,7 @@
 #include "util/log.h"
 #include "util/room.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 using NewPool = ggml_threadpool_t (*)(ggml_threadpool_params*);
@@ -44,14 +44,14 @@ Arena::~Arena() { ggml_gallocr_free(allocator_); }
 size_t Arena::bytes() const { return bytes_; }
 
 Status Arena::place(ggml_cgraph* graph) {
-  // What the allocator notes of a graph: a slot of two hash tables, never more than half full, and where its sources
-  // lie.
+  // The allocator's notes for a node: a slot of two hash tables, never more than half full, and the places of its
+  // sources.
   constexpr size_t kNode = 1024;
   const size_t nodes = static_cast<size_t>(graph->n_nodes) + static_cast<size_t>(graph->n_leafs);
   if (!room_for(nodes * kNode))
     return error(ETGGML_OUT_OF_MEMORY, "cannot allocate the plan of a graph of %zu nodes", nodes);
-  // Without the first call the allocator decides by what nodes read and write whether its memory still fits. An input
-  // that is itself an output is neither, and a larger one would end the process on ggml's assertion.
+  // Without the first call the allocator looks at the reads and writes of nodes, to decide whether its memory still
+  // fits. An input that is itself an output is neither, and a larger one would end the process on ggml's assertion.
   if (!ggml_gallocr_reserve(allocator_, graph) || !ggml_gallocr_alloc_graph(allocator_, graph)) {
     // The old memory is gone as well (ggml frees before it allocates).
     bytes_ = 0;
@@ -79,9 +79,9 @@ Result<std::shared_ptr<Engine>> Engine::shared(const std::string& device, int th
   // Leaked on purpose: threads may still hold engines while static destructors run.
   static auto* engines = new std::map<std::pair<std::string, int>, std::weak_ptr<Engine>>();
   static auto* mutex = new ProcessMutex(20);
-  ETGGML_ASSIGN_OR_RETURN(const Device selected, select_device(device));
+  ETGGML_ASSIGN_OR_RETURN(const devices::Device selected, devices::select_device(device));
   const std::pair<std::string, int> key(selected.name + "@" + std::to_string(forks()),
-                                        threads > 0 ? threads : default_threads());
+                                        threads > 0 ? threads : devices::default_threads());
   std::lock_guard<ProcessMutex> guard(*mutex);
   if (std::shared_ptr<Engine> engine = (*engines)[key].lock()) return engine;
   ETGGML_ASSIGN_OR_RETURN(std::shared_ptr<Engine> engine, create(selected.name, key.second));
@@ -90,23 +90,24 @@ Result<std::shared_ptr<Engine>> Engine::shared(const std::string& device, int th
 }
 
 Status Engine::init(const std::string& device, int threads) {
-  ETGGML_ASSIGN_OR_RETURN(device_, select_device(device));
-  threads_ = threads > 0 ? threads : default_threads();
+  ETGGML_ASSIGN_OR_RETURN(device_, devices::select_device(device));
+  threads_ = threads > 0 ? threads : devices::default_threads();
   backend_ = ggml_backend_dev_init(device_.handle, nullptr);
   if (backend_ == nullptr) {
     return error(ETGGML_DEVICE, "device '%s' (%s) could not be initialised", device_.name.c_str(),
                  device_.description.c_str());
   }
-  if (auto set_threads = backend_function<ggml_backend_set_n_threads_t>(device_.handle, "ggml_backend_set_n_threads")) {
+  if (auto set_threads =
+          devices::backend_function<ggml_backend_set_n_threads_t>(device_.handle, "ggml_backend_set_n_threads")) {
     set_threads(backend_, threads_);
   }
-  if (auto set_abort =
-          backend_function<ggml_backend_set_abort_callback_t>(device_.handle, "ggml_backend_set_abort_callback")) {
+  if (auto set_abort = devices::backend_function<ggml_backend_set_abort_callback_t>(
+          device_.handle, "ggml_backend_set_abort_callback")) {
     set_abort(backend_, abort_callback, &stop_);
   }
-  auto new_pool = backend_function<NewPool>(device_.handle, "ggml_threadpool_new");
-  auto set_pool = backend_function<SetPool>(device_.handle, "ggml_backend_cpu_set_threadpool");
-  free_pool_ = backend_function<FreePool>(device_.handle, "ggml_threadpool_free");
+  auto new_pool = devices::backend_function<NewPool>(device_.handle, "ggml_threadpool_new");
+  auto set_pool = devices::backend_function<SetPool>(device_.handle, "ggml_backend_cpu_set_threadpool");
+  free_pool_ = devices::backend_function<FreePool>(device_.handle, "ggml_threadpool_free");
   if (is_cpu() && new_pool != nullptr && set_pool != nullptr && free_pool_ != nullptr) {
     // Without a pool ggml makes and joins its threads in every compute. With one thread the pool has no threads at all.
     ggml_threadpool_params params = ggml_threadpool_params_default(threads_);
@@ -126,7 +127,7 @@ Status Engine::init(const std::string& device, int threads) {
   return ok_status();
 }
 
-// Now, while it is an error of loading, every thread gets what it would otherwise ask for in the middle of a graph.
+// Each thread gets its memory now, while a failure is an error of loading, and not in the middle of a graph.
 Status Engine::touch_threads() {
   if (pool_ == nullptr) return ok_status();
   ggml_init_params params = {};
@@ -150,7 +151,7 @@ Engine::~Engine() {
     return;
   }
   if (pool_ != nullptr && forks_.load() != forks()) {
-    const auto forget = reinterpret_cast<ForgetPool>(cpu_module_symbol("etggml_threadpool_forget"));
+    const auto forget = reinterpret_cast<ForgetPool>(devices::cpu_module_symbol("etggml_threadpool_forget"));
     if (forget == nullptr) return;
     forget(pool_);
   }
@@ -183,7 +184,7 @@ Status Engine::wake() {
                  "program again");
   }
   if (forks_.load(std::memory_order_relaxed) == forks()) return ok_status();
-  const auto restart = reinterpret_cast<RestartPool>(cpu_module_symbol("etggml_threadpool_restart"));
+  const auto restart = reinterpret_cast<RestartPool>(devices::cpu_module_symbol("etggml_threadpool_restart"));
   if (pool_ != nullptr && (restart == nullptr || !restart(pool_))) {
     return error(ETGGML_OUT_OF_MEMORY,
                  "the system gives this forked process no %d compute threads; load the program again with fewer",
@@ -202,14 +203,14 @@ Status Engine::compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
 }
 
 Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
-  // Once more, and ggml would record a CUDA graph of what it believes to work.
+  // Once more, and ggml would record a CUDA graph of a failing one.
   if (!failed_call_.empty()) return broken();
   stop_.begin();
   const ggml_status status = plan != nullptr ? ggml_backend_graph_plan_compute(backend_, plan)
                                              : ggml_backend_graph_compute_async(backend_, graph);
   failed_call_ = take_failed_call();
   if (!failed_call_.empty()) {
-    wait();  // what came before it still reads the caller's memory
+    wait();  // earlier work still reads the caller's memory
     return broken();
   }
   if (is_cpu() && graph::take_failed_kernel(graph))
@@ -238,4 +239,4 @@ void Engine::free_plan(ggml_backend_graph_plan_t plan) {
   if (plan != nullptr) ggml_backend_graph_plan_free(backend_, plan);
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -1,4 +1,4 @@
-// What computes: one ggml backend on one device with its persistent thread pool, cancellation and scratch arena.
+// An engine computes: one ggml backend on one device, with its persistent thread pool, cancellation and scratch arena.
 // A program owns one; delegates under a stock ExecuTorch runtime share one per (device, threads) of the process.
 #pragma once
 
@@ -14,10 +14,10 @@
 #include "util/status.h"
 #include "util/stop.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// Scratch memory that the plans of one engine share: only one runs at a time, so they need the largest of their sizes
-/// and not the sum. When it has to grow, what other plans placed in it dangles: `generation` tells them.
+/// and not the sum. When it has to grow, the tensors of other plans in it dangle: `generation` tells them.
 class Arena {
  public:
   static Result<std::unique_ptr<Arena>> create(ggml_backend_buffer_type_t type);
@@ -47,7 +47,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  const Device& device() const { return device_; }
+  const devices::Device& device() const { return device_; }
   bool is_cpu() const { return device_.is_cpu(); }
   int threads() const { return threads_; }
   ggml_backend_t backend() const { return backend_; }
@@ -61,14 +61,14 @@ class Engine {
   /// In a child of fork() the pool's threads are started anew. ETGGML_DEVICE when the engine cannot be used there: it
   /// drives a GPU, or was computing in a thread that the child does not have. ETGGML_OUT_OF_MEMORY without threads.
   Status survive_fork() { return forks_.load(std::memory_order_acquire) == forks() ? ok_status() : wake(); }
-  /// Whether this process cannot free what belongs to the engine.
+  /// Whether this process cannot free the memory of the engine.
   bool lost();
 
   /// Ends computations on the CPU early: between two nodes, in ggml's kernels, and in those of ours that know of it
   /// (graph/kernels/stopping.h).
   Stop& stop() { return stop_; }
 
-  /// Runs a graph whose tensors all have memory. `plan`: a ggml graph plan, or nullptr. ETGGML_CANCELLED,
+  /// Runs a graph. All its tensors must have memory. `plan`: a ggml graph plan, or nullptr. ETGGML_CANCELLED,
   /// ETGGML_OUT_OF_MEMORY, ETGGML_DEVICE (and ever after, once a kernel of ours could not be launched).
   Status compute(ggml_cgraph* graph, ggml_backend_graph_plan_t plan);
   /// The same, but on a device it may only have begun: results are there after wait(). Copies of the backend that are
@@ -86,7 +86,7 @@ class Engine {
   Status wake();
   Status touch_threads();
 
-  Device device_;
+  devices::Device device_;
   int threads_ = 1;
   ggml_backend_t backend_ = nullptr;
   ggml_threadpool_t pool_ = nullptr;
@@ -98,4 +98,4 @@ class Engine {
   std::mutex mutex_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -15,7 +15,7 @@
 #include "util/scalar_type.h"
 #include "util/watched_file.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 // A graph is rebuilt whenever the attended length crosses a multiple of this. CPU kernels cost time for every key, so
@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kRoundCpu = 32;
 constexpr int64_t kRoundGpu = 256;
 
-// What distinguishes the ops that matter: type and shape of the first source (the matrix).
+// The ops that matter differ in type and shape of the first source (the matrix).
 std::string op_detail(const ggml_tensor* t) {
   if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID && t->op != GGML_OP_GET_ROWS && t->op != GGML_OP_CUSTOM)
     return "";
@@ -33,7 +33,7 @@ std::string op_detail(const ggml_tensor* t) {
                 static_cast<long long>(w->ne[1]));
 }
 
-// Memory traffic, for comparing with the machine's bandwidth: what the op has to read and write at least.
+// Memory traffic, for comparing with the machine's bandwidth: the least that the op must read and write.
 int64_t op_bytes(const ggml_tensor* t) {
   switch (t->op) {
     case GGML_OP_GET_ROWS:
@@ -80,14 +80,14 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   {
     Stopwatch watch(&times[Phase::Bind]);
     ETGGML_RETURN_IF_ERROR(check_files());
-    ETGGML_ASSIGN_OR_RETURN(sizes, program_->bind(inputs, n, context_->engine->is_cpu() ? kRoundCpu : kRoundGpu));
-    ETGGML_ASSIGN_OR_RETURN(symbols, program_->stand_in(sizes));
+    ETGGML_ASSIGN_OR_RETURN(sizes, ir_graph_->bind(inputs, n, context_->engine->is_cpu() ? kRoundCpu : kRoundGpu));
+    ETGGML_ASSIGN_OR_RETURN(symbols, ir_graph_->stand_in(sizes));
   }
   Plan* plan = nullptr;
   {
     Stopwatch watch(&times[Phase::Plan]);
-    const bool choose = program_->output_count() == 1 && observer == nullptr && symbols == sizes;
-    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose ? context_->choice.wanted.how : Choosing::None, &hit));
+    const bool choose = ir_graph_->output_count() == 1 && observer == nullptr && symbols == sizes;
+    ETGGML_ASSIGN_OR_RETURN(plan, plan_for(symbols, choose ? context_->sampled.wanted.how : Sampling::None, &hit));
   }
   std::vector<void*> destinations;
   {
@@ -110,18 +110,18 @@ Status Executable::run(const ir::InputView* inputs, size_t n, OutputSink& sink, 
   static const bool perf_log = env_flag("GGML_PERF_LOG");
   if (perf_log) {
     log(ETGGML_LOG_INFO, "perf %s: bind %.3f plan %.3f%s fill %.3f compute %.3f output %.3f total %.3f ms",
-        program_->origin().c_str(), times[Phase::Bind] * 1e-6, times[Phase::Plan] * 1e-6, hit ? "" : " (new)",
+        ir_graph_->origin().c_str(), times[Phase::Bind] * 1e-6, times[Phase::Plan] * 1e-6, hit ? "" : " (new)",
         times[Phase::Fill] * 1e-6, times[Phase::Compute] * 1e-6, times[Phase::Output] * 1e-6, times.total() * 1e-6);
   }
   return ok_status();
 }
 
-Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing choosing, bool* hit) {
+Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Sampling sampling, bool* hit) {
   uncached_.reset();
   withheld_.clear();
-  context_->withholding = nullptr;
+  context_->keeps_outputs = nullptr;
   std::vector<int64_t> key = symbols;
-  key.push_back(static_cast<int64_t>(choosing));
+  key.push_back(static_cast<int64_t>(sampling));
   if (std::unique_ptr<Plan>* found = plans_.find(key)) {
     if ((*found)->placed()) {
       *hit = true;
@@ -133,8 +133,8 @@ Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing
   Arena& arena = own_arena_ != nullptr ? *own_arena_ : engine.arena();
   SlotLeaves leaves(*this);
   ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan,
-                          Plan::create(engine, arena, *program_, symbols, leaves, choosing));
-  dump_plan(*plan, *program_);
+                          Plan::create(engine, arena, *ir_graph_, symbols, leaves, sampling));
+  dump_plan(*plan, *ir_graph_);
   Plan* raw = plan.get();
   if (plans_.capacity() == 0) {
     uncached_ = std::move(plan);
@@ -146,20 +146,20 @@ Result<Plan*> Executable::plan_for(const std::vector<int64_t>& symbols, Choosing
 
 Status Executable::announce(const Plan& plan, const std::vector<int64_t>& sizes, OutputSink& sink,
                             std::vector<void*>* destinations) {
-  const auto* outputs = program_->graph().outputs();
+  const auto* outputs = ir_graph_->payload().outputs();
   const size_t count = outputs == nullptr ? 0 : outputs->size();
   destinations->assign(count, nullptr);
   output_memory_.resize(count);
   empty_.assign(count, false);
   for (size_t i = 0; i < count; ++i) {
     const ir::fb::Output& output = *outputs->Get(static_cast<flatbuffers::uoffset_t>(i));
-    const std::vector<int64_t> dims = program_->dims(output.dims(), sizes);
+    const std::vector<int64_t> dims = ir_graph_->dims(output.dims(), sizes);
     int64_t elements = 1;
     for (int64_t d : dims) elements *= d;
     empty_[i] = elements == 0;
     if (!empty_[i] && elements != ggml_nelements(plan.built().outputs[i])) {
       return error(ETGGML_FORMAT, "%s: output %zu declares %lld elements but its value has %lld",
-                   program_->origin().c_str(), i, static_cast<long long>(elements),
+                   ir_graph_->origin().c_str(), i, static_cast<long long>(elements),
                    static_cast<long long>(ggml_nelements(plan.built().outputs[i])));
     }
     const size_t nbytes = static_cast<size_t>(elements) * scalar_size(output.dtype());
@@ -175,22 +175,22 @@ Status Executable::fill(Plan& plan, const ir::InputView* inputs, size_t n) {
   if (!context_->engine->is_cpu())
     ETGGML_RETURN_IF_ERROR(staging_.reserve(context_->engine->device(), staged).status());
   char* at = staging_.data();
-  fill_choice(plan, at);
+  fill_sampling(plan, at);
   if (at != nullptr) at += sizeof(cuda::SampleParams);
   for (size_t i = 0; i < plan.built().host_inputs.size(); ++i) {
     const graph::HostInput& input = plan.built().host_inputs[i];
     ggml_tensor* tensor = input.tensor;
     if (context_->engine->is_cpu() &&
-        plan.borrowed().borrow(i, graph::host_input_as_it_is(*program_, input, inputs, n, plan.symbols())))
+        plan.borrowed().borrow(i, graph::host_input_as_it_is(*ir_graph_, input, inputs, n, plan.symbols())))
       continue;
     if (tensor->data == nullptr || tensor->buffer == nullptr) {
-      return error(ETGGML_INTERNAL, "%s: input node %u has no memory", program_->origin().c_str(), input.node);
+      return error(ETGGML_INTERNAL, "%s: input node %u has no memory", ir_graph_->origin().c_str(), input.node);
     }
     const size_t bytes = ggml_nbytes(tensor);
     if (ggml_backend_buffer_is_host(tensor->buffer)) {
-      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), tensor->data, bytes));
+      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*ir_graph_, input, inputs, n, plan.symbols(), tensor->data, bytes));
     } else {
-      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*program_, input, inputs, n, plan.symbols(), at, bytes));
+      ETGGML_RETURN_IF_ERROR(graph::fill_host_input(*ir_graph_, input, inputs, n, plan.symbols(), at, bytes));
       ggml_backend_tensor_set_async(context_->engine->backend(), tensor, at, 0, bytes);
       at += bytes;
     }
@@ -198,10 +198,10 @@ Status Executable::fill(Plan& plan, const ir::InputView* inputs, size_t n) {
   return ok_status();
 }
 
-void Executable::fill_choice(const Plan& plan, char* staging) {
-  ggml_tensor* to = plan.choice_params();
+void Executable::fill_sampling(const Plan& plan, char* staging) {
+  ggml_tensor* to = plan.sampling_params();
   if (to == nullptr) return;
-  const cuda::SampleParams& params = context_->choice.wanted.params;
+  const cuda::SampleParams& params = context_->sampled.wanted.params;
   if (ggml_backend_buffer_is_host(to->buffer)) {
     std::memcpy(to->data, &params, sizeof(params));
   } else {
@@ -212,7 +212,7 @@ void Executable::fill_choice(const Plan& plan, char* staging) {
 
 Status Executable::compute(const Plan& plan, NodeObserver* observer) {
   const Status status = compute_graph(plan, observer);
-  // Our kernels count in their nodes what they have done; one that ended early did not get to the end.
+  // Our kernels count their finished work in their nodes; one that ended early did not get to the end.
   if (status.code == ETGGML_OUT_OF_MEMORY || status.code == ETGGML_CANCELLED) plans_.clear();
   return status;
 }
@@ -232,7 +232,7 @@ Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
   ggml_init_params params = {};
   params.mem_size = ggml_graph_overhead_custom(8, false) + 1024;
   params.no_alloc = true;
-  ContextPtr scratch(room_for(params.mem_size) ? ggml_init(params) : nullptr);
+  devices::ContextPtr scratch(room_for(params.mem_size) ? ggml_init(params) : nullptr);
   if (scratch == nullptr) return error(ETGGML_OUT_OF_MEMORY, "cannot allocate a graph for profiling");
   ggml_cgraph* single = ggml_new_graph_custom(scratch.get(), 8, false);
   const bool values = observer != nullptr && observer->wants_values();
@@ -272,87 +272,83 @@ Status Executable::show_node(uint32_t ir_node, const ggml_tensor* tensor, NodeOb
   return ok_status();
 }
 
-Status Executable::ask_choice(const Plan& plan) {
+Status Executable::copy_token(const Plan& plan) {
   Engine& engine = *context_->engine;
-  ETGGML_ASSIGN_OR_RETURN(char* to, chosen_.reserve(engine.device(), sizeof(int32_t)));
-  ggml_backend_tensor_get_async(engine.backend(), plan.chosen(), to, 0, sizeof(int32_t));
+  ETGGML_ASSIGN_OR_RETURN(char* to, token_.reserve(engine.device(), sizeof(int32_t)));
+  ggml_backend_tensor_get_async(engine.backend(), plan.token(), to, 0, sizeof(int32_t));
   return ok_status();
 }
 
-void Executable::take_choice() {
-  context_->choice.made = true;
-  std::memcpy(&context_->choice.token, chosen_.data(), sizeof(int32_t));
+void Executable::take_token() {
+  context_->sampled.made = true;
+  std::memcpy(&context_->sampled.token, token_.data(), sizeof(int32_t));
 }
 
-// By way of pinned memory, which the sink may take as it is; one wait for all. With a choice the bytes stay behind
+// By way of pinned memory, which the sink may take as it is; one wait for all. With sampling the bytes stay behind
 // until somebody asks for them, unless it is known already that somebody will.
 Status Executable::deliver_from_device(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
   Engine& engine = *context_->engine;
-  const auto* outputs = program_->graph().outputs();
+  const auto* outputs = ir_graph_->payload().outputs();
   std::vector<Withheld> results;
   size_t total = 0;
   for (size_t i = 0; i < destinations.size(); ++i) {
     const ggml_tensor* tensor = plan.built().outputs[i];
     const int32_t dtype = outputs->Get(static_cast<flatbuffers::uoffset_t>(i))->dtype();
     const size_t nbytes = empty_[i] ? 0 : static_cast<size_t>(ggml_nelements(tensor)) * scalar_size(dtype);
-    results.push_back({tensor, dtype, destinations[i], nbytes});
-    total += (nbytes + 63) / 64 * 64;
+    results.push_back({tensor, dtype, destinations[i], nbytes, total});
+    total += (nbytes + 63) / 64 * 64;  // a cache line each
   }
-  ETGGML_ASSIGN_OR_RETURN(char* pinned, results_.reserve(engine.device(), total));
+  ETGGML_ASSIGN_OR_RETURN(char* const pinned, results_.reserve(engine.device(), total));
   for (size_t i = 0; i < results.size(); ++i) {
     if (empty_[i]) continue;
     if (destinations[i] == nullptr || sink.prefer_adopt()) {
-      results[i].destination = pinned;
-      sink.adopt(i, pinned);
+      results[i].destination = pinned + results[i].place;
+      sink.adopt(i, results[i].destination);
     }
-    pinned += (results[i].nbytes + 63) / 64 * 64;
   }
   for (const Withheld& result : results) {
     if (result.nbytes > 0) withheld_.push_back(result);
   }
-  if (plan.chosen() == nullptr) return finish_outputs();
-  ETGGML_RETURN_IF_ERROR(ask_choice(plan));
-  if (context_->choice.wanted.outputs) {
+  if (plan.token() == nullptr) return finish_outputs();
+  ETGGML_RETURN_IF_ERROR(copy_token(plan));
+  if (context_->sampled.wanted.outputs) {
     ETGGML_RETURN_IF_ERROR(finish_outputs());
   } else {
-    context_->withholding = this;
+    context_->keeps_outputs = this;
     engine.wait();
   }
-  take_choice();
+  take_token();
   return ok_status();
 }
 
 Status Executable::finish_outputs() {
   Engine& engine = *context_->engine;
-  char* pinned = results_.data();
+  char* const pinned = results_.data();
   for (const Withheld& w : withheld_) {
     if (same_representation(w.tensor->type, w.dtype))
-      ggml_backend_tensor_get_async(engine.backend(), w.tensor, pinned, 0, w.nbytes);
-    pinned += (w.nbytes + 63) / 64 * 64;
+      ggml_backend_tensor_get_async(engine.backend(), w.tensor, pinned + w.place, 0, w.nbytes);
   }
   if (!withheld_.empty()) engine.wait();
-  pinned = results_.data();
   for (const Withheld& w : withheld_) {
     if (!same_representation(w.tensor->type, w.dtype)) {
       ETGGML_RETURN_IF_ERROR(read_output(w.tensor, w.dtype, w.destination, w.nbytes));
-    } else if (w.destination != pinned) {
-      std::memcpy(w.destination, pinned, w.nbytes);
+    } else if (w.destination != pinned + w.place) {
+      std::memcpy(w.destination, pinned + w.place, w.nbytes);
     }
-    pinned += (w.nbytes + 63) / 64 * 64;
   }
   withheld_.clear();
   return ok_status();
 }
 
 Status Executable::deliver(const Plan& plan, OutputSink& sink, const std::vector<void*>& destinations) {
-  context_->choice.made = false;
+  context_->sampled.made = false;
   if (!context_->engine->is_cpu()) return deliver_from_device(plan, sink, destinations);
-  if (plan.chosen() != nullptr) {
-    ETGGML_RETURN_IF_ERROR(ask_choice(plan));
+  if (plan.token() != nullptr) {
+    ETGGML_RETURN_IF_ERROR(copy_token(plan));
     context_->engine->wait();
-    take_choice();
+    take_token();
   }
-  const auto* outputs = program_->graph().outputs();
+  const auto* outputs = ir_graph_->payload().outputs();
   for (size_t i = 0; i < destinations.size(); ++i) {
     if (empty_[i]) continue;
     const ggml_tensor* tensor = plan.built().outputs[i];
@@ -385,4 +381,4 @@ void Executable::plan_totals(size_t* count, size_t* bytes) const {
   plans_.for_each([&](const std::vector<int64_t>&, const std::unique_ptr<Plan>& plan) { *bytes += plan->bytes(); });
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

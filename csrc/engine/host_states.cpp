@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 Status HostStates::attach(const std::string& method, const std::vector<Place>& places) {
   for (const Place& place : places) {
@@ -65,4 +65,4 @@ std::vector<HostStates::Info> HostStates::list() const {
   return out;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -10,7 +10,7 @@
 
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 class HostStates {
  public:
@@ -30,7 +30,7 @@ class HostStates {
   Status attach(const std::string& method, const std::vector<Place>& places);
   /// The method's memory goes away.
   void detach(const std::string& method);
-  /// The method is about to run: its places get what the others have left.
+  /// The method is about to run: its places get the contents that the others left.
   void enter(const std::string& method);
   /// Every state back to its initial value.
   void reset();
@@ -49,4 +49,4 @@ class HostStates {
   std::map<std::string, State> states_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

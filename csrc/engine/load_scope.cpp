@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 thread_local LoadScope* current_scope = nullptr;
@@ -31,4 +31,4 @@ Status take_delegate_failure() {
   return status;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

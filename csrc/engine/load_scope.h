@@ -1,4 +1,4 @@
-// How the delegate's init() learns what it is being loaded for. ExecuTorch's BackendInitContext has no program or
+// How the delegate's init() learns the purpose of its load. ExecuTorch's BackendInitContext has no program or
 // session identity and no room for a handle, but init() runs on the thread that called Program::load_method: a
 // thread-local scope around that call.
 #pragma once
@@ -13,10 +13,13 @@
 #include "gguf/file_set.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
+struct Report;
+}  // namespace etggml::weights
+
+namespace etggml::engine {
 
 struct Context;
-struct Report;
 
 // ExecuTorch's program.h and FlatBuffers' headers of another version cannot be included in one file, so neither can
 // headers that need them: this one is used on both sides.
@@ -41,7 +44,7 @@ class LoadScope {
   std::string origin;                                                              ///< file being loaded, for messages
   std::shared_ptr<Context> context;                                                ///< Run
   std::shared_ptr<const gguf::FileSet> files;                                      ///< Check; may be null
-  Report* report = nullptr;                                                        ///< Check
+  weights::Report* report = nullptr;                                               ///< Check
   std::function<void(const char* method, const void* data, size_t size)> payload;  ///< Payloads
   ProgressFn progress;                                                             ///< Run; may be empty
   size_t delegates = 0;                                                            ///< counted by init()
@@ -64,9 +67,9 @@ class HostCall {
 };
 
 /// The error of the delegate call that failed last on this thread. ExecuTorch's Error has no message: execute() and
-/// init() leave it here and whoever called ExecuTorch picks it up.
+/// init() leave it here, and the caller of ExecuTorch picks it up.
 void set_delegate_failure(Status status);
 /// Returns and clears it; OK when there is none.
 Status take_delegate_failure();
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

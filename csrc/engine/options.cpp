@@ -4,7 +4,7 @@
 #include "util/env.h"
 #include "util/json.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 // Types with a from_float (SET_ROWS stores them) and a vec_dot / to_float (flash attention reads them) on every
@@ -48,7 +48,7 @@ Result<Options> parse_options(const char* json) {
   std::string cache_type = "f16";
   options.skip_output_copy = env_flag("GGML_SKIP_OUTPUT_COPY");
   ETGGML_RETURN_IF_ERROR(read_string(object, "device", &options.device));
-  ETGGML_RETURN_IF_ERROR(read_int(object, "threads", 0, kMaxThreads, &threads));
+  ETGGML_RETURN_IF_ERROR(read_int(object, "threads", 0, devices::kMaxThreads, &threads));
   ETGGML_RETURN_IF_ERROR(read_string(object, "cache_type", &cache_type));
   ETGGML_RETURN_IF_ERROR(read_methods(object, &options.methods));
   ETGGML_RETURN_IF_ERROR(read_string(object, "data_path", &options.data_path));
@@ -63,4 +63,4 @@ Result<Options> parse_options(const char* json) {
   return options;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

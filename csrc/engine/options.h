@@ -7,7 +7,7 @@
 #include "ggml.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 struct Options {
   std::string device;                    ///< "" = GGML_BACKEND_DEVICE, else "cpu"
@@ -25,8 +25,8 @@ struct Options {
 /// GGML_NO_GRAPH_CACHE, GGML_SKIP_OUTPUT_COPY) apply on top.
 Result<Options> parse_options(const char* json);
 
-/// "f16" -> GGML_TYPE_F16, restricted to the types a KV cache can have: what ggml can store rows of and flash attention
-/// can read. ETGGML_INVALID_ARGUMENT naming them.
+/// "f16" -> GGML_TYPE_F16, restricted to the types of a KV cache: ggml can store rows of them, and flash attention can
+/// read them. ETGGML_INVALID_ARGUMENT naming them.
 Result<ggml_type> parse_cache_type(const std::string& name);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -9,7 +9,7 @@
 #include "ggml-backend.h"
 #include "util/scalar_type.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 // How one element is read and written: `Wide` is double for floats and int64_t for integers, so that neither loses
@@ -165,4 +165,4 @@ Status read_output(const ggml_tensor* tensor, int32_t dtype, void* dst, size_t d
   return convert_output(tensor->type, staging.data(), dtype, dst, count);
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -7,7 +7,7 @@
 #include "ggml.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// The bytes of `type` are those of torch dtype `dtype`: no conversion needed.
 bool same_representation(ggml_type type, int32_t dtype);
@@ -20,4 +20,4 @@ Status convert_output(ggml_type type, const void* src, int32_t dtype, void* dst,
 /// A contiguous tensor with memory on any device -> `dtype` at `dst`, which holds `dst_bytes`.
 Status read_output(const ggml_tensor* tensor, int32_t dtype, void* dst, size_t dst_bytes);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -16,9 +16,8 @@
 #include "kernels/stopping.h"
 #include "util/env.h"
 #include "util/fork.h"
-#include "util/room.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
 // Our kernels, on the dot products of the CPU module that ggml loaded. Leaked on purpose: graphs may outlive static
@@ -29,7 +28,7 @@ Result<const graph::CpuKernelSet*> cpu_kernels(int threads) {
   static auto* mutex = new ProcessMutex(70);
   static auto* sets = new std::map<int, graph::CpuKernelSet>();
   std::lock_guard<ProcessMutex> guard(*mutex);
-  return &sets->try_emplace(threads, cpu_traits_function(), threads, names).first->second;
+  return &sets->try_emplace(threads, devices::cpu_traits_function(), threads, names).first->second;
 }
 
 // Results of a graph that get memory of their own each, instead of sharing the arena: a decoding step needs a few
@@ -51,35 +50,28 @@ bool computes(const ggml_tensor* node) {
   }
 }
 
-Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Program& program,
+Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const ir::Graph& ir_graph,
                                            const std::vector<int64_t>& symbols, graph::Leaves& leaves,
-                                           Choosing choosing) {
+                                           Sampling sampling) {
   std::unique_ptr<Plan> plan(new Plan(engine, arena));
   plan->symbols_ = symbols;
-  const Probe probe(engine.device().handle);
+  const devices::Probe probe(engine.device().handle);
   graph::BuildOptions options;
-  options.device = engine.is_cpu() ? cpu_probe() : &probe;
-  ggml_init_params params = {};
-  params.mem_size = graph::context_bytes(program, options);
-  params.no_alloc = true;
-  if (room_for(params.mem_size)) plan->context_.reset(ggml_init(params));
-  if (plan->context_ == nullptr)
-    return error(ETGGML_OUT_OF_MEMORY, "cannot allocate %zu bytes for a graph", params.mem_size);
-
-  options.max_live = UINT32_MAX;  // place() knows what to do with any number
+  options.device = engine.is_cpu() ? devices::cpu_probe() : &probe;
+  options.max_live = UINT32_MAX;  // place() takes any number
   std::optional<graph::CpuKernels> kernels;
   if (options.device == nullptr) {
     ETGGML_ASSIGN_OR_RETURN(const graph::CpuKernelSet* set, cpu_kernels(engine.threads()));
     options.kernels = &kernels.emplace(*set);
   }
-  const graph::CallSupport* calls = calls_of(engine.device());
+  const graph::KernelSupport* calls = calls_of(engine.device());
   std::optional<graph::DeviceKernels> device_kernels;
   if (calls != nullptr) options.kernels = &device_kernels.emplace(*calls, plan->calls_);
-  ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(plan->context_.get(), program, symbols, leaves, options));
+  ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(ir_graph, symbols, leaves, options));
   if (options.device == nullptr) graph::fold_additions(plan->built_);
   plan->map_nodes();
-  if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(program, *options.device));
-  ETGGML_RETURN_IF_ERROR(plan->place(program, calls, choosing));
+  if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(ir_graph, *options.device));
+  ETGGML_RETURN_IF_ERROR(plan->place(ir_graph, calls, sampling));
   plan->map_nodes();
   plan->count_nodes();
   if (engine.is_cpu()) plan->borrowed_.find(plan->built_);
@@ -93,31 +85,33 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
 Plan::~Plan() { engine_.free_plan(schedule_); }
 
 size_t Plan::bytes() const {
-  return ggml_get_mem_size(context_.get()) +
-         (own_memory_ != nullptr ? ggml_backend_buffer_get_size(own_memory_.get()) : 0);
+  size_t total = built_.tensors.bytes();
+  for (const devices::BufferPtr& buffer : own_memory_) total += ggml_backend_buffer_get_size(buffer.get());
+  return total;
 }
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
 // for every value. So does one small enough to be fused.
-Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing) {
+Status Plan::place(const ir::Graph& ir_graph, const graph::KernelSupport* calls, Sampling sampling) {
   graph::Fusion fusion;
   if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
-    fusion = graph::fuse(context_.get(), built_, *calls, calls_);
-  if (choosing != Choosing::None && calls != nullptr && !built_.outputs.empty()) {
-    const auto make = choosing == Choosing::Greedy ? graph::argmax_call : graph::sample_call;
-    choice_ = make(context_.get(), built_.outputs[0], *calls, calls_);
-    if (choice_.node != nullptr) {
-      std::vector<ggml_tensor*> tensors = {choice_.node, choice_.scratch};
-      if (choice_.params != nullptr) tensors.push_back(choice_.params);
-      ETGGML_ASSIGN_OR_RETURN(choice_memory_, place_tensors(tensors, engine_.buffer_type()));
-      ggml_build_forward_expand(built_.graph, choice_.node);
+    fusion = graph::fuse(built_.spare, built_, *calls, calls_);
+  if (sampling != Sampling::None && calls != nullptr && !built_.outputs.empty()) {
+    const auto make = sampling == Sampling::Greedy ? graph::argmax_nodes : graph::sample_nodes;
+    sampler_ = make(built_.spare, built_.outputs[0], *calls, calls_);
+    if (sampler_.node != nullptr) {
+      std::vector<ggml_tensor*> tensors = {sampler_.node, sampler_.scratch};
+      if (sampler_.params != nullptr) tensors.push_back(sampler_.params);
+      ETGGML_ASSIGN_OR_RETURN(sampling_memory_, devices::place_tensors(tensors, engine_.buffer_type()));
+      ggml_build_forward_expand(built_.graph, sampler_.node);
     }
   }
   if (fusion.groups > 0) {
-    // The host fills every input, also one whose readers are gone.
+    // The host fills every input, also one without readers.
     for (const graph::HostInput& input : built_.host_inputs) fusion.extra.push_back(input.tensor);
-    ETGGML_ASSIGN_OR_RETURN(own_memory_,
-                            place_separately(context_.get(), built_.graph, fusion.extra, engine_.buffer_type()));
+    ETGGML_ASSIGN_OR_RETURN(devices::BufferPtr memory, devices::place_separately(built_.tensors, built_.graph,
+                                                                                 fusion.extra, engine_.buffer_type()));
+    own_memory_.push_back(std::move(memory));
     return ok_status();
   }
   if (built_.peak_live <= graph::kMaxSharedTensors) {
@@ -125,15 +119,17 @@ Status Plan::place(const ir::Program& program, const graph::CallSupport* calls, 
     generation_ = arena_.generation();
     return ok_status();
   }
-  own_memory_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), engine_.buffer_type()));
-  if (own_memory_ != nullptr) return ok_status();
-  return error(ETGGML_OUT_OF_MEMORY, "%s: cannot allocate the intermediate results of this call",
-               program.origin().c_str());
+  Result<std::vector<devices::BufferPtr>> memory = devices::place_all(built_.tensors, engine_.buffer_type());
+  if (!memory.ok()) {
+    return error(memory.status().code, "%s: %s of this call", ir_graph.origin().c_str(),
+                 memory.status().message.c_str());
+  }
+  own_memory_ = std::move(*memory);
+  return ok_status();
 }
 
-// The builder knows what ggml-cpu can do; other devices are asked about every node that it made, before they would
-// abort.
-Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& probe) const {
+// The builder knows the limits of ggml-cpu. Other devices are asked about every node, before they would abort.
+Status Plan::check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const {
   std::string refused;
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
     const ggml_tensor* node = ggml_graph_node(built_.graph, i);
@@ -144,7 +140,7 @@ Status Plan::check_device(const ir::Program& program, const graph::DeviceProbe& 
   if (refused.empty()) return ok_status();
   return error(ETGGML_UNSUPPORTED,
                "%s: device '%s' cannot run %s; use device \"cpu\" or export without these operators",
-               program.origin().c_str(), engine_.device().name.c_str(), refused.c_str());
+               ir_graph.origin().c_str(), engine_.device().name.c_str(), refused.c_str());
 }
 
 void Plan::make_stoppable() {
@@ -179,4 +175,4 @@ void Plan::map_nodes() {
   }
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -6,39 +6,39 @@
 
 #include "devices/memory.h"
 #include "engine/borrowed.h"
-#include "engine/choice.h"
 #include "engine/engine.h"
+#include "engine/sampling.h"
 #include "fusion/device_kernels.h"
 #include "fusion/fuse.h"
 #include "graph/build.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// Whether a node runs, and is no view.
 bool computes(const ggml_tensor* node);
 
 class Plan {
  public:
-  /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held. `choosing`: also
-  /// compute chosen(), where the device can.
-  static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Program& program,
+  /// Builds and places the graph. `arena` must outlive the plan. Call with the engine's mutex held. `sampling`: also
+  /// compute token(), where the device can.
+  static Result<std::unique_ptr<Plan>> create(Engine& engine, Arena& arena, const ir::Graph& ir_graph,
                                               const std::vector<int64_t>& symbols, graph::Leaves& leaves,
-                                              Choosing choosing);
+                                              Sampling sampling);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
   /// False once the arena has moved: the plan's tensors dangle and it must be dropped.
-  bool placed() const { return own_memory_ != nullptr || arena_.generation() == generation_; }
+  bool placed() const { return !own_memory_.empty() || arena_.generation() == generation_; }
 
   const graph::Built& built() const { return built_; }
   ggml_cgraph* graph() const { return built_.graph; }
   ggml_backend_graph_plan_t schedule() const { return schedule_; }
   const std::vector<int64_t>& symbols() const { return symbols_; }
-  /// The choice from output 0's last row as the device makes it (I32 [1], cuda::ArgmaxCall); nullptr without.
-  ggml_tensor* chosen() const { return choice_.node; }
-  /// What it depends on, to be filled before every run; nullptr for a greedy one.
-  ggml_tensor* choice_params() const { return choice_.params; }
+  /// The token sampled from output 0's last row as the device makes it (I32 [1], cuda::ArgmaxDesc); nullptr without.
+  ggml_tensor* token() const { return sampler_.node; }
+  /// Its parameters, to be filled before every run; nullptr for greedy sampling.
+  ggml_tensor* sampling_params() const { return sampler_.params; }
   /// On the CPU.
   BorrowedInputs& borrowed() { return borrowed_; }
   /// Nodes that run, and those of them that are calls of ours (graph/fusion). All are the engine's: a graph is never
@@ -53,8 +53,8 @@ class Plan {
 
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
-  Status place(const ir::Program& program, const graph::CallSupport* calls, Choosing choosing);
-  Status check_device(const ir::Program& program, const graph::DeviceProbe& probe) const;
+  Status place(const ir::Graph& ir_graph, const graph::KernelSupport* calls, Sampling sampling);
+  Status check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const;
   void map_nodes();
   void make_stoppable();
   void count_nodes();
@@ -62,12 +62,11 @@ class Plan {
   Engine& engine_;
   Arena& arena_;
   uint64_t generation_ = 0;
-  BufferPtr own_memory_;     // of a graph too wide for the arena's allocator, or one that was fused
-  BufferPtr choice_memory_;  // of what chooses
-  graph::CallStore calls_;
-  graph::ChoiceNodes choice_;
+  std::vector<devices::BufferPtr> own_memory_;  // of a graph too wide for the arena's allocator, or one that was fused
+  devices::BufferPtr sampling_memory_;          // of the sampler
+  graph::DescStore calls_;
+  graph::ChoiceNodes sampler_;
   size_t running_nodes_ = 0, call_nodes_ = 0;
-  ContextPtr context_;
   graph::Built built_;
   BorrowedInputs borrowed_;
   ggml_backend_graph_plan_t schedule_ = nullptr;
@@ -75,4 +74,4 @@ class Plan {
   std::vector<int64_t> ir_nodes_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

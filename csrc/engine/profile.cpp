@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 const char* phase_name(Phase phase) {
   static const char* const names[kPhases] = {"bind", "plan", "fill", "compute", "output"};
@@ -68,4 +68,4 @@ Json Profile::json() const {
           {"phases", phases}, {"ops", ops},         {"graph", graph}};
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -10,7 +10,7 @@
 
 #include "util/json.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// Monotonic nanoseconds.
 inline int64_t now_ns() {
@@ -67,4 +67,4 @@ class Profile {
   std::map<std::pair<std::string, std::string>, OpSum> ops_;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -2,9 +2,9 @@
 
 #include <functional>
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// Receives the fraction 0..1 that is done; returning false cancels.
 using ProgressFn = std::function<bool(double)>;
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -1,4 +1,4 @@
-// What is known of a named state.
+// The facts about a named state.
 #pragma once
 
 #include <array>
@@ -8,7 +8,7 @@
 
 #include "ggml.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 struct StateInfo {
   std::string name;
@@ -18,4 +18,4 @@ struct StateInfo {
   bool kv_cache = false;  ///< entries belong to positions: going back needs no reset
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -3,13 +3,13 @@
 #include <cstring>
 
 #include "ggml-backend.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "util/scalar_type.h"
 
-namespace etggml::runtime {
+namespace etggml::engine {
 namespace {
 
-// What an element of the type is read as. Block types can only be read by rows, which they always are: ggml has no view
+// The type that an element is read as. Block types can only be read by rows, which they always are: ggml has no view
 // with a stride inside a block.
 int32_t read_as(ggml_type type) {
   switch (type) {
@@ -120,4 +120,4 @@ Result<Value> node_value(uint32_t index, const ggml_tensor* t, std::vector<uint8
   return v;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

@@ -1,5 +1,5 @@
-// Values of a call while it runs: what the delegate was given and what each node computed, for finding the first one
-// that is wrong.
+// Values of a call while it runs: the arguments of the delegate and the result of each node, for finding the first
+// wrong one.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@ namespace etggml::ir {
 struct InputView;
 }
 
-namespace etggml::runtime {
+namespace etggml::engine {
 
 /// One value, row-major and contiguous, in host memory that lives as long as the callback.
 struct Value {
@@ -39,4 +39,4 @@ Value input_value(uint32_t index, const ir::InputView& input);
 /// type that cannot be read.
 Result<Value> node_value(uint32_t index, const ggml_tensor* tensor, std::vector<uint8_t>* memory);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::engine

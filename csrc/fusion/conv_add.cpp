@@ -27,8 +27,8 @@ bool clamp_of(const ggml_tensor* node, Epilogue* epilogue) {
 /// Whether `t` can be read later than it was: it is no state, which a node in between may write.
 bool stays(const ggml_tensor* t) { return !has_memory(t); }
 
-/// The source of the addition that is a convolution which can take the other one: the later of two, whose result is the
-/// one in the nearest cache.
+/// The convolution among the sources of an addition that can take the other source. Of two the later one: its result is
+/// in the nearest cache.
 ggml_tensor* convolution(const ggml_tensor* add, const Readers& readers) {
   ggml_tensor* found = nullptr;
   for (int i = 0; i < 2; ++i) {

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "device_rules/ggml_internals.h"
+#include "fusion/experts.h"
 #include "fusion/heads.h"
 #include "fusion/products.h"
 #include "fusion/readers.h"
@@ -13,7 +14,7 @@
 namespace etggml::graph {
 namespace {
 
-static_assert(cuda::kCallOffset == kCustomOpParams, "the kernels' module reads calls there");
+static_assert(cuda::kDescOffset == kCustomOpParams, "the kernels' module reads descriptors there");
 
 /// A value that a kernel writes besides its node's own: no node computes it any more.
 void becomes_leaf(ggml_tensor* t, Fusion* fusion) {
@@ -24,56 +25,70 @@ void becomes_leaf(ggml_tensor* t, Fusion* fusion) {
 
 class Rewriter {
  public:
-  Rewriter(ggml_context* ctx, const CallSupport& support, CallStore& store, Fusion* fusion)
+  Rewriter(ggml_context* ctx, const KernelSupport& support, DescStore& store, Fusion* fusion)
       : ctx_(ctx), support_(support), store_(store), fusion_(fusion) {}
 
   void product(const Product& p) {
-    cuda::MatVecCall* call = store_.keep(p.call);
-    std::vector<const ggml_tensor*> sources = {call->x};
-    for (int i = 0; i < call->segments; ++i) sources.push_back(call->segment[i].residual);
-    const char* name = call->glu != cuda::MatVecCall::None ? "GATED_MAT_VEC"
-                       : call->segments > 1                ? "JOINED_MAT_VEC"
-                                                           : "MAT_VEC";
+    cuda::MatVecDesc* desc = store_.keep(p.desc);
+    std::vector<const ggml_tensor*> sources = {desc->x, desc->addend, desc->ids, desc->expert_scales};
+    for (int i = 0; i < desc->segments; ++i) sources.push_back(desc->segment[i].residual);
+    const char* name = desc->ids != nullptr ? (desc->glu != cuda::MatVecDesc::None ? "GATED_EXPERTS" : "EXPERTS")
+                       : desc->glu != cuda::MatVecDesc::None ? "GATED_MAT_VEC"
+                       : desc->segments > 1                  ? "JOINED_MAT_VEC"
+                                                             : "MAT_VEC";
     for (size_t i = 1; i < p.outs.size(); ++i) {
       becomes_leaf(p.outs[i], fusion_);
       gone_.insert(p.outs[i]);
     }
-    make_call(p.outs[0], support_, name, call, sources);
+    if (p.sum != nullptr) {
+      becomes_leaf(p.sum, fusion_);
+      gone_.insert(p.sum);
+    }
+    make_kernel_node(p.outs[0], support_, name, desc, sources);
+    ++fusion_->groups;
+  }
+
+  void route(const Route& r) {
+    const cuda::RouteDesc* desc = store_.keep(r.desc);
+    becomes_leaf(r.ids, fusion_);
+    gone_.insert(r.ids);
+    make_kernel_node(r.weights, support_, "ROUTE", desc, {desc->x});
     ++fusion_->groups;
   }
 
   void attention(const Attention& a) {
     if (a.together) {
-      const cuda::HeadsAttentionCall* call = store_.keep(a.both);
-      const cuda::HeadsCall& heads = call->heads;
+      const cuda::HeadsAttentionDesc* desc = store_.keep(a.both);
+      const cuda::HeadsDesc& heads = desc->heads;
       for (ggml_tensor* written : {a.rotated, a.key_write, a.value_write}) {
         becomes_leaf(written, fusion_);
         gone_.insert(written);
       }
-      make_call(a.node, support_, "HEADS_ATTENTION", call,
-                {heads.q.tensor, heads.k.tensor, heads.v.tensor, heads.rows, heads.positions, heads.q_positions,
-                 call->attention.mask});
+      make_kernel_node(a.node, support_, "HEADS_ATTENTION", desc,
+                       {heads.q.tensor, heads.k.tensor, heads.v.tensor, heads.rows, heads.positions, heads.q_positions,
+                        desc->attention.mask});
       ++fusion_->groups;
       return;
     }
     if (a.prepared) {
-      cuda::HeadsCall* heads = store_.keep(a.heads);
+      cuda::HeadsDesc* heads = store_.keep(a.heads);
       if (a.rotated != nullptr) {
         becomes_leaf(a.rotated, fusion_);
         gone_.insert(a.rotated);
       }
       becomes_leaf(a.value_write, fusion_);
       gone_.insert(a.value_write);
-      make_call(a.key_write, support_, "HEADS", heads,
-                {heads->q.tensor, heads->k.tensor, heads->v.tensor, heads->rows, heads->positions, heads->q_positions});
+      make_kernel_node(
+          a.key_write, support_, "HEADS", heads,
+          {heads->q.tensor, heads->k.tensor, heads->v.tensor, heads->rows, heads->positions, heads->q_positions});
       moved_[a.node] = a.key_write;
       gone_.insert(a.key_write);  // from its old place
       ++fusion_->groups;
     }
     if (!a.ours) return;
-    cuda::AttentionCall* call = store_.keep(a.call);
-    call->scratch = scratch_;
-    make_call(a.node, support_, "DECODE_ATTENTION", call, {call->q, call->mask});
+    cuda::AttentionDesc* desc = store_.keep(a.desc);
+    desc->scratch = scratch_;
+    make_kernel_node(a.node, support_, "DECODE_ATTENTION", desc, {desc->q, desc->mask});
     ++fusion_->groups;
   }
 
@@ -82,7 +97,7 @@ class Rewriter {
     int64_t elements = 0;
     for (const Attention& a : all)
       if (a.ours && !a.together)
-        elements = std::max(elements, cuda::scratch_elements(a.call.head_dim, a.call.q_heads, a.call.tokens));
+        elements = std::max(elements, cuda::scratch_elements(a.desc.head_dim, a.desc.q_heads, a.desc.tokens));
     if (elements == 0) return;
     scratch_ = ggml_new_tensor_1d(ctx_, GGML_TYPE_F32, elements);
     ggml_set_name(scratch_, "attention_scratch");
@@ -102,7 +117,7 @@ class Rewriter {
     std::vector<ggml_tensor*> kept;
     for (auto it = ordered.rbegin(); it != ordered.rend(); ++it) {
       ggml_tensor* node = *it;
-      // Whatever writes into memory of the caller's is wanted for that.
+      // A write into the caller's memory is always needed.
       const bool writes = node->op == GGML_OP_SET_ROWS || node->op == GGML_OP_CPY;
       if (!writes && needed.count(node) == 0) continue;
       for (const ggml_tensor* source : node->src) {
@@ -118,8 +133,8 @@ class Rewriter {
 
  private:
   ggml_context* ctx_;
-  const CallSupport& support_;
-  CallStore& store_;
+  const KernelSupport& support_;
+  DescStore& store_;
   Fusion* fusion_;
   ggml_tensor* scratch_ = nullptr;
   std::unordered_set<const ggml_tensor*> gone_;
@@ -129,26 +144,26 @@ class Rewriter {
 /// Rows of a product that surely has a block for every multiprocessor of a device.
 constexpr int64_t kManyRows = 512;
 
-/// Whether a call's kernel may leave multiprocessors idle: only products have a block for each.
-bool may_leave_idle(const cuda::Call* call) {
-  if (call->kind != cuda::Kind::MatVec) return true;
-  const auto* product = static_cast<const cuda::MatVecCall*>(call);
+/// Whether a kernel may leave multiprocessors idle: only products have a block for each.
+bool may_leave_idle(const cuda::KernelDesc* desc) {
+  if (desc->kind != cuda::Kind::MatVec) return true;
+  const auto* product = static_cast<const cuda::MatVecDesc*>(desc);
   int64_t rows = 0;
-  for (int i = 0; i < (product->glu != cuda::MatVecCall::None ? 1 : product->segments); ++i)
+  for (int i = 0; i < (product->glu != cuda::MatVecDesc::None ? 1 : product->segments); ++i)
     rows += product->segment[i].rows;
   return rows < kManyRows;
 }
 
-/// Tells every call whether the node that runs after it is one too, and products what runs before them.
+/// Tells every kernel whether the next node is one of ours too, and products whether the previous one fills the device.
 void mark_neighbours(const std::vector<ggml_tensor*>& nodes) {
-  cuda::Call* last = nullptr;
+  cuda::KernelDesc* last = nullptr;
   for (ggml_tensor* node : nodes) {
     if (is_view(node) || is_leaf(node)) continue;
-    cuda::Call* call = node->op == GGML_OP_CUSTOM ? const_cast<cuda::Call*>(call_of(node)) : nullptr;
-    if (last != nullptr) last->overlaps_next = call != nullptr;
-    if (call != nullptr && call->kind == cuda::Kind::MatVec)
-      static_cast<cuda::MatVecCall*>(call)->spreads = last != nullptr && may_leave_idle(last);
-    last = call;
+    cuda::KernelDesc* desc = node->op == GGML_OP_CUSTOM ? const_cast<cuda::KernelDesc*>(descriptor_of(node)) : nullptr;
+    if (last != nullptr) last->overlaps_next = desc != nullptr;
+    if (desc != nullptr && desc->kind == cuda::Kind::MatVec)
+      static_cast<cuda::MatVecDesc*>(desc)->spreads = last != nullptr && may_leave_idle(last);
+    last = desc;
   }
 }
 
@@ -156,13 +171,13 @@ std::vector<ggml_tensor*> nodes_of(ggml_cgraph* graph) { return {graph->nodes, g
 
 }  // namespace
 
-void make_call(ggml_tensor* node, const CallSupport& support, const char* name, const cuda::Call* call,
-               const std::vector<const ggml_tensor*>& sources) {
+void make_kernel_node(ggml_tensor* node, const KernelSupport& support, const char* name, const cuda::KernelDesc* desc,
+                      const std::vector<const ggml_tensor*>& sources) {
   node->op = GGML_OP_CUSTOM;
   std::memset(node->op_params, 0, sizeof(node->op_params));
   const ggml_custom_op_params host = {support.on_host(), 1, nullptr};
   ggml_set_op_params(node, &host, sizeof(host));
-  set_custom_op(node, name, call);
+  set_custom_op(node, name, desc);
   std::fill(std::begin(node->src), std::end(node->src), nullptr);
   size_t count = 0;
   for (const ggml_tensor* source : sources) {
@@ -173,7 +188,9 @@ void make_call(ggml_tensor* node, const CallSupport& support, const char* name, 
   }
 }
 
-const cuda::Call* call_of(const ggml_tensor* node) { return custom_op_params<const cuda::Call*>(node); }
+const cuda::KernelDesc* descriptor_of(const ggml_tensor* node) {
+  return custom_op_params<const cuda::KernelDesc*>(node);
+}
 
 size_t separate_bytes(const Built& built) {
   size_t bytes = 0;
@@ -184,17 +201,19 @@ size_t separate_bytes(const Built& built) {
   return bytes;
 }
 
-Fusion fuse(ggml_context* ctx, Built& built, const CallSupport& support, CallStore& store) {
+Fusion fuse(ggml_context* ctx, Built& built, const KernelSupport& support, DescStore& store) {
   Fusion fusion;
   const std::vector<ggml_tensor*> nodes = nodes_of(built.graph);
   const Readers readers(nodes, built.outputs);
   // Both before anything is rewritten: they read the graph as it was built.
   const std::vector<Product> products = find_products(nodes, readers, support);
   const std::vector<Attention> attention = find_attention(nodes, readers, support);
-  if (products.empty() && attention.empty()) return fusion;
+  const std::vector<Route> routes = find_routes(nodes, readers, support);
+  if (products.empty() && attention.empty() && routes.empty()) return fusion;
   Rewriter rewriter(ctx, support, store, &fusion);
   rewriter.make_scratch(attention);
   for (const Product& p : products) rewriter.product(p);
+  for (const Route& r : routes) rewriter.route(r);
   for (const Attention& a : attention) rewriter.attention(a);
 
   const std::vector<ggml_tensor*> kept = rewriter.order(nodes, built);

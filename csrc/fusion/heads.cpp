@@ -1,26 +1,19 @@
 #include "fusion/heads.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "fusion/norms.h"
 
 namespace etggml::graph {
 namespace {
 
-using cuda::AttentionCall;
-using cuda::HeadsCall;
+using cuda::AttentionDesc;
+using cuda::HeadsDesc;
 
 int64_t stride(const ggml_tensor* t, int axis) { return static_cast<int64_t>(t->nb[axis] / ggml_type_size(t->type)); }
 
-float op_param(const ggml_tensor* t, int index) {
-  float value;
-  std::memcpy(&value, reinterpret_cast<const char*>(t->op_params) + index * 4, sizeof(float));
-  return value;
-}
-
-/// Rotation as ROPE's parameters say it; false for what our kernel does not do (YaRN's blend of two frequencies, modes
-/// of vision models).
+/// The rotation in ROPE's parameters. False where our kernel cannot do it: YaRN's blend of two frequencies, and modes
+/// of vision models.
 struct Rope {
   const ggml_tensor *positions = nullptr, *factors = nullptr;
   int64_t positions_offset = 0;
@@ -30,16 +23,16 @@ struct Rope {
 
   bool read(const ggml_tensor* node) {
     const int32_t mode = op_param_i32(node, 2);
-    if ((mode != GGML_ROPE_TYPE_NORMAL && mode != GGML_ROPE_TYPE_NEOX) || op_param(node, 7) != 0.0f) return false;
+    if ((mode != GGML_ROPE_TYPE_NORMAL && mode != GGML_ROPE_TYPE_NEOX) || op_param_f32(node, 7) != 0.0f) return false;
     positions = memory_of(node->src[1]);
     positions_offset = offset_in_memory(node->src[1]);
     factors = node->src[2];
     if (factors != nullptr && (!has_memory(factors) || factors->view_src != nullptr)) return false;
     n_dims = op_param_i32(node, 1);
     neox = mode == GGML_ROPE_TYPE_NEOX;
-    base = op_param(node, 5);
-    scale = op_param(node, 6);
-    attn = op_param(node, 8);
+    base = op_param_f32(node, 5);
+    scale = op_param_f32(node, 6);
+    attn = op_param_f32(node, 8);
     return positions->type == GGML_TYPE_I32;
   }
   bool same_rotation(const Rope& o) const {
@@ -48,8 +41,8 @@ struct Rope {
   }
 };
 
-/// Heads [D, H, T] as they lie in somebody's memory.
-bool heads_input(ggml_tensor* t, int64_t d, HeadsCall::Input* in) {
+/// Heads [D, H, T], in place.
+bool heads_input(ggml_tensor* t, int64_t d, HeadsDesc::Input* in) {
   if (t->type != GGML_TYPE_F32 || t->ne[0] != d || t->ne[3] != 1 || stride(t, 0) != 1 || stride(t, 1) != d)
     return false;
   in->tensor = memory_of(t);
@@ -58,8 +51,8 @@ bool heads_input(ggml_tensor* t, int64_t d, HeadsCall::Input* in) {
   return true;
 }
 
-/// Rotation and norm behind which heads [D, H, T] lie; `t` is what the next operation reads, without views.
-bool unwind(ggml_tensor* t, int64_t d, HeadsCall::Input* in, Rope* rope) {
+/// Rotation and norm of heads [D, H, T]. `t` is the source of the next operation, without views.
+bool unwind(ggml_tensor* t, int64_t d, HeadsDesc::Input* in, Rope* rope) {
   if (t->op == GGML_OP_ROPE) {
     if (!rope->read(t)) return false;
     in->rotate = true;
@@ -89,7 +82,7 @@ bool plain_write(const ggml_tensor* write, int64_t d, int64_t heads) {
 }
 
 /// Values written [Hkv * D, T] as heads: rows at any distance.
-bool value_input(const ggml_tensor* t, int64_t d, int64_t heads, HeadsCall::Input* in) {
+bool value_input(const ggml_tensor* t, int64_t d, int64_t heads, HeadsDesc::Input* in) {
   if (t->ne[0] != d * heads || stride(t, 0) != 1) return false;
   in->tensor = memory_of(t);
   in->offset = offset_in_memory(t);
@@ -98,7 +91,7 @@ bool value_input(const ggml_tensor* t, int64_t d, int64_t heads, HeadsCall::Inpu
 }
 
 bool prepare(ggml_tensor* node, const std::vector<ggml_tensor*>& nodes, const Readers& readers, Attention* a) {
-  const int64_t d = a->call.head_dim, kv_heads = a->call.kv_heads;
+  const int64_t d = a->desc.head_dim, kv_heads = a->desc.kv_heads;
   ggml_tensor* key_write = write_of(node->src[1]);
   ggml_tensor* value_write = write_of(node->src[2]);
   if (key_write == nullptr || value_write == nullptr || key_write == value_write) return false;
@@ -107,53 +100,53 @@ bool prepare(ggml_tensor* node, const std::vector<ggml_tensor*>& nodes, const Re
       offset_in_memory(value_write->src[1]) != 0) {
     return false;
   }
-  HeadsCall& call = a->heads;
-  call = {};
-  call.kind = cuda::Kind::Heads;
-  call.head_dim = static_cast<int32_t>(d);
-  call.q_heads = a->call.q_heads;
-  call.kv_heads = static_cast<int32_t>(kv_heads);
-  call.tokens = static_cast<int32_t>(key_write->src[0]->ne[1]);
-  call.rows = memory_of(key_write->src[1]);
-  call.k_cache = memory_of(key_write);
-  call.v_cache = memory_of(value_write);
+  HeadsDesc& desc = a->heads;
+  desc = {};
+  desc.kind = cuda::Kind::Heads;
+  desc.head_dim = static_cast<int32_t>(d);
+  desc.q_heads = a->desc.q_heads;
+  desc.kv_heads = static_cast<int32_t>(kv_heads);
+  desc.tokens = static_cast<int32_t>(key_write->src[0]->ne[1]);
+  desc.rows = memory_of(key_write->src[1]);
+  desc.k_cache = memory_of(key_write);
+  desc.v_cache = memory_of(value_write);
   Rope of_keys, of_queries;
-  // Keys: what is written lies as [Hkv * D, T]; what computed it as [D, Hkv, T].
+  // Keys are written as [Hkv * D, T], and computed as [D, Hkv, T].
   ggml_tensor* keys = behind_views(key_write->src[0]);
   const bool whole = dense_f32(key_write->src[0]) && offset_in_memory(key_write->src[0]) == 0;
   if (whole && (keys->op == GGML_OP_ROPE || normalised(keys, d).x != nullptr)) {
-    if (readers.only(keys) != key_write || !unwind(keys, d, &call.k, &of_keys)) return false;
-  } else if (!value_input(key_write->src[0], d, kv_heads, &call.k)) {
+    if (readers.only(keys) != key_write || !unwind(keys, d, &desc.k, &of_keys)) return false;
+  } else if (!value_input(key_write->src[0], d, kv_heads, &desc.k)) {
     return false;
   }
-  if (!value_input(value_write->src[0], d, kv_heads, &call.v)) return false;
+  if (!value_input(value_write->src[0], d, kv_heads, &desc.v)) return false;
   // Queries, if attention alone reads them.
   ggml_tensor* queries = behind_views(node->src[0]);
   if ((queries->op == GGML_OP_ROPE || normalised(queries, d).x != nullptr) && readers.only(queries) == node &&
-      dense_f32(queries) && unwind(queries, d, &call.q, &of_queries)) {
-    if (call.q.rotate && call.k.rotate && !of_queries.same_rotation(of_keys)) return false;
+      dense_f32(queries) && unwind(queries, d, &desc.q, &of_queries)) {
+    if (desc.q.rotate && desc.k.rotate && !of_queries.same_rotation(of_keys)) return false;
     a->rotated = queries;
-    call.q_out = queries;
-    call.q_tokens = a->call.tokens;
+    desc.q_out = queries;
+    desc.q_tokens = a->desc.tokens;
   }
-  const Rope& rope = call.k.rotate ? of_keys : of_queries;
-  if (call.k.rotate && of_keys.positions_offset != 0) return false;
-  call.positions = of_keys.positions;
-  call.q_positions = of_queries.positions;
-  call.q_positions_offset = of_queries.positions_offset;
-  call.factors = rope.factors;
-  call.n_dims = rope.n_dims;
-  call.neox = rope.neox;
-  call.freq_base = rope.base;
-  call.freq_scale = rope.scale;
-  call.attn_factor = rope.attn;
+  const Rope& rope = desc.k.rotate ? of_keys : of_queries;
+  if (desc.k.rotate && of_keys.positions_offset != 0) return false;
+  desc.positions = of_keys.positions;
+  desc.q_positions = of_queries.positions;
+  desc.q_positions_offset = of_queries.positions_offset;
+  desc.factors = rope.factors;
+  desc.n_dims = rope.n_dims;
+  desc.neox = rope.neox;
+  desc.freq_base = rope.base;
+  desc.freq_scale = rope.scale;
+  desc.attn_factor = rope.attn;
   // The writes move to just before attention: nobody between may read the caches.
   const int from = std::min(readers.position(key_write), readers.position(value_write)), to = readers.position(node);
   for (int i = from; i < to; ++i) {
     const ggml_tensor* between = nodes[static_cast<size_t>(i)];
     if (is_view(between) || between == key_write || between == value_write) continue;
     for (const ggml_tensor* source : between->src) {
-      if (source != nullptr && (memory_of(source) == call.k_cache || memory_of(source) == call.v_cache)) return false;
+      if (source != nullptr && (memory_of(source) == desc.k_cache || memory_of(source) == desc.v_cache)) return false;
     }
   }
   a->key_write = key_write;
@@ -162,7 +155,7 @@ bool prepare(ggml_tensor* node, const std::vector<ggml_tensor*>& nodes, const Re
 }
 
 bool attention(ggml_tensor* node, Attention* a) {
-  if (node->op != GGML_OP_FLASH_ATTN_EXT || node->src[4] != nullptr || op_param(node, 1) != 0.0f) return false;
+  if (node->op != GGML_OP_FLASH_ATTN_EXT || node->src[4] != nullptr || op_param_f32(node, 1) != 0.0f) return false;
   ggml_tensor *q = node->src[0], *k = node->src[1], *v = node->src[2], *mask = node->src[3];
   const int64_t d = q->ne[0], tokens = q->ne[1], heads = q->ne[2];
   if (tokens > cuda::kMaxColumns || q->ne[3] != 1 || k->ne[3] != 1 || v->ne[0] != d || q->type != GGML_TYPE_F32)
@@ -174,45 +167,46 @@ bool attention(ggml_tensor* node, Attention* a) {
   if (mask != nullptr && (mask->ne[2] != 1 || mask->ne[3] != 1 || mask->ne[1] != tokens || offset_in_memory(mask) != 0))
     return false;
   a->node = node;
-  AttentionCall& call = a->call;
-  call = {};
-  call.kind = cuda::Kind::Attention;
-  call.q = memory_of(q);
-  call.k_cache = memory_of(k);
-  call.v_cache = memory_of(v);
-  call.k_offset = offset_in_memory(k);
-  call.v_offset = offset_in_memory(v);
-  call.k_row_stride = stride(k, 1);
-  call.v_row_stride = stride(v, 1);
-  call.k_head_stride = stride(k, 2);
-  call.v_head_stride = stride(v, 2);
-  call.mask = mask == nullptr ? nullptr : memory_of(mask);
-  call.out = node;
-  call.n_kv = k->ne[1];
-  call.head_dim = static_cast<int32_t>(d);
-  call.q_heads = static_cast<int32_t>(heads);
-  call.kv_heads = static_cast<int32_t>(k->ne[2]);
-  call.tokens = static_cast<int32_t>(tokens);
-  call.scale = op_param(node, 0);
-  call.softcap = op_param(node, 2);
+  AttentionDesc& desc = a->desc;
+  desc = {};
+  desc.kind = cuda::Kind::Attention;
+  desc.q = memory_of(q);
+  desc.k_cache = memory_of(k);
+  desc.v_cache = memory_of(v);
+  desc.k_offset = offset_in_memory(k);
+  desc.v_offset = offset_in_memory(v);
+  desc.k_row_stride = stride(k, 1);
+  desc.v_row_stride = stride(v, 1);
+  // One head alone has no next one, and its stride may be any number.
+  desc.k_head_stride = k->ne[2] == 1 ? d : stride(k, 2);
+  desc.v_head_stride = v->ne[2] == 1 ? d : stride(v, 2);
+  desc.mask = mask == nullptr ? nullptr : memory_of(mask);
+  desc.out = node;
+  desc.n_kv = k->ne[1];
+  desc.head_dim = static_cast<int32_t>(d);
+  desc.q_heads = static_cast<int32_t>(heads);
+  desc.kv_heads = static_cast<int32_t>(k->ne[2]);
+  desc.tokens = static_cast<int32_t>(tokens);
+  desc.scale = op_param_f32(node, 0);
+  desc.softcap = op_param_f32(node, 2);
   return true;
 }
 
 }  // namespace
 
 std::vector<Attention> find_attention(const std::vector<ggml_tensor*>& nodes, const Readers& readers,
-                                      const CallSupport& support) {
+                                      const KernelSupport& support) {
   std::vector<Attention> found;
   for (ggml_tensor* node : nodes) {
     Attention a;
     if (!attention(node, &a)) continue;
-    a.ours = support.supports(a.call);
+    a.ours = support.supports(a.desc);
     a.prepared = prepare(node, nodes, readers, &a) && support.supports(a.heads);
     if (a.prepared && a.rotated != nullptr) {
       a.both = {};
       a.both.kind = cuda::Kind::HeadsAttention;
       a.both.heads = a.heads;
-      a.both.attention = a.call;
+      a.both.attention = a.desc;
       a.together = support.supports(a.both);
     }
     if (!a.prepared) a.rotated = a.key_write = a.value_write = nullptr;

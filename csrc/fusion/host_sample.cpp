@@ -58,7 +58,7 @@ int32_t choose(const float* x, int64_t n, const cuda::SampleParams& p) {
 
 }  // namespace
 
-void sample_on_host(const cuda::SampleCall& c) {
+void sample_on_host(const cuda::SampleDesc& c) {
   cuda::SampleParams params;
   std::memcpy(&params, c.params->data, sizeof(params));
   const int64_t n = c.x->ne[0];

@@ -1,10 +1,10 @@
-// The plain form of cuda::SampleCall.
+// The plain form of cuda::SampleDesc.
 #pragma once
 
-#include "fusion/calls.h"
+#include "fusion/descriptors.h"
 
 namespace etggml::graph {
 
-void sample_on_host(const cuda::SampleCall& call);
+void sample_on_host(const cuda::SampleDesc& desc);
 
 }  // namespace etggml::graph

@@ -6,7 +6,7 @@
 namespace etggml::graph {
 
 struct Normalised {
-  ggml_tensor* x = nullptr;           // what is normalised, as RMS_NORM reads it
+  ggml_tensor* x = nullptr;           // the source of RMS_NORM
   const ggml_tensor* gain = nullptr;  // F32 [size], or nullptr
   float eps = 0;
 };

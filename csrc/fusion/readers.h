@@ -1,6 +1,7 @@
-// Who reads what in a ggml graph, with views looked through.
+// The readers of each value in a ggml graph, with views looked through.
 #pragma once
 
+#include <cstring>
 #include <unordered_map>
 #include <vector>
 
@@ -8,7 +9,7 @@
 
 namespace etggml::graph {
 
-/// The tensor whose memory `t` lies in.
+/// The tensor that owns the memory of `t`.
 inline const ggml_tensor* memory_of(const ggml_tensor* t) { return t->view_src != nullptr ? t->view_src : t; }
 inline ggml_tensor* memory_of(ggml_tensor* t) { return t->view_src != nullptr ? t->view_src : t; }
 /// Where in it, in elements (of a type without blocks).
@@ -20,7 +21,7 @@ inline bool is_view(const ggml_tensor* t) {
   return t->op == GGML_OP_VIEW || t->op == GGML_OP_RESHAPE || t->op == GGML_OP_PERMUTE || t->op == GGML_OP_TRANSPOSE;
 }
 
-/// The first tensor behind views that is none: what computed the value, or a leaf.
+/// The first tensor behind views that is no view: the node that computed the value, or a leaf.
 inline ggml_tensor* behind_views(ggml_tensor* t) {
   while (is_view(t)) t = t->src[0];
   return t;
@@ -32,6 +33,11 @@ inline bool has_memory(const ggml_tensor* t) { return memory_of(t)->data != null
 inline bool dense_f32(const ggml_tensor* t) { return t->type == GGML_TYPE_F32 && ggml_is_contiguous(t); }
 
 inline int32_t op_param_i32(const ggml_tensor* t, int index) { return t->op_params[index]; }
+inline float op_param_f32(const ggml_tensor* t, int index) {
+  float value;
+  std::memcpy(&value, t->op_params + index, sizeof(float));
+  return value;
+}
 
 class Readers {
  public:
@@ -41,6 +47,8 @@ class Readers {
   const std::vector<ggml_tensor*>& of(const ggml_tensor* t) const;
   /// The one reader of a value that nothing outside the graph reads; nullptr when there are none or several.
   ggml_tensor* only(const ggml_tensor* t) const;
+  /// Does anything outside the graph read it?
+  bool outside(const ggml_tensor* t) const { return outside_.count(t) != 0; }
   /// Index among the nodes, -1 for a leaf.
   int position(const ggml_tensor* t) const;
 

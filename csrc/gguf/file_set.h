@@ -87,7 +87,7 @@ class FileSet {
   FileSet(const FileSet&) = delete;
   FileSet& operator=(const FileSet&) = delete;
 
-  /// path: a .gguf, or the first shard ("-00001-of-0000N.gguf") of a split set, whose other shards lie beside it.
+  /// path: a .gguf, or the first shard ("-00001-of-0000N.gguf") of a split set, with the other shards beside it.
   static Result<std::shared_ptr<const FileSet>> open(const std::string& path, const Limits& limits = {});
 
   /// In file order, shard by shard.
@@ -103,8 +103,8 @@ class FileSet {
   const std::vector<Shard>& shards() const { return shards_; }
   const std::string& path() const { return shards_.front().path; }
 
-  /// Same for two opens of the same unchanged file(s): device, inode, size and modification time of every shard. What
-  /// loaded weights are shared by.
+  /// Same for two opens of the same unchanged file(s): device, inode, size and modification time of every shard. The
+  /// key by which loaded weights are shared.
   const std::string& id() const { return id_; }
 
   /// ETGGML_IO when a file was truncated or rewritten in place since it was opened. Reading a mapping past the end of

@@ -1,4 +1,4 @@
-// Name -> position in a vector whose elements carry their own name: the positions sorted by name. Unlike a hash table
+// Name -> position in a vector of elements that carry their name: the positions sorted by name. Unlike a hash table
 // it costs 4 bytes an entry and no choice of names makes it slow.
 #pragma once
 

@@ -20,7 +20,7 @@ constexpr uint64_t kMaxKey = 65535;     // bytes, from the format's description
 constexpr uint64_t kMaxKeys = 1 << 16;  // entries; real files have tens
 constexpr uint64_t kMaxName = 63;       // GGML_MAX_NAME - 1
 constexpr uint64_t kMaxZeroTail = 1 << 20;
-// The fewest bytes one entry takes: what a count may be checked against before anything is allocated for it.
+// The fewest bytes that one entry takes. A count is checked against it before anything is allocated.
 constexpr uint64_t kMinKv = 8 + 1 + 4 + 1;              // key length, key, type, one byte of value
 constexpr uint64_t kMinTensor = 8 + 1 + 4 + 8 + 4 + 8;  // name length, name, n_dims, one dim, type, offset
 

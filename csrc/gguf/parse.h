@@ -18,9 +18,9 @@ struct Parsed {
   std::vector<Tensor> tensors;  // `data` points into the image; `shard` is left 0
 };
 
-/// origin: what messages call the image (a path). Checks, in this order, header, metadata, tensor table, data section.
-/// Names and keys are checked for duplicates. Memory used is proportional to the tables that are really there: nothing
-/// is allocated on the word of a count.
+/// origin: the name of the image in messages (a path). Checks, in this order, header, metadata, tensor table, data
+/// section. Names and keys are checked for duplicates. Memory used is proportional to the tables that are really there:
+/// nothing is allocated on the word of a count.
 Result<Parsed> parse(const uint8_t* base, uint64_t size, const std::string& origin, const Limits& limits);
 
 }  // namespace etggml::gguf

@@ -11,7 +11,7 @@
 
 namespace etggml::gguf {
 
-/// What a file says about its place in a set; count 1 when it says nothing.
+/// A file's own note of its place in a set; count 1 when there is none.
 struct SplitInfo {
   uint64_t no = 0;  ///< from 0
   uint64_t count = 1;
@@ -22,7 +22,7 @@ struct SplitInfo {
 /// Reads and checks the split.* entries. origin: for messages.
 Result<SplitInfo> split_info(const std::vector<KeyValue>& kvs, const std::string& origin);
 
-/// Paths of all shards of the set whose first file is `first`, in order. Fails when its name does not follow the
+/// Paths of all shards of the set with the first file `first`, in order. Fails when its name does not follow the
 /// pattern.
 Result<std::vector<std::string>> shard_paths(const std::string& first, uint64_t count);
 

@@ -5,20 +5,19 @@
 namespace etggml::graph {
 namespace {
 
-/// No op makes more tensors of one IR node.
-constexpr size_t kScratchTensors = 48;
-
 using Context = std::unique_ptr<ggml_context, decltype(&ggml_free)>;
 
-Context scratch() { return {ggml_init({kScratchTensors * ggml_tensor_overhead(), nullptr, true}), ggml_free}; }
+Context scratch() {
+  return {ggml_init({devices::TensorContexts::kRoom * ggml_tensor_overhead(), nullptr, true}), ggml_free};
+}
 
 ggml_tensor* packed(ggml_context* ctx, ggml_tensor* t) {
   return ggml_is_contiguous(t) || ggml_is_quantized(t->type) ? t : ggml_cont(ctx, t);
 }
 
 ggml_tensor* packed_f32(ggml_context* ctx, ggml_tensor* t) {
-  // Integers of a graph are small enough to be exact in F32; whatever makes others is not lowered (docs/adding-an-op).
-  return runtime::is_float(t->type) || t->type == GGML_TYPE_I32 ? as_f32(ctx, packed(ctx, t)) : t;
+  // Integers of a graph are small enough to be exact in F32; nothing that makes others is lowered (docs/adding-an-op).
+  return devices::is_float(t->type) || t->type == GGML_TYPE_I32 ? as_f32(ctx, packed(ctx, t)) : t;
 }
 
 ggml_tensor* with_packed(ggml_context* ctx, const Sources& src, const Make& make) {
@@ -43,7 +42,7 @@ ggml_tensor* as_f32(ggml_context* ctx, ggml_tensor* t) {
 bool device_runs(const NodeBuilder& b, const Sources& src, const Make& make) {
   const DeviceProbe* device = b.options().device;
   if (!device) return true;
-  // Apart from the graph's context, where what is only tried would take memory.
+  // Apart from the graph's contexts, where a trial would take memory.
   Context ctx = scratch();
   if (!ctx) return false;
   make(ctx.get(), src);

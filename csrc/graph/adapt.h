@@ -12,11 +12,6 @@ using Sources = std::vector<ggml_tensor*>;
 /// Makes a node, or a few, of these sources; called more than once. Captured tensors are used unchanged.
 using Make = std::function<ggml_tensor*(ggml_context*, const Sources&)>;
 
-/// Tensors that reading a quantised matrix by its rows takes (ops/copy.cpp).
-constexpr size_t kRowTensors = 6;
-/// Tensors that adapt() adds to those of `make`, for so many sources: each packed, then converted, and the result.
-constexpr size_t adapt_tensors(size_t sources) { return 2 * sources + 1; }
-
 /// Whether the device runs all that `make` makes of these sources. The CPU does: op functions have checked.
 bool device_runs(const NodeBuilder& b, const Sources& src, const Make& make);
 

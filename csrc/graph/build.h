@@ -1,4 +1,4 @@
-// IR -> ggml graph: a table from op to a small function (graph/ops/*.cpp), no pattern matching and no cleverness.
+// IR -> ggml graph: a row for each operator (graph/op_row.h), no pattern matching and no cleverness.
 //
 // ggml's builders and CPU kernels abort the process when a precondition does not hold, and ggml-cpu's supports_op says
 // yes to nearly everything. So each function here checks the preconditions of the builder AND of the kernel first.
@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "device_rules/device_probe.h"
+#include "devices/contexts.h"
 #include "ggml.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "kernels/kernels.h"
 #include "util/status.h"
 
@@ -36,6 +37,8 @@ struct HostInput {
 };
 
 struct Built {
+  devices::TensorContexts tensors;  // all but the caller's
+  ggml_context* spare = nullptr;    // with space for kSpareTensors more
   ggml_cgraph* graph = nullptr;
   std::vector<ggml_tensor*> values;  // by node; nullptr for nodes nothing needs
   std::vector<HostInput> host_inputs;
@@ -59,16 +62,14 @@ struct BuildOptions {
 /// Tensors and nodes that the caller may add to a finished graph (graph/fusion).
 constexpr size_t kSpareTensors = 4;
 
-/// Bytes of a ggml_context (no_alloc) that holds the graph of any binding of this program.
-size_t context_bytes(const ir::Program& program, const BuildOptions& options = {});
-
-/// Builds the graph for one binding of the symbols, nodes in IR order. `ctx` must be empty, no_alloc and of at least
-/// context_bytes(). Never aborts. Errors name the payload, node and op:
+/// Builds the graph for one binding of the symbols, nodes in IR order. Never aborts. Errors name the payload, node and
+/// op:
 ///   - ETGGML_FORMAT: the graph breaks a rule;
 ///   - ETGGML_SHAPE: these symbols break it;
 ///   - ETGGML_UNSUPPORTED: a type that the device cannot use there, a weight's in the GGUF or the cache type;
-///   - ETGGML_INTERNAL: a Leaves that misbehaves.
-Result<Built> build(ggml_context* ctx, const ir::Program& program, const std::vector<int64_t>& symbols, Leaves& leaves,
+///   - ETGGML_INTERNAL: a Leaves that misbehaves;
+///   - ETGGML_OUT_OF_MEMORY.
+Result<Built> build(const ir::Graph& ir_graph, const std::vector<int64_t>& symbols, Leaves& leaves,
                     const BuildOptions& options);
 
 }  // namespace etggml::graph

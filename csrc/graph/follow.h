@@ -1,4 +1,4 @@
-// What follows a product (Epilogue in the schema), for kernels of ours and as ggml's own nodes.
+// The epilogue of a product (Epilogue in the schema), for kernels of ours and as ggml's own nodes.
 #pragma once
 
 #include "graph/node_builder.h"
@@ -6,21 +6,14 @@
 
 namespace etggml::graph {
 
-/// Tensors that gelu_tanh() makes, and build_unary() at most.
-constexpr size_t kUnaryTensors = 12;
-/// Tensors that follow() makes at most, and one for a bias that is reshaped.
-constexpr size_t kFollowTensors = 1 + 1 + kUnaryTensors + 1;
-/// Tensors of a convolution by ggml's nodes, without what follows.
-constexpr size_t kConvTensors = 10;
-
 /// Bias (src[2], if there is one: F32 [count]) and epilogue of a node. A typed error when the bias is something else.
 Result<Fused> fused_of(NodeBuilder& b, const fb::Epilogue* then, int64_t count);
 
 /// clamp(activation(y + bias)) as ggml's nodes; bias may be nullptr, else it repeats into y.
 ggml_tensor* follow(NodeBuilder& b, ggml_tensor* y, ggml_tensor* bias, const Epilogue& epilogue);
 
-/// GELU by tanh without the table of halves that ggml's CPU kernel reads: x * sigmoid(2 sqrt(2 / pi) (x + 0.044715
-/// x^3)). x: contiguous F32.
+/// GELU by tanh without the fp16 table that ggml's CPU kernel reads: x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)).
+/// x: contiguous F32.
 ggml_tensor* gelu_tanh(ggml_context* ctx, ggml_tensor* x);
 
 }  // namespace etggml::graph

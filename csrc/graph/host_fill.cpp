@@ -83,7 +83,7 @@ void to_float_type(const T* src, int64_t n, ggml_type type, bool is_bool, void* 
   }
 }
 
-/// What integers have to be, and how messages call their source.
+/// The range that integers must have, and the name of their source in messages.
 struct Numbers {
   int64_t limit;  // at least 0 and below this, if it is not INT64_MAX
   int64_t rows;   // numbers of so many rows; 0: not that
@@ -215,15 +215,15 @@ void fill_causal_mask(const void* positions, int32_t dtype, int64_t n, int64_t n
   }
 }
 
-Status fill_host_input(const ir::Program& program, const HostInput& host, const ir::InputView* inputs, size_t n_inputs,
+Status fill_host_input(const ir::Graph& ir_graph, const HostInput& host, const ir::InputView* inputs, size_t n_inputs,
                        const std::vector<int64_t>& symbols, void* dst, size_t dst_bytes) {
-  const fb::Node& node = program.node(host.node);
-  const std::array<int64_t, 4> ne = program.node_shape(host.node, symbols);
+  const fb::Node& node = ir_graph.node(host.node);
+  const std::array<int64_t, 4> ne = ir_graph.node_shape(host.node, symbols);
   const int64_t count = ir::element_count(ne);
   const auto type = static_cast<ggml_type>(node.type());
   if (dst_bytes < static_cast<size_t>(count) * ggml_type_size(type)) {
-    return error(ETGGML_INTERNAL, "%s: %s: a buffer of %zu bytes for %lld elements", program.origin().c_str(),
-                 ir::node_name(program.graph(), host.node).c_str(), dst_bytes, static_cast<ll>(count));
+    return error(ETGGML_INTERNAL, "%s: %s: a buffer of %zu bytes for %lld elements", ir_graph.origin().c_str(),
+                 ir::node_name(ir_graph.payload(), host.node).c_str(), dst_bytes, static_cast<ll>(count));
   }
   if (const auto* fill = node.op_as_Fill()) {
     if (type == GGML_TYPE_F32) {
@@ -234,21 +234,21 @@ Status fill_host_input(const ir::Program& program, const HostInput& host, const 
     return ok_status();
   }
   const auto* mask = node.op_as_CausalMask();
-  const fb::Node& leaf_node = mask ? program.node(node.src()->Get(0)) : node;
+  const fb::Node& leaf_node = mask ? ir_graph.node(node.src()->Get(0)) : node;
   const auto* leaf = leaf_node.op_as_InputLeaf();
   if (!leaf || leaf->input() >= n_inputs) {
-    return error(ETGGML_INTERNAL, "%s: %s is not a host input, or too few inputs were passed", program.origin().c_str(),
-                 ir::node_name(program.graph(), host.node).c_str());
+    return error(ETGGML_INTERNAL, "%s: %s is not a host input, or too few inputs were passed",
+                 ir_graph.origin().c_str(), ir::node_name(ir_graph.payload(), host.node).c_str());
   }
-  const fb::Input& declared = *program.graph().inputs()->Get(leaf->input());
+  const fb::Input& declared = *ir_graph.payload().inputs()->Get(leaf->input());
   const ir::InputView& view = inputs[leaf->input()];
-  const std::string name = program.origin() + ": input '" + declared.name()->str() + "'";
+  const std::string name = ir_graph.origin() + ": input '" + declared.name()->str() + "'";
   if (view.kind == fb::InputKind_Tensor && ir::element_count(view.dims, static_cast<size_t>(view.rank)) == 0) {
-    std::memset(dst, 0, static_cast<size_t>(count) * ggml_type_size(type));  // see Program::stand_in
+    std::memset(dst, 0, static_cast<size_t>(count) * ggml_type_size(type));  // see Graph::stand_in
     return ok_status();
   }
   if (!view.data) return error(ETGGML_INVALID_ARGUMENT, "%s has no data", name.c_str());
-  // What bind() accepted has these dimensions; a caller that mixes up views must not make us read past one.
+  // A view that bind() accepted has these dimensions. A caller that mixes up views must not make us read past one.
   const int64_t given =
       view.kind == fb::InputKind_Tensor ? ir::element_count(view.dims, static_cast<size_t>(view.rank)) : 1;
   const int64_t needed = mask ? ne[1] : count;
@@ -262,22 +262,22 @@ Status fill_host_input(const ir::Program& program, const HostInput& host, const 
   }
   const int32_t dtype = ir::boundary_dtype(declared);
   if (leaf->rows() != 0) {
-    const Numbers numbers{host.index_limit, program.dim(leaf->rows(), symbols), leaf->from_end(), name.c_str()};
+    const Numbers numbers{host.index_limit, ir_graph.dim(leaf->rows(), symbols), leaf->from_end(), name.c_str()};
     return integer_type(dtype, view.data, count, type, numbers, dst);
   }
   return convert(dtype, view.data, count, type, leaf->mask(), host.index_limit, name.c_str(), dst);
 }
 
-const void* host_input_as_it_is(const ir::Program& program, const HostInput& host, const ir::InputView* inputs,
+const void* host_input_as_it_is(const ir::Graph& ir_graph, const HostInput& host, const ir::InputView* inputs,
                                 size_t n_inputs, const std::vector<int64_t>& symbols) {
-  const fb::Node& node = program.node(host.node);
+  const fb::Node& node = ir_graph.node(host.node);
   const auto* leaf = node.op_as_InputLeaf();
   if (leaf == nullptr || leaf->input() >= n_inputs || leaf->rows() != 0 || leaf->mask()) return nullptr;
   const ir::InputView& view = inputs[leaf->input()];
-  const int32_t dtype = ir::boundary_dtype(*program.graph().inputs()->Get(leaf->input()));
+  const int32_t dtype = ir::boundary_dtype(*ir_graph.payload().inputs()->Get(leaf->input()));
   if (view.kind != fb::InputKind_Tensor || !is_copy(dtype, static_cast<ggml_type>(node.type()))) return nullptr;
   const int64_t given = ir::element_count(view.dims, static_cast<size_t>(view.rank));
-  return given == ir::element_count(program.node_shape(host.node, symbols)) ? view.data : nullptr;
+  return given == ir::element_count(ir_graph.node_shape(host.node, symbols)) ? view.data : nullptr;
 }
 
 }  // namespace etggml::graph

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "graph/build.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "util/status.h"
 
 namespace etggml::graph {
@@ -16,11 +16,11 @@ namespace etggml::graph {
 /// was built for. An input without elements becomes zeros. ETGGML_RANGE: an integer does not fit the graph's type, or
 /// indexes a row that does not exist; the message names the input, the element and the limit. ETGGML_INVALID_ARGUMENT:
 /// an input without data.
-Status fill_host_input(const ir::Program& program, const HostInput& input, const ir::InputView* inputs, size_t n_inputs,
+Status fill_host_input(const ir::Graph& ir_graph, const HostInput& input, const ir::InputView* inputs, size_t n_inputs,
                        const std::vector<int64_t>& symbols, void* dst, size_t dst_bytes);
 
 /// The caller's memory where fill_host_input() would do nothing but copy it; nullptr otherwise, and for a wrong input.
-const void* host_input_as_it_is(const ir::Program& program, const HostInput& input, const ir::InputView* inputs,
+const void* host_input_as_it_is(const ir::Graph& ir_graph, const HostInput& input, const ir::InputView* inputs,
                                 size_t n_inputs, const std::vector<int64_t>& symbols);
 
 /// `count` elements of torch dtype `dtype` at `src` -> ggml `type` at `dst`. mask: bool false/true -> -inf/0.

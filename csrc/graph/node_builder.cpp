@@ -16,11 +16,11 @@ std::string shape_text(const Shape& ne) {
 NodeBuilder::NodeBuilder(BuildState& state, uint32_t index)
     : state_(state),
       index_(index),
-      node_(state.program.node(index)),
-      ne_(state.program.node_shape(index, state.symbols)) {}
+      node_(state.ir_graph.node(index)),
+      ne_(state.ir_graph.node_shape(index, state.symbols)) {}
 
 Status NodeBuilder::message(etggml_status code, const char* text, va_list args) const {
-  return Status(code, state_.program.origin() + ": " + ir::node_name(state_.program.graph(), index_) + ": " +
+  return Status(code, state_.ir_graph.origin() + ": " + ir::node_name(state_.ir_graph.payload(), index_) + ": " +
                           vformat(text, args));
 }
 
@@ -41,7 +41,7 @@ Status NodeBuilder::unsupported(const char* text, ...) const {
 }
 
 Status NodeBuilder::type_problem(uint32_t i, const char* what) const {
-  const std::string source = ir::node_name(state_.program.graph(), node_.src()->Get(i));
+  const std::string source = ir::node_name(state_.ir_graph.payload(), node_.src()->Get(i));
   const char* type = ggml_type_name(src(i)->type);
   return src_open(i) ? unsupported("src[%u], %s, is %s: %s", i, source.c_str(), type, what)
                      : fail("src[%u], %s, is %s: %s", i, source.c_str(), type, what);
@@ -85,106 +85,6 @@ Status NodeBuilder::result_shape(const Shape& expected) const {
 
 Status NodeBuilder::elements_in_int() const {
   return ir::element_count(ne_) <= INT32_MAX ? ok_status() : fail("more than 2^31 - 1 elements cannot be copied");
-}
-
-OpFunction op_function(fb::Op op) {
-  switch (op) {
-    case fb::Op_InputLeaf:
-      return build_input_leaf;
-    case fb::Op_WeightLeaf:
-      return build_weight_leaf;
-    case fb::Op_StateLeaf:
-      return build_state_leaf;
-    case fb::Op_ConstLeaf:
-      return build_const_leaf;
-    case fb::Op_CausalMask:
-      return build_causal_mask;
-    case fb::Op_Unary:
-      return build_unary;
-    case fb::Op_LeakyRelu:
-      return build_leaky_relu;
-    case fb::Op_Clamp:
-      return build_clamp;
-    case fb::Op_Scale:
-      return build_scale;
-    case fb::Op_Binary:
-      return build_binary;
-    case fb::Op_Glu:
-      return build_glu;
-    case fb::Op_MulMat:
-      return build_mul_mat;
-    case fb::Op_MulMatId:
-      return build_mul_mat_id;
-    case fb::Op_Norm:
-      return build_norm;
-    case fb::Op_RmsNorm:
-      return build_rms_norm;
-    case fb::Op_GroupNorm:
-      return build_group_norm;
-    case fb::Op_L2Norm:
-      return build_l2_norm;
-    case fb::Op_SoftMax:
-      return build_soft_max;
-    case fb::Op_Rope:
-      return build_rope;
-    case fb::Op_FlashAttn:
-      return build_flash_attn;
-    case fb::Op_GetRows:
-      return build_get_rows;
-    case fb::Op_SetRows:
-      return build_set_rows;
-    case fb::Op_Scatter:
-      return build_scatter;
-    case fb::Op_Cpy:
-      return build_cpy;
-    case fb::Op_Cast:
-      return build_cast;
-    case fb::Op_Cont:
-      return build_cont;
-    case fb::Op_Reshape:
-      return build_reshape;
-    case fb::Op_View:
-      return build_view;
-    case fb::Op_Permute:
-      return build_permute;
-    case fb::Op_Repeat:
-      return build_repeat;
-    case fb::Op_Concat:
-      return build_concat;
-    case fb::Op_Pad:
-      return build_pad;
-    case fb::Op_Fill:
-      return build_fill;
-    case fb::Op_Sum:
-      return build_sum;
-    case fb::Op_SumRows:
-      return build_sum_rows;
-    case fb::Op_Mean:
-      return build_mean;
-    case fb::Op_Argmax:
-      return build_argmax;
-    case fb::Op_Argsort:
-      return build_argsort;
-    case fb::Op_TopK:
-      return build_top_k;
-    case fb::Op_Cumsum:
-      return build_cumsum;
-    case fb::Op_Im2col:
-      return build_im2col;
-    case fb::Op_Conv2dDw:
-      return build_conv2d_dw;
-    case fb::Op_Conv2d:
-      return build_conv2d;
-    case fb::Op_Conv3d:
-      return build_conv3d;
-    case fb::Op_Pool2d:
-      return build_pool2d;
-    case fb::Op_Recurrence:
-      return build_recurrence;
-    case fb::Op_NONE:
-      return nullptr;
-  }
-  return nullptr;
 }
 
 }  // namespace etggml::graph

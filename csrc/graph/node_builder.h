@@ -1,4 +1,4 @@
-// What an op's build function works with: its sources, its declared result, and the checks they share.
+// Tools for an operator's build function: its sources, its declared result, and the checks they share.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@
 #include "devices/types.h"
 #include "ggml.h"
 #include "graph/build.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "util/status.h"
 
 namespace etggml::graph {
@@ -25,8 +25,8 @@ std::string shape_text(const Shape& ne);
 
 /// State of one build() that nodes share.
 struct BuildState {
-  ggml_context* ctx;
-  const ir::Program& program;
+  devices::TensorContexts& tensors;
+  const ir::Graph& ir_graph;
   const std::vector<int64_t>& symbols;
   Leaves& leaves;
   const BuildOptions& options;
@@ -46,19 +46,20 @@ class NodeBuilder {
  public:
   NodeBuilder(BuildState& state, uint32_t index);
 
-  ggml_context* ctx() const { return state_.ctx; }
+  /// Where tensors are made. Good for TensorContexts::kRoom of them: a loop asks again in each round.
+  ggml_context* ctx() const { return state_.tensors.room(); }
   BuildState& state() { return state_; }
   const BuildOptions& options() const { return state_.options; }
   const fb::Node& node() const { return node_; }
   uint32_t index() const { return index_; }
-  uint32_t src_count() const { return ir::Program::count(node_.src()); }
+  uint32_t src_count() const { return ir::Graph::count(node_.src()); }
   ggml_tensor* src(uint32_t i) const { return state_.values[node_.src()->Get(i)]; }
   bool src_open(uint32_t i) const { return state_.open_type[node_.src()->Get(i)]; }
   /// Declared result shape.
   const Shape& ne() const { return ne_; }
   /// Declared result type; GGML_TYPE_COUNT when open (255).
   ggml_type type() const { return node_.type() == 255 ? GGML_TYPE_COUNT : static_cast<ggml_type>(node_.type()); }
-  int64_t dim(int64_t encoded) const { return state_.program.dim(encoded, state_.symbols); }
+  int64_t dim(int64_t encoded) const { return state_.ir_graph.dim(encoded, state_.symbols); }
 
   Status fail(const char* format, ...) const __attribute__((format(printf, 2, 3)));
   Status unsupported(const char* format, ...) const __attribute__((format(printf, 2, 3)));
@@ -81,58 +82,5 @@ class NodeBuilder {
   const fb::Node& node_;
   const Shape ne_;
 };
-
-using OpFunction = Result<ggml_tensor*> (*)(NodeBuilder&);
-
-/// The table: the function that builds an op.
-OpFunction op_function(fb::Op op);
-
-// ops/<family>.cpp
-Result<ggml_tensor*> build_input_leaf(NodeBuilder&);
-Result<ggml_tensor*> build_weight_leaf(NodeBuilder&);
-Result<ggml_tensor*> build_state_leaf(NodeBuilder&);
-Result<ggml_tensor*> build_const_leaf(NodeBuilder&);
-Result<ggml_tensor*> build_causal_mask(NodeBuilder&);
-Result<ggml_tensor*> build_fill(NodeBuilder&);
-Result<ggml_tensor*> build_unary(NodeBuilder&);
-Result<ggml_tensor*> build_leaky_relu(NodeBuilder&);
-Result<ggml_tensor*> build_clamp(NodeBuilder&);
-Result<ggml_tensor*> build_scale(NodeBuilder&);
-Result<ggml_tensor*> build_binary(NodeBuilder&);
-Result<ggml_tensor*> build_glu(NodeBuilder&);
-Result<ggml_tensor*> build_mul_mat(NodeBuilder&);
-Result<ggml_tensor*> build_mul_mat_id(NodeBuilder&);
-Result<ggml_tensor*> build_norm(NodeBuilder&);
-Result<ggml_tensor*> build_rms_norm(NodeBuilder&);
-Result<ggml_tensor*> build_group_norm(NodeBuilder&);
-Result<ggml_tensor*> build_l2_norm(NodeBuilder&);
-Result<ggml_tensor*> build_soft_max(NodeBuilder&);
-Result<ggml_tensor*> build_rope(NodeBuilder&);
-Result<ggml_tensor*> build_flash_attn(NodeBuilder&);
-Result<ggml_tensor*> build_get_rows(NodeBuilder&);
-Result<ggml_tensor*> build_set_rows(NodeBuilder&);
-Result<ggml_tensor*> build_scatter(NodeBuilder&);
-Result<ggml_tensor*> build_cpy(NodeBuilder&);
-Result<ggml_tensor*> build_cast(NodeBuilder&);
-Result<ggml_tensor*> build_cont(NodeBuilder&);
-Result<ggml_tensor*> build_reshape(NodeBuilder&);
-Result<ggml_tensor*> build_view(NodeBuilder&);
-Result<ggml_tensor*> build_permute(NodeBuilder&);
-Result<ggml_tensor*> build_repeat(NodeBuilder&);
-Result<ggml_tensor*> build_concat(NodeBuilder&);
-Result<ggml_tensor*> build_pad(NodeBuilder&);
-Result<ggml_tensor*> build_sum(NodeBuilder&);
-Result<ggml_tensor*> build_sum_rows(NodeBuilder&);
-Result<ggml_tensor*> build_mean(NodeBuilder&);
-Result<ggml_tensor*> build_argmax(NodeBuilder&);
-Result<ggml_tensor*> build_argsort(NodeBuilder&);
-Result<ggml_tensor*> build_top_k(NodeBuilder&);
-Result<ggml_tensor*> build_cumsum(NodeBuilder&);
-Result<ggml_tensor*> build_im2col(NodeBuilder&);
-Result<ggml_tensor*> build_conv2d_dw(NodeBuilder&);
-Result<ggml_tensor*> build_conv2d(NodeBuilder&);
-Result<ggml_tensor*> build_conv3d(NodeBuilder&);
-Result<ggml_tensor*> build_pool2d(NodeBuilder&);
-Result<ggml_tensor*> build_recurrence(NodeBuilder&);
 
 }  // namespace etggml::graph

@@ -3,6 +3,9 @@
 namespace etggml::graph {
 namespace {
 
+/// Experts of a token that are multiplied one after the other at most.
+constexpr int64_t kExpertsApart = 16;
+
 /// `multiply` makes the product of its one source.
 ggml_tensor* precise(NodeBuilder& b, ggml_tensor* w, ggml_tensor* x, const Make& multiply) {
   const Make plain = [&](ggml_context* ctx, const Sources& s) {
@@ -26,13 +29,13 @@ ggml_tensor* product(NodeBuilder& b, ggml_tensor* w, ggml_tensor* x) {
 }
 
 ggml_tensor* expert_product(NodeBuilder& b, ggml_tensor* experts, ggml_tensor* x, ggml_tensor* ids) {
-  ggml_context* ctx = b.ctx();
-  if (b.options().device && !ggml_is_contiguous(x)) x = ggml_cont(ctx, x);
+  if (b.options().device && !ggml_is_contiguous(x)) x = ggml_cont(b.ctx(), x);
   const Make whole = [=](ggml_context* c, const Sources& s) { return ggml_mul_mat_id(c, experts, s[0], ids); };
   if (device_runs(b, {x}, whole) || ids->ne[0] > kExpertsApart) return precise(b, experts, x, whole);
-  // GPU kernels want the experts of a token to be different ones. Apart they are, whatever the ids.
+  // GPU kernels want the experts of a token to be different ones. Apart they always are.
   ggml_tensor* y = nullptr;
   for (int64_t i = 0; i < ids->ne[0]; ++i) {
+    ggml_context* ctx = b.ctx();
     ggml_tensor* id = ggml_view_2d(ctx, ids, 1, ids->ne[1], ids->nb[1], static_cast<size_t>(i) * ids->nb[0]);
     ggml_tensor* row = x;
     if (x->ne[1] > 1) {

@@ -9,11 +9,6 @@ namespace etggml::graph {
 /// tensor cores would otherwise read both as TF32, with 10 bits.
 ggml_tensor* product(NodeBuilder& b, ggml_tensor* w, ggml_tensor* x);
 
-/// Experts of a token that expert_product() multiplies one after the other at most, and tensors that each of them
-/// takes.
-constexpr int64_t kExpertsApart = 16;
-constexpr size_t kApartTensors = 6;
-
 /// The same of the experts that `ids` names for each column (ggml_mul_mat_id).
 ggml_tensor* expert_product(NodeBuilder& b, ggml_tensor* experts, ggml_tensor* x, ggml_tensor* ids);
 

@@ -8,8 +8,8 @@ ggml_tensor* soft_max_or_zero(NodeBuilder& b, const SoftMaxArgs& args) {
   if (b.options().kernels) {
     if (ggml_tensor* ours = b.options().kernels->soft_max(b.ctx(), args)) return ours;
   }
-  // The lowest finite number instead of -inf gives numbers; what was -inf is set to zero and the rest, if there is any,
-  // brought back to a sum of 1.
+  // The lowest finite number instead of -inf gives numbers. Weights of -inf are set to zero, and the others, if there
+  // are any, brought back to a sum of 1.
   constexpr float kLowest = -3.402823466e38f;
   ggml_context* ctx = b.ctx();
   ggml_tensor* sums = ggml_scale(ctx, args.x, args.scale);

@@ -1,12 +1,9 @@
-// The soft maximum of rows that may be nothing but -inf.
+// The softmax of rows that may be nothing but -inf.
 #pragma once
 
 #include "graph/adapt.h"
 
 namespace etggml::graph {
-
-/// Tensors that soft_max_or_zero() makes at most.
-constexpr size_t kSoftMaxTensors = 14;
 
 /// softmax(x * scale + mask), zeros for a row of -inf: a kernel of ours, or nodes of ggml.
 ggml_tensor* soft_max_or_zero(NodeBuilder& b, const SoftMaxArgs& args);

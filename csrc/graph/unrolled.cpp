@@ -11,7 +11,7 @@ namespace {
 /// Parts of a result, joined so that no more of them are alive at one time than a number of steps has digits.
 class Joined {
  public:
-  Joined(ggml_context* ctx, bool backwards) : ctx_(ctx), backwards_(backwards) {}
+  Joined(NodeBuilder& b, bool backwards) : b_(b), backwards_(backwards) {}
 
   void add(ggml_tensor* part) {
     parts_.emplace_back(part, 1);
@@ -28,11 +28,11 @@ class Joined {
     const auto [late, count] = parts_.back();
     parts_.pop_back();
     auto& [early, before] = parts_.back();
-    early = backwards_ ? ggml_concat(ctx_, late, early, 2) : ggml_concat(ctx_, early, late, 2);
+    early = backwards_ ? ggml_concat(b_.ctx(), late, early, 2) : ggml_concat(b_.ctx(), early, late, 2);
     before += count;
   }
 
-  ggml_context* ctx_;
+  NodeBuilder& b_;
   bool backwards_;
   std::vector<std::pair<ggml_tensor*, int64_t>> parts_;
 };
@@ -80,18 +80,18 @@ State step(NodeBuilder& b, const RecurrenceArgs& args, ggml_tensor* inputs, cons
 }  // namespace
 
 ggml_tensor* unrolled(NodeBuilder& b, const RecurrenceArgs& args) {
-  ggml_context* ctx = b.ctx();
   ggml_tensor* gates = args.gates;
   const int64_t steps = gates->ne[2], columns = gates->ne[1];
   State state{args.hidden, args.cell_state};
-  Joined joined(ctx, args.reverse);
+  Joined joined(b, args.reverse);
   for (int64_t i = 0; i < steps; ++i) {
     const auto t = static_cast<size_t>(args.reverse ? steps - 1 - i : i);
-    state = step(b, args, ggml_view_2d(ctx, gates, gates->ne[0], columns, gates->nb[1], t * gates->nb[2]), state);
-    joined.add(ggml_reshape_3d(ctx, state.hidden, args.w->ne[0], columns, 1));
+    state = step(b, args, ggml_view_2d(b.ctx(), gates, gates->ne[0], columns, gates->nb[1], t * gates->nb[2]), state);
+    joined.add(ggml_reshape_3d(b.ctx(), state.hidden, args.w->ne[0], columns, 1));
   }
   ggml_tensor* all = joined.finish();
   if (!state.cell) return all;
+  ggml_context* ctx = b.ctx();
   return ggml_concat(ctx, all, ggml_reshape_3d(ctx, state.cell, args.w->ne[0], columns, 1), 2);
 }
 

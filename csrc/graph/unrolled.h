@@ -5,9 +5,6 @@
 
 namespace etggml::graph {
 
-/// Tensors that a step takes at most, on any device.
-constexpr size_t kStepTensors = 40;
-
 /// The result that the schema promises for Recurrence.
 ggml_tensor* unrolled(NodeBuilder& b, const RecurrenceArgs& args);
 

@@ -171,8 +171,8 @@ ETGGML_API etggml_status etggml_program_payloads(const char *pte_path, etggml_pa
 
 /* JSON:
  *   methods with inputs and outputs (dtype, upper-bound shape); device, threads, cache_type;
- *   states (name, type, shape, bytes, owner: "delegate" or "executorch"), of the methods loaded so far;
- *   weights (count, bytes, bytes_private); plans (count, bytes). */
+ *   states of loaded methods: name, type, shape, bytes, kind ("kv_cache", "state"), owner ("delegate", "executorch");
+ *   weights (count, bytes, bytes_private); plans (count, bytes); calls: the number that may have changed states. */
 ETGGML_API etggml_status etggml_program_info(etggml_program *program, char **json);
 
 /* dtype: torch ScalarType number: 0 uint8, 1 int8, 2 int16, 3 int32, 4 int64, 5 half, 6 float, 7 double, 11 bool,

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "ir/expr.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "ir/validate.h"
 #include "util/scalar_type.h"
 
@@ -49,9 +49,9 @@ void scan(const T* data, int64_t n, Extreme* max, Extreme* negative) {
 
 }  // namespace
 
-Result<int64_t> Program::bind_max(const fb::Symbol& symbol, const fb::FromInputMax& source, const InputView& input,
-                                  int64_t default_round_to) const {
-  const char* name = input_name(*graph_, source.input());
+Result<int64_t> Graph::bind_max(const fb::Symbol& symbol, const fb::FromInputMax& source, const InputView& input,
+                                int64_t default_round_to) const {
+  const char* name = input_name(*payload_, source.input());
   const int64_t n = element_count(input.dims, static_cast<size_t>(input.rank));
   if (n < 1) return error(ETGGML_SHAPE, "%s: input '%s' is empty", origin_.c_str(), name);
   if (!input.data) return error(ETGGML_INVALID_ARGUMENT, "%s: input '%s' has no data", origin_.c_str(), name);
@@ -79,14 +79,14 @@ Result<int64_t> Program::bind_max(const fb::Symbol& symbol, const fb::FromInputM
   return std::max(symbol.min(), std::min(rounded, symbol.max()));
 }
 
-Result<int64_t> Program::bind_symbol(uint32_t index, const InputView* inputs, int64_t default_round_to) const {
-  const fb::Symbol& symbol = *graph_->symbols()->Get(index);
+Result<int64_t> Graph::bind_symbol(uint32_t index, const InputView* inputs, int64_t default_round_to) const {
+  const fb::Symbol& symbol = *payload_->symbols()->Get(index);
   if (const auto* source = symbol.source_as_FromInputMax()) {
     return bind_max(symbol, *source, inputs[source->input()], default_round_to);
   }
   if (const auto* source = symbol.source_as_FromInputScalar()) {
     const InputView& input = inputs[source->input()];
-    const char* name = input_name(*graph_, source->input());
+    const char* name = input_name(*payload_, source->input());
     if (!input.data) return error(ETGGML_INVALID_ARGUMENT, "%s: input '%s' has no data", origin_.c_str(), name);
     const int64_t value = *static_cast<const int64_t*>(input.data);
     if (value < symbol.min() || value > symbol.max()) {
@@ -104,24 +104,24 @@ Result<int64_t> Program::bind_symbol(uint32_t index, const InputView* inputs, in
   const int64_t value = exact ? rest / affine.scale : 0;
   if (exact && value == 0 && may_be_empty(index)) return value;
   if (!exact || value < symbol_min_[index] || value > symbol_max_[index]) {
-    const int64_t encoded = graph_->inputs()->Get(source->input())->dims()->Get(source->dim());
+    const int64_t encoded = payload_->inputs()->Get(source->input())->dims()->Get(source->dim());
     std::string accepted = format("%lld..%lld", may_be_empty(index) ? 0 : static_cast<ll>(dim(encoded, symbol_min_)),
                                   static_cast<ll>(dim(encoded, symbol_max_)));
     if (affine.scale != 1) accepted += format(" in steps of %lld", static_cast<ll>(affine.scale));
     return error(ETGGML_SHAPE, "%s: input '%s' has shape %s: dimension %u is %lld, this graph accepts %s (%s)",
-                 origin_.c_str(), input_name(*graph_, source->input()),
+                 origin_.c_str(), input_name(*payload_, source->input()),
                  dims_text(input.dims, static_cast<size_t>(input.rank)).c_str(), source->dim(), static_cast<ll>(actual),
                  accepted.c_str(), symbol.name()->c_str());
   }
   return value;
 }
 
-Result<std::vector<int64_t>> Program::bind(const InputView* inputs, size_t n, int64_t default_round_to) const {
+Result<std::vector<int64_t>> Graph::bind(const InputView* inputs, size_t n, int64_t default_round_to) const {
   if (n != input_count()) {
     return error(ETGGML_INVALID_ARGUMENT, "%s: %zu inputs given, %u expected", origin_.c_str(), n, input_count());
   }
   for (uint32_t i = 0; i < n; ++i) {
-    const fb::Input& expected = *graph_->inputs()->Get(i);
+    const fb::Input& expected = *payload_->inputs()->Get(i);
     const InputView& given = inputs[i];
     if (given.kind != expected.kind()) {
       return error(ETGGML_INVALID_ARGUMENT, "%s: input '%s' is a %s, expected a %s", origin_.c_str(),
@@ -142,9 +142,9 @@ Result<std::vector<int64_t>> Program::bind(const InputView* inputs, size_t n, in
   for (uint32_t s = 0; s < symbols.size(); ++s) {
     ETGGML_ASSIGN_OR_RETURN(symbols[s], bind_symbol(s, inputs, default_round_to));
   }
-  // Also what makes two inputs that share a symbol agree on it.
+  // Two inputs that share a symbol agree on it because of this, too.
   for (uint32_t i = 0; i < n; ++i) {
-    const fb::Input& expected = *graph_->inputs()->Get(i);
+    const fb::Input& expected = *payload_->inputs()->Get(i);
     if (expected.kind() != fb::InputKind_Tensor) continue;
     for (uint32_t d = 0; d < count(expected.dims()); ++d) {
       const int64_t want = dim(expected.dims()->Get(d), symbols);

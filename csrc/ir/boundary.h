@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "ggml.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 
 namespace etggml::ir {
 

@@ -1,7 +1,7 @@
 // Calls with tensors that have no elements. ggml has none, so their graph is built as if there were one entry, and its
 // result is thrown away. That is right as long as no result with elements depends on a tensor without any.
 #include "ir/expr.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "ir/validate.h"
 
 namespace etggml::ir {
@@ -22,7 +22,7 @@ class Dims {
     return false;
   }
   bool depends(const flatbuffers::Vector<int64_t>* dims) const {
-    for (uint32_t i = 0; i < Program::count(dims); ++i) {
+    for (uint32_t i = 0; i < Graph::count(dims); ++i) {
       if (depends(dims->Get(i))) return true;
     }
     return false;
@@ -35,11 +35,11 @@ class Dims {
 
 }  // namespace
 
-bool Program::may_be_empty(uint32_t symbol) const {
-  return graph_->symbols()->Get(symbol)->min() == 0 && symbol_min_[symbol] == 1;
+bool Graph::may_be_empty(uint32_t symbol) const {
+  return payload_->symbols()->Get(symbol)->min() == 0 && symbol_min_[symbol] == 1;
 }
 
-Result<std::vector<int64_t>> Program::stand_in(const std::vector<int64_t>& symbols) const {
+Result<std::vector<int64_t>> Graph::stand_in(const std::vector<int64_t>& symbols) const {
   std::vector<int64_t> result = symbols;
   uint32_t first = symbol_count();
   for (uint32_t i = symbol_count(); i-- > 0;) {
@@ -49,21 +49,20 @@ Result<std::vector<int64_t>> Program::stand_in(const std::vector<int64_t>& symbo
   }
   if (first == symbol_count()) return result;
 
-  const Dims zero(*graph_, symbols);
+  const Dims zero(*payload_, symbols);
   std::vector<bool> depends(node_count(), false);
   uint32_t wrong = node_count();
   for (uint32_t i = 0; i < node_count(); ++i) {
     const fb::Node& n = node(i);
-    depends[i] = zero.depends(graph_->shapes()->Get(n.shape())->ne());
+    depends[i] = zero.depends(payload_->shapes()->Get(n.shape())->ne());
     if (const auto* view = n.op_as_View()) {
       depends[i] = depends[i] || zero.depends(view->offset()) || zero.depends(view->strides());
     }
     for (uint32_t s = 0; s < count(n.src()); ++s) depends[i] = depends[i] || depends[n.src()->Get(s)];
-    const bool writes = n.op_type() == fb::Op_SetRows || n.op_type() == fb::Op_Cpy;
-    if (writes && depends[i] && live_[i] && wrong == node_count()) wrong = i;
+    if (facts_of(n.op_type()).writes && depends[i] && live_[i] && wrong == node_count()) wrong = i;
   }
   for (uint32_t i = 0; i < output_count(); ++i) {
-    const fb::Output& output = *graph_->outputs()->Get(i);
+    const fb::Output& output = *payload_->outputs()->Get(i);
     const std::vector<int64_t> actual = dims(output.dims(), symbols);
     if (depends[output.value()] && element_count(actual.data(), actual.size()) > 0 && wrong == node_count())
       wrong = output.value();
@@ -72,7 +71,7 @@ Result<std::vector<int64_t>> Program::stand_in(const std::vector<int64_t>& symbo
   return error(ETGGML_SHAPE,
                "%s: '%s' is 0, and %s, which has elements, is computed from a tensor without any; this graph accepts "
                "%lld..%lld there",
-               origin_.c_str(), graph_->symbols()->Get(first)->name()->c_str(), node_name(*graph_, wrong).c_str(),
+               origin_.c_str(), payload_->symbols()->Get(first)->name()->c_str(), node_name(*payload_, wrong).c_str(),
                static_cast<ll>(symbol_min_[first]), static_cast<ll>(symbol_max_[first]));
 }
 

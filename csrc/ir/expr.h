@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "util/status.h"
 
 namespace etggml::ir {

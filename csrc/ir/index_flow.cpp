@@ -24,21 +24,6 @@ uint32_t find(std::vector<uint32_t>& parent, uint32_t i) {
   return i;
 }
 
-bool moves(fb::Op op) {
-  switch (op) {
-    case fb::Op_View:
-    case fb::Op_Reshape:
-    case fb::Op_Permute:
-    case fb::Op_Cont:
-    case fb::Op_Repeat:
-    case fb::Op_Concat:
-    case fb::Op_Cast:
-      return true;
-    default:
-      return false;
-  }
-}
-
 template <class T>
 void extremes(const uint8_t* bytes, size_t size, int64_t* min, int64_t* max) {
   for (size_t at = 0; at + sizeof(T) <= size; at += sizeof(T)) {
@@ -78,37 +63,23 @@ Status Validator::index_flow() {
       const uint32_t source = node.src()->Get(s);
       if (integer(p_.node(source).type())) parent[find(parent, source)] = find(parent, i);
     };
-    if (moves(node.op_type())) {
-      for (uint32_t s = 0; s < node.src()->size(); ++s) join(s);
-    } else if (node.op_type() == fb::Op_GetRows) {
-      join(0);  // rows of an integer table; src[1] are ids, a use
-    }
+    const int8_t moves = facts_of(node.op_type()).moves;
+    if (moves >= 0) join(static_cast<uint32_t>(moves));
+    for (uint32_t s = 0; moves == kAllSources && s < node.src()->size(); ++s) join(s);
   }
 
   std::vector<bool> used(n, false);
   for (uint32_t i = 0; i < n; ++i) {
     const fb::Node& node = p_.node(i);
     if (!p_.live_[i]) continue;
-    uint32_t ids = 0, axis = 1;
-    switch (node.op_type()) {
-      case fb::Op_GetRows:
-        ids = 1;
-        break;
-      case fb::Op_SetRows:
-      case fb::Op_Scatter:
-        ids = 2;
-        break;
-      case fb::Op_MulMatId:
-        ids = 2, axis = 2;
-        break;
-      default:
-        continue;
-    }
+    const OperatorFacts& facts = facts_of(node.op_type());
+    if (facts.row_numbers < 0) continue;
+    const auto ids = static_cast<uint32_t>(facts.row_numbers);
     const uint32_t source = node.src()->Get(ids);
     if (!integer(p_.node(source).type())) return node_fail(i, "src[%u] must hold integers", ids);
     const uint32_t group = find(parent, source);
     used[group] = true;
-    p_.index_uses_.push_back({group, i, node.src()->Get(0), axis});
+    p_.index_uses_.push_back({group, i, node.src()->Get(0), static_cast<uint32_t>(facts.axis)});
   }
 
   p_.index_class_.resize(n);
@@ -116,6 +87,11 @@ Status Validator::index_flow() {
     const fb::Node& node = p_.node(i);
     const uint32_t group = p_.index_class_[i] = find(parent, i);
     if (!used[group] || !p_.live_[i]) continue;
+    const OperatorFacts& facts = facts_of(node.op_type());
+    if (facts.places >= 0) {
+      p_.index_sources_.push_back({group, i, 0, node.src()->Get(static_cast<uint32_t>(facts.places))});
+      continue;
+    }
     switch (node.op_type()) {
       case fb::Op_InputLeaf:
         break;  // checked on upload
@@ -127,16 +103,11 @@ Status Validator::index_flow() {
         p_.index_sources_.push_back({group, i, max, UINT32_MAX});
         break;
       }
-      case fb::Op_Argmax:
-      case fb::Op_Argsort:
-      case fb::Op_TopK:
-        p_.index_sources_.push_back({group, i, 0, node.src()->Get(0)});
-        break;
       case fb::Op_Cast: {
         const fb::Node& source = p_.node(node.src()->Get(0));
         if (integer(source.type())) break;  // moved from another node of the class
-        // Computed indices are F32 until here. A clamp bounds them whatever they are: ggml's yields one of its limits
-        // even for a NaN.
+        // Computed indices are F32 until here. A clamp bounds all of them: ggml's yields one of its limits even for a
+        // NaN.
         if (source.op_type() != fb::Op_Clamp) {
           return node_fail(i, "its values are used as row numbers, but no clamp bounds them");
         }
@@ -148,8 +119,7 @@ Status Validator::index_flow() {
         break;
       }
       default: {
-        const bool moved =
-            (moves(node.op_type()) || node.op_type() == fb::Op_GetRows) && integer(p_.node(node.src()->Get(0)).type());
+        const bool moved = facts.moves != kNoSource && integer(p_.node(node.src()->Get(0)).type());
         if (!moved) return node_fail(i, "its values are used as row numbers, but nothing bounds them");
       }
     }
@@ -159,7 +129,7 @@ Status Validator::index_flow() {
   return ok_status();
 }
 
-Result<std::vector<int64_t>> Program::index_limits(const std::vector<int64_t>& symbols) const {
+Result<std::vector<int64_t>> Graph::index_limits(const std::vector<int64_t>& symbols) const {
   std::vector<int64_t> of_class(node_count(), INT64_MAX);
   for (const IndexUse& use : index_uses_) {
     const int64_t rows = node_shape(use.table, symbols)[use.axis];
@@ -169,7 +139,7 @@ Result<std::vector<int64_t>> Program::index_limits(const std::vector<int64_t>& s
     const int64_t most = source.row_of == UINT32_MAX ? source.max : node_shape(source.row_of, symbols)[0] - 1;
     if (most >= of_class[source.group]) {
       return error(ETGGML_SHAPE, "%s: %s: its values go up to %lld, but they index a table of %lld rows",
-                   origin_.c_str(), node_name(*graph_, source.node).c_str(), static_cast<long long>(most),
+                   origin_.c_str(), node_name(*payload_, source.node).c_str(), static_cast<long long>(most),
                    static_cast<long long>(of_class[source.group]));
     }
   }

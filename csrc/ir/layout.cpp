@@ -11,7 +11,7 @@ using ll = long long;
 
 struct Layout {
   std::array<int64_t, 4> ne{}, stride{};
-  uint32_t root = 0;      // the node whose memory this is
+  uint32_t root = 0;      // the node that has the memory
   int64_t root_size = 0;  // elements
   int64_t offset = 0;     // from the root's start
 };
@@ -42,8 +42,8 @@ bool span(const std::array<int64_t, 4>& ne, const std::array<int64_t, 4>& stride
 
 class Checker {
  public:
-  Checker(const Program& program, const std::vector<int64_t>& symbols, etggml_status code, const char* when)
-      : p_(program), g_(program.graph()), symbols_(symbols), code_(code), when_(when) {}
+  Checker(const Graph& ir_graph, const std::vector<int64_t>& symbols, etggml_status code, const char* when)
+      : p_(ir_graph), g_(ir_graph.payload()), symbols_(symbols), code_(code), when_(when) {}
 
   Status run();
 
@@ -54,7 +54,7 @@ class Checker {
   Status boundary();
   Status fail(uint32_t node, const char* format, ...) const __attribute__((format(printf, 3, 4)));
 
-  const Program& p_;
+  const Graph& p_;
   const fb::Graph& g_;
   const std::vector<int64_t>& symbols_;
   const etggml_status code_;
@@ -113,6 +113,12 @@ Status Checker::node(uint32_t i) {
   l.stride = packed(l.ne);
   l.root = i;
   l.root_size = element_count(l.ne);
+  const OperatorFacts& facts = facts_of(n.op_type());
+  if (facts.writes) {
+    const std::array<int64_t, 4> declared = l.ne;
+    l = layout_[n.src()->Get(static_cast<uint32_t>(facts.memory))];
+    return l.ne == declared ? ok_status() : fail(i, "shape is not that of the destination");
+  }
   switch (n.op_type()) {
     case fb::Op_View:
       return view(i, &l);
@@ -128,13 +134,6 @@ Status Checker::node(uint32_t i) {
       l.root = source.root;
       l.root_size = source.root_size;
       l.offset = source.offset;
-      return ok_status();
-    }
-    case fb::Op_SetRows:
-    case fb::Op_Cpy: {
-      const std::array<int64_t, 4> declared = l.ne;
-      l = layout_[n.src()->Get(n.op_type() == fb::Op_SetRows ? 0 : 1)];
-      if (l.ne != declared) return fail(i, "shape is not that of the destination");
       return ok_status();
     }
     case fb::Op_InputLeaf: {
@@ -179,7 +178,7 @@ Status Checker::boundary() {
 }
 
 Status Checker::run() {
-  for (uint32_t i = 0; i < Program::count(g_.shapes()); ++i) {
+  for (uint32_t i = 0; i < Graph::count(g_.shapes()); ++i) {
     const std::string problem = shape_problem(p_.shape(i, symbols_));
     if (!problem.empty()) return error(code_, "%s: shape %u%s: %s", p_.origin().c_str(), i, when_, problem.c_str());
   }
@@ -190,8 +189,8 @@ Status Checker::run() {
 
 }  // namespace
 
-Status check_layout(const Program& program, const std::vector<int64_t>& symbols, etggml_status code, const char* when) {
-  return Checker(program, symbols, code, when).run();
+Status check_layout(const Graph& ir_graph, const std::vector<int64_t>& symbols, etggml_status code, const char* when) {
+  return Checker(ir_graph, symbols, code, when).run();
 }
 
 }  // namespace etggml::ir

@@ -34,7 +34,7 @@ Status Validator::version() {
 
 Status Validator::run() {
   ETGGML_RETURN_IF_ERROR(version());
-  const uint32_t n_nodes = Program::count(g_.nodes());
+  const uint32_t n_nodes = Graph::count(g_.nodes());
   if (n_nodes == 0) return fail("nodes: there are none");
   if (n_nodes > kMaxNodes) return fail("nodes: %u, more than the limit of %u", n_nodes, kMaxNodes);
 

@@ -1,6 +1,7 @@
 // Semantic validation of a payload that the FlatBuffers verifier has accepted. One concern per file:
 // symbols, expressions and shapes (validate_shapes.cpp), boundary and storage tables (validate_tables.cpp), nodes
-// (validate_nodes.cpp), which integers index rows (index_flow.cpp), strided layouts at concrete symbols (layout.cpp).
+// (validate_nodes.cpp; their fields: node_check.h), which integers index rows (index_flow.cpp), strided layouts at
+// concrete symbols (layout.cpp).
 #pragma once
 
 #include <cstdint>
@@ -9,19 +10,21 @@
 
 #include "flatbuffers/flatbuffers.h"
 #include "ir/expr.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "util/status.h"
 
 namespace etggml::ir {
 
 class Validator {
  public:
-  explicit Validator(Program* program) : p_(*program), g_(*program->graph_) {}
+  Validator(Graph* ir_graph, const FieldChecks& checks) : p_(*ir_graph), g_(*ir_graph->payload_), checks_(checks) {}
 
-  /// Everything, in an order in which each step may rely on the ones before it. Fills the program's derived tables.
+  /// Everything, in an order in which each step may rely on the ones before it. Fills the graph's derived tables.
   Status run();
 
  private:
+  friend class NodeCheck;
+
   Status version();
   // validate_shapes.cpp
   Status symbol_bounds();
@@ -44,10 +47,6 @@ class Validator {
   // validate_nodes.cpp
   Status nodes();
   Status node_common(uint32_t index);
-  Status node_fields(uint32_t index);
-  Status leaf_fields(uint32_t index);
-  Status epilogue(uint32_t i, const fb::Epilogue* then);
-  Status input_leaf(uint32_t index, const fb::InputLeaf& leaf);
   Status effects();
   Status liveness();
   // index_flow.cpp
@@ -56,13 +55,14 @@ class Validator {
   Status fail(const char* format, ...) const __attribute__((format(printf, 2, 3)));
   Status node_fail(uint32_t node, const char* format, ...) const __attribute__((format(printf, 3, 4)));
 
-  Program& p_;
+  Graph& p_;
   const fb::Graph& g_;
+  const FieldChecks& checks_;
   std::vector<Interval> ranges_;  // of the expressions
 };
 
-/// How many bits of payload-driven checks there are on a shape at concrete symbols: every dimension in 1..kMaxDim, rows
-/// in int, elements below kMaxElements. Empty: fine; else what is wrong.
+/// The fault of a shape at concrete symbols, empty if there is none. Every dimension is in 1..kMaxDim, rows fit an int,
+/// and elements are below kMaxElements.
 std::string shape_problem(const std::array<int64_t, 4>& ne);
 
 /// Product of dimensions, saturating at INT64_MAX; negative dimensions count as 0.
@@ -74,6 +74,6 @@ bool type_known(int type);
 
 /// Checks shapes, views and boundary sizes at concrete symbols; `when` is appended to messages ("at the lower bounds
 /// ...").
-Status check_layout(const Program& program, const std::vector<int64_t>& symbols, etggml_status code, const char* when);
+Status check_layout(const Graph& ir_graph, const std::vector<int64_t>& symbols, etggml_status code, const char* when);
 
 }  // namespace etggml::ir

@@ -28,21 +28,21 @@ std::string shape_problem(const std::array<int64_t, 4>& ne) {
   return std::string();
 }
 
-// Whether the symbol is, as it stands, a dimension of an input. Before anything else is checked, so it trusts nothing.
+// Whether the symbol alone is a dimension of an input. Before anything else is checked, so it trusts nothing.
 bool Validator::is_dimension(uint32_t symbol) const {
   const auto* from = g_.symbols()->Get(symbol)->source_as_FromInputDim();
-  if (!from || from->input() >= Program::count(g_.inputs())) return false;
+  if (!from || from->input() >= Graph::count(g_.inputs())) return false;
   const auto* dims = g_.inputs()->Get(from->input())->dims();
-  if (from->dim() >= Program::count(dims) || !aligned8(dims) || dims->Get(from->dim()) >= 0) return false;
+  if (from->dim() >= Graph::count(dims) || !aligned8(dims) || dims->Get(from->dim()) >= 0) return false;
   const uint64_t expr = static_cast<uint64_t>(-(dims->Get(from->dim()) + 1));
-  if (expr >= Program::count(g_.exprs())) return false;
+  if (expr >= Graph::count(g_.exprs())) return false;
   const auto* code = g_.exprs()->Get(static_cast<uint32_t>(expr))->code();
-  return Program::count(code) == 1 && aligned8(code) && code->Get(0)->code() == fb::ExprCode_Symbol &&
+  return Graph::count(code) == 1 && aligned8(code) && code->Get(0)->code() == fb::ExprCode_Symbol &&
          code->Get(0)->arg() == static_cast<int64_t>(symbol);
 }
 
 Status Validator::symbol_bounds() {
-  const uint32_t n = Program::count(g_.symbols());
+  const uint32_t n = Graph::count(g_.symbols());
   if (n > kMaxSymbols) return fail("%u symbols, more than the limit of %u", n, kMaxSymbols);
   for (uint32_t i = 0; i < n; ++i) {
     const fb::Symbol& s = *g_.symbols()->Get(i);
@@ -51,7 +51,7 @@ Status Validator::symbol_bounds() {
       return fail("symbol %u '%s': bounds %lld..%lld are empty or too wide (a dynamic dimension needs an upper bound)",
                   i, s.name()->c_str(), static_cast<ll>(s.min()), static_cast<ll>(s.max()));
     }
-    // ggml has no empty tensors, whatever the exporter's lower bound: a dimension starts at 1.
+    // ggml has no empty tensors: a dimension starts at 1, also if the exporter's lower bound is 0.
     p_.symbol_min_.push_back(s.min() < 1 && s.max() >= 1 && is_dimension(i) ? 1 : s.min());
     p_.symbol_max_.push_back(s.max());
   }
@@ -59,7 +59,7 @@ Status Validator::symbol_bounds() {
 }
 
 Status Validator::expressions() {
-  const uint32_t n = Program::count(g_.exprs());
+  const uint32_t n = Graph::count(g_.exprs());
   if (n > kMaxExprs) return fail("%u expressions, more than the limit of %u", n, kMaxExprs);
   ranges_.reserve(n);
   for (uint32_t i = 0; i < n; ++i) {
@@ -80,7 +80,7 @@ Status Validator::dimension(int64_t dim, const std::string& where) const {
 }
 
 Status Validator::dimensions(const flatbuffers::Vector<int64_t>* dims, const std::string& where) const {
-  const uint32_t rank = Program::count(dims);
+  const uint32_t rank = Graph::count(dims);
   if (rank > kMaxRank) return fail("%s: %u dimensions, more than the limit of %u", where.c_str(), rank, kMaxRank);
   if (rank > 0 && !aligned8(dims)) return fail("%s is misaligned", where.c_str());
   for (uint32_t d = 0; d < rank; ++d) {
@@ -90,11 +90,11 @@ Status Validator::dimensions(const flatbuffers::Vector<int64_t>* dims, const std
 }
 
 Status Validator::shapes() {
-  const uint32_t n = Program::count(g_.shapes());
+  const uint32_t n = Graph::count(g_.shapes());
   if (n > kMaxShapes) return fail("%u shapes, more than the limit of %u", n, kMaxShapes);
   for (uint32_t i = 0; i < n; ++i) {
     const auto* ne = g_.shapes()->Get(i)->ne();
-    if (Program::count(ne) != 4) return fail("shape %u: ne has %u dimensions instead of 4", i, Program::count(ne));
+    if (Graph::count(ne) != 4) return fail("shape %u: ne has %u dimensions instead of 4", i, Graph::count(ne));
     ETGGML_RETURN_IF_ERROR(dimensions(ne, format("shape %u: ne", i)));
     for (uint32_t d = 0; d < 4; ++d) {
       const int64_t dim = ne->Get(d);
@@ -114,8 +114,8 @@ Status Validator::shapes() {
 }
 
 Status Validator::literal_shape(uint32_t index, const std::string& where) const {
-  if (index >= Program::count(g_.shapes())) {
-    return fail("%s: shape %u of %u", where.c_str(), index, Program::count(g_.shapes()));
+  if (index >= Graph::count(g_.shapes())) {
+    return fail("%s: shape %u of %u", where.c_str(), index, Graph::count(g_.shapes()));
   }
   for (int64_t dim : *g_.shapes()->Get(index)->ne()) {
     if (dim < 0) return fail("%s: shape %u is symbolic; storage needs literal dimensions", where.c_str(), index);
@@ -139,12 +139,12 @@ Status Validator::symbol_sources() {
     } else {
       return fail("symbol %u '%s': nothing binds it (source)", i, label);
     }
-    if (input >= Program::count(g_.inputs())) {
-      return fail("symbol %u '%s': source: input %u of %u", i, label, input, Program::count(g_.inputs()));
+    if (input >= Graph::count(g_.inputs())) {
+      return fail("symbol %u '%s': source: input %u of %u", i, label, input, Graph::count(g_.inputs()));
     }
     const fb::Input& in = *g_.inputs()->Get(input);
     if (const auto* from = s.source_as_FromInputDim()) {
-      if (in.kind() != fb::InputKind_Tensor || from->dim() >= Program::count(in.dims())) {
+      if (in.kind() != fb::InputKind_Tensor || from->dim() >= Graph::count(in.dims())) {
         return fail("symbol %u '%s': source: input '%s' has no dimension %u", i, label, in.name()->c_str(),
                     from->dim());
       }

@@ -33,7 +33,7 @@ Status Validator::storage_type(int type, uint32_t shape, const std::string& wher
 }
 
 Status Validator::inputs() {
-  const uint32_t n = Program::count(g_.inputs());
+  const uint32_t n = Graph::count(g_.inputs());
   if (n > kMaxBoundary) return fail("%u inputs, more than the limit of %u", n, kMaxBoundary);
   for (uint32_t i = 0; i < n; ++i) {
     const fb::Input& in = *g_.inputs()->Get(i);
@@ -44,7 +44,7 @@ Status Validator::inputs() {
     ETGGML_RETURN_IF_ERROR(dimensions(in.dims(), where + ": dims"));
     if (in.kind() == fb::InputKind_Tensor) {
       if (scalar_size(in.dtype()) == 0) return fail("%s: dtype %d is unknown", where.c_str(), in.dtype());
-    } else if (Program::count(in.dims()) != 0) {
+    } else if (Graph::count(in.dims()) != 0) {
       return fail("%s: a scalar with dimensions", where.c_str());
     }
   }
@@ -53,7 +53,7 @@ Status Validator::inputs() {
 }
 
 Status Validator::outputs() {
-  const uint32_t n = Program::count(g_.outputs());
+  const uint32_t n = Graph::count(g_.outputs());
   if (n > kMaxBoundary) return fail("%u outputs, more than the limit of %u", n, kMaxBoundary);
   for (uint32_t i = 0; i < n; ++i) {
     const fb::Output& out = *g_.outputs()->Get(i);
@@ -69,18 +69,18 @@ Status Validator::outputs() {
 }
 
 Status Validator::weights() {
-  const uint32_t n = Program::count(g_.weights());
+  const uint32_t n = Graph::count(g_.weights());
   if (n > kMaxSlots) return fail("%u weights, more than the limit of %u", n, kMaxSlots);
   for (uint32_t i = 0; i < n; ++i) {
     const fb::WeightSlot& w = *g_.weights()->Get(i);
     std::string where = format("weight %u", i);
     ETGGML_RETURN_IF_ERROR(name(w.name(), where + ": name", true));
     where += format(" '%.80s'", w.name()->c_str());
-    const uint32_t n_parts = Program::count(w.parts());
+    const uint32_t n_parts = Graph::count(w.parts());
     if (n_parts < 1) return fail("%s: it has no parts", where.c_str());
     for (uint32_t p = 0; p < n_parts; ++p) {
       const auto* keys = w.parts()->Get(p)->keys();
-      if (Program::count(keys) < 1) return fail("%s: part %u has no keys", where.c_str(), p);
+      if (Graph::count(keys) < 1) return fail("%s: part %u has no keys", where.c_str(), p);
       for (const auto* key : *keys) {
         ETGGML_RETURN_IF_ERROR(name(key, format("%s: key of part %u", where.c_str(), p), true));
         if (key->size() == 0) return fail("%s: part %u has an empty key", where.c_str(), p);
@@ -98,7 +98,7 @@ Status Validator::weights() {
 }
 
 Status Validator::states() {
-  const uint32_t n = Program::count(g_.states());
+  const uint32_t n = Graph::count(g_.states());
   if (n > kMaxSlots) return fail("%u states, more than the limit of %u", n, kMaxSlots);
   for (uint32_t i = 0; i < n; ++i) {
     const fb::StateSlot& s = *g_.states()->Get(i);
@@ -115,7 +115,7 @@ Status Validator::states() {
 }
 
 Status Validator::constants() {
-  const uint32_t n = Program::count(g_.constants());
+  const uint32_t n = Graph::count(g_.constants());
   if (n > kMaxSlots) return fail("%u constants, more than the limit of %u", n, kMaxSlots);
   for (uint32_t i = 0; i < n; ++i) {
     const fb::Constant& c = *g_.constants()->Get(i);
@@ -125,8 +125,8 @@ Status Validator::constants() {
     const auto type = static_cast<ggml_type>(c.type());
     const uint64_t elements = static_cast<uint64_t>(element_count(p_.shape(c.shape(), p_.symbol_min_)));
     const uint64_t bytes = elements / static_cast<uint64_t>(ggml_blck_size(type)) * ggml_type_size(type);
-    if (Program::count(c.data()) != bytes) {
-      return fail("%s: data has %u bytes, its shape and type need %llu", where.c_str(), Program::count(c.data()),
+    if (Graph::count(c.data()) != bytes) {
+      return fail("%s: data has %u bytes, its shape and type need %llu", where.c_str(), Graph::count(c.data()),
                   static_cast<unsigned long long>(bytes));
     }
   }
@@ -134,7 +134,7 @@ Status Validator::constants() {
 }
 
 Status Validator::expectations() {
-  const uint32_t n = Program::count(g_.expectations());
+  const uint32_t n = Graph::count(g_.expectations());
   if (n > kMaxSlots) return fail("%u expectations, more than the limit of %u", n, kMaxSlots);
   for (uint32_t i = 0; i < n; ++i) {
     const fb::Expectation& e = *g_.expectations()->Get(i);

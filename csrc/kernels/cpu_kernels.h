@@ -61,7 +61,6 @@ class CpuKernels final : public Kernels {
   ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args) override;
   ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) override;
   ggml_tensor* unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x) override;
-  bool takes_recurrence() const override { return set_.recurrence.pack != nullptr; }
   ggml_tensor* recurrence(ggml_context* ctx, const RecurrenceArgs& args) override;
   ggml_tensor* function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* x) override;
   ggml_tensor* running_sum(ggml_context* ctx, ggml_tensor* x) override;

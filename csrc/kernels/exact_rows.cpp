@@ -69,7 +69,7 @@ const char* at(const ggml_tensor* t, int64_t i1, int64_t i2, int64_t i3) {
 /// src: the product, w, x, and the ids of experts if there are any.
 void compute(ggml_tensor* y, int thread, int threads, void*) {
   const ggml_tensor *w = y->src[1], *x = y->src[2], *ids = y->src[3];
-  const ggml_type type = runtime::cpu_vec_dot_type(w->type);
+  const ggml_type type = devices::cpu_vec_dot_type(w->type);
   const int64_t rows = ggml_nrows(y);
   for (int64_t row = thread; row < rows; row += threads) {
     const int64_t i1 = row % y->ne[1], i2 = row / y->ne[1] % y->ne[2], i3 = row / y->ne[1] / y->ne[2];
@@ -114,7 +114,7 @@ void exact_rows(ggml_type type, const char* matrix, size_t row_bytes, const floa
 }
 
 ggml_tensor* mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tensor* x, ggml_tensor* ids) {
-  if (!can_be_odd(runtime::cpu_vec_dot_type(w->type)) || x->type != GGML_TYPE_F32 || y->type != GGML_TYPE_F32) return y;
+  if (!can_be_odd(devices::cpu_vec_dot_type(w->type)) || x->type != GGML_TYPE_F32 || y->type != GGML_TYPE_F32) return y;
   ggml_tensor* args[3] = {w, x, ids};
   ggml_tensor* result =
       ggml_custom_inplace(ctx, y, args, ids ? 3 : 2, guarded_kernel<compute>, GGML_N_TASKS_MAX, nullptr);

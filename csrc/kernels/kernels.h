@@ -100,10 +100,9 @@ struct RecurrenceArgs {
 enum class RowOp : int32_t { kAdd, kSub, kMul, kDiv };
 
 /// One build of a graph asks this. Implementations may remember tensors of that build; they must not throw and may make
-/// up to kExtraTensors tensors besides the result.
+/// a few tensors besides the result.
 class Kernels {
  public:
-  static constexpr int kExtraTensors = 1;
   virtual ~Kernels() = default;
   /// F32 [w->ne[1], x->ne[1], x->ne[2], x->ne[3]].
   virtual ggml_tensor* mul_mat(ggml_context*, ggml_tensor* /*w*/, ggml_tensor* /*x*/) { return nullptr; }
@@ -132,9 +131,7 @@ class Kernels {
   virtual ggml_tensor* per_row(ggml_context*, RowOp, ggml_tensor* /*x*/, ggml_tensor* /*y*/) { return nullptr; }
   /// F32 of x's shape.
   virtual ggml_tensor* unary(ggml_context*, UnaryOp, ggml_tensor* /*x*/) { return nullptr; }
-  /// Whether recurrence() takes every one: otherwise nodes are made for each step.
-  virtual bool takes_recurrence() const { return false; }
-  /// The result that the schema promises, of contiguous F32 operands.
+  /// The result that the schema promises, of contiguous F32 operands. Without it, nodes are made for each step.
   virtual ggml_tensor* recurrence(ggml_context*, const RecurrenceArgs&) { return nullptr; }
   /// F32 [1, x->ne[1], x->ne[2], x->ne[3]].
   virtual ggml_tensor* row_means(ggml_context*, ggml_tensor* /*x*/) { return nullptr; }

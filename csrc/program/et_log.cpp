@@ -9,7 +9,7 @@
 #include <mutex>
 
 #include "engine/load_scope.h"
-#include "program/guarded.h"
+#include "program/executorch_call.h"
 #include "util/fork.h"
 #include "util/log.h"
 
@@ -35,7 +35,7 @@ int level_of(et_pal_log_level_t level) {
 
 void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, const char* function, size_t line,
           const char* message, size_t length) {
-  if (!runtime::HostCall::active()) {
+  if (!engine::HostCall::active()) {
     if (const auto other = previous.load()) other(timestamp, level, file, function, line, message, length);
     return;
   }
@@ -47,7 +47,7 @@ void emit(et_timestamp_t timestamp, et_pal_log_level_t level, const char* file, 
 }
 
 void abort_or_throw() {
-  if (runtime::HostCall::active()) throw Aborted(take_executorch_errors());
+  if (engine::HostCall::active()) throw Aborted(take_executorch_errors());
   if (const auto other = previous_abort.load()) other();
   std::abort();
 }

@@ -7,11 +7,11 @@
 #include "program/pte_file.h"
 #include "weights/report.h"
 
-namespace etggml::runtime {
+namespace etggml::program {
 namespace {
 
-// Every method of the file under the scope. A method whose CPU operators are missing here still shows its delegates.
-Status load_all(const program::PteFile& file, LoadScope& scope) {
+// Every method of the file under the scope. A method still shows its delegates if CPU operators are missing here.
+Status load_all(const program::PteFile& file, engine::LoadScope& scope) {
   for (const std::string& name : file.methods()) {
     scope.delegates = 0;
     const auto method = program::LoadedMethod::load(file, name, nullptr);
@@ -25,8 +25,8 @@ Status load_all(const program::PteFile& file, LoadScope& scope) {
 
 Result<Json> check_program(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights) {
   ETGGML_ASSIGN_OR_RETURN(const std::unique_ptr<program::PteFile> file, program::PteFile::open(pte, ""));
-  Report report;
-  LoadScope scope(LoadScope::Mode::Check);
+  weights::Report report;
+  engine::LoadScope scope(engine::LoadScope::Mode::Check);
   scope.origin = pte;
   scope.files = weights;
   scope.report = &report;
@@ -38,7 +38,7 @@ Result<Json> check_program(const std::string& pte, std::shared_ptr<const gguf::F
 Status program_payloads(const std::string& pte,
                         const std::function<void(const char*, size_t, const void*, size_t)>& fn) {
   ETGGML_ASSIGN_OR_RETURN(const std::unique_ptr<program::PteFile> file, program::PteFile::open(pte, ""));
-  LoadScope scope(LoadScope::Mode::Payloads);
+  engine::LoadScope scope(engine::LoadScope::Mode::Payloads);
   scope.origin = pte;
   scope.payload = [&](const char* method, const void* data, size_t size) {
     fn(method, scope.delegates - 1, data, size);
@@ -46,4 +46,4 @@ Status program_payloads(const std::string& pte,
   return load_all(*file, scope);
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::program

@@ -11,7 +11,7 @@
 
 #include "engine/load_scope.h"
 #include "program/et_log.h"
-#include "program/guarded.h"
+#include "program/executorch_call.h"
 #include "program/layout.h"
 #include "util/scalar_type.h"
 
@@ -40,7 +40,7 @@ std::string dims_text(const int64_t* dims, size_t rank) {
 
 // Why load_method failed: our delegate's own words if it was ours, else ExecuTorch's.
 Status load_failure(const PteFile& file, const std::string& name, Error err) {
-  Status ours = runtime::take_delegate_failure();
+  Status ours = engine::take_delegate_failure();
   const std::string theirs = describe(err);
   if (!ours.ok()) return ours;
   const std::string where = file.path() + ", method '" + name + "': ";
@@ -101,13 +101,13 @@ size_t LoadedMethod::output_count() const { return state_->method->outputs_size(
 
 Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load(const PteFile& file, const std::string& name,
                                                          executorch::runtime::EventTracer* tracer) {
-  return guarded(file.path(), [&] { return load_guarded(file, name, tracer); });
+  return call_executorch(file.path(), [&] { return load_now(file, name, tracer); });
 }
 
-Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_guarded(const PteFile& file, const std::string& name,
-                                                                 executorch::runtime::EventTracer* tracer) {
+Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_now(const PteFile& file, const std::string& name,
+                                                             executorch::runtime::EventTracer* tracer) {
   take_executorch_errors();
-  (void)runtime::take_delegate_failure();
+  (void)engine::take_delegate_failure();
   std::unique_ptr<LoadedMethod> method(new LoadedMethod());
   method->name_ = name;
   method->traced_ = tracer != nullptr;
@@ -116,7 +116,7 @@ Result<std::unique_ptr<LoadedMethod>> LoadedMethod::load_guarded(const PteFile& 
   auto loaded = file.program().load_method(name.c_str(), method->state_->memory.get(), tracer, file.data());
   if (!loaded.ok()) return load_failure(file, name, loaded.error());
   method->state_->method = std::make_unique<Method>(std::move(loaded.get()));
-  if (const runtime::LoadScope* scope = runtime::LoadScope::current())
+  if (const engine::LoadScope* scope = engine::LoadScope::current())
     ETGGML_RETURN_IF_ERROR(file.check_delegate_results(name, scope->delegate_inputs));
   method->state_->slots.resize(method->inputs_.size());
   method->int_outputs_.resize(method->output_count());
@@ -164,8 +164,8 @@ bool LoadedMethod::is_fixed(size_t index) const {
   return dynamism == executorch::runtime::TensorShapeDynamism::STATIC;
 }
 
-Result<std::vector<runtime::HostStates::Place>> LoadedMethod::states(const PteFile& file) const {
-  std::vector<runtime::HostStates::Place> places;
+Result<std::vector<engine::HostStates::Place>> LoadedMethod::states(const PteFile& file) const {
+  std::vector<engine::HostStates::Place> places;
   const std::vector<PlannedState>& list = file.states(name_);
   for (size_t i = 0; i < list.size(); ++i) {
     const PlannedState& state = list[i];
@@ -262,7 +262,7 @@ Status LoadedMethod::set_input(size_t index, const etggml_tensor& in) {
   }
   const Error err = state_->method->set_input(value, index);
   if (err == Error::Ok) return ok_status();
-  // Types and upper bounds were right, so what is left is something that the export fixed.
+  // Types and upper bounds were right. So it is a size that the export fixed.
   if (kind == Kind::Tensor) {
     return error(ETGGML_SHAPE, "method '%s', %s: shape is %s, but it was exported as exactly %s (%s)", name_.c_str(),
                  inputs_[index].name.c_str(), dims_text(in.shape, static_cast<size_t>(in.ndim)).c_str(),
@@ -275,7 +275,7 @@ Status LoadedMethod::set_input(size_t index, const etggml_tensor& in) {
 Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, Stop& stop, std::vector<etggml_tensor>* out) {
   ExecutorchCall call;
   take_executorch_errors();
-  (void)runtime::take_delegate_failure();
+  (void)engine::take_delegate_failure();
   if (n_in != inputs_.size())
     return error(ETGGML_INVALID_ARGUMENT, "method '%s' takes %zu inputs, %zu were given", name_.c_str(), inputs_.size(),
                  n_in);
@@ -292,7 +292,7 @@ Status LoadedMethod::execute(const etggml_tensor* in, size_t n_in, Stop& stop, s
   }
   if (err != Error::Ok) {
     failed_ = true;
-    Status ours = runtime::take_delegate_failure();
+    Status ours = engine::take_delegate_failure();
     const std::string theirs = describe(err);
     if (!ours.ok()) return ours;
     if (stop.stopping()) return error(ETGGML_CANCELLED, "the call was cancelled");

@@ -44,7 +44,7 @@ class LoadedMethod {
   Status execute(const etggml_tensor* in, size_t n_in, Stop& stop, std::vector<etggml_tensor>* out);
 
   /// The buffers in planned memory that the method changes.
-  Result<std::vector<runtime::HostStates::Place>> states(const PteFile& file) const;
+  Result<std::vector<engine::HostStates::Place>> states(const PteFile& file) const;
 
   /// ExecuTorch cannot run a method again that failed in its middle: load it anew.
   bool stuck() const { return failed_; }
@@ -53,8 +53,8 @@ class LoadedMethod {
   struct State;  // ExecuTorch's objects
 
   LoadedMethod();
-  static Result<std::unique_ptr<LoadedMethod>> load_guarded(const PteFile& file, const std::string& name,
-                                                            executorch::runtime::EventTracer* tracer);
+  static Result<std::unique_ptr<LoadedMethod>> load_now(const PteFile& file, const std::string& name,
+                                                        executorch::runtime::EventTracer* tracer);
   Status plan_memory(const PteFile& file);
   // Whether the export fixed the shape of a tensor input. Only after the method was loaded.
   bool is_fixed(size_t index) const;

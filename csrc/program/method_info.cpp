@@ -1,7 +1,7 @@
-// What a method's meta data says.
+// The meta data of a method.
 #include <executorch/runtime/executor/program.h>
 
-#include "program/guarded.h"
+#include "program/executorch_call.h"
 #include "program/layout.h"
 #include "program/method.h"
 #include "util/scalar_type.h"
@@ -87,7 +87,7 @@ Json values_json(const std::vector<ValueInfo>& list) {
 }  // namespace
 
 Result<std::vector<ValueInfo>> method_inputs(const PteFile& file, const std::string& method) {
-  return guarded(file.path(), [&]() -> Result<std::vector<ValueInfo>> {
+  return call_executorch(file.path(), [&]() -> Result<std::vector<ValueInfo>> {
     ETGGML_ASSIGN_OR_RETURN(const MethodMeta meta, meta_of(file, method));
     return values(
         file, method, "input", meta.num_inputs(), [&](size_t i) { return meta.input_tag(i); },
@@ -96,7 +96,7 @@ Result<std::vector<ValueInfo>> method_inputs(const PteFile& file, const std::str
 }
 
 Result<std::vector<ValueInfo>> method_outputs(const PteFile& file, const std::string& method) {
-  return guarded(file.path(), [&]() -> Result<std::vector<ValueInfo>> {
+  return call_executorch(file.path(), [&]() -> Result<std::vector<ValueInfo>> {
     ETGGML_ASSIGN_OR_RETURN(const MethodMeta meta, meta_of(file, method));
     return values(
         file, method, "output", meta.num_outputs(), [&](size_t i) { return meta.output_tag(i); },

@@ -14,14 +14,14 @@
 #include "engine/context.h"
 #include "engine/executable.h"
 #include "engine/load_scope.h"
-#include "program/guarded.h"
+#include "program/executorch_call.h"
 #include "program/method.h"
 #include "program/pte_file.h"
 #include "util/log.h"
 #include "util/scalar_type.h"
 #include "util/watched_file.h"
 
-namespace etggml::runtime {
+namespace etggml::program {
 namespace {
 
 constexpr std::chrono::microseconds kPause(100);
@@ -31,14 +31,14 @@ std::string method_name(const char* method) { return method == nullptr || *metho
 }  // namespace
 
 Result<std::unique_ptr<Program>> Program::load(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights,
-                                               Options options, const ProgressFn& progress) {
+                                               engine::Options options, const engine::ProgressFn& progress) {
   std::unique_ptr<Program> program(new Program());
   ETGGML_ASSIGN_OR_RETURN(program->file_, program::PteFile::open(pte, options.data_path));
   if (options.etdump) program->etdump_ = std::make_unique<executorch::etdump::ETDumpGen>();
   const std::vector<std::string> methods = options.methods;
-  ETGGML_ASSIGN_OR_RETURN(program->context_, Context::create(std::move(options), std::move(weights), true));
+  ETGGML_ASSIGN_OR_RETURN(program->context_, engine::Context::create(std::move(options), std::move(weights), true));
   for (size_t i = 0; i < methods.size(); ++i) {
-    ProgressFn share;
+    engine::ProgressFn share;
     if (progress)
       share = [&, i](double f) { return progress((static_cast<double>(i) + f) / static_cast<double>(methods.size())); };
     ETGGML_RETURN_IF_ERROR(program->load_method(methods[i], share));
@@ -48,7 +48,7 @@ Result<std::unique_ptr<Program>> Program::load(const std::string& pte, std::shar
 }
 
 Program::~Program() {
-  program::ExecutorchCall call;  // what ExecuTorch says while it tears down belongs to us as well
+  program::ExecutorchCall call;  // ExecuTorch's messages while it tears down belong to us as well
   // Freeing a program that somebody is inside is a mistake, but an easy one to make while a process ends.
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
   // In a child of fork() that somebody may be a thread of the parent that was just going in or out.
@@ -61,7 +61,7 @@ Program::~Program() {
   if (!lock.owns_lock() || (context_ != nullptr && context_->engine->lost())) {
     // Half of a call, or a device's memory, of the process that this one was forked from.
     for (auto& method : methods_) (void)method.second.release();
-    new std::shared_ptr<Context>(context_);
+    new std::shared_ptr<engine::Context>(context_);
     (void)file_.release();
     (void)etdump_.release();
     return;
@@ -71,8 +71,8 @@ Program::~Program() {
 
 bool Program::lost() const { return inside_forks_.load() != kNobody && inside_forks_.load() != forks(); }
 
-Status Program::load_method(const std::string& name, const ProgressFn& progress) {
-  LoadScope scope(LoadScope::Mode::Run);
+Status Program::load_method(const std::string& name, const engine::ProgressFn& progress) {
+  engine::LoadScope scope(engine::LoadScope::Mode::Run);
   scope.origin = file_->path();
   scope.context = context_;
   scope.progress = progress;
@@ -80,7 +80,7 @@ Status Program::load_method(const std::string& name, const ProgressFn& progress)
   methods_.erase(name);
   ETGGML_ASSIGN_OR_RETURN(std::unique_ptr<program::LoadedMethod> method,
                           program::LoadedMethod::load(*file_, name, etdump_.get()));
-  ETGGML_ASSIGN_OR_RETURN(const std::vector<HostStates::Place> places, method->states(*file_));
+  ETGGML_ASSIGN_OR_RETURN(const std::vector<engine::HostStates::Place> places, method->states(*file_));
   ETGGML_RETURN_IF_ERROR(host_states_.attach(name, places));
   methods_[name] = std::move(method);
   ETGGML_RETURN_IF_ERROR(one_owner());
@@ -89,9 +89,9 @@ Status Program::load_method(const std::string& name, const ProgressFn& progress)
 }
 
 Status Program::one_owner() const {
-  const std::vector<HostStates::Info> on_host = host_states_.list();
-  for (const StateInfo& state : context_->states->list()) {
-    for (const HostStates::Info& other : on_host) {
+  const std::vector<engine::HostStates::Info> on_host = host_states_.list();
+  for (const engine::StateInfo& state : context_->states->list()) {
+    for (const engine::HostStates::Info& other : on_host) {
       if (state.name != other.name) continue;
       return error(ETGGML_BIND,
                    "%s: state '%s' belongs to a delegate in one method and to ExecuTorch in another; lower the methods "
@@ -121,7 +121,7 @@ Result<Program::Guard> Program::enter() {
 }
 
 Result<Program::Guard> Program::observe() {
-  // Counted before trying, so that whoever finds the lock taken by us knows it.
+  // Counted before trying, so that others who find the lock taken know that it is us.
   observers_.fetch_add(1);
   std::shared_ptr<void> observer(this, [](void* self) { static_cast<Program*>(self)->observers_.fetch_sub(1); });
   std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
@@ -145,24 +145,24 @@ Status Program::execute(const Guard&, const char* method, const etggml_tensor* i
   if (n_in > 0) serial_.fetch_add(1, std::memory_order_relaxed);
   auto it = methods_.find(name);
   if (it == methods_.end() || it->second == nullptr || it->second->stuck()) {
-    ETGGML_RETURN_IF_ERROR(load_method(name, ProgressFn()));
+    ETGGML_RETURN_IF_ERROR(load_method(name, engine::ProgressFn()));
     it = methods_.find(name);
   }
   host_states_.enter(name);
-  const int64_t start = now_ns();
+  const int64_t start = engine::now_ns();
   ETGGML_RETURN_IF_ERROR(it->second->execute(in, n_in, context_->engine->stop(), &outputs_));
-  file_->remember((now_ns() - start) / kRememberShare);
+  file_->remember((engine::now_ns() - start) / kRememberShare);
   return ok_status();
 }
 
-void Program::want_choice(const Guard&, const ChoiceRequest& request) {
+void Program::request_sampling(const Guard&, const engine::SamplingRequest& request) {
   std::lock_guard<std::mutex> engine(context_->engine->mutex());
-  context_->choice = {request, false, 0};
+  context_->sampled = {request, false, 0};
 }
 
-bool Program::choice(const Guard&, int32_t* token) const {
-  *token = context_->choice.token;
-  return context_->choice.made;
+bool Program::sampled_token(const Guard&, int32_t* token) const {
+  *token = context_->sampled.token;
+  return context_->sampled.made;
 }
 
 Status Program::finish_outputs(const Guard&) {
@@ -182,10 +182,10 @@ Result<std::vector<program::ValueInfo>> Program::method_outputs(const char* meth
   return program::method_outputs(*file_, method_name(method));
 }
 
-std::vector<StateInfo> Program::states(const Guard&) const {
-  std::vector<StateInfo> all = context_->states->list();
-  for (const HostStates::Info& state : host_states_.list()) {
-    StateInfo info;
+std::vector<engine::StateInfo> Program::states(const Guard&) const {
+  std::vector<engine::StateInfo> all = context_->states->list();
+  for (const engine::HostStates::Info& state : host_states_.list()) {
+    engine::StateInfo info;
     info.name = state.name;
     info.bytes = state.bytes;
     all.push_back(std::move(info));
@@ -220,29 +220,31 @@ Result<Json> Program::info(const Guard&) const {
     methods.push_back(std::move(method));
   }
   Json states = Json::array();
-  for (const StateInfo& state : context_->states->list()) {
+  for (const engine::StateInfo& state : context_->states->list()) {
     states.push_back({{"name", state.name},
                       {"type", ggml_type_name(state.type)},
                       {"shape", state.ne},
                       {"bytes", state.bytes},
+                      {"kind", state.kv_cache ? "kv_cache" : "state"},
                       {"owner", "delegate"}});
   }
-  for (const HostStates::Info& state : host_states_.list()) {
+  for (const engine::HostStates::Info& state : host_states_.list()) {
     states.push_back({{"name", state.name},
                       {"type", scalar_name(state.dtype)},
                       {"shape", state.shape},
                       {"bytes", state.bytes},
+                      {"kind", "state"},
                       {"owner", "executorch"}});
   }
-  WeightTotals weights = context_->weight_totals();
+  engine::WeightTotals weights = context_->weight_totals();
   size_t plans = 0, plan_bytes = 0;
-  context_->for_each_executable([&](const Executable& e) {
+  context_->for_each_executable([&](const engine::Executable& e) {
     size_t count = 0, bytes = 0;
     e.plan_totals(&count, &bytes);
     plans += count;
     plan_bytes += bytes;
   });
-  const Engine& engine = *context_->engine;
+  const engine::Engine& engine = *context_->engine;
   return Json{
       {"path", file_->path()},
       {"weights_path", context_->files ? Json(context_->files->path()) : Json()},
@@ -251,13 +253,14 @@ Result<Json> Program::info(const Guard&) const {
       {"device_description", engine.device().description},
       {"threads", engine.threads()},
       {"states", states},
+      {"calls", serial()},
       {"weights", {{"count", weights.count}, {"bytes", weights.bytes}, {"bytes_private", weights.bytes_private}}},
       {"plans", {{"count", plans}, {"bytes", plan_bytes}}},
       {"arena_bytes", context_->engine->arena().bytes()},
       {"cache_type", ggml_type_name(context_->states->cache_type())}};
 }
 
-void Program::watch(const Guard&, WatchFn fn) {
+void Program::watch(const Guard&, engine::WatchFn fn) {
   std::lock_guard<std::mutex> engine(context_->engine->mutex());
   context_->watch = std::move(fn);
 }
@@ -269,7 +272,7 @@ Status Program::write_etdump(const Guard&, const std::string& path) {
     return error(ETGGML_INVALID_ARGUMENT, "no ETDump is recorded; load the program with the option \"etdump\": true");
   const executorch::etdump::ETDumpResult dump = etdump_->get_etdump_data();
   Status status;
-  // Under another name until it is complete: what was there before stays if the disk is full.
+  // Under another name until it is complete: the old file stays if the disk is full.
   struct stat info;
   const bool in_place = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);  // a pipe, a device
   const std::string partial = in_place ? path : path + ".partial";
@@ -293,4 +296,4 @@ Status Program::write_etdump(const Guard&, const std::string& path) {
   return status;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::program

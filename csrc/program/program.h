@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/choice.h"
 #include "engine/host_states.h"
 #include "engine/options.h"
 #include "engine/progress.h"
+#include "engine/sampling.h"
 #include "engine/state_info.h"
 #include "engine/values.h"
 #include "executorch_ggml.h"
@@ -29,20 +29,22 @@ namespace executorch::etdump {
 class ETDumpGen;
 }
 
+namespace etggml::engine {
+struct Context;
+}  // namespace etggml::engine
+
 namespace etggml::program {
 class LoadedMethod;
 class PteFile;
 }  // namespace etggml::program
 
-namespace etggml::runtime {
-
-struct Context;
+namespace etggml::program {
 
 class Program {
  public:
   /// weights may be null. progress may be empty.
   static Result<std::unique_ptr<Program>> load(const std::string& pte, std::shared_ptr<const gguf::FileSet> weights,
-                                               Options options, const ProgressFn& progress);
+                                               engine::Options options, const engine::ProgressFn& progress);
   /// A call that is under way in another thread is cancelled and waited for.
   ~Program();
   Program(const Program&) = delete;
@@ -81,18 +83,18 @@ class Program {
   const std::vector<etggml_tensor>& outputs(const Guard&) const { return outputs_; }
 
   /// From the next execute() on, the device chooses a token from the last row of a method's one output, if it can. The
-  /// output stays there until finish_outputs(); its memory is undefined until then. With ChoiceRequest::outputs its
-  /// copy is queued right behind the choice, and finish_outputs() has nothing to wait for.
-  void want_choice(const Guard&, const ChoiceRequest& request);
-  /// Of the last execute(): true when a choice was made, `*token` as in cuda::ArgmaxCall.
-  bool choice(const Guard&, int32_t* token) const;
+  /// output stays there until finish_outputs(); its memory is undefined until then. With SamplingRequest::outputs its
+  /// copy is queued right behind the sampling, and finish_outputs() has nothing to wait for.
+  void request_sampling(const Guard&, const engine::SamplingRequest& request);
+  /// Of the last execute(): true when a token was sampled, `*token` as in cuda::ArgmaxDesc.
+  bool sampled_token(const Guard&, int32_t* token) const;
   Status finish_outputs(const Guard&);
 
   /// Changes whenever the states may have: with every reset() and every execute() that has inputs. A loop that relies
-  /// on what it left in the states can tell that somebody else has been here.
+  /// on its contents of the states can tell that somebody else has been here.
   uint64_t serial() const { return serial_.load(std::memory_order_relaxed); }
   /// Of the methods loaded so far.
-  std::vector<StateInfo> states(const Guard&) const;
+  std::vector<engine::StateInfo> states(const Guard&) const;
 
   /// Number of outputs of a method. ETGGML_INVALID_ARGUMENT when there is no such method.
   Result<size_t> output_count(const char* method) const;
@@ -106,7 +108,7 @@ class Program {
   Result<Json> info(const Guard&) const;
   Json stats() const;
   /// From the next execute() on, shows every value of every delegate; an empty function ends it.
-  void watch(const Guard&, WatchFn fn);
+  void watch(const Guard&, engine::WatchFn fn);
   /// Writes the ETDump recorded so far and starts a new one. ETGGML_INVALID_ARGUMENT unless loaded with "etdump".
   Status write_etdump(const Guard&, const std::string& path);
 
@@ -116,15 +118,15 @@ class Program {
   Program() = default;
   bool lost() const;
   static Status lost_call();
-  Status load_method(const std::string& name, const ProgressFn& progress);
+  Status load_method(const std::string& name, const engine::ProgressFn& progress);
   Status one_owner() const;
 
-  // The order of destruction matters: methods before what their delegates and ExecuTorch's loader use.
-  std::shared_ptr<Context> context_;
+  // The order of destruction matters: methods before the objects that their delegates and ExecuTorch's loader use.
+  std::shared_ptr<engine::Context> context_;
   std::unique_ptr<program::PteFile> file_;
   std::unique_ptr<executorch::etdump::ETDumpGen> etdump_;
   std::map<std::string, std::unique_ptr<program::LoadedMethod>> methods_;
-  HostStates host_states_;  // their places belong to the methods
+  engine::HostStates host_states_;  // their places belong to the methods
   std::vector<etggml_tensor> outputs_;
   std::atomic<uint64_t> serial_{0};
   std::atomic<int> observers_{0};
@@ -140,4 +142,4 @@ Result<Json> check_program(const std::string& pte, std::shared_ptr<const gguf::F
 Status program_payloads(const std::string& pte,
                         const std::function<void(const char* method, size_t index, const void* data, size_t size)>& fn);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::program

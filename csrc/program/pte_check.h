@@ -1,4 +1,5 @@
-// What ExecuTorch's own verification of a .pte leaves out and then dereferences, calls or writes to.
+// Checks of a .pte that ExecuTorch's own verification leaves out, of fields that it then dereferences, calls or writes
+// to.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +10,7 @@
 
 namespace etggml::program {
 
-/// data: the beginning of a .pte whose FlatBuffer ExecuTorch has verified (offsets are in bounds, fields may be
+/// data: the beginning of a .pte, after ExecuTorch has verified its FlatBuffer (offsets are in bounds, fields may be
 /// missing, numbers may be anything). Checks every table that ExecuTorch 1.5 reads without asking: delegates, values
 /// and instructions of every method. ETGGML_FORMAT otherwise.
 Status check_pte(const void* data, const std::string& path);
@@ -30,7 +31,7 @@ struct Place {
   Status corrupt(const std::string& text) const;
 };
 
-/// plan: an ExecutionPlan. Every value has a known kind and what belongs to it, tensors lie inside their memory.
+/// plan: an ExecutionPlan. Every value has a known kind and its parts, and tensors lie inside their memory.
 Status check_values(const void* plan, const Place& place);
 /// Every instruction is of a known kind, names operators, delegates, values and instructions that there are, and
 /// writes to no constant. Values have been checked.

@@ -10,8 +10,8 @@
 
 #include "engine/load_scope.h"
 #include "program/et_log.h"
-#include "program/guarded.h"
-#include "program/kernels.h"
+#include "program/executorch_call.h"
+#include "program/host_kernels.h"
 #include "program/ptd_check.h"
 #include "program/pte_check.h"
 #include "util/mapping.h"
@@ -78,10 +78,10 @@ std::string describe(Error error) {
 
 Result<std::unique_ptr<PteFile>> PteFile::open(const std::string& path, const std::string& data_path) {
   ensure_cpu_kernels();
-  return guarded(path, [&] { return open_guarded(path, data_path); });
+  return call_executorch(path, [&] { return open_now(path, data_path); });
 }
 
-Result<std::unique_ptr<PteFile>> PteFile::open_guarded(const std::string& path, const std::string& data_path) {
+Result<std::unique_ptr<PteFile>> PteFile::open_now(const std::string& path, const std::string& data_path) {
   take_executorch_errors();
   std::unique_ptr<PteFile> file(new PteFile());
   file->path_ = path;

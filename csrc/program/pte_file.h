@@ -20,7 +20,7 @@ namespace etggml::program {
 class PteFile {
  public:
   /// data_path: a .ptd with external data, "" = none. ETGGML_IO for files that cannot be read, ETGGML_FORMAT for files
-  /// that are not what they should be.
+  /// with other contents.
   static Result<std::unique_ptr<PteFile>> open(const std::string& path, const std::string& data_path);
 
   ~PteFile();
@@ -48,7 +48,7 @@ class PteFile {
   struct Files;  // ExecuTorch's objects: its program.h cannot be included together with FlatBuffers' headers
 
   PteFile();
-  static Result<std::unique_ptr<PteFile>> open_guarded(const std::string& path, const std::string& data_path);
+  static Result<std::unique_ptr<PteFile>> open_now(const std::string& path, const std::string& data_path);
   Status read_states();
   Status name_states();
   Status read_methods();
@@ -59,7 +59,7 @@ class PteFile {
   PlannedStates states_;
 };
 
-/// Text of an ExecuTorch error with what it logged on this thread: "InvalidProgram (0x23): ...".
+/// Text of an ExecuTorch error with its log lines of this thread: "InvalidProgram (0x23): ...".
 std::string describe(executorch::runtime::Error error);
 
 }  // namespace etggml::program

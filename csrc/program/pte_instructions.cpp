@@ -89,7 +89,7 @@ class Checker {
     }
   }
 
-  // What a jump to here left out has no memory here.
+  // Tensors that a jump to here left out have no memory here.
   void land() {
     for (auto range = skipping_.equal_range(at_); range.first != range.second; ++range.first) {
       for (size_t i = 0; i < filled_.size(); ++i) filled_[i] = filled_[i] && range.first->second[i];
@@ -133,8 +133,8 @@ class Checker {
     return ok_status();
   }
 
-  // The last argument is what the kernel returns, a tensor or a list of them; before it the same again, one by one: the
-  // memory that it writes to.
+  // The last argument is the result, a tensor or a list of them. Before it come the same tensors one by one, as the
+  // memory to write to.
   uint32_t results(uint32_t last) const {
     if (tensor_of(values_, last) != nullptr) return 1;
     const Table* list = member(values_->Get(last), 0, kTensorList);
@@ -177,7 +177,7 @@ class Checker {
   uint32_t n_values_;
   std::vector<bool> constant_;
   std::vector<bool> filled_;                             // has memory, or needs none
-  std::multimap<uint32_t, std::vector<bool>> skipping_;  // by the target of a jump: what was filled at its source
+  std::multimap<uint32_t, std::vector<bool>> skipping_;  // by the target of a jump: the tensors filled at its source
   uint32_t at_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// What a method's meta data says of an input or output.
+// The meta data of an input or output of a method.
 #pragma once
 
 #include <cstdint>

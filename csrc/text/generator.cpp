@@ -13,7 +13,7 @@ namespace etggml::text {
 namespace {
 
 // The value of a constant method such as get_max_seq_len, or 0 when the .pte has none.
-int64_t constant(runtime::Program& program, const runtime::Program::Guard& guard, const char* name) {
+int64_t constant(program::Program& program, const program::Program::Guard& guard, const char* name) {
   if (!program.inputs(name).ok() || !program.execute(guard, name, nullptr, 0).ok()) return 0;
   const std::vector<etggml_tensor>& out = program.outputs(guard);
   return out.size() == 1 && out[0].ndim == -1 ? *static_cast<const int64_t*>(out[0].data) : 0;
@@ -41,7 +41,7 @@ Status read_options(const Json& object, std::string* method, size_t* max_chunk) 
 
 }  // namespace
 
-Result<std::unique_ptr<Generator>> Generator::create(runtime::Program& program, const char* options_json) {
+Result<std::unique_ptr<Generator>> Generator::create(program::Program& program, const char* options_json) {
   ETGGML_ASSIGN_OR_RETURN(const Json object, parse_object(options_json, "generator options"));
   ETGGML_ASSIGN_OR_RETURN(const SamplerOptions sampling, read_sampler_options(object));
   std::unique_ptr<Generator> generator(new Generator(program, sampling));
@@ -72,7 +72,7 @@ Status Generator::inspect() {
   max_chunk_ = max_chunk_ == 0 ? bound : std::min(max_chunk_, bound);
   n_vocab_ = static_cast<size_t>(outputs[0].bound[2]);
 
-  ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
+  ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard guard, program_.enter());
   limit_ = constant(program_, guard, "get_max_context_len");
   if (limit_ <= 0) limit_ = constant(program_, guard, "get_max_seq_len");
   return ok_status();
@@ -87,7 +87,7 @@ Status Generator::check_room(size_t count) const {
                sequence_.size() + count, static_cast<long long>(limit_));
 }
 
-Status Generator::feed(const int32_t* tokens, size_t n, const runtime::ProgressFn& progress) {
+Status Generator::feed(const int32_t* tokens, size_t n, const engine::ProgressFn& progress) {
   if (tokens == nullptr && n > 0) return error(ETGGML_INVALID_ARGUMENT, "tokens is NULL");
   for (size_t i = 0; i < n; ++i) {
     if (tokens[i] < 0 || static_cast<size_t>(tokens[i]) >= n_vocab_) {
@@ -97,7 +97,7 @@ Status Generator::feed(const int32_t* tokens, size_t n, const runtime::ProgressF
   if (n == 0 && sequence_.empty())
     return error(ETGGML_INVALID_ARGUMENT, "there is nothing to run: the sequence is empty");
   ETGGML_RETURN_IF_ERROR(check_room(n));
-  ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
+  ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard guard, program_.enter());
   const size_t before = sequence_.size();
   const size_t cached = cached_;
   sequence_.insert(sequence_.end(), tokens, tokens + n);
@@ -114,14 +114,14 @@ Result<int32_t> Generator::next() {
   if (sequence_.empty())
     return error(ETGGML_INVALID_ARGUMENT, "there is no sequence to continue; feed at least one token");
   ETGGML_RETURN_IF_ERROR(check_room(0));
-  ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
-  ETGGML_RETURN_IF_ERROR(catch_up(guard, runtime::ProgressFn()));
+  ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard guard, program_.enter());
+  ETGGML_RETURN_IF_ERROR(catch_up(guard, engine::ProgressFn()));
   ETGGML_ASSIGN_OR_RETURN(const int32_t token, choose(guard));
   sequence_.push_back(token);
   return token;
 }
 
-Result<int32_t> Generator::choose(const runtime::Program::Guard& guard) {
+Result<int32_t> Generator::choose(const program::Program::Guard& guard) {
   if (chosen_ && choice_ >= 0) {
     if (!sampler_.options().greedy()) {
       // A draw is good for one token; should this one be taken back, the host draws the next from the same logits.
@@ -141,7 +141,7 @@ Status Generator::rewind(size_t n) {
                  n);
   }
   if (n < cached_) {
-    ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
+    ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard guard, program_.enter());
     go_back(guard, n > 0 ? n - 1 : 0);  // the last token that stays is run again for its logits
   }
   sequence_.resize(n);
@@ -149,7 +149,7 @@ Status Generator::rewind(size_t n) {
 }
 
 Status Generator::logits(const float** data, size_t* n_vocab) {
-  ETGGML_ASSIGN_OR_RETURN(const runtime::Program::Guard guard, program_.enter());
+  ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard guard, program_.enter());
   if (!have_logits_ || serial_ != program_.serial()) {
     return error(ETGGML_INVALID_ARGUMENT,
                  "there are no current logits: feed tokens first (any other call on the program discards them)");
@@ -160,7 +160,7 @@ Status Generator::logits(const float** data, size_t* n_vocab) {
   return ok_status();
 }
 
-Status Generator::catch_up(const runtime::Program::Guard& guard, const runtime::ProgressFn& progress) {
+Status Generator::catch_up(const program::Program::Guard& guard, const engine::ProgressFn& progress) {
   if (serial_ != program_.serial()) {
     if (cached_ > 0)
       log(ETGGML_LOG_INFO, "another call has used the program since; the sequence of %zu tokens is run again",
@@ -181,7 +181,7 @@ Status Generator::catch_up(const runtime::Program::Guard& guard, const runtime::
   return ok_status();
 }
 
-Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t count) {
+Status Generator::run(const program::Program::Guard& guard, size_t first, size_t count) {
   // A sequence begins, but states without positions still hold the end of the last one.
   if (first == 0 && !only_kv_caches(guard)) ETGGML_RETURN_IF_ERROR(program_.reset(guard));
   ids_.assign(sequence_.begin() + static_cast<std::ptrdiff_t>(first),
@@ -191,11 +191,13 @@ Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t
   const etggml_tensor in[2] = {int64_tensor(ids_, true), int64_tensor(positions_, false)};
   have_logits_ = false;
   // Only the last token's logits are looked at.
-  if (first + count == sequence_.size()) program_.want_choice(guard, choice_request());
+  if (first + count == sequence_.size()) program_.request_sampling(guard, sampling_request());
   const Status status = program_.execute(guard, method_.c_str(), in, 2);
-  chosen_ = status.ok() && program_.choice(guard, &choice_);
-  program_.want_choice(guard, runtime::ChoiceRequest());
+  chosen_ = status.ok() && program_.sampled_token(guard, &choice_);
+  program_.request_sampling(guard, engine::SamplingRequest());
   serial_ = program_.serial();
+  // A call that failed may have moved the states: those that are no caches of positions are lost.
+  if (!status.ok()) go_back(guard, first);
   ETGGML_RETURN_IF_ERROR(status);
   // Kept, because a method without inputs (get_vocab_size, ...) may run before they are read. It replaces the program's
   // list of outputs, but not this method's memory.
@@ -205,13 +207,13 @@ Status Generator::run(const runtime::Program::Guard& guard, size_t first, size_t
   return ok_status();
 }
 
-runtime::ChoiceRequest Generator::choice_request() {
-  runtime::ChoiceRequest request;
+engine::SamplingRequest Generator::sampling_request() {
+  engine::SamplingRequest request;
   if (sampler_.options().greedy()) {
     // A penalty changes the logits first.
-    if (!sampler_.options().penalizes()) request.how = runtime::Choosing::Greedy;
+    if (!sampler_.options().penalizes()) request.how = engine::Sampling::Greedy;
   } else if (sampler_.device_draw(&request.params)) {
-    request.how = runtime::Choosing::Sample;
+    request.how = engine::Sampling::Sample;
   }
   // A caller who read the logits of the last step will read these too. So they come along with the token: a second wait
   // would cost more than their copy.
@@ -219,17 +221,17 @@ runtime::ChoiceRequest Generator::choice_request() {
   return request;
 }
 
-bool Generator::only_kv_caches(const runtime::Program::Guard& guard) const {
-  const std::vector<runtime::StateInfo> states = program_.states(guard);
-  return std::all_of(states.begin(), states.end(), [](const runtime::StateInfo& state) { return state.kv_cache; });
+bool Generator::only_kv_caches(const program::Program::Guard& guard) const {
+  const std::vector<engine::StateInfo> states = program_.states(guard);
+  return std::all_of(states.begin(), states.end(), [](const engine::StateInfo& state) { return state.kv_cache; });
 }
 
-void Generator::go_back(const runtime::Program::Guard& guard, size_t n) {
+void Generator::go_back(const program::Program::Guard& guard, size_t n) {
   cached_ = only_kv_caches(guard) ? n : 0;
   have_logits_ = false;
 }
 
-Result<const float*> Generator::current_logits(const runtime::Program::Guard& guard) {
+Result<const float*> Generator::current_logits(const program::Program::Guard& guard) {
   const etggml_tensor& logits = output_;
   ETGGML_RETURN_IF_ERROR(program_.finish_outputs(guard));
   if (logits.ndim != 3 || logits.shape[0] != 1 || logits.shape[1] < 1 || logits.shape[2] < 1) {

@@ -22,10 +22,10 @@ class Generator {
  public:
   /// Options as etggml_generator_create. ETGGML_UNSUPPORTED when the method is no (input_ids int64 [1, n], positions
   /// int64 [n]) -> logits. `program` must outlive the generator.
-  static Result<std::unique_ptr<Generator>> create(runtime::Program& program, const char* options_json);
+  static Result<std::unique_ptr<Generator>> create(program::Program& program, const char* options_json);
 
   /// See etggml_generator_feed. After an error the sequence is unchanged.
-  Status feed(const int32_t* tokens, size_t n, const runtime::ProgressFn& progress);
+  Status feed(const int32_t* tokens, size_t n, const engine::ProgressFn& progress);
   Result<int32_t> next();
   size_t position() const { return sequence_.size(); }
   /// ETGGML_INVALID_ARGUMENT when n > position().
@@ -33,21 +33,21 @@ class Generator {
   Status logits(const float** data, size_t* n_vocab);
 
  private:
-  Generator(runtime::Program& program, const SamplerOptions& sampling) : program_(program), sampler_(sampling) {}
+  Generator(program::Program& program, const SamplerOptions& sampling) : program_(program), sampler_(sampling) {}
 
   Status inspect();
   Status check_room(size_t count) const;
   /// Brings the cache up to the end of the sequence and makes its logits current.
-  Status catch_up(const runtime::Program::Guard& guard, const runtime::ProgressFn& progress);
-  Status run(const runtime::Program::Guard& guard, size_t first, size_t count);
-  Result<const float*> current_logits(const runtime::Program::Guard& guard);
-  runtime::ChoiceRequest choice_request();
-  Result<int32_t> choose(const runtime::Program::Guard& guard);
-  bool only_kv_caches(const runtime::Program::Guard& guard) const;
+  Status catch_up(const program::Program::Guard& guard, const engine::ProgressFn& progress);
+  Status run(const program::Program::Guard& guard, size_t first, size_t count);
+  Result<const float*> current_logits(const program::Program::Guard& guard);
+  engine::SamplingRequest sampling_request();
+  Result<int32_t> choose(const program::Program::Guard& guard);
+  bool only_kv_caches(const program::Program::Guard& guard) const;
   /// The states hold the first n tokens at most; there are no logits.
-  void go_back(const runtime::Program::Guard& guard, size_t n);
+  void go_back(const program::Program::Guard& guard, size_t n);
 
-  runtime::Program& program_;
+  program::Program& program_;
   Sampler sampler_;
   std::string method_ = "forward";
   size_t max_chunk_ = 0;  ///< tokens a call
@@ -58,7 +58,7 @@ class Generator {
   bool have_logits_ = false;              ///< output_ holds those of sequence_[cached_ - 1]
   bool chosen_ = false;                   ///< the program has chosen already, and output_ is still on the device
   bool logits_read_ = false;              ///< by logits(), since the last run
-  int32_t choice_ = 0;                    ///< cuda::ArgmaxCall, cuda::SampleCall
+  int32_t choice_ = 0;                    ///< cuda::ArgmaxDesc, cuda::SampleDesc
   etggml_tensor output_ = {};             ///< in the program's memory
   uint64_t serial_ = 0;                   ///< Program::serial() after our last call
   std::vector<int64_t> ids_, positions_;  // scratch

@@ -19,7 +19,7 @@
 #include <random>
 #include <vector>
 
-#include "fusion/calls.h"
+#include "fusion/sample_params.h"
 #include "util/json.h"
 #include "util/status.h"
 

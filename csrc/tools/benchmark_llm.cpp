@@ -58,7 +58,7 @@ void check(etggml_status status, const char* what) {
   std::exit(2);
 }
 
-long number(const std::string& name, const char* text, long least) {
+long whole(const std::string& name, const char* text, long least) {
   char* end = nullptr;
   const long value = std::strtol(text, &end, 10);
   if (end == text || *end != '\0' || value < least || value > 1000000000) {
@@ -86,17 +86,17 @@ Options parse(int argc, char** argv) {
       if (name == "--gguf")
         options.gguf = value;
       else if (name == "--n-decode")
-        options.n_decode = number(name, value, 0);
+        options.n_decode = whole(name, value, 0);
       else if (name == "--prompt-len")
-        options.prompt_len = number(name, value, 1);
+        options.prompt_len = whole(name, value, 1);
       else if (name == "--depth")
-        options.depth = number(name, value, 0);
+        options.depth = whole(name, value, 0);
       else if (name == "--threads")
-        options.threads = number(name, value, 0);
+        options.threads = whole(name, value, 0);
       else if (name == "--repeat")
-        options.repeat = number(name, value, 1);
+        options.repeat = whole(name, value, 1);
       else if (name == "--warmup")
-        options.warmup = number(name, value, 0);
+        options.warmup = whole(name, value, 0);
       else if (name == "--cache-type")
         options.cache_type = value;
       else if (name == "--device")
@@ -112,23 +112,6 @@ Options parse(int argc, char** argv) {
   if (options.pte.empty()) usage_error("which model?");
   if (options.logits != "argmax" && options.logits != "full") usage_error("--logits is 'argmax' or 'full'");
   return options;
-}
-
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    char escaped[8];
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
-      out += escaped;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
 }
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -148,12 +131,12 @@ class Bench {
  public:
   explicit Bench(const Options& options) : options_(options) {
     if (!options.gguf.empty()) check(etggml_gguf_open(options.gguf.c_str(), nullptr, &gguf_), "opening the weights");
-    std::string json = "{\"threads\": " + std::to_string(options.threads) +
-                       ", \"cache_type\": " + quoted(options.cache_type) + ", \"methods\": [\"forward\"]";
-    if (!options.device.empty()) json += ", \"device\": " + quoted(options.device);
-    json += "}";
+    Json load = {
+        {"threads", options.threads}, {"cache_type", options.cache_type}, {"methods", Json::array({"forward"})}};
+    if (!options.device.empty()) load["device"] = options.device;
     const double start = now();
-    check(etggml_program_load(options.pte.c_str(), gguf_, json.c_str(), nullptr, nullptr, &program_), "loading");
+    check(etggml_program_load(options.pte.c_str(), gguf_, as_text(load).c_str(), nullptr, nullptr, &program_),
+          "loading");
     load_seconds = now() - start;
     check(etggml_generator_create(program_, options.sampling.c_str(), &generator_), "making the token loop");
   }
@@ -170,19 +153,19 @@ class Bench {
     run_once(timed);
     const Json after = graph();
     if (!timed) return;
-    device_runs += after["device_runs"].number() - before["device_runs"].number();
-    replayed += after["replayed"].number() - before["replayed"].number();
+    device_runs += number(after, "device_runs") - number(before, "device_runs");
+    replayed += number(after, "replayed") - number(before, "replayed");
   }
 
   /// The part of etggml_program_stats about graphs.
-  Json graph() { return Json::parse(json(etggml_program_stats))["graph"]; }
+  Json graph() { return member(stats(), "graph"); }
 
-  std::string json(etggml_status (*function)(etggml_program*, char**)) {
+  Json stats() {
     char* text = nullptr;
-    check(function(program_, &text), "asking the program");
-    const std::string copy = text;
+    check(etggml_program_stats(program_, &text), "asking the program");
+    const Json result = parse_json(text);
     etggml_string_free(text);
-    return copy;
+    return result;
   }
 
   double load_seconds = 0;
@@ -244,46 +227,61 @@ void print_rate(const char* name, const Summary& s, const std::string& note) {
 
 void print_stats(const Json& stats) {
   double total = 0;
-  for (const auto& phase : stats["phases"].members) total += phase.second["ns"].number();
-  std::printf("\n%.0f calls, %.0f plans built\n", stats["calls"].number(), stats["plan_misses"].number());
+  const Json &phases = member(stats, "phases"), &ops = member(stats, "ops");
+  for (const Json& phase : phases) total += number(phase, "ns");
+  std::printf("\n%.0f calls, %.0f plans built\n", number(stats, "calls"), number(stats, "plan_misses"));
   std::printf("%-28s %10s %12s %7s\n", "phase", "", "ms", "%");
-  for (const auto& phase : stats["phases"].members) {
-    const double ns = phase.second["ns"].number();
-    std::printf("%-28s %10s %12.3f %7.1f\n", phase.first.c_str(), "", ns / 1e6, total > 0 ? 100 * ns / total : 0);
+  for (const auto& phase : phases.items()) {
+    const double ns = number(phase.value(), "ns");
+    std::printf("%-28s %10s %12.3f %7.1f\n", phase.key().c_str(), "", ns / 1e6, total > 0 ? 100 * ns / total : 0);
   }
-  if (stats["ops"].members.empty()) return;
+  if (ops.empty()) return;
   total = 0;
-  for (const auto& op : stats["ops"].members) total += op.second["ns"].number();
+  for (const Json& op : ops) total += number(op, "ns");
   std::printf("\n%-28s %10s %12s %7s %9s\n", "operation", "count", "ms", "%", "GB/s");
-  for (const auto& entry : stats["ops"].members) {
-    const Json& op = entry.second;
-    const double ns = op["ns"].number();
-    const std::string name = op["op"].text + " " + op["detail"].text;
-    std::printf("%-28s %10.0f %12.3f %7.1f %9.2f\n", name.c_str(), op["count"].number(), ns / 1e6, 100 * ns / total,
-                ns > 0 ? op["bytes"].number() / ns : 0);
+  for (const Json& op : ops) {
+    const double ns = number(op, "ns");
+    const std::string name = text(op, "op") + " " + text(op, "detail");
+    std::printf("%-28s %10.0f %12.3f %7.1f %9.2f\n", name.c_str(), number(op, "count"), ns / 1e6, 100 * ns / total,
+                ns > 0 ? number(op, "bytes") / ns : 0);
   }
 }
 
-/// `all`: every repetition in order, where they are few.
-std::string rate_json(const Summary& s, const std::vector<double>* all = nullptr) {
-  char text[160];
-  std::snprintf(text, sizeof text, "{\"median\": %.4f, \"min\": %.4f, \"max\": %.4f", s.median, s.least, s.most);
-  std::string json = text;
-  for (size_t i = 0; all && i < all->size(); ++i) {
-    std::snprintf(text, sizeof text, "%s%.4f", i == 0 ? ", \"all\": [" : ", ", (*all)[i]);
-    json += text;
-  }
-  return json + (all && !all->empty() ? "]}" : "}");
+Json rates(const Summary& s) { return {{"median", s.median}, {"min", s.least}, {"max", s.most}}; }
+
+/// With every repetition in order: they are few.
+Json rates(const Summary& s, const std::vector<double>& all) {
+  Json result = rates(s);
+  if (!all.empty()) result["all"] = all;
+  return result;
 }
 
-std::string graph_json(Bench& bench) {
+void print_json(const Options& options, Bench& bench, const Summary& step, bool stats) {
   const Json graph = bench.graph();
-  char text[160];
-  std::snprintf(text, sizeof text,
-                "{\"nodes\": %.0f, \"calls\": %.0f, \"splits\": %.0f, \"device_runs\": %.0f, \"replayed\": %.0f}",
-                graph["nodes"].number(), graph["calls"].number(), graph["splits"].number(), bench.device_runs,
-                bench.replayed);
-  return text;
+  Json result = {
+      {"model", options.pte},
+      {"gguf", options.gguf},
+      {"version", etggml_version()},
+      {"threads", options.threads > 0 ? options.threads : etggml_default_threads()},
+      {"cache_type", options.cache_type},
+      {"logits", options.logits},
+      {"prompt_len", options.prompt_len},
+      {"depth", options.depth},
+      {"n_decode", options.n_decode},
+      {"repeat", options.repeat},
+      {"load_seconds", bench.load_seconds},
+      {"prompt_tok_s", rates(summary(bench.prompt_rate), bench.prompt_rate)},
+      {"decode_tok_s", rates(summary(bench.decode_rate), bench.decode_rate)},
+      {"step_ms", rates(step)},
+      {"graph",
+       {{"nodes", number(graph, "nodes")},
+        {"calls", number(graph, "calls")},
+        {"splits", number(graph, "splits")},
+        {"device_runs", bench.device_runs},
+        {"replayed", bench.replayed}}},
+  };
+  if (stats) result["stats"] = bench.stats();
+  std::printf("%s\n", as_text(result).c_str());
 }
 
 }  // namespace
@@ -298,16 +296,7 @@ int main(int argc, char** argv) {
   const bool stats = asked("GGML_PERF_LOG") || asked("GGML_PROFILE");
 
   if (options.json) {
-    const long threads = options.threads > 0 ? options.threads : etggml_default_threads();
-    std::printf(
-        "{\"model\": %s, \"gguf\": %s, \"version\": %s, \"threads\": %ld, \"cache_type\": %s, \"logits\": %s, "
-        "\"prompt_len\": %ld, \"depth\": %ld, \"n_decode\": %ld, \"repeat\": %ld, \"load_seconds\": %.4f, "
-        "\"prompt_tok_s\": %s, \"decode_tok_s\": %s, \"step_ms\": %s, \"graph\": %s%s%s}\n",
-        quoted(options.pte).c_str(), quoted(options.gguf).c_str(), quoted(etggml_version()).c_str(), threads,
-        quoted(options.cache_type).c_str(), quoted(options.logits).c_str(), options.prompt_len, options.depth,
-        options.n_decode, options.repeat, bench.load_seconds, rate_json(prompt, &bench.prompt_rate).c_str(),
-        rate_json(decode, &bench.decode_rate).c_str(), rate_json(step).c_str(), graph_json(bench).c_str(),
-        stats ? ", \"stats\": " : "", stats ? bench.json(etggml_program_stats).c_str() : "");
+    print_json(options, bench, step, stats);
     return 0;
   }
   std::printf("loaded in %.2f s; cache %s, depth %ld, logits: %s; median of %ld (least .. most)\n", bench.load_seconds,
@@ -322,8 +311,8 @@ int main(int argc, char** argv) {
   if (bench.device_runs > 0) {
     const Json graph = bench.graph();
     std::printf("graph   %10.0f nodes, %.0f of them kernels of ours; %.1f%% of the calls replayed a CUDA graph\n",
-                graph["nodes"].number(), graph["calls"].number(), 100 * bench.replayed / bench.device_runs);
+                number(graph, "nodes"), number(graph, "calls"), 100 * bench.replayed / bench.device_runs);
   }
-  if (stats) print_stats(Json::parse(bench.json(etggml_program_stats)));
+  if (stats) print_stats(bench.stats());
   return 0;
 }

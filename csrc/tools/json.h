@@ -1,57 +1,30 @@
-// Just enough JSON to read the library's (well-formed) results, for programs that know only its header.
+// nlohmann::json for the tools: objects keep their order, and a missing or mistyped member is no exception.
 #pragma once
 
-#include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <string>
-#include <utility>
-#include <vector>
 
-struct Json {
-  std::string text;                                   // a string, or a number or literal as written
-  std::vector<std::pair<std::string, Json>> members;  // of an object; elements of an array have empty names
+using Json = nlohmann::ordered_json;
 
-  double number() const { return std::strtod(text.c_str(), nullptr); }
-  const Json& operator[](const char* name) const {
-    static const Json none;
-    for (const auto& member : members) {
-      if (member.first == name) return member.second;
-    }
-    return none;
-  }
+/// "Discarded" (Json::is_discarded) for text that is not JSON.
+inline Json parse_json(const std::string& text) { return Json::parse(text, nullptr, false); }
 
-  static Json parse(const std::string& source) {
-    const char* p = source.c_str();
-    return value(p);
-  }
+/// A member, null where there is none.
+inline const Json& member(const Json& object, const std::string& name) {
+  static const Json none;
+  const auto found = object.find(name);
+  return found == object.end() ? none : *found;
+}
 
- private:
-  static void space(const char*& p) {
-    while (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r' || *p == ',' || *p == ':') ++p;
-  }
-  static std::string string(const char*& p) {
-    std::string out;
-    for (++p; *p != '\0' && *p != '"'; ++p) {
-      if (*p == '\\' && p[1] != '\0') ++p;
-      out += *p;
-    }
-    if (*p == '"') ++p;
-    return out;
-  }
-  static Json value(const char*& p) {
-    Json json;
-    space(p);
-    if (*p == '{' || *p == '[') {
-      const bool object = *p++ == '{';
-      for (space(p); *p != '\0' && *p != '}' && *p != ']'; space(p)) {
-        std::string name = object ? string(p) : std::string();
-        json.members.emplace_back(std::move(name), value(p));
-      }
-      if (*p != '\0') ++p;
-    } else if (*p == '"') {
-      json.text = string(p);
-    } else {
-      while (*p != '\0' && *p != ',' && *p != '}' && *p != ']' && *p != ' ' && *p != '\n') json.text += *p++;
-    }
-    return json;
-  }
-};
+/// Never throws: bytes that are not UTF-8 (a path) are replaced.
+inline std::string as_text(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+/// A number, 0 for anything else.
+inline double number(const Json& value) { return value.is_number() ? value.get<double>() : 0; }
+inline double number(const Json& object, const std::string& name) { return number(member(object, name)); }
+
+/// A string, empty for anything else.
+inline std::string text(const Json& object, const std::string& name) {
+  const Json& value = member(object, name);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}

@@ -30,8 +30,8 @@ class Parakeet {
         blank_(model->number("vocab") - 1),
         max_symbols_(model->number("max_symbols")),
         lookahead_(model->number("lookahead")) {
-    for (const auto& member : model->facts()["durations"].members)
-      durations_.push_back(static_cast<long>(member.second.number()));
+    for (const Json& duration : member(model->facts(), "durations"))
+      durations_.push_back(static_cast<long>(number(duration)));
   }
 
   void transcribe(const std::vector<float>& samples) {
@@ -58,7 +58,7 @@ class Parakeet {
   /// Frame t is centred on sample t * hop, of samples that went through preemphasis.
   std::vector<float> log_mel(const std::vector<float>& samples) {
     const long frames = std::max<long>(static_cast<long>(samples.size()) / hop_, step_ + 1);
-    const float keep = static_cast<float>(model_.facts()["preemphasis"].number());
+    const float keep = static_cast<float>(number(model_.facts(), "preemphasis"));
     std::vector<float> padded(
         static_cast<size_t>(window_ / 2 + std::max<long>(frames * hop_, samples.size()) + window_));
     for (size_t i = 0; i < samples.size(); ++i)

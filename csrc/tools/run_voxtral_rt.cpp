@@ -22,7 +22,7 @@ class Rows {
   Rows(SpeechModel* model, const char* name, bool slides)
       : model_(*model), compact_(std::string("compact_") + name), slides_(slides) {
     rows_ = model->number((std::string(name) + "_rows").c_str());
-    window_ = static_cast<long>(model->facts()[name]["window"].number());
+    window_ = static_cast<long>(number(member(model->facts(), name), "window"));
   }
 
   void take(long count, std::vector<int64_t>* positions, std::vector<int64_t>* rows) {
@@ -60,7 +60,8 @@ void transcribe(SpeechModel* model, const std::vector<float>& samples) {
   // Half a window before the first frame and behind the last.
   std::vector<float> padded(static_cast<size_t>(tokens * token_samples + window));
   std::copy(samples.begin(), samples.end(), padded.begin() + window / 2 + left * token_samples);
-  Rows encoder_rows(model, "encoder", true), decoder_rows(model, "decoder", model->facts()["streaming"].text == "true");
+  const bool streaming = member(model->facts(), "streaming") == Json(true);
+  Rows encoder_rows(model, "encoder", true), decoder_rows(model, "decoder", streaming);
   std::vector<int64_t> positions, rows, ids = {model->number("bos")};
   ids.resize(static_cast<size_t>(1 + left + delay), model->number("pad"));
   std::vector<float> waiting;

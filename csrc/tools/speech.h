@@ -60,13 +60,14 @@ class SpeechModel {
   SpeechModel(const SpeechOptions& options, const char* family) : path_(options.model) {
     etggml_gguf* gguf = nullptr;
     if (!options.weights.empty()) check(etggml_gguf_open(options.weights.c_str(), nullptr, &gguf));
-    std::string json = "{\"max_plans\": 4, \"threads\": " + std::to_string(options.threads);
-    if (!options.device.empty()) json += ", \"device\": \"" + options.device + "\"";
-    check(etggml_program_load(path_.c_str(), gguf, (json + "}").c_str(), nullptr, nullptr, &program_));
+    Json json = {{"max_plans", 4}, {"threads", options.threads}};
+    if (!options.device.empty()) json["device"] = options.device;
+    check(etggml_program_load(path_.c_str(), gguf, as_text(json).c_str(), nullptr, nullptr, &program_));
     etggml_gguf_close(gguf);  // the program keeps the mapping
-    const std::string config = constant("speech_config");
-    facts_ = Json::parse(config);
-    if (facts_["family"].text != family) fail(path_ + ": a '" + facts_["family"].text + "' model, not " + family);
+    facts_ = parse_json(constant("speech_config"));
+    if (!facts_.is_object()) fail(path_ + ": speech_config is not a JSON object");
+    const std::string found = text(facts_, "family");
+    if (found != family) fail(path_ + ": a '" + found + "' model, not " + family);
     read_vocabulary(constant("speech_vocabulary"));
   }
   SpeechModel(const SpeechModel&) = delete;
@@ -75,9 +76,9 @@ class SpeechModel {
 
   const Json& facts() const { return facts_; }
   long number(const char* name) const {
-    const Json& value = facts_[name];
-    if (value.text.empty()) fail(path_ + ": speech_config has no " + name);
-    return static_cast<long>(value.number());
+    const Json& value = member(facts_, name);
+    if (!value.is_number()) fail(path_ + ": speech_config has no " + name);
+    return static_cast<long>(value.get<double>());
   }
   std::string piece(int64_t token) const {
     return token >= 0 && static_cast<size_t>(token) < pieces_.size() ? pieces_[static_cast<size_t>(token)] : "";

@@ -1,5 +1,5 @@
-// A regular file mapped read-only. Everything else that a path may name (directory, FIFO, device, dangling or looping
-// link) is refused before it is opened, because opening a FIFO blocks and opening a device may act on it.
+// A regular file mapped read-only. A directory, FIFO, device, or a dangling or looping link is refused before it is
+// opened. Opening a FIFO blocks, and opening a device may act on it.
 #pragma once
 
 #include <cstdint>

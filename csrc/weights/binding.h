@@ -8,11 +8,11 @@
 
 #include "ggml.h"
 #include "gguf/file_set.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "weights/named_data.h"
 #include "weights/report.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 
 /// Where weights are looked for, in this order. Null members are skipped.
 struct Sources {
@@ -38,17 +38,17 @@ struct BoundSlot {
   std::string name;
   std::array<int64_t, 4> ne{1, 1, 1, 1};
   std::vector<Part> parts;         ///< in order along the slowest dimension
-  ggml_type type = GGML_TYPE_F32;  ///< what the graph gets (after the cast, if any)
+  ggml_type type = GGML_TYPE_F32;  ///< the type in the graph (after the cast, if any)
   bool cast = false;               ///< some part has another type
 };
 
 /// Slots that live nodes of the graph read, in ascending order.
-std::vector<uint32_t> used_slots(const ir::Program& program);
+std::vector<uint32_t> used_slots(const ir::Graph& ir_graph);
 
 /// Finds and checks every used slot; problems go to `report`, slots without problems to the result. on_cpu: the types
 /// must suit ggml's CPU kernels (other devices are asked when the graph is built). Only I/O failures of a source are an
 /// error Status.
-Result<std::vector<BoundSlot>> bind_weights(const ir::Program& program, const Sources& sources, bool on_cpu,
+Result<std::vector<BoundSlot>> bind_weights(const ir::Graph& ir_graph, const Sources& sources, bool on_cpu,
                                             Report* report);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace etggml::runtime {
+namespace etggml::weights {
 namespace {
 
 constexpr uint64_t kMaxArray = 64;
@@ -95,8 +95,8 @@ bool same_value(const Json& expected, const Json& found) {
 
 }  // namespace detail
 
-void check_expectations(const ir::Program& program, const gguf::FileSet& files, Report* report) {
-  const auto* expectations = program.graph().expectations();
+void check_expectations(const ir::Graph& ir_graph, const gguf::FileSet& files, Report* report) {
+  const auto* expectations = ir_graph.payload().expectations();
   if (expectations == nullptr) return;
   for (const auto* e : *expectations) {
     if (e == nullptr || e->key() == nullptr || e->value() == nullptr) continue;
@@ -122,4 +122,4 @@ void check_expectations(const ir::Program& program, const gguf::FileSet& files, 
   }
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

@@ -4,13 +4,13 @@
 #pragma once
 
 #include "gguf/file_set.h"
-#include "ir/program.h"
+#include "ir/graph.h"
 #include "weights/report.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 
 /// Adds a Metadata problem for every expectation of the graph that the file's metadata does not meet.
-void check_expectations(const ir::Program& program, const gguf::FileSet& files, Report* report);
+void check_expectations(const ir::Graph& ir_graph, const gguf::FileSet& files, Report* report);
 
 namespace detail {
 /// JSON text of a metadata entry (arrays longer than 64 elements are cut short with a string "...": no graph expects
@@ -20,4 +20,4 @@ Json metadata_json(const gguf::KeyValue& kv);
 bool same_value(const Json& expected, const Json& found);
 }  // namespace detail
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

@@ -7,7 +7,7 @@
 
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 
 struct Blob {
   const void* data = nullptr;
@@ -22,4 +22,4 @@ class NamedData {
   virtual Status get(const std::string& key, Blob* blob, bool* found) const = 0;
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

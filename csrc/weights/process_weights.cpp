@@ -7,7 +7,7 @@
 #include "util/env.h"
 #include "util/fork.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 namespace {
 
 struct Registry {
@@ -61,4 +61,4 @@ Status add_process_weights(const std::string& path) {
   return ok_status();
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

@@ -5,7 +5,7 @@
 
 #include "util/nearest.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 namespace {
 
 const char* kind_name(Problem::Kind kind) {
@@ -81,4 +81,4 @@ std::string shape_text(const int64_t ne[4]) {
   return text + "]";
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

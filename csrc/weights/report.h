@@ -1,5 +1,5 @@
-// What is wrong between a graph and the weights it is given: collected completely, so that a user sees every problem at
-// once and not one per attempt.
+// The misfits between a graph and its weights. All are collected, so that a user sees them at once and not one per
+// attempt.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 #include "util/json.h"
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 
 struct Problem {
   enum class Kind { Missing, Shape, Type, Metadata };
@@ -44,4 +44,4 @@ struct Report {
 /// "[1024, 3072]": ggml order, trailing ones dropped.
 std::string shape_text(const int64_t ne[4]);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

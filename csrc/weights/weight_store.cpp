@@ -8,13 +8,13 @@
 #include "util/fork.h"
 #include "util/log.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 namespace {
 
-// A ggml buffer over mapped memory, with what keeps the mapping alive. Destroyed in reverse order.
+// A ggml buffer over mapped memory, with the owner of the mapping. Destroyed in reverse order.
 struct Mapped {
   std::shared_ptr<const void> source;
-  BufferPtr buffer;
+  devices::BufferPtr buffer;
 };
 
 // One contiguous range that one owner keeps alive. Blobs from a .pte are separate mappings even where they touch.
@@ -41,7 +41,7 @@ std::string recipe(const BoundSlot& slot) {
 
 }  // namespace
 
-std::shared_ptr<WeightStore> WeightStore::shared(const gguf::FileSet& files, const Device& device) {
+std::shared_ptr<WeightStore> WeightStore::shared(const gguf::FileSet& files, const devices::Device& device) {
   // Leaked on purpose: programs may be freed while static destructors run. A forked process makes its own: a thread
   // that it does not have may be filling its parent's.
   static auto* stores = new std::map<std::string, std::weak_ptr<WeightStore>>();
@@ -57,12 +57,12 @@ std::shared_ptr<WeightStore> WeightStore::shared(const gguf::FileSet& files, con
   return store;
 }
 
-Result<Storage> WeightStore::place(const BoundSlot& slot, size_t* private_bytes) {
+Result<devices::Storage> WeightStore::place(const BoundSlot& slot, size_t* private_bytes) {
   *private_bytes = 0;
   std::lock_guard<std::mutex> guard(mutex_);
-  if (!slot.cast && adjacent(slot.parts) && can_use_host_memory(device_, slot.parts.front().data)) {
+  if (!slot.cast && adjacent(slot.parts) && devices::can_use_host_memory(device_, slot.parts.front().data)) {
     bool mapped = false;
-    ETGGML_ASSIGN_OR_RETURN(Storage storage, map(slot, &mapped));
+    ETGGML_ASSIGN_OR_RETURN(devices::Storage storage, map(slot, &mapped));
     if (mapped) return storage;
   }
   const std::string key = recipe(slot);
@@ -75,7 +75,7 @@ Result<Storage> WeightStore::place(const BoundSlot& slot, size_t* private_bytes)
   return it->second.storage;
 }
 
-Result<Storage> WeightStore::map(const BoundSlot& slot, bool* mapped) {
+Result<devices::Storage> WeightStore::map(const BoundSlot& slot, bool* mapped) {
   *mapped = true;
   const Part& first = slot.parts.front();
   if (first.files != nullptr) return map_file(first, first.data);
@@ -83,16 +83,16 @@ Result<Storage> WeightStore::map(const BoundSlot& slot, bool* mapped) {
   auto owner = std::make_shared<Mapped>();
   owner->source = first.owner;
   const size_t bytes = total_bytes(slot.parts);
-  ETGGML_ASSIGN_OR_RETURN(owner->buffer, wrap_host_memory(device_, first.data, bytes, bytes));
+  ETGGML_ASSIGN_OR_RETURN(owner->buffer, devices::wrap_host_memory(device_, first.data, bytes, bytes));
   ggml_backend_buffer_set_usage(owner->buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-  Storage storage;
+  devices::Storage storage;
   storage.buffer = owner->buffer.get();
   storage.address = const_cast<void*>(first.data);
   storage.owner = owner;
   return storage;
 }
 
-Result<Storage> WeightStore::map_file(const Part& part, const void* address) {
+Result<devices::Storage> WeightStore::map_file(const Part& part, const void* address) {
   const gguf::Shard& shard = part.files->shards()[part.shard];
   std::shared_ptr<const void>& entry = shard_buffers_[shard.base];
   if (entry == nullptr) {
@@ -100,11 +100,11 @@ Result<Storage> WeightStore::map_file(const Part& part, const void* address) {
     for (const gguf::Tensor& tensor : part.files->tensors()) largest = std::max(largest, tensor.nbytes);
     auto made = std::make_shared<Mapped>();
     made->source = part.files;
-    ETGGML_ASSIGN_OR_RETURN(made->buffer, wrap_host_memory(device_, shard.base, shard.size, largest));
+    ETGGML_ASSIGN_OR_RETURN(made->buffer, devices::wrap_host_memory(device_, shard.base, shard.size, largest));
     ggml_backend_buffer_set_usage(made->buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
     entry = std::move(made);
   }
-  Storage storage;
+  devices::Storage storage;
   storage.buffer = static_cast<const Mapped*>(entry.get())->buffer.get();
   storage.address = const_cast<void*>(address);
   storage.owner = entry;
@@ -112,13 +112,13 @@ Result<Storage> WeightStore::map_file(const Part& part, const void* address) {
 }
 
 Result<WeightStore::Copy> WeightStore::copy(const BoundSlot& slot) {
-  ETGGML_ASSIGN_OR_RETURN(ContextPtr context, make_context(1));
+  ETGGML_ASSIGN_OR_RETURN(devices::ContextPtr context, devices::make_context(1));
   ggml_tensor* tensor = ggml_new_tensor(context.get(), slot.type, GGML_MAX_DIMS, slot.ne.data());
   Copy made;
-  ETGGML_ASSIGN_OR_RETURN(made.storage, allocate_tensor(device_, tensor));
+  ETGGML_ASSIGN_OR_RETURN(made.storage, devices::allocate_tensor(device_, tensor));
   made.bytes = ggml_nbytes(tensor);
   ggml_backend_buffer_set_usage(made.storage.buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-  ETGGML_RETURN_IF_ERROR(attach(tensor, made.storage));
+  ETGGML_RETURN_IF_ERROR(devices::attach(tensor, made.storage));
   if (slot.cast) {
     log(ETGGML_LOG_INFO, "weight '%s': converted to %s, %zu bytes of private memory", slot.name.c_str(),
         ggml_type_name(slot.type), made.bytes);
@@ -127,18 +127,18 @@ Result<WeightStore::Copy> WeightStore::copy(const BoundSlot& slot) {
   size_t offset = 0;
   for (const Part& part : slot.parts) {
     const int64_t columns = slot.ne[0];
-    ETGGML_ASSIGN_OR_RETURN(const size_t src_row, row_bytes(part.type, columns));
-    ETGGML_ASSIGN_OR_RETURN(const size_t dst_row, row_bytes(slot.type, columns));
+    ETGGML_ASSIGN_OR_RETURN(const size_t src_row, devices::row_bytes(part.type, columns));
+    ETGGML_ASSIGN_OR_RETURN(const size_t dst_row, devices::row_bytes(slot.type, columns));
     const int64_t rows = static_cast<int64_t>(part.nbytes / src_row);
     const size_t bytes = dst_row * static_cast<size_t>(rows);
     if (part.type == slot.type) {
       ggml_backend_tensor_set(tensor, part.data, offset, bytes);
     } else if (device_.is_cpu()) {
       void* dst = static_cast<char*>(tensor->data) + offset;
-      ETGGML_RETURN_IF_ERROR(convert_rows(part.type, part.data, slot.type, dst, rows, columns));
+      ETGGML_RETURN_IF_ERROR(devices::convert_rows(part.type, part.data, slot.type, dst, rows, columns));
     } else {
       staging.resize(bytes);
-      ETGGML_RETURN_IF_ERROR(convert_rows(part.type, part.data, slot.type, staging.data(), rows, columns));
+      ETGGML_RETURN_IF_ERROR(devices::convert_rows(part.type, part.data, slot.type, staging.data(), rows, columns));
       ggml_backend_tensor_set(tensor, staging.data(), offset, bytes);
     }
     offset += bytes;
@@ -146,4 +146,4 @@ Result<WeightStore::Copy> WeightStore::copy(const BoundSlot& slot) {
   return made;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

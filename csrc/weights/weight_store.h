@@ -11,35 +11,35 @@
 #include "devices/memory.h"
 #include "weights/binding.h"
 
-namespace etggml::runtime {
+namespace etggml::weights {
 
 class WeightStore {
  public:
-  explicit WeightStore(Device device) : device_(std::move(device)) {}
+  explicit WeightStore(devices::Device device) : device_(std::move(device)) {}
 
   /// The process-wide store of a GGUF on a device: two programs that opened the same unchanged file share it, as long
   /// as one of them lives.
-  static std::shared_ptr<WeightStore> shared(const gguf::FileSet& files, const Device& device);
+  static std::shared_ptr<WeightStore> shared(const gguf::FileSet& files, const devices::Device& device);
 
   /// Memory holding the slot's data as `slot.type`. Zero-copy when nothing has to be converted, the parts lie next to
   /// each other and the address suits the device; otherwise a private copy, made on the first request. Thread-safe.
   /// *private_bytes: size of that copy, 0 for zero-copy.
-  Result<Storage> place(const BoundSlot& slot, size_t* private_bytes);
+  Result<devices::Storage> place(const BoundSlot& slot, size_t* private_bytes);
 
  private:
   struct Copy {
-    Storage storage;
+    devices::Storage storage;
     size_t bytes = 0;
   };
 
-  Result<Storage> map(const BoundSlot& slot, bool* mapped);
-  Result<Storage> map_file(const Part& part, const void* address);
+  Result<devices::Storage> map(const BoundSlot& slot, bool* mapped);
+  Result<devices::Storage> map_file(const Part& part, const void* address);
   Result<Copy> copy(const BoundSlot& slot);
 
-  const Device device_;
+  const devices::Device device_;
   std::mutex mutex_;
   std::map<std::string, Copy> copies_;                                // by recipe
   std::map<const void*, std::shared_ptr<const void>> shard_buffers_;  // by mapping base; each owns buffer and FileSet
 };
 
-}  // namespace etggml::runtime
+}  // namespace etggml::weights

@@ -16,9 +16,17 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from executorch_ggml.ir.interpret import Interpreter
 from executorch_ggml.ir.serialize import deserialize
+from executorch_ggml.ir.types import GgmlType
 from executorch_ggml.runtime import types
 
 _BACKEND = "GgmlBackend"
+_TORCH = {
+    GgmlType.F32: torch.float32,
+    GgmlType.F16: torch.float16,
+    GgmlType.BF16: torch.bfloat16,
+    GgmlType.I32: torch.int32,
+    GgmlType.I64: torch.int64,
+}
 
 
 def delegates(program: ExportedProgram) -> dict[str, Any]:
@@ -136,33 +144,16 @@ def decode(raw: Mapping[str, bytes], graph: Any) -> dict[str, Any]:
 
 
 def _array(data: bytes, ggml_type: int) -> Any:
-    if ggml_type not in (0, 1, 26, 27, 30):
+    if ggml_type not in _TORCH:
         kind = types.ggml_type(ggml_type)
         elements = len(data) // kind.type_size * kind.block_size
         return types.dequantize(np.frombuffer(data, np.uint8), kind, (elements,))
-    torch_type = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16, 26: torch.int32, 27: torch.int64}[ggml_type]
-    tensor = torch.frombuffer(bytearray(data), dtype=torch_type)
-    return tensor.to(torch.float32).numpy() if torch_type.is_floating_point else tensor.numpy()
+    tensor = torch.frombuffer(bytearray(data), dtype=_TORCH[GgmlType(ggml_type)])
+    return tensor.to(torch.float32).numpy() if tensor.dtype.is_floating_point else tensor.numpy()
 
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def normalised_error(got: torch.Tensor, want: torch.Tensor) -> float:
-    """Mean squared error over the mean square of the wanted values; infinities must agree, NaN is an error."""
-    got, want = got.detach().double().flatten(), want.detach().double().flatten()
-    if got.numel() != want.numel():
-        return float("inf")
-    finite = torch.isfinite(want)
-    if not torch.equal(got[~finite], want[~finite]) or not bool(torch.isfinite(got[finite]).all()):
-        return float("inf")
-    got, want = got[finite], want[finite]
-    if not want.numel():
-        return 0.0
-    power = float((want * want).mean())
-    error = float(((got - want) ** 2).mean())
-    return error / power if power > 0 else error
 
 
 def flatten_results(result: Any) -> list[torch.Tensor]:

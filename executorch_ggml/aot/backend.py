@@ -15,11 +15,11 @@ from torch.export import ExportedProgram
 
 from executorch_ggml.ir.builder import Builder
 
-from .lowering import PartitionLowering
+from .lower_nodes import PartitionLowering
 from .program_view import WeightOptions, has_data
 from .quantization import GgmlQuantConfig, encode, quantize_graph
 
-# Bytes; what ggml's CPU backend asks of tensor data, and what SIMD loads like.
+# Bytes; ggml's CPU backend wants it for tensor data, and SIMD loads are fastest with it.
 ALIGNMENT = 64
 
 

@@ -10,10 +10,11 @@ any number of readers on the other side.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
+import networkx as nx
 import torch
+from networkx.algorithms.flow import boykov_kolmogorov
 from torch.fx import Node
 
 from . import staging
@@ -87,23 +88,23 @@ def _groups(free: Collection[Node]) -> list[list[Node]]:
 
 _HOST, _DELEGATE = "host", "delegate"
 _Vertex = Node | str | tuple[str, Node]
-_INFINITE = 1 << 62
 
 
 class _Cut:
-    """The minimum cut of one group, by augmenting paths; what the host's side can still reach stays with it."""
+    """The minimum cut of one group. Of the cuts that cost the same, the one with the fewest nodes on the host."""
 
     def __init__(self, group: list[Node], decisions: Decisions) -> None:
         self._group = dict.fromkeys(group)
         self._decisions = decisions
-        # From the host's side to the delegate's: what must be cut so that nothing on the former reaches the latter.
-        self._capacity: dict[_Vertex, dict[_Vertex, int]] = {_HOST: {}, _DELEGATE: {}}
+        # From the delegate's side to the host's. An edge without a capacity is never cut.
+        self._graph = nx.DiGraph()
+        self._graph.add_nodes_from((_HOST, _DELEGATE, *group))
         values = dict.fromkeys(i for n in group for i in (*n.all_input_nodes, n))
         for value in values:
             self._value(value)
 
     def _vertex(self, node: Node) -> _Vertex | None:
-        """None for what is on neither side: inputs and results of the program."""
+        """None for inputs and results of the program, which are on neither side."""
         if node in self._group:
             return node
         if node.op != "call_function":
@@ -115,42 +116,15 @@ class _Cut:
         if source is None or not size:
             return
         out, back = ("out", value), ("back", value)  # paid when the value leaves a delegate, enters one
-        self._edge(out, source, size)
-        self._edge(source, back, size)
+        self._graph.add_edge(source, out, capacity=size)
+        self._graph.add_edge(back, source, capacity=size)
         for user in value.users:
             reader = self._vertex(user)
             if reader is not None:
-                self._edge(reader, out, _INFINITE)
-                self._edge(back, reader, _INFINITE)
-
-    def _edge(self, a: _Vertex, b: _Vertex, capacity: int) -> None:
-        edges = self._capacity.setdefault(a, {})
-        edges[b] = min(_INFINITE, edges.get(b, 0) + capacity)
-        self._capacity.setdefault(b, {}).setdefault(a, 0)
+                self._graph.add_edge(out, reader)
+                self._graph.add_edge(reader, back)
 
     def host_side(self) -> list[Node]:
         """Nodes of the group that belong on the host, in order."""
-        while True:
-            before = self._reach()
-            if _DELEGATE not in before:
-                return [n for n in self._group if n in before]
-            path: list[tuple[_Vertex, _Vertex]] = []
-            at: _Vertex = _DELEGATE
-            while at != _HOST:
-                path.append((before[at], at))
-                at = before[at]
-            flow = min(self._capacity[a][b] for a, b in path)
-            for a, b in path:
-                self._capacity[a][b] -= flow
-                self._capacity[b][a] += flow
-
-    def _reach(self) -> dict[_Vertex, _Vertex]:
-        before: dict[_Vertex, _Vertex] = {_HOST: _HOST}
-        waiting: deque[_Vertex] = deque([_HOST])
-        while waiting and _DELEGATE not in before:
-            a = waiting.popleft()
-            for b, capacity in self._capacity[a].items():
-                if capacity > 0 and b not in before:
-                    before[b] = a
-                    waiting.append(b)
-        return before
+        _, (_, host) = nx.minimum_cut(self._graph, _DELEGATE, _HOST, flow_func=boykov_kolmogorov)
+        return [n for n in self._group if n in host]

@@ -51,39 +51,26 @@ def _check_rope(
 
 
 def _rope_angles(
-    positions: torch.Tensor,
-    freq_factors: torch.Tensor | None,
-    n_dims: int,
-    freq_base: float,
-    freq_scale: float,
-    ext_factor: float,
-    attn_factor: float,
-    beta_fast: float,
-    beta_slow: float,
-    n_ctx_orig: int,
-) -> tuple[torch.Tensor, float]:
-    """Angles [T, n_dims / 2] in float64 and the magnitude of the rotation.
-
-    The formula is YaRN as ggml writes it. A ramp over the dimensions blends an interpolated angle (times freq_scale)
-    with the unscaled one. With ext_factor == 0 it is plain RoPE with linear scaling.
-    """
+    positions: torch.Tensor, freq_factors: torch.Tensor | None, n_dims: int, freq_base: float
+) -> torch.Tensor:
+    """Angles [T, n_dims / 2] in float64, without scaling."""
     half = torch.arange(n_dims // 2, dtype=torch.float64, device=positions.device)
-    extrapolated = positions.to(torch.float64)[:, None] * torch.pow(
+    angles = positions.to(torch.float64)[:, None] * torch.pow(
         torch.tensor(freq_base, dtype=torch.float64, device=positions.device), -2.0 * half / n_dims
     )
-    if freq_factors is not None:
-        extrapolated = extrapolated / freq_factors.to(torch.float64)
-    interpolated = extrapolated * freq_scale
-    if ext_factor == 0.0:
-        return interpolated, attn_factor
+    return angles if freq_factors is None else angles / freq_factors.to(torch.float64)
+
+
+def _yarn_ramp(half: torch.Tensor, freq_base: float, beta_fast: float, beta_slow: float, n_ctx: int) -> torch.Tensor:
+    """The share of the unscaled angle in each pair of dimensions, as in ggml. half: the numbers of the pairs."""
+    n_dims = 2 * len(half)
 
     def correction_dim(rotations: float) -> float:
-        return n_dims * math.log(n_ctx_orig / (rotations * 2.0 * math.pi)) / (2.0 * math.log(freq_base))
+        return n_dims * math.log(n_ctx / (rotations * 2.0 * math.pi)) / (2.0 * math.log(freq_base))
 
     low = max(0.0, math.floor(correction_dim(beta_fast)))
     high = min(n_dims - 1.0, math.ceil(correction_dim(beta_slow)))
-    ramp = (1.0 - ((half - low) / max(0.001, high - low)).clamp(0.0, 1.0)) * ext_factor
-    return interpolated * (1.0 - ramp) + extrapolated * ramp, attn_factor * (1.0 + 0.1 * math.log(1.0 / freq_scale))
+    return 1.0 - ((half - low) / max(0.001, high - low)).clamp(0.0, 1.0)
 
 
 @torch.library.custom_op("executorch_ggml::rope", mutates_args=())
@@ -122,18 +109,14 @@ def rope(
         RuntimeError: a shape, dtype or mode is not as above.
     """
     _check_rope(x, positions, freq_factors, n_dims, mode)
-    theta, magnitude = _rope_angles(
-        positions,
-        freq_factors,
-        n_dims,
-        freq_base,
-        freq_scale,
-        ext_factor,
-        attn_factor,
-        beta_fast,
-        beta_slow,
-        n_ctx_orig,
-    )
+    theta, magnitude = _rope_angles(positions, freq_factors, n_dims, freq_base), attn_factor
+    if ext_factor == 0.0:
+        theta = theta * freq_scale
+    else:
+        half = torch.arange(n_dims // 2, dtype=torch.float64, device=positions.device)
+        ramp = _yarn_ramp(half, freq_base, beta_fast, beta_slow, n_ctx_orig) * ext_factor
+        theta = theta * freq_scale * (1.0 - ramp) + theta * ramp
+        magnitude = attn_factor * (1.0 + 0.1 * math.log(1.0 / freq_scale))
     compute = torch.promote_types(x.dtype, torch.float32)
     cos = (theta.cos() * magnitude).to(compute)[:, None, :]
     sin = (theta.sin() * magnitude).to(compute)[:, None, :]
@@ -152,18 +135,7 @@ def rope(
 
 @rope.register_fake
 def _(
-    x: torch.Tensor,
-    positions: torch.Tensor,
-    freq_factors: torch.Tensor | None,
-    n_dims: int,
-    mode: int,
-    freq_base: float,
-    freq_scale: float,
-    ext_factor: float,
-    attn_factor: float,
-    beta_fast: float,
-    beta_slow: float,
-    n_ctx_orig: int,
+    x: torch.Tensor, positions: torch.Tensor, freq_factors: torch.Tensor | None, n_dims: int, mode: int, *_: float
 ) -> torch.Tensor:
     _check_rope(x, positions, freq_factors, n_dims, mode)
     return x.new_empty(x.shape)

@@ -9,7 +9,7 @@ import torch
 
 from .custom_ops import check
 
-__all__ = ["likeliest", "relative_shift", "take_rows"]
+__all__ = ["likeliest", "most_likely", "relative_shift", "take_rows"]
 
 
 def _check_shift(scores: torch.Tensor) -> None:
@@ -81,13 +81,13 @@ def _(cache: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return cache.new_empty((1, rows.shape[0], cache.shape[2], cache.shape[3]))
 
 
-def _check_likeliest(scores: torch.Tensor) -> None:
-    check(scores.dim() >= 1, lambda: "likeliest: scores must have a dimension to choose along")
-    check(scores.is_floating_point(), lambda: f"likeliest: scores must be floating point, got {scores.dtype}")
+def _check_most_likely(scores: torch.Tensor) -> None:
+    check(scores.dim() >= 1, lambda: "most_likely: scores must have a dimension to choose along")
+    check(scores.is_floating_point(), lambda: f"most_likely: scores must be floating point, got {scores.dtype}")
 
 
-@torch.library.custom_op("executorch_ggml::likeliest", mutates_args=())
-def likeliest(scores: torch.Tensor) -> torch.Tensor:
+@torch.library.custom_op("executorch_ggml::most_likely", mutates_args=())
+def most_likely(scores: torch.Tensor) -> torch.Tensor:
     """Index of the largest score along the last dimension, for greedy decoding.
 
     `torch.argmax` promises the first of several equal scores and finds NaN. This operator may return any of them and
@@ -102,11 +102,15 @@ def likeliest(scores: torch.Tensor) -> torch.Tensor:
     Raises:
         RuntimeError: the scores are not as above.
     """
-    _check_likeliest(scores)
+    _check_most_likely(scores)
     return scores.argmax(dim=-1)
 
 
-@likeliest.register_fake
+@most_likely.register_fake
 def _(scores: torch.Tensor) -> torch.Tensor:
-    _check_likeliest(scores)
+    _check_most_likely(scores)
     return scores.new_empty(scores.shape[:-1], dtype=torch.int64)
+
+
+likeliest = most_likely
+"""The name until release 0.1."""

@@ -13,10 +13,10 @@ from torch.fx import Node
 
 from executorch_ggml.ir.builder import Builder, DType, GgmlType, IrError, Kind, Unsupported, Value
 
-from . import computed_halves
+from . import fp16_rounding
 from .bounds import is_exact, of_input
 from .integer_bounds import annotate
-from .lowering import is_getitem, lower_node
+from .lower_nodes import is_getitem, lower_node
 from .node_view import is_empty, meta_of
 from .program_view import ProgramView
 
@@ -60,7 +60,7 @@ def dry_run(
     not_owned: Collection[str] = (),
     refused: Mapping[Node, str] = MappingProxyType({}),
 ) -> Decisions:
-    """Decides about every call node (or those whose target is in ``only``), but for those that are ``refused`` already.
+    """Decides about every call node (or those with a target in ``only``), but for those that are ``refused`` already.
 
     Each node is lowered alone on a scratch builder with its inputs as leaves. The function is the one that the backend
     runs later. Weights are looked up, but their data is not read.
@@ -68,7 +68,7 @@ def dry_run(
     out = Decisions(not_owned=set(not_owned), refused=refused)
     aliases = _state_aliases(ep, view, out)
     annotate(ep.graph, view)
-    computed_halves.annotate(ep.graph)
+    fp16_rounding.annotate(ep.graph)
     computed: dict[Node, GgmlType] = {}
     for node in ep.graph.nodes:
         if node.op != "call_function" or (only is not None and node.target not in only):
@@ -163,8 +163,8 @@ def _keep_readable(out: Decisions, view: ProgramView, aliases: dict[Node, str], 
 def _leave_with_readers(out: Decisions, computed: Mapping[Node, GgmlType]) -> None:
     """Leaves integers on the host that come from there and are read there.
 
-    In a delegate they would cut the graph: what the host computes from them could only run after that delegate, and
-    what needs the host's result only in another.
+    In a delegate they would cut the graph. The host could compute with them only after that delegate, and only another
+    delegate could use its result.
     """
     for node in reversed(list(out.reasons)):
         if not out.is_supported(node) or node not in computed or any(map(_floating, node.all_input_nodes)):
@@ -187,7 +187,7 @@ def _try(
 ) -> str:
     """The reason against delegating one node, or an empty string.
 
-    A node whose integers would be elements of the graph is noted in ``computed``, with their type there; sources in
+    A node with integers that would be elements of the graph is noted in ``computed``, with their type there; sources in
     ``inside`` are read as such.
     """
     val = node.meta.get("val")

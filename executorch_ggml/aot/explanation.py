@@ -12,12 +12,13 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from executorch_ggml.errors import UndelegatedError
+from executorch_ggml.errors.tables import table
 
 from . import flops, staging
 from .boundary import FEWER_BYTES
 from .host_kernels import missing
 from .loadable import Finding, operator_name
-from .lowering import source_line
+from .lower_nodes import source_line
 
 HOT_SHARE = 0.01
 """An undelegated operator with this part of all FLOPs is hot, wherever it stands."""
@@ -138,13 +139,13 @@ class Explanation:
 
     def table(self) -> str:
         """Every node in a row of its own."""
-        rows = [("node", "operator", "shape", "runs on", "FLOPs", "bytes crossing", "source")]
+        rows = []
         for n in self.nodes:
             where = f"delegate {n.partition}" if n.delegated else "ExecuTorch" + (", hot" if n.hot else "")
             place = n.source.rpartition("/")[2]
-            rows.append((n.name, n.op, n.shape, where, f"{n.share:.1%}", str(n.bytes_crossing or ""), place))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+            rows.append((n.name, n.op, n.shape, where, f"{n.share:.1%}", n.bytes_crossing or "", place))
+        header = ("node", "operator", "shape", "runs on", "FLOPs", "bytes crossing", "source")
+        return table(rows, header, right=(4, 5))
 
     def __str__(self) -> str:
         lines = [
@@ -214,7 +215,7 @@ def _reason(node: Node, decisions: Any, provided: Collection[str]) -> str:
 
 
 def _is_hot(node: Node, decisions: Any, share: float, between: bool) -> bool:
-    # What was moved to the host to spare bytes is there because of another node, which is reported.
+    # Nodes that were moved to the host to save bytes are there because of another node, which is reported.
     if not _yields_tensors(node) or decisions.reasons.get(node) == FEWER_BYTES:
         return False
     return between or share >= HOT_SHARE
@@ -283,7 +284,7 @@ def _partitions(stages: Mapping[Node, int], ep: ExportedProgram) -> tuple[Partit
 class DeviceReport:
     """One run on a device.
 
-    A delegate is one graph of one device: what the device's kernels do not take is refused, not left to the CPU.
+    A delegate is one graph of one device. A node that the device's kernels do not take is refused, not left to the CPU.
 
     Attributes:
         device: its name.

@@ -1,4 +1,4 @@
-"""Floating-point operations of one node, counted from its shapes, to weigh what is delegated against what is not."""
+"""Floating-point operations of one node, counted from its shapes, to weigh delegated nodes against the others."""
 
 from __future__ import annotations
 

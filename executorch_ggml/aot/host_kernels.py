@@ -1,4 +1,4 @@
-"""The CPU kernels that ExecuTorch 1.5 brings: what a node that stays outside our delegates can run on.
+"""The CPU kernels that ExecuTorch 1.5 brings. Nodes outside our delegates run on them.
 
 ExecuTorch's own Runtime and our ``Program`` load the same library of kernels (``libexecutorch_kernels_optimized``).
 A ``.pte`` that needs another kernel is written without a word and cannot be loaded. The ahead-of-time half loads no
@@ -138,7 +138,7 @@ def _out_variant(target: torch._ops.OpOverload) -> str:
     for find in finders:
         try:
             return _name(find())
-        except Exception:  # RuntimeError, AssertionError or KeyError, depending on what is missing
+        except Exception:  # RuntimeError, AssertionError or KeyError, depending on the missing part
             continue
     return ""
 

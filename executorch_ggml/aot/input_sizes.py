@@ -1,4 +1,4 @@
-"""The sizes that a program was exported for: what is left of them in the edge program."""
+"""The sizes that a program was exported for, as far as the edge program still has them."""
 
 from __future__ import annotations
 

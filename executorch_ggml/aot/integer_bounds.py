@@ -19,7 +19,7 @@ SEARCHES = frozenset({"topk", "sort", "max", "min", "median", "mode", "kthvalue"
 
 
 def annotate(graph: torch.fx.Graph, view: HasConstants) -> None:
-    """Notes at every call node the bounds of its integer result and of what it reads.
+    """Notes at every call node the bounds of its integer result and of the integers that it reads.
 
     Of a result that may wrap around, none: ggml, which computes in F32, cannot have it. Its readers see the bounds of
     its type.
@@ -34,7 +34,7 @@ def annotate(graph: torch.fx.Graph, view: HasConstants) -> None:
 
 
 class HasConstants(Protocol):
-    """What knows the data of a program's constants: a ``ProgramView``, or a pass's ``GraphEditor``."""
+    """The source of the data of a program's constants: a ``ProgramView``, or a pass's ``GraphEditor``."""
 
     def constant(self, node: Node) -> torch.Tensor | None:
         """The data of something that never changes, or None."""
@@ -62,7 +62,7 @@ class IntegerBounds:
         return self.known[node]
 
     def computed(self, node: Node) -> Range | None:
-        """Bounds of what an operator computes; None when nothing is known, or when it may wrap around."""
+        """Bounds of the result of an operator; None when nothing is known, or when it may wrap around."""
         dtype = _integer_type(node)
         if dtype is None:
             return self.of(node)
@@ -89,7 +89,7 @@ class IntegerBounds:
         return max(found[0], natural[0]), min(found[1], natural[1])
 
     def _found(self, node: Node) -> Range | None:
-        """What constants or the operator's rule say."""
+        """The bounds by constants or by the operator's rule."""
         if node.op == "placeholder":
             return self._constant(node)
         return self._call(node) if node.op == "call_function" else None

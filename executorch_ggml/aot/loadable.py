@@ -1,4 +1,4 @@
-"""Holds a lowered program against what the runtime can load: what exports also loads, or lowering says why not.
+"""Checks a lowered program against the limits of the runtime: lowering refuses those that would not load.
 
 ExecuTorch writes a ``.pte`` for programs that no runtime can load: operators without a kernel, sizes without an upper
 bound. Others load and then refuse each call that the export promised.
@@ -19,7 +19,7 @@ from executorch_ggml.ir.dims import INT64_MAX
 
 from . import host_kernels
 from .input_sizes import InputSizes, ranges, user_inputs
-from .lowering import source_line
+from .lower_nodes import source_line
 from .node_view import overload_of
 
 REFUSED = "ggml_refused"
@@ -35,9 +35,9 @@ class Finding:
     Attributes:
         kind: ``kernel``: an operator outside our delegates that ExecuTorch cannot run. ``size``: an input that lost
             sizes it was exported for. ``bound``: a size without an upper bound. ``layout``: a tensor that a delegate
-            does not take as it lies in memory. ``empty``: a tensor without elements at a delegate.
+            does not take in its layout in memory. ``empty``: a tensor without elements at a delegate.
         node, op: where; the operator is empty for an input.
-        reason: what is wrong, and what to do where that is known.
+        reason: the fault, and the cure if it is known.
         source: ``file:line`` of the model's code, where it is known.
     """
 
@@ -57,7 +57,7 @@ def check(ep: ExportedProgram, sizes: InputSizes | None = None, provided: Collec
 
     Args:
         ep: an edge program after partitioning.
-        sizes: what its inputs were exported for.
+        sizes: those that its inputs were exported for.
         provided: kernels of the user's runtime beside ExecuTorch's own (``namespace::name.overload``).
     """
     found = [Finding("size", node.name, "", reason) for node, reason in (sizes.lost(ep) if sizes else [])]

@@ -113,11 +113,11 @@ def _lowered(methods: dict[str, ExportedProgram], compile_config: Any, arguments
         except SpecViolationError as e:
             if _NOT_CORE not in str(e):
                 raise
-        # Whether an operator is in the core set says little: what counts is a kernel, and that is checked at the end.
+        # Whether an operator is in the core set says little. It needs a kernel, and that is checked at the end.
         return attempt(_config(_all_operators()))
     except (GgmlError, OSError, MemoryError):
         raise
-    except Exception as e:  # torch's and ExecuTorch's passes raise whatever they trip over
+    except Exception as e:  # torch's and ExecuTorch's passes raise errors of any type
         raise LoweringError(described(e)) from e
 
 

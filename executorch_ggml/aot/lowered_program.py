@@ -1,4 +1,4 @@
-"""What lowering returns: ExecuTorch's manager of edge programs, which knows about states.
+"""The result of lowering: ExecuTorch's manager of edge programs, which knows about states.
 
 A buffer that no delegate owns lies in ExecuTorch's memory. ExecuTorch gives it no initial value, and each method a
 place of its own, unless it is told otherwise; that is done here. The names of these states go into the `.pte`, so that
@@ -75,7 +75,7 @@ def _sharing(config: ExecutorchBackendConfig) -> ExecutorchBackendConfig:
     plan = config.memory_planning_pass
     if type(plan) is not MemoryPlanningPass or not plan.alloc_mutable_buffers:
         return config
-    shared = MemoryPlanningPass(  # a new one: it collects what it has seen
+    shared = MemoryPlanningPass(  # a new one: it collects the nodes that it has seen
         memory_planning_algo=plan.memory_planning_algo,
         allow_lifetime_and_storage_overlap=plan.allow_lifetime_and_storage_overlap,
         alloc_graph_input=plan.alloc_graph_input,
@@ -101,7 +101,7 @@ def torn_states(lowered: EdgeProgramManager, methods: Mapping[str, ExportedProgr
     """Names of the states that a delegate owns in one method and ExecuTorch in another.
 
     Args:
-        lowered: what became of the methods.
+        lowered: the lowered methods.
         methods: the functional programs that were lowered.
     """
     on_host: set[str] = set()

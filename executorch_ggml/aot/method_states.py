@@ -103,7 +103,7 @@ def _data(ep: ExportedProgram, target: str) -> torch.Tensor:
 
 
 def _key(ep: ExportedProgram, spec: InputSpec) -> object:
-    """What two names of one buffer have in common."""
+    """A key that is equal for two names of one buffer."""
     data = _data(ep, str(spec.target))
     if not has_data(data) or not data.numel():
         return spec.target  # nothing but the name is known of it

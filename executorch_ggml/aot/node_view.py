@@ -260,6 +260,6 @@ class NodeView:
             raise Unsupported(f"{dtype.name.lower()} arithmetic stays with ExecuTorch: values may exceed 2^24")
 
     def require_float(self, builder: Builder | None = None) -> None:
-        """Refuses nodes whose result is not a float tensor: their arithmetic stays with ExecuTorch."""
+        """Refuses nodes with a result that is not a float tensor: their arithmetic stays with ExecuTorch."""
         if not self.out.dtype.is_float:
             raise Unsupported(f"{self.out.dtype.name.lower()} arithmetic stays with ExecuTorch")

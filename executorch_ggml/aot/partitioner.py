@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class GgmlPartitioner(Partitioner):  # type: ignore[misc]
-    """Delegates to ggml whatever its registry can lower exactly; the rest stays with ExecuTorch.
+    """Delegates to ggml all nodes that the registry can lower exactly; the rest stays with ExecuTorch.
 
     Args:
         weights: ``"embedded"`` stores parameters in the ``.pte``, ``"external"`` stores only their names: a GGUF file

@@ -1,4 +1,4 @@
-"""What a placeholder of an exported program is: parameter, buffer, constant or argument, and where its data lies."""
+"""The placeholders of an exported program: parameters, buffers, constants and arguments, and their data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CONVERSIONS = frozenset(
     }
 )
 
-# What reads a KV cache, and as which of its arguments.
+# Operators that read a KV cache, and the argument that it is.
 _CACHE_READERS = {"executorch_ggml::causal_attention": slice(1, 3), "executorch_ggml::take_rows": slice(0, 1)}
 
 WEIGHT_MODES = ("auto", "embedded", "external")

@@ -1,4 +1,4 @@
-"""Weights quantised when a model is lowered: which of them, to what, and their bytes in ggml's encoding."""
+"""Weights quantised when a model is lowered: the choice of weights and types, and the bytes in ggml's encoding."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ log = logging.getLogger(__name__)
 
 
 # Beyond this a half is infinite: F16 elements, and the scales of all block types.
-_LARGEST_HALF = 65504.0
+_LARGEST_FP16 = 65504.0
 
 
 @dataclass(frozen=True)
 class GgmlQuantConfig:
     """How embedded weights are stored. Given to ``GgmlPartitioner`` or ``to_edge_rewrite_and_lower`` as ``quant``.
 
-    Matrices that only matrix products multiply by (``linear``, products with a parameter, experts) and tables whose
-    rows are looked up (``embedding``) are stored in ``type``. Kernels of dense convolutions become F16, whatever the
-    type: convolutions take floats only (with BF16 they stay). Everything else stays as it is: norms, biases, kernels
-    of depthwise convolutions, anything element-wise.
+    Matrices that only matrix products multiply by (``linear``, products with a parameter, experts) and tables for row
+    look-ups (``embedding``) are stored in ``type``. Kernels of dense convolutions become F16 for every type:
+    convolutions take floats only (with BF16 they stay). Everything else stays as it is: norms, biases, kernels of
+    depthwise convolutions, anything element-wise.
 
     Attributes:
         type: one of ``QUANT_TYPES`` in any case, or its ``GgmlType``. Rows that are no multiple of the block: Q4_K,
-            Q5_K and Q6_K (256 elements) fall back to Q8_0 (32 elements), and what does not divide by 32 stays.
+            Q5_K and Q6_K (256 elements) fall back to Q8_0 (32 elements), and rows that do not divide by 32 stay.
         skip: fnmatch patterns (case matters) of parameter names that stay, such as ``"*.head.weight"``. Tied
             parameters are one, under the name that the program keeps; one computed from constants alone is named
             ``_ggml_folded_<hash>`` (``executorch-ggml inspect --weights`` lists names).
@@ -72,7 +72,7 @@ class GgmlQuantConfig:
         return {"type": self.kind.name, "skip": list(self.skip), "minimum_size": self.minimum_size}
 
     def skips(self, name: str) -> bool:
-        """Whether a weight stays because of its name. What lowering appended to a parameter's name does not count."""
+        """Whether a weight stays because of its name. Suffixes that lowering adds do not count."""
         names = {name, *(part.partition("#")[0].partition("@")[0] for part in name.partition("#")[0].split("+"))}
         names |= {n.removesuffix("_folded") for n in names}
         return any(fnmatchcase(n, pattern) for n in names for pattern in self.skip)
@@ -102,7 +102,7 @@ def quantize_graph(graph: g.Graph, config: GgmlQuantConfig) -> None:
         if kind is None or not (convolves or all(_follow(graph, readers, results, n, found) for n in nodes)):
             continue
         if not _fits(weight):
-            log.warning("weight %s stays %s: halves cannot hold its values", weight.name, weight.type.name)
+            log.warning("weight %s stays %s: fp16 cannot hold its values", weight.name, weight.type.name)
             continue
         log.debug("weight %s: %s -> %s", weight.name, weight.type.name, kind.name)
         weight.type, weight.is_requantized = kind, True
@@ -147,7 +147,7 @@ def _target(weight: g.Weight, config: GgmlQuantConfig, convolves: bool) -> GgmlT
         kind = GgmlType.Q8_0
     block, size = BLOCKS[kind]
     old_block, old_size = BLOCKS[weight.type]
-    # What is as small already stays: F16 to BF16 would lose digits and gain nothing.
+    # Weights that are as small already stay: F16 to BF16 would lose digits and gain nothing.
     return kind if weight.shape[-1] % block == 0 and size * old_block < old_size * block else None
 
 
@@ -178,7 +178,7 @@ def _follow(
 def _fits(weight: g.Weight) -> bool:
     assert weight.load is not None
     data = weight.load()
-    return bool(np.isfinite(data).all()) and float(np.abs(data).max(initial=0.0)) <= _LARGEST_HALF
+    return bool(np.isfinite(data).all()) and float(np.abs(data).max(initial=0.0)) <= _LARGEST_FP16
 
 
 def encode(weight: g.Weight) -> npt.NDArray[np.uint8]:

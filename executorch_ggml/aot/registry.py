@@ -175,6 +175,7 @@ def flops_rule(target: Any) -> Callable[..., int] | None:
 
 def either_side(target: Any) -> bool:
     """Whether ExecuTorch runs the operator as well, in no time."""
+    load_all()
     return any(f.either_side for f in _FACTS.get(operator_name(target), ()))
 
 

@@ -1,4 +1,4 @@
-"""Lowers each partition once before the graph is cut, so that the backend does not meet what it cannot lower.
+"""Lowers each partition once before the graph is cut, so that the backend does not meet a node that it cannot lower.
 
 The dry run tries nodes one at a time. Some things only show when they come together: a size that none of the inputs
 of a delegate determines, a state that one node reads while another writes it.
@@ -19,7 +19,7 @@ from executorch_ggml.ir.dims import UnknownSize, free_symbols
 from executorch_ggml.ir.fuse import fuse_epilogues
 from executorch_ggml.ir.serialize import rewrite
 
-from .lowering import PartitionLowering, lower_node
+from .lower_nodes import PartitionLowering, lower_node
 from .node_view import meta_of, to_dim
 from .program_view import ProgramView
 from .symbols import SymbolBinder
@@ -47,7 +47,7 @@ def rehearse(
 
 
 class _Rehearsal(PartitionLowering):
-    """The lowering of some nodes of a whole program; what they read from elsewhere is an argument."""
+    """The lowering of some nodes of a whole program; values that they read from elsewhere are arguments."""
 
     def __init__(self, ep: ExportedProgram, view: ProgramView, nodes: Sequence[Node], owned: Collection[str]) -> None:
         super().__init__(ep, view.options, "rehearsal")
@@ -109,7 +109,7 @@ class _Rehearsal(PartitionLowering):
         return node.name in self.view.mutated and all(u.op == "output" for u in outside)
 
     def _with_size(self, symbol: str) -> list[Node]:
-        """Nodes with a result whose size depends on a symbol that no input determines."""
+        """Nodes with a result of a size that depends on a symbol, which no input determines."""
         return [
             n for n in self.nodes if any(symbol in _symbols(v, self.builder.graph.replacements) for v in _values(n))
         ]

@@ -15,7 +15,7 @@ from torch.fx import Node
 
 
 def tensor_bytes(node: Node) -> int:
-    """Bytes of a node's (first) result at the example size, 0 for what is not a tensor."""
+    """Bytes of a node's (first) result at the example size, 0 if it is not a tensor."""
     val: Any = node.meta.get("val")
     if isinstance(val, (tuple, list)):
         val = val[0] if val else None

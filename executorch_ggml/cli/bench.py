@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from executorch_ggml.errors.tables import table
+
 from .options import AsJson, CacheType, DeviceName, Gguf, Pte, Threads, echo, load_program, print_json
 
 
@@ -85,7 +87,9 @@ def bench(
         )
         return
     echo(f"{info['device']}, {info['threads']} threads, cache {info['cache_type']}, depth {depth}, logits: {logits}")
-    for name, count in (("prompt", prompt_len), ("decode", n_decode)):
-        if name in summary:
-            s = summary[name]
-            echo(f"{name:<7} {s['median']:10.2f} tok/s  ({s['min']:.2f} .. {s['max']:.2f})  {count} tokens")
+    rows = [
+        (name, count, *(f"{summary[name][value]:.2f}" for value in ("median", "min", "max")))
+        for name, count in (("prompt", prompt_len), ("decode", n_decode))
+        if name in summary
+    ]
+    echo(table(rows, ("", "tokens", "median tok/s", "lowest", "highest"), right=(1, 2, 3, 4)))

@@ -72,7 +72,7 @@ def _gguf(
         full_logits=full_logits,
     )
     result = export_gguf_to_pte(gguf, target, config)
-    architecture = result.config.architecture.name
+    architecture = result.config.architecture
     facts = {
         "path": str(result.path),
         "bytes": result.bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from executorch_ggml._files import open_regular
 from executorch_ggml.errors import FileError, FormatError, GgmlError
 from executorch_ggml.errors.printable import printable
+from executorch_ggml.errors.tables import table
 
 from .options import AsJson, echo, print_json, size
 
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
 def inspect(
     path: Annotated[Path, typer.Argument(help="A .pte, or a GGUF file.", metavar="FILE")],
     ir: Annotated[bool, typer.Option("--ir", help="Print every node of the delegated graphs.")] = False,
-    weights: Annotated[bool, typer.Option("--weights", help="List every weight the graphs need.")] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="List every weight: those the graphs need, or the tensors of a GGUF.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the graphs of a .pte: sizes, inputs and outputs, operators, weights, states; with --ir every node."""
     if _is_gguf(path):
-        _inspect_gguf(path, as_json)
+        _inspect_gguf(path, weights, as_json)
         return
     # Late: --help and other commands start without it.
     from executorch_ggml.runtime.program import payloads
@@ -75,15 +79,16 @@ def _dump(payload: Payload) -> str:
         raise FormatError(f"method {payload.method!r}, graph {payload.index}: cannot be read: {error}") from error
 
 
-def _inspect_gguf(path: Path, as_json: bool) -> None:
+def _inspect_gguf(path: Path, weights: bool, as_json: bool) -> None:
     # Late: --help and other commands start without it.
     from executorch_ggml.gguf.summary import GGUFAnalyzer
 
     analyzer = GGUFAnalyzer(path)
     if as_json:
-        print_json(analyzer.get_file_info())
+        rows = [dict(zip(("name", "type", "shape"), row, strict=True)) for row in analyzer.tensor_rows()]
+        print_json({**analyzer.get_file_info(), **({"weights": rows} if weights else {})})
     else:
-        echo(analyzer.summary())
+        echo(analyzer.summary(weights))
 
 
 def _describe(payload: Payload) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def _describe(payload: Payload) -> dict[str, Any]:
 def _facts(payload: Payload, graph: Any) -> dict[str, Any]:
     # Late: --help and other commands start without it.
     from executorch_ggml.ir import _ggml_ir
+    from executorch_ggml.ir.types import GgmlType
 
     names = {number: name for name, number in vars(_ggml_ir.Op).items() if not name.startswith("_")}
     operators = Counter(names.get(node.opType, str(node.opType)) for node in graph.nodes)
@@ -133,7 +139,7 @@ def _facts(payload: Payload, graph: Any) -> dict[str, Any]:
                 "name": _string(slot.name),
                 "keys": [[_string(key) for key in part.keys] for part in slot.parts or []],
                 "shape": shape(slot.shape),
-                "type": None if slot.type == 255 else slot.type,
+                "type": None if slot.type == GgmlType.ANY else slot.type,
             }
             for slot in graph.weights or []
         ],
@@ -170,19 +176,20 @@ def _text(entry: dict[str, Any], weights: bool) -> str:
     def sides(items: list[dict[str, Any]]) -> str:
         return ", ".join(f"{item['name']} {_shape(item['shape'])}" for item in items)
 
-    lines = [
-        f"method {entry['method']!r}, graph {entry['index']}: {size(entry['bytes'])}, {entry['nodes']} nodes",
-        f"  inputs    {sides(entry['inputs'])}",
-        f"  outputs   {sides(entry['outputs'])}",
-        *[f"  symbol    {s['name']}: {s['min']} .. {s['max']}" for s in entry["symbols"]],
-        "  operators " + ", ".join(f"{name} {count}" for name, count in entry["operators"].items()),
-        f"  states    {len(entry['states'])}" + _first(entry["states"]),
-        f"  weights   {len(entry['weights'])}" + ("" if weights else _first(entry["weights"])),
+    title = f"method {entry['method']!r}, graph {entry['index']}: {size(entry['bytes'])}, {entry['nodes']} nodes"
+    rows = [
+        ("inputs", sides(entry["inputs"])),
+        ("outputs", sides(entry["outputs"])),
+        *(("symbol", f"{s['name']}: {s['min']} .. {s['max']}") for s in entry["symbols"]),
+        ("operators", ", ".join(f"{name} {count}" for name, count in entry["operators"].items())),
+        ("states", str(len(entry["states"])) + _first(entry["states"])),
+        *(("expects", f"{key} = {value}") for key, value in entry["expects"].items()),
+        ("weights", str(len(entry["weights"])) + ("" if weights else _first(entry["weights"]))),
     ]
-    if weights:
-        lines += [f"    {_shape(slot['shape']):>22}  {slot['name']}" for slot in entry["weights"]]
-    lines += [f"  expects   {key} = {value}" for key, value in entry["expects"].items()]
-    return "\n".join(printable(line, one_line=True) for line in lines)
+    text = printable(title, one_line=True) + "\n" + indent(table(rows), "  ")
+    if weights and entry["weights"]:
+        text += "\n" + indent(table([(_shape(s["shape"]), s["name"]) for s in entry["weights"]], right=(0,)), "    ")
+    return text
 
 
 def _first(items: list[dict[str, Any]]) -> str:

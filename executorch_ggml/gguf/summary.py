@@ -9,27 +9,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from executorch_ggml.errors.printable import printable
+from executorch_ggml.errors.tables import table
+from executorch_ggml.ir.types import GgmlType, type_name
 
 from .header import GgufHeader, Scalar, read_header
+from .shapes import shape_text
+from .types import BLOCK_SIZES
 
 __all__ = ["GGUFAnalyzer"]
-
-# ggml_type numbers as GGUF files use them: (name, elements a block, bytes a block).
-_TYPES: dict[int, tuple[str, int, int]] = {
-    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210),
-    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136),
-    24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
-}  # fmt: skip
-
-
-def type_name(number: int) -> str:
-    """The name of a ggml type, or "type <n>" for one this table does not know."""
-    return _TYPES[number][0] if number in _TYPES else f"type {number}"
 
 
 def _elements(shape: tuple[int, ...]) -> int:
@@ -68,7 +55,7 @@ class GGUFAnalyzer:
     def get_file_info(self) -> dict[str, Any]:
         """path, paths, file_bytes, architecture, name, tensors, parameters, and types {name: {tensors, bytes}}.
 
-        bytes is None for a type that the table here does not know.
+        bytes is None for a type that this version does not know.
         """
         types: dict[str, dict[str, Any]] = {}
         parameters = 0
@@ -77,10 +64,10 @@ class GGUFAnalyzer:
             parameters += count
             entry = types.setdefault(type_name(info.type), {"tensors": 0, "bytes": 0})
             entry["tensors"] += 1
-            if info.type not in _TYPES:
+            if info.type not in BLOCK_SIZES:
                 entry["bytes"] = None
             elif entry["bytes"] is not None:
-                _, block, size = _TYPES[info.type]
+                block, size = BLOCK_SIZES[GgmlType(info.type)]
                 entry["bytes"] += count // block * size
         return {
             "path": str(self.header.path),
@@ -93,25 +80,33 @@ class GGUFAnalyzer:
             "types": types,
         }
 
-    def summary(self) -> str:
-        """The text that `print_summary` prints."""
+    def tensor_rows(self) -> list[tuple[str, str, str]]:
+        """(name, type, shape in ggml order) of each tensor, in file order."""
+        return [(t.name, type_name(t.type), shape_text(t.shape)) for t in self.header.tensors.values()]
+
+    def summary(self, tensors: bool = False) -> str:
+        """The text that `print_summary` prints. tensors: with a row for each of them."""
         info = self.get_file_info()
         arch = info["architecture"] or ""
-        lines = [
-            f"file          {info['path']}" + (f" and {len(info['paths']) - 1} more" if info["paths"][1:] else ""),
-            f"size          {info['file_bytes']:,} bytes",
-            f"model         {info['name'] or '-'} ({arch or 'no architecture named'})",
-            f"parameters    {info['parameters']:,} in {info['tensors']} tensors",
+        facts = [
+            ("file", info["path"] + (f" and {len(info['paths']) - 1} more" if info["paths"][1:] else "")),
+            ("size", f"{info['file_bytes']:,} bytes"),
+            ("model", f"{info['name'] or '-'} ({arch or 'no architecture named'})"),
+            ("parameters", f"{info['parameters']:,} in {info['tensors']} tensors"),
         ]
-        for name, entry in sorted(info["types"].items(), key=lambda item: -(item[1]["bytes"] or 0)):
-            size = "" if entry["bytes"] is None else f", {entry['bytes']:,} bytes"
-            lines.append(f"  {name:<12}{entry['tensors']} tensors{size}")
-        lines.append("metadata")
-        for key in self.header:
-            value = self.header[key]
-            shown = f"[{len(value)} elements]" if isinstance(value, list) else f"{value!r:.70}"
-            lines.append(f"  {key:<46} {shown}")
-        return "\n".join(printable(line, one_line=True) for line in lines)
+        types = [
+            (name, entry["tensors"], "unknown" if entry["bytes"] is None else f"{entry['bytes']:,}")
+            for name, entry in sorted(info["types"].items(), key=lambda item: -(item[1]["bytes"] or 0))
+        ]
+        metadata = [
+            (key, f"[{len(value)} elements]" if isinstance(value := self.header[key], list) else f"{value!r:.70}")
+            for key in self.header
+        ]
+        sections = [table(facts)]
+        sections += [table(types, ("type", "tensors", "bytes"), right=(1, 2))] if types else []
+        sections += [table(metadata, ("metadata", "value"))] if metadata else []
+        sections += [table(self.tensor_rows(), ("tensor", "type", "shape (ggml order)"))] if tensors else []
+        return "\n\n".join(sections)
 
     def print_summary(self) -> None:
         """Prints file, size, types and metadata to stdout."""

@@ -11,6 +11,7 @@ import numpy as np
 from . import graph as g
 from .dims import INT64_MAX, Dim, Shape, same_shape, shape_of, simplify, static_shape
 from .errors import IrError, Unsupported
+from .operators import operator
 from .types import STORAGE, DType, GgmlType, numpy_type
 from .value import Kind, Ne, Value, contiguous_strides, fold
 
@@ -49,13 +50,17 @@ class Leaves:
         **attrs: Any,
     ) -> Value:
         """Appends a node (or finds an identical pure one) and returns its value."""
+        facts = operator(op)
+        if not facts.least <= len(src) <= facts.most:
+            raise IrError(f"{op} of {len(src)} sources, expected {facts.least}..{facts.most}")
         for s in src:
             if s.kind is not Kind.NODE:
                 raise IrError(f"{op} reads a value whose storage is not decided yet")
         ne = fold(shape) if ne is None else ne
         strides = contiguous_strides(ne) if strides is None else strides
         key = (op, tuple(s.node for s in src), type, ne, _hashable(attrs))
-        index = self._cse.get(key) if op not in g.EFFECTS else None
+        # A node that writes must run once for each time that it was asked for.
+        index = None if facts.writes else self._cse.get(key)
         if index is None:
             index = len(self.graph.nodes)
             sources = tuple(s.node for s in src)

@@ -105,6 +105,14 @@ class Products(Pointwise):
             raise Unsupported("one row per token, or one per token and expert")
         return self._emit("MulMatId", (experts, x, ids), (*ids.shape, experts.shape[1]), dtype=x.dtype)
 
+    def solve_triangular(self, a: Value, b: Value) -> Value:
+        """x with ``a x = b``: a [..., N, N], of which the lower triangle is read, b and x [..., N, K]; rank <= 4."""
+        a, b = self.contiguous(self.f32(a)), self.contiguous(self.f32(b))
+        size = b.shape[-2]
+        if a.rank != b.rank or a.rank > 4 or not same_shape(a.shape, (*b.shape[:-2], size, size)):
+            raise IrError(f"solve_triangular of {list(a.shape)} and {list(b.shape)}")
+        return self._emit("SolveTri", (a, b), b.shape, dtype=b.dtype, ne=b.ne)
+
     # ---------------------------------------------------------------- rows by index
 
     def get_rows(self, table: Value, ids: Value) -> Value:

@@ -11,15 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .dims import INT64_MAX, Shape
+from .operators import operator
 from .types import DType, GgmlType
 from .value import Ne
 
 Array = npt.NDArray[Any]
-
-# Nodes with a result in memory that existed before: they must run, in order, exactly once.
-EFFECTS = frozenset({"SetRows", "Cpy"})
-VIEWS = frozenset({"Reshape", "View", "Permute"})
-LEAVES = frozenset({"InputLeaf", "WeightLeaf", "StateLeaf", "ConstLeaf"})
 
 # Usage of a weight, as the IR numbers it.
 MATMUL, ROWS, ELEMENTWISE = 0, 1, 2
@@ -64,6 +60,11 @@ class Node:
     debug_handle: int = 0
     state: int = -1
     joined_handles: tuple[int, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes memory that existed before: it must run, in order, exactly once."""
+        return operator(self.op).writes
 
 
 @dataclass
@@ -194,7 +195,7 @@ class Graph:
         keep: list[int] = []
         for index in range(len(self.nodes) - 1, -1, -1):
             node = self.nodes[index]
-            if index in needed or node.op in EFFECTS:
+            if index in needed or node.writes:
                 keep.append(index)
                 needed.update(node.src)
         return keep[::-1]

@@ -1,8 +1,8 @@
 """Whether row numbers that a payload itself holds or computes lie inside the tables that they index.
 
-Follows ``csrc/ir/index_flow.cpp``. A graph only moves integers, so values connected by moves form one class. Each
-source of a class must respect the smallest table that the class indexes. Whether a source is acceptable at all does not
-depend on sizes; the native library decides it.
+Follows ``csrc/ir/index_flow.cpp``; which operators move and index, both know from the schema. A graph only moves
+integers, so values connected by moves form one class. Each source of a class must respect the smallest table that the
+class indexes. Whether a source is acceptable at all does not depend on sizes; the native library decides it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from .operators import NO_SOURCE, operator
 from .types import GgmlType, numpy_type
 
-_MOVES = frozenset({"View", "Reshape", "Permute", "Cont", "Repeat", "Concat", "Cast", "GetRows"})
 _INTEGERS = frozenset({GgmlType.I8, GgmlType.I16, GgmlType.I32, GgmlType.I64})
-# Operand that holds row numbers, and the dimension of operand 0 that they count.
-_USES = {"GetRows": (1, 1), "SetRows": (2, 1), "Scatter": (2, 1), "MulMatId": (2, 2)}
 
 
 def index_problem(graph: Any, ne: Sequence[Sequence[int]]) -> str:
@@ -33,20 +31,21 @@ def index_problem(graph: Any, ne: Sequence[Sequence[int]]) -> str:
     group = _classes(nodes, names, integers)
     rows: dict[int, int] = {}
     for node, name in zip(nodes, names, strict=True):
-        if name in _USES:
-            operand, axis = _USES[name]
-            key, count = group[node.src[operand]], ne[node.src[0]][axis]
+        facts = operator(name)
+        if facts.row_numbers != NO_SOURCE:
+            key, count = group[node.src[facts.row_numbers]], ne[node.src[0]][facts.axis]
             rows[key] = min(rows.get(key, count), count)
     for index, (node, name) in enumerate(zip(nodes, names, strict=True)):
         if group[index] not in rows or not integers[index]:
             continue
         most = -1
-        if name == "ConstLeaf":
+        places = operator(name).places
+        if places != NO_SOURCE:
+            most = ne[node.src[places]][0] - 1
+        elif name == "ConstLeaf":
             constant = graph.constants[node.op.constant]
             raw = bytes(bytearray(constant.data))
             most = int(np.frombuffer(raw, dtype=numpy_type(GgmlType(constant.type))).max(initial=-1))
-        elif name in ("Argmax", "Argsort", "TopK"):
-            most = ne[node.src[0]][0] - 1
         elif name == "Cast" and names[node.src[0]] == "Clamp":
             most = int(nodes[node.src[0]].op.max)
         if most >= rows[group[index]]:
@@ -63,9 +62,9 @@ def _classes(nodes: Sequence[Any], names: Sequence[str], integers: Sequence[bool
         return i
 
     for index, node in enumerate(nodes):
-        if integers[index] and names[index] in _MOVES:
-            # Of a lookup in a table of integers, the second operand are row numbers: a use.
-            for source in node.src[:1] if names[index] == "GetRows" else node.src:
+        if integers[index]:
+            for operand in operator(names[index]).moved(len(node.src)):
+                source = node.src[operand]
                 if integers[source]:
                     parent[find(source)] = find(index)
     return [find(i) for i in range(len(nodes))]

@@ -154,7 +154,7 @@ class Interpreter:
         elif name in _LEAVES:
             result = _LEAVES[name](self, op, node, ne)
         else:
-            name = _snake(name)
+            name = snake(name)
             found = (getattr(m, name, None) for m in (kernels, kernels_2d, kernels_recurrent))
             function: Callable[..., Array] | None = next((f for f in found if f), None)
             if function is None:
@@ -267,7 +267,8 @@ _LEAVES: dict[str, Callable[[Interpreter, Any, Any, Ne], Memory]] = {
 }
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """A name of the schema as a function is called: ``GetRows`` becomes ``get_rows``."""
     out = name[0].lower()
     for c in name[1:]:
         out += "_" + c.lower() if c.isupper() else c

@@ -162,6 +162,16 @@ def mul_mat_id(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     return out
 
 
+def solve_tri(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
+    a, b = src
+    x = np.zeros(b.shape, dtype=b.dtype)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        for i in range(a.shape[-1]):
+            known = (a[..., i : i + 1, :i] @ x[..., :i, :])[..., 0, :]
+            x[..., i, :] = (b[..., i, :] - known) / a[..., i, i, None]
+    return x
+
+
 def norm(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     x = src[0] - src[0].mean(axis=-1, keepdims=True)
     return np.asarray(x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + op.eps))

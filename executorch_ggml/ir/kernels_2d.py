@@ -16,7 +16,8 @@ def _windows(
     lead = [(0, 0)] * (x.ndim - 2)
     padded = np.pad(x, [*lead, (p[0], p[0]), (p[1], p[1])], constant_values=fill)
     span = (d[0] * (k[0] - 1) + 1, d[1] * (k[1] - 1) + 1)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, span, (-2, -1))  # type: ignore[call-overload, unused-ignore]
+    view: Any = np.lib.stride_tricks.sliding_window_view
+    windows = view(padded, span, (-2, -1))
     return np.asarray(windows[..., :: s[0], :: s[1], :: d[0], :: d[1]])
 
 
@@ -52,7 +53,8 @@ def conv3d(it: Any, op: Any, src: list[Array], ne: Ne) -> Array:
     kernel, x = (t.reshape(-1, op.channels, *t.shape[1:]) for t in src[:2])
     padded = np.pad(x, [(0, 0), (0, 0), (op.p2, op.p2), (op.p1, op.p1), (op.p0, op.p0)])
     span = [d * (k - 1) + 1 for d, k in zip((op.d2, op.d1, op.d0), kernel.shape[2:], strict=True)]
-    w = np.lib.stride_tricks.sliding_window_view(padded, span, (-3, -2, -1))  # type: ignore[call-overload, unused-ignore]
+    view: Any = np.lib.stride_tricks.sliding_window_view
+    w = view(padded, span, (-3, -2, -1))
     w = w[:, :, :: op.s2, :: op.s1, :: op.s0, :: op.d2, :: op.d1, :: op.d0]
     y = np.einsum("ncdhwjkl,ocjkl->nodhw", w, kernel)
     y = epilogue(op, y + src[2].reshape(-1, 1, 1, 1) if len(src) == 3 else y)

@@ -14,6 +14,7 @@ from typing import Any
 from .errors import IrError
 from .expr import evaluate
 from .index_check import index_problem
+from .operators import operator
 
 Four = tuple[int, ...]
 
@@ -96,8 +97,9 @@ class _Checker:
             if prod(ne) != prod(source[0].ne) or not source[0].is_contiguous:
                 raise IrError(f"{list(source[0].ne)} reshaped to {list(ne)}")
             return _Layout(ne, _packed(ne), source[0].root_size, source[0].offset)
-        if name in ("SetRows", "Cpy"):
-            result = source[0] if name == "SetRows" else source[1]
+        facts = operator(name)
+        if facts.writes:
+            result = source[facts.memory]
             if result.ne != ne:
                 raise IrError("shape is not that of the destination")
             return result

@@ -8,20 +8,13 @@ from typing import Any
 import numpy as np
 
 from . import graph as g
-from ._pointwise import UnaryKind
 from .bounded import check_size
 from .dims import Dim, free_symbols, same, simplify, substitute, to_postfix
 from .errors import IrError
 from .expr import Postfix
 from .layout_check import settle_lower_bounds
+from .operators import operator
 from .value import fold
-
-VERSION = 3
-MIN_READER = 2
-"""The reader that every graph needs; one with operations that are newer needs a newer one."""
-_NEW_OPS = frozenset({"Conv3d", "Recurrence", "Scatter"})
-_NEW_FIELDS = ("rows", "keeps_nan", "empty_is_zero", "hidden", "parameter", "smallest")
-"""Operations, and fields that are not as they were by default, which only a reader of VERSION knows."""
 
 
 def _fbs() -> Any:
@@ -102,11 +95,12 @@ def serialize(graph: g.Graph) -> bytes:
     renumber = {"WeightLeaf": ("slot", slots), "ConstLeaf": ("constant", constants), "StateLeaf": ("slot", states)}
 
     root = fbs.GraphT()
-    least = VERSION if any(_is_new(graph.nodes[i]) for i in live) else MIN_READER
-    root.version, root.minReader, root.producer = VERSION, least, graph.producer
+    nodes = [graph.nodes[i] for i in live]
+    root.version, root.producer = fbs.VERSION, graph.producer
+    root.minReader = max([fbs.MIN_READER, *(operator(n.op).reader(n.attrs) for n in nodes)])
     root.namespaceKey = graph.name
     root.inputs = [_input(fbs, enc, item) for item in graph.inputs]
-    root.nodes = [_node(fbs, enc, graph.nodes[i], number, renumber) for i in live]
+    root.nodes = [_node(fbs, enc, node, number, renumber) for node in nodes]
     root.outputs = [_output(fbs, enc, item, number) for item in graph.outputs]
     root.weights = [_weight(fbs, enc, graph, graph.slots[i]) for i in slots]
     root.states = [_state(fbs, enc, graph.states[i]) for i in states]
@@ -141,12 +135,6 @@ def deserialize(data: bytes) -> Any:
         raise
     except Exception as error:  # offsets that lead outside end in errors of struct and numpy
         raise IrError(f"the payload is damaged: {error}") from error
-
-
-def _is_new(node: g.Node) -> bool:
-    if node.op == "Unary" and node.attrs["kind"] > UnaryKind.GELU_TANH:
-        return True
-    return node.op in _NEW_OPS or any(node.attrs.get(field) for field in _NEW_FIELDS)
 
 
 def _input(fbs: Any, enc: _Encoder, item: g.Input) -> Any:

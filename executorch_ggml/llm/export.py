@@ -13,13 +13,16 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from executorch_ggml._files import check_target, write_atomically
 from executorch_ggml.errors import InvalidArgumentError, UnsupportedError
 from executorch_ggml.gguf.header import GgufHeader, read_header
 
-from .decoder.config import ModelConfig
+if TYPE_CHECKING:
+    from .decoder.block import StateKind
+    from .decoder.config import ModelConfig
+    from .decoder.decoder import Decoder
 
 __all__ = ["ExportResult", "GGUFExportConfig", "export_gguf_to_pte"]
 
@@ -33,8 +36,9 @@ class GGUFExportConfig:
     """The choices of an export.
 
     Attributes:
-        max_seq_len: positions of the KV cache, prompt and answer together. Memory for it is taken when the model is
-            loaded: layers * 2 * max_seq_len * kv_heads * head_dim elements of the cache type chosen there.
+        max_seq_len: positions of a sequence, prompt and answer together. Memory for states is taken when the model is
+            loaded. A KV cache has 2 * max_seq_len * kv_heads * head_dim elements a layer, of the cache type chosen
+            there.
         preserve_dynamic_shapes: one call takes any number of tokens 1..max_seq_len. False: exactly one token a call, a
             graph without symbols for runtimes that want one.
         enable_quantization: quantised weights are multiplied as they are; ggml quantises the activations to match.
@@ -64,6 +68,7 @@ class ExportResult:
         seconds: wall time of the export.
         nodes: operators in the delegated graph.
         config: the model's dimensions, from the GGUF.
+        states: the states of the model's blocks, by name, with their kinds.
     """
 
     path: Path
@@ -71,6 +76,7 @@ class ExportResult:
     seconds: float
     nodes: int
     config: ModelConfig
+    states: dict[str, StateKind]
 
 
 def export_gguf_to_pte(
@@ -81,8 +87,9 @@ def export_gguf_to_pte(
     """Writes the graph of a GGUF's model; the method is `forward`.
 
     forward(input_ids int64 [1, T], cache_pos int64 [T]) -> logits float32 [1, 1, vocab] ([1, T, vocab] with
-    full_logits). cache_pos holds the positions of the tokens; they need not follow the last call's, but lower positions
-    of the KV cache must have been written. Constant methods describe the model to ExecuTorch's text runners.
+    full_logits). cache_pos holds the positions of the tokens. With KV caches alone they need not follow those of the
+    last call, but lower positions must have been written. Where a block keeps a summary of the sequence (`states`),
+    they must follow, or start at 0. Constant methods describe the model to ExecuTorch's text runners.
 
     The file appears complete or not at all; where pte_path is a symbolic link, it stays one. Exports of several threads
     run one after the other.
@@ -108,14 +115,14 @@ def export_gguf_to_pte(
     from executorch_ggml.aot.export_lock import EXPORTING
 
     with EXPORTING:
-        buffer, nodes, model_config = _lower(header, config)
+        buffer, nodes, model = _lower(header, config)
     write_atomically(target, lambda file: file.write(buffer), header.paths)
     seconds = time.monotonic() - start
     logger.info("%s: %d bytes, %d nodes, %.1f s", target, len(buffer), nodes, seconds)
-    return ExportResult(target, len(buffer), seconds, nodes, model_config)
+    return ExportResult(target, len(buffer), seconds, nodes, model.config, model.states)
 
 
-def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, ModelConfig]:
+def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Decoder]:
     """The bytes of the `.pte` and the number of delegated operators."""
     # Late, as above; after our own package has imported executorch without its warnings.
     import torch
@@ -153,9 +160,11 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Mo
             # Validation would take a fifth of the time to find nothing: undelegated nodes are refused below.
             compile_config=EdgeCompileConfig(_skip_dim_order=True, _check_ir_validity=False),
         )
-        nodes = _one_delegate(edge)
+        delegate = _one_delegate(edge)
+        _check_states(bytes(delegate.processed_bytes), model.states)
         buffer = bytes(edge.to_executorch(ExecutorchBackendConfig()).buffer)
-    return buffer, nodes, model.config
+    inner = delegate.original_module.graph_module.graph.nodes
+    return buffer, sum(node.op == "call_function" for node in inner), model
 
 
 def _constant_methods(config: ModelConfig, dynamic: bool) -> dict[str, Any]:
@@ -176,8 +185,8 @@ def _constant_methods(config: ModelConfig, dynamic: bool) -> dict[str, Any]:
     return methods
 
 
-def _one_delegate(edge: Any) -> int:
-    """Checks that one delegate is all there is, and returns the number of operators in it.
+def _one_delegate(edge: Any) -> Any:
+    """Checks that one delegate is all there is, and returns it.
 
     Raises UnsupportedError, which names the undelegated nodes. A model delegated in part would be slow without a word,
     and its weights outside the delegate have no data.
@@ -194,6 +203,27 @@ def _one_delegate(edge: Any) -> int:
             f"the model did not become one delegate but {len(delegates)}; left outside: {left}. This is a defect of "
             "executorch-ggml: executorch_ggml.explain says why each operator was refused"
         )
-    lowered = getattr(graph, delegates[0].args[0].target)
-    inner = lowered.original_module.graph_module.graph.nodes
-    return sum(node.op == "call_function" for node in inner)
+    return getattr(graph, delegates[0].args[0].target)
+
+
+def _check_states(payload: bytes, states: dict[str, StateKind]) -> None:
+    """Checks that the runtime treats each state as its block declares: the kind decides how a sequence goes back.
+
+    Raises UnsupportedError, which names the states.
+    """
+    # Late: the kinds of states come with torch.
+    from executorch_ggml.ir.graph import GENERIC_STATE, KV_CACHE
+    from executorch_ggml.ir.serialize import deserialize
+
+    from .decoder.block import StateKind
+
+    kinds = {KV_CACHE: StateKind.POSITIONS, GENERIC_STATE: StateKind.SEQUENCE}
+    found = {slot.name.decode(): kinds[slot.kind] for slot in deserialize(payload).states or ()}
+    wrong = sorted(name for name in found.keys() | states.keys() if found.get(name) != states.get(name))
+    if wrong:
+        name = wrong[0]
+        said, is_ = (getattr(kind.get(name), "value", "none") for kind in (states, found))
+        raise UnsupportedError(
+            f"{len(wrong)} states are not of the kind that their blocks declare: {name} is declared as {said!r}, but "
+            f"was lowered as {is_!r}. A cache of positions is written by index_copy_ and read by causal_attention alone"
+        )

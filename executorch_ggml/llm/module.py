@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from executorch_ggml.errors.printable import printable
+from executorch_ggml.errors import InvalidArgumentError
+from executorch_ggml.errors.tables import table
 from executorch_ggml.runtime import _arrays
 from executorch_ggml.runtime.check import Report, check
 from executorch_ggml.runtime.gguf_file import GGUFFile
@@ -78,6 +79,9 @@ class GGUFModule:
         except BaseException:
             self._close_gguf()
             raise
+        # Caches of positions may be overwritten anywhere. A summary of the sequence only moves on.
+        self._any_order = all(state["kind"] == "kv_cache" for state in self.program.info()["states"])
+        self._next, self._calls = 0, -1  # the position that may follow, while no other call has used the program
 
     def forward(self, input_ids: Any, cache_pos: Any) -> list[Any]:
         """Runs tokens at the given positions and returns [logits].
@@ -88,22 +92,43 @@ class GGUFModule:
         Args:
             input_ids: integers [1, T], T in 1..max_seq_len.
             cache_pos: integers [T], each below max_seq_len. Position p attends to everything that calls so far have put
-                at positions 0..p.
+                at positions 0..p. A model with states other than KV caches takes positions in order: from 0, or from
+                the end of the last call.
 
         Raises:
+            InvalidArgumentError: positions out of order, for such a model.
             ShapeError: other shapes.
             DtypeError: no integers.
             ValueRangeError: a token id or position out of range.
             BusyError: another thread is inside.
         """
-        return self.program.execute("forward", [_integers(input_ids), _integers(cache_pos)])
+        inputs = [_integers(input_ids), _integers(cache_pos)]
+        if self._any_order:
+            return self.program.execute("forward", inputs)
+        after = self._check_order(inputs[1])
+        outputs = self.program.execute("forward", inputs)
+        self._next, self._calls = after, self.program.info()["calls"]
+        return outputs
+
+    def _check_order(self, positions: Any) -> int:
+        """The position after these. Raises InvalidArgumentError where they do not continue the states."""
+        rows = [int(p) for p in positions.reshape(-1)]
+        known = self._next if self.program.info()["calls"] == self._calls else 0
+        first = rows[0] if rows else 0
+        if rows != list(range(first, first + len(rows))) or first not in (0, known):
+            end = f" or at {known}, the end of the last call" if known else ""
+            raise InvalidArgumentError(
+                f"{self.pte}: positions {rows!r:.60} do not continue the sequence. This model has states that cannot "
+                f"go back: positions must be consecutive and start at 0{end}"
+            )
+        return first + len(rows)
 
     def __call__(self, input_ids: Any, cache_pos: Any) -> list[Any]:
         """`forward(input_ids, cache_pos)`"""
         return self.forward(input_ids, cache_pos)
 
     def reset(self) -> None:
-        """Empties the KV cache."""
+        """Sets the states (KV caches and others) to their initial values."""
         self.program.reset()
 
     def generate(self, prompt: Prompt, **options: Any) -> Generation:
@@ -127,7 +152,7 @@ class GGUFModule:
 
     @property
     def max_seq_len(self) -> int:
-        """Positions the KV cache holds."""
+        """Positions of the longest sequence."""
         return int(self.describe()["max_seq_len"])
 
     def info(self) -> dict[str, Any]:
@@ -183,6 +208,10 @@ def _size(count: Any) -> str:
     return f"{count / 1e6:,.1f} MB" if isinstance(count, (int, float)) else "-"
 
 
+def _bytes(states: list[dict[str, Any]], *, cache: bool) -> int:
+    return sum(state["bytes"] for state in states if (state["kind"] == "kv_cache") == cache)
+
+
 def _table(info: dict[str, Any]) -> str:
     program, model = info["program"], info["model"]
     states, weights = program.get("states") or [], program.get("weights") or {}
@@ -194,9 +223,9 @@ def _table(info: dict[str, Any]) -> str:
         ("private", _size(weights.get("bytes_private"))),
         ("context", f"{model.get('max_seq_len', '-')} positions"),
         ("vocabulary", f"{model.get('vocab_size', '-')} tokens"),
-        ("KV cache", f"{program.get('cache_type', '-')}, {_size(sum(s.get('bytes', 0) for s in states))}"),
+        ("KV cache", f"{program.get('cache_type', '-')}, {_size(_bytes(states, cache=True))}"),
+        ("other states", _size(_bytes(states, cache=False))),
         ("device", str(program.get("device", "-"))),
         ("threads", str(program.get("threads", "-"))),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {printable(value, one_line=True)}" for name, value in rows)
+    return table(rows)

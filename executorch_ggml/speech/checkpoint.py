@@ -51,7 +51,8 @@ class SafetensorsCheckpoint(Checkpoint):
             if not file.exists():
                 raise FileError(f"{file}: there is no such file, though {path.name} names it")
             try:
-                handle: Any = safe_open(file, framework="pt", device="cpu")  # type: ignore[no-untyped-call, unused-ignore]
+                opened = safe_open(file, framework="pt", device="cpu")  # type: ignore[no-untyped-call, unused-ignore]
+                handle: Any = opened
                 self._where.update(dict.fromkeys(handle.keys(), handle))
             except SafetensorError as error:
                 raise FormatError(f"{file}: not a safetensors file: {error}") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from executorch_ggml.errors import InvalidArgumentError, UnsupportedError
 
 from .checkpoint import read_json
-from .lowering import SpeechExport
+from .export_methods import SpeechExport
 from .parakeet.convert import load_parakeet
 from .parakeet.export import export_parakeet
 from .voxtral.convert import open_voxtral

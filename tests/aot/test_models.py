@@ -13,7 +13,8 @@ from torch import nn
 from torch.export import Dim, export
 
 from executorch_ggml import GgmlPartitioner
-from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, flatten_results, normalised_error
+from executorch_ggml.analysis.nmse import nmse
+from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, flatten_results
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -135,5 +136,5 @@ def test_model(
         x = torch.randn(real)
         with torch.no_grad():
             (want,) = flatten_results(model(x))
-        assert normalised_error(ReferenceExecutor(lowered)(x)[0], want) < tolerance
-        assert normalised_error(native.execute("forward", [x])[0], want) < max(tolerance, 1e-8)
+        assert nmse(ReferenceExecutor(lowered)(x)[0], want) < tolerance
+        assert nmse(native.execute("forward", [x])[0], want) < max(tolerance, 1e-8)

@@ -12,7 +12,8 @@ from torch import nn
 from torch.export import Dim, export
 
 from executorch_ggml import GgmlPartitioner, GgmlQuantConfig, Program, to_edge_rewrite_and_lower
-from executorch_ggml.analysis.reference import delegates, named_data, normalised_error
+from executorch_ggml.analysis.nmse import nmse
+from executorch_ggml.analysis.reference import delegates, named_data
 from executorch_ggml.ir.serialize import deserialize
 from executorch_ggml.ir.types import GgmlType
 from executorch_ggml.runtime.types import quantize
@@ -109,7 +110,7 @@ def test_products(kind: str, tmp_path: Path) -> None:
         for n, expected in want.items():
             (got,) = running(torch.arange(2 * n).reshape(2, n) % 40)
             # Products round the activations to 8 bits; the weights are the same.
-            assert normalised_error(got, expected) < 1e-3
+            assert nmse(got, expected) < 1e-3
 
 
 def test_read_by_elements_they_are_decoded_when_loaded(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from torch.export import Dim, export
 
 from benchmarks.quantization_models import classifier, mlp
 from executorch_ggml import GgmlPartitioner, GgmlQuantConfig, to_edge_rewrite_and_lower
-from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, named_data, normalised_error
+from executorch_ggml.analysis.nmse import nmse
+from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, named_data
 from executorch_ggml.aot.quantization import QUANT_TYPES
 from executorch_ggml.errors import GgmlError, InvalidArgumentError
 from executorch_ggml.ir.types import GgmlType
@@ -70,11 +71,11 @@ def test_error_and_size_under_the_stock_runtime(
     plain, small = lower(model, x, None), lower(model, x, GgmlQuantConfig(kind))
     with torch.no_grad():
         want = model(x)
-    error = normalised_error(run_stock(small, tmp_path / "small.pte", x), want)
+    error = nmse(run_stock(small, tmp_path / "small.pte", x), want)
     assert 1e-9 < error < bound  # the lower limit: it was quantised at all
     # The interpreter, on the same bytes decoded, does without what kernels add (they round activations to 8 bits).
     (decoded,) = ReferenceExecutor(small.exported_program())(x)
-    assert normalised_error(decoded, want) < bound
+    assert nmse(decoded, want) < bound
     before, after = data_of(plain), data_of(small)
     matrices = {k: n for k, n in before.items() if f"{k}#{kind.lower()}" in after}
     assert len(matrices) == (2 if make is mlp else 6)
@@ -125,7 +126,7 @@ def test_a_table_that_is_also_a_matrix(tmp_path: Path) -> None:
     model, ids = Tied().eval(), torch.arange(64)[None]
     edge = lower(model, ids, GgmlQuantConfig("q8_0"))
     assert set(data_of(edge)) == {"table.weight#q8_0", "other.weight", "other.bias"}
-    error = normalised_error(run_stock(edge, tmp_path / "tied.pte", ids), model(ids))
+    error = nmse(run_stock(edge, tmp_path / "tied.pte", ids), model(ids))
     assert 1e-9 < error < 1e-3
 
 
@@ -145,7 +146,7 @@ def test_products_with_a_transposed_parameter_and_convolutions(tmp_path: Path) -
     model, x = Net().eval(), torch.randn(1, 4, 8, 8)
     edge = lower(model, x, GgmlQuantConfig("q8_0", minimum_size=0))
     assert set(data_of(edge)) == {"conv.weight#f16", "conv.bias", "weight#t#q8_0"}
-    error = normalised_error(run_stock(edge, tmp_path / "net.pte", x), model(x))
+    error = nmse(run_stock(edge, tmp_path / "net.pte", x), model(x))
     assert 1e-9 < error < 1e-3
     assert "weight#t" in data_of(lower(model, x, GgmlQuantConfig("q8_0", skip=["weight"])))
 
@@ -170,7 +171,7 @@ def test_kernels_of_convolutions_become_halves(tmp_path: Path) -> None:
         edge = lower(model, x, GgmlQuantConfig(kind, minimum_size=0))
         kernels = {name for name in data_of(edge) if "bias" not in name}
         assert kernels == {"dense.weight#f16", "pointwise.weight#f16", "depthwise.weight", "shared.weight"}
-        error = normalised_error(run_stock(edge, tmp_path / "net.pte", x), model(x))
+        error = nmse(run_stock(edge, tmp_path / "net.pte", x), model(x))
         assert 1e-10 < error < 1e-5
     kept = data_of(lower(model, x, GgmlQuantConfig("bf16", minimum_size=0)))
     assert {"dense.weight", "pointwise.weight"} < set(kept)
@@ -184,7 +185,7 @@ def test_dynamic_rows_and_the_usual_entry(tmp_path: Path) -> None:
     edge = to_edge_transform_and_lower(program, partitioner=[GgmlPartitioner(quant=GgmlQuantConfig("q6_k"))])
     for rows in (1, 7, 32):
         x = torch.randn(rows, 256)
-        assert normalised_error(run_stock(edge, tmp_path / f"{rows}.pte", x), model(x)) < TYPES["Q6_K"][1]
+        assert nmse(run_stock(edge, tmp_path / f"{rows}.pte", x), model(x)) < TYPES["Q6_K"][1]
 
 
 def test_halves_stay_where_nothing_is_gained_or_values_do_not_fit() -> None:

@@ -95,6 +95,13 @@ def test_inspect_ir(bundled: TinyLlm) -> None:
 
 def test_inspect_gguf(bundled: TinyLlm) -> None:
     assert "qwen3" in cli("inspect", bundled.gguf).stdout
+    listed = cli("inspect", bundled.gguf, "--weights").stdout  # as README says
+    assert re.search(r"^token_embd\.weight +Q8_0 +\[256, 2048\]$", listed, re.MULTILINE)
+    (norm,) = (
+        w for w in json.loads(cli("inspect", bundled.gguf, "--weights", "--json").stdout)["weights"]
+        if w["name"] == "output_norm.weight"
+    )  # fmt: skip
+    assert (norm["type"], norm["shape"]) == ("F32", "[256]")
     assert json.loads(cli("inspect", bundled.gguf, "--json").stdout)["architecture"] == "qwen3"
 
 
@@ -142,7 +149,8 @@ def test_bench(bundled: TinyLlm) -> None:
     common = ["bench", bundled.pte, "--gguf", bundled.gguf, "-t", 1, "--n-decode", 3, "--repeat", 2, "--warmup", 0]
     result = cli(*common)
     assert result.exit_code == 0, result.output
-    assert re.search(r"^decode +[\d.]+ tok/s", result.stdout, re.MULTILINE)
+    assert re.search(r"^ +tokens +median tok/s +lowest +highest$", result.stdout, re.MULTILINE)
+    assert re.search(r"^decode +3( +[\d.]+){3}$", result.stdout, re.MULTILINE)
     values = json.loads(cli(*common, "--json", "--depth", 5, "--logits", "full").stdout)
     assert values["decode_tok_s"]["min"] <= values["decode_tok_s"]["median"] <= values["decode_tok_s"]["max"]
     assert (values["threads"], values["logits"], values["depth"]) == (1, "full", 5)

@@ -209,20 +209,20 @@ class Generator {
 /// 1: ran, 0: refused.
 int one(uint32_t seed) {
   const std::vector<uint8_t> bytes = Generator(seed).graph();
-  auto program = parse(bytes);
-  if (!program.ok()) return 0;
+  auto ir_graph = parse(bytes);
+  if (!ir_graph.ok()) return 0;
   std::vector<std::vector<float>> data;
   std::vector<InputView> views;
   std::vector<std::vector<int64_t>> dims;
-  for (uint32_t i = 0; i < (*program)->input_count(); ++i) {
-    dims.push_back((*program)->dims((*program)->graph().inputs()->Get(i)->dims(), {}));
+  for (uint32_t i = 0; i < (*ir_graph)->input_count(); ++i) {
+    dims.push_back((*ir_graph)->dims((*ir_graph)->payload().inputs()->Get(i)->dims(), {}));
     data.push_back(noise(size_t(dims.back()[0]), seed + i));
   }
   for (size_t i = 0; i < data.size(); ++i)
     views.push_back({fb::InputKind_Tensor, F32, 1, dims[i].data(), data[i].data()});
-  Store store(**program);
+  Store store(**ir_graph);
   store.set_weight("w", GGML_TYPE_F32, noise(2048, seed));
-  auto out = run_at(**program, store, {}, views);
+  auto out = run_at(**ir_graph, store, {}, views);
   return out.ok();
 }
 

@@ -96,24 +96,24 @@ constexpr int64_t kMaxStored = 1 << 18;
 constexpr size_t kMaxBytes = 8 << 20;
 
 /// The sum of what the slots would take; saturates.
-int64_t stored_elements(const Program& p) {
+int64_t stored_elements(const Graph& p) {
   int64_t total = 0;
   auto add = [&](uint32_t shape) {
     int64_t n = 1;
     for (int64_t d : p.shape(shape, p.lower_bounds())) n = n > kMaxStored || d > kMaxStored ? kMaxStored + 1 : n * d;
     total += std::min<int64_t>(n, kMaxStored + 1);
   };
-  for (uint32_t i = 0; i < p.weight_count(); ++i) add(p.graph().weights()->Get(i)->shape());
-  for (uint32_t i = 0; i < p.state_count(); ++i) add(p.graph().states()->Get(i)->shape());
+  for (uint32_t i = 0; i < p.weight_count(); ++i) add(p.payload().weights()->Get(i)->shape());
+  for (uint32_t i = 0; i < p.state_count(); ++i) add(p.payload().states()->Get(i)->shape());
   return total;
 }
 
-void execute(const Program& p, const std::vector<int64_t>& symbols, int value, Tally* tally) {
+void execute(const Graph& p, const std::vector<int64_t>& symbols, int value, Tally* tally) {
   std::vector<std::vector<int64_t>> dims;
   std::vector<std::vector<uint8_t>> data;
   std::vector<InputView> views;
   for (uint32_t i = 0; i < p.input_count(); ++i) {
-    const fb::Input& in = *p.graph().inputs()->Get(i);
+    const fb::Input& in = *p.payload().inputs()->Get(i);
     dims.push_back(p.dims(in.dims(), symbols));
     int64_t n = 1;
     for (int64_t d : dims.back()) n = d < 1 || d > kMaxStored || n > kMaxStored ? kMaxStored + 1 : n * d;
@@ -122,7 +122,7 @@ void execute(const Program& p, const std::vector<int64_t>& symbols, int value, T
     for (size_t b = 0; b < data.back().size(); b += 8) data.back()[b] = static_cast<uint8_t>(value);
   }
   for (uint32_t i = 0; i < p.input_count(); ++i) {
-    const fb::Input& in = *p.graph().inputs()->Get(i);
+    const fb::Input& in = *p.payload().inputs()->Get(i);
     views.push_back({in.kind(), in.dtype(), static_cast<int32_t>(dims[i].size()), dims[i].data(), data[i].data()});
   }
   (void)p.bind(views.data(), views.size(), 1);
@@ -144,16 +144,16 @@ void one(const uint8_t* bytes, size_t size, Tally* tally) {
   // A copy of exact size, so that a sanitizer sees every byte read beyond it.
   std::unique_ptr<uint8_t[]> exact(new uint8_t[size ? size : 1]);
   std::copy(bytes, bytes + size, exact.get());
-  auto program = Program::parse(exact.get(), size, "fuzz");
-  if (!program.ok()) {
-    tally->last = program.status().message;
+  auto ir_graph = Graph::parse(exact.get(), size, "fuzz", etggml::graph::field_checks());
+  if (!ir_graph.ok()) {
+    tally->last = ir_graph.status().message;
     if (tally->last.empty()) std::abort();
     return;
   }
   ++tally->parsed;
-  if (stored_elements(**program) > kMaxStored) return;
-  execute(**program, (*program)->lower_bounds(), 0, tally);
-  execute(**program, (*program)->upper_bounds(), 1, tally);
+  if (stored_elements(**ir_graph) > kMaxStored) return;
+  execute(**ir_graph, (*ir_graph)->lower_bounds(), 0, tally);
+  execute(**ir_graph, (*ir_graph)->upper_bounds(), 1, tally);
 }
 
 }  // namespace

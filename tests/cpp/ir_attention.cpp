@@ -111,18 +111,18 @@ std::vector<Arg> step(const std::vector<int64_t>& ids, size_t from, size_t n) {
 }
 
 void generation(const Options& o, ggml_type cache, double bound) {
-  auto program = parse(payload(o));
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(payload(o));
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const std::vector<float> table = noise(E * V, 5);
   const std::vector<int64_t> ids{1, 2, 3, 4, 5, 9, 0, 7, 3, 3, 8, 1, 6};
-  Store store(**program);
+  Store store(**ir_graph);
   store.cache_type = cache;
   store.set_weight("token_embd.weight", GGML_TYPE_F32, table);
   std::vector<float> got;
   size_t at = 0;
   for (size_t n : {size_t{5}, size_t{1}, size_t{1}, size_t{4}, size_t{2}}) {
-    auto out = run(**program, store, step(ids, at, n));
+    auto out = run(**ir_graph, store, step(ids, at, n));
     CHECK_OK(out.status());
     if (!out.ok()) return;
     got.insert(got.end(), out->values[0].begin(), out->values[0].end());
@@ -134,13 +134,13 @@ void generation(const Options& o, ggml_type cache, double bound) {
 }
 
 void errors() {
-  auto program = parse(payload({}));
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
+  auto ir_graph = parse(payload({}));
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
   store.set_weight("token_embd.weight", GGML_TYPE_Q8_0, noise(E * V, 5));
   auto expect = [&](etggml_status code, const char* text, std::vector<Arg> args) {
-    auto out = run(**program, store, args);
+    auto out = run(**ir_graph, store, args);
     if (out.status().code != code || out.status().message.find(text) == std::string::npos) {
       std::printf("expected %d and \"%s\", got %d: %s\n", code, text, out.status().code, out.status().message.c_str());
       ++failures;
@@ -172,17 +172,17 @@ void errors() {
   expect(ETGGML_OK, "", {Arg::longs({1, 2}, {1, 2}), Arg::longs({2}, {0, 1})});
   // Cache types whose blocks are longer than a row of the cache, or than a head.
   for (ggml_type type : {GGML_TYPE_Q4_K, GGML_TYPE_Q2_0}) {
-    Store blocks(**program);
+    Store blocks(**ir_graph);
     blocks.cache_type = type;
-    Status status = run(**program, blocks, {Arg::longs({1, 1}, {1}), Arg::longs({1}, {0})}).status();
+    Status status = run(**ir_graph, blocks, {Arg::longs({1, 1}, {1}), Arg::longs({1}, {0})}).status();
     CHECK(status.code == ETGGML_UNSUPPORTED && status.message.find(ggml_type_name(type)) != std::string::npos);
   }
 }
 
 void kv_len_rounding() {
-  auto program = parse(payload({}));
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(payload({}));
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const struct {
     int64_t position, default_round;
     int64_t want;
@@ -190,7 +190,7 @@ void kv_len_rounding() {
   for (const auto& c : cases) {
     const Arg ids = Arg::longs({1, 1}, {1}), pos = Arg::longs({1}, {c.position});
     const InputView views[] = {ids.view(), pos.view()};
-    auto symbols = (*program)->bind(views, 2, c.default_round);
+    auto symbols = (*ir_graph)->bind(views, 2, c.default_round);
     CHECK_OK(symbols.status());
     if (symbols.ok()) CHECK((*symbols)[1] == c.want && (*symbols)[0] == 1);
   }
@@ -260,14 +260,14 @@ void hook() {
   const uint32_t x = m.input_leaf(m.input("x", F32, {4}), GGML_TYPE_F32, xs);
   const uint32_t w = m.weight_leaf(m.weight_slot("w", ws), 255, ws);
   m.output(m.n(fb::CreateMulMat(m.b), {w, x}, GGML_TYPE_F32, m.shape({2, 1, 1, 1})), {2});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
   Declining seen;
   etggml::graph::BuildOptions options;
   options.kernels = &seen;
-  CHECK_OK(run(**program, store, {Arg::floats({4}, {1, 2, 3, 4})}, options).status());
+  CHECK_OK(run(**ir_graph, store, {Arg::floats({4}, {1, 2, 3, 4})}, options).status());
   CHECK(seen.calls == 1);
 }
 

@@ -42,10 +42,8 @@ struct Case {
   }
 };
 
-int unsupported_nodes(const Program& program, Store& store, const etggml::graph::BuildOptions& options) {
-  std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
-      ggml_init({etggml::graph::context_bytes(program, options), nullptr, true}), ggml_free);
-  auto built = etggml::graph::build(ctx.get(), program, program.lower_bounds(), store, options);
+int unsupported_nodes(const Graph& ir_graph, Store& store, const etggml::graph::BuildOptions& options) {
+  auto built = etggml::graph::build(ir_graph, ir_graph.lower_bounds(), store, options);
   CHECK_OK(built.status());
   if (!built.ok()) return -1;
   int count = 0;
@@ -63,22 +61,22 @@ void same(const char* name, Case& c, uint32_t value, std::vector<int64_t> ne, do
           int8_t dtype = F32, int more = 0) {
   current = name;
   c.m.output(value, std::vector<int64_t>(ne.rbegin(), ne.rend()), dtype);
-  auto program = parse(c.m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(c.m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   auto prepare = [&](Store& store) {
     uint32_t seed = 100;
     for (const auto& w : c.weights) store.set_weight(w.first, w.second, noise(4096, seed++));
   };
   etggml::graph::BuildOptions options;
   options.device = &cuda;
-  Store plain(**program), other(**program);
+  Store plain(**ir_graph), other(**ir_graph);
   prepare(plain), prepare(other);
-  auto want = run(**program, plain, c.args);
+  auto want = run(**ir_graph, plain, c.args);
   CHECK_OK(want.status());
   if (!want.ok()) return;
-  CHECK(unsupported_nodes(**program, other, options) == 0);
-  auto got = run(**program, other, c.args, options);
+  CHECK(unsupported_nodes(**ir_graph, other, options) == 0);
+  auto got = run(**ir_graph, other, c.args, options);
   CHECK_OK(got.status());
   if (!got.ok()) return;
   CHECK((got->nodes != want->nodes + more) == changes);
@@ -347,16 +345,14 @@ void precision() {
     Case c;
     const uint32_t w = c.weight("w", type, {32, 7, 1, 1});
     c.m.output(c.m.n(fb::CreateMulMat(c.m.b), {w, c.input({32, 5, 1, 1}, 1)}, 0, c.m.shape({7, 5, 1, 1})), {5, 7});
-    auto program = parse(c.m.finish());
-    CHECK_OK(program.status());
-    if (!program.ok()) continue;
-    Store store(**program);
+    auto ir_graph = parse(c.m.finish());
+    CHECK_OK(ir_graph.status());
+    if (!ir_graph.ok()) continue;
+    Store store(**ir_graph);
     store.set_weight("w", type, noise(224, 1));
     etggml::graph::BuildOptions options;
     options.device = &cuda;
-    std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
-        ggml_init({etggml::graph::context_bytes(**program, options), nullptr, true}), ggml_free);
-    auto built = etggml::graph::build(ctx.get(), **program, {}, store, options);
+    auto built = etggml::graph::build(**ir_graph, {}, store, options);
     CHECK_OK(built.status());
     if (!built.ok()) continue;
     const ggml_tensor* product = ggml_graph_node(built->graph, ggml_graph_n_nodes(built->graph) - 1);
@@ -371,15 +367,15 @@ void refused() {
   Case c;
   const uint32_t w = c.weight("w", GGML_TYPE_TQ1_0, {256, 2, 1, 1});
   c.m.output(c.m.n(fb::CreateMulMat(c.m.b), {w, c.input({256, 1, 1, 1}, 1)}, 0, c.m.shape({2, 1, 1, 1})), {1, 2});
-  auto program = parse(c.m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
+  auto ir_graph = parse(c.m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
   store.set_weight("w", GGML_TYPE_TQ1_0, noise(512, 1));
   etggml::graph::BuildOptions options;
   options.device = &cuda;
   std::printf("(one refusal is expected) ");
-  CHECK(unsupported_nodes(**program, store, options) == 1);
+  CHECK(unsupported_nodes(**ir_graph, store, options) == 1);
 }
 
 }  // namespace

@@ -32,20 +32,20 @@ int main() {
   const uint32_t x = m.input_leaf(in, GGML_TYPE_F32, m.shape({K, t, 1, 1}));
   const uint32_t w = m.weight_leaf(m.weight_slot("w", ws), 255, ws);
   m.output(m.n(fb::CreateMulMat(m.b), {w, x}, GGML_TYPE_F32, m.shape({N, t, 1, 1})), {t, N});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return 1;
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return 1;
   for (ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q5_1,
                          GGML_TYPE_Q4_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_XS}) {
     for (int64_t rows : {1, 3}) {
-      Store store(**program);
+      Store store(**ir_graph);
       store.set_weight("w", type, noise(K * N, 5));
       const std::vector<Arg> args{Arg::floats({rows, K}, noise(size_t(rows * K), 6))};
       etggml::graph::BuildOptions options;
-      auto plain = run(**program, store, args, options);
+      auto plain = run(**ir_graph, store, args, options);
       etggml::graph::CpuKernels kernels(set);
       options.kernels = &kernels;
-      auto ours = run(**program, store, args, options);
+      auto ours = run(**ir_graph, store, args, options);
       CHECK_OK(plain.status());
       CHECK_OK(ours.status());
       if (!plain.ok() || !ours.ok()) continue;

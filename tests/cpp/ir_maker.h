@@ -9,15 +9,16 @@
 
 #include "flatbuffers/flatbuffers.h"
 #include "ggml.h"
-#include "ir/program.h"
+#include "graph/op_row.h"
+#include "ir/graph.h"
 
 namespace irtest {
 
 namespace fb = ::executorch_ggml::ggml_ir;
 using etggml::Result;
 using etggml::Status;
+using etggml::ir::Graph;
 using etggml::ir::InputView;
-using etggml::ir::Program;
 
 inline int failures = 0;
 inline const char* current = "";
@@ -140,8 +141,8 @@ struct Maker {
   }
 };
 
-inline Result<std::shared_ptr<const Program>> parse(const std::vector<uint8_t>& bytes) {
-  return Program::parse(bytes.data(), bytes.size(), "test");
+inline Result<std::shared_ptr<const Graph>> parse(const std::vector<uint8_t>& bytes) {
+  return Graph::parse(bytes.data(), bytes.size(), "test", etggml::graph::field_checks());
 }
 
 }  // namespace irtest

@@ -40,11 +40,11 @@ void refuse(const char* text, const std::function<void(Base&)>& change, etggml_s
   ++cases;
   Base base;
   change(base);
-  auto program = parse(base.m.finish());
-  Status status = program.status();
-  if (program.ok()) {
-    Store store(**program);
-    auto out = run(**program, store, {Arg::floats({2, 8}, noise(16, 1))});
+  auto ir_graph = parse(base.m.finish());
+  Status status = ir_graph.status();
+  if (ir_graph.ok()) {
+    Store store(**ir_graph);
+    auto out = run(**ir_graph, store, {Arg::floats({2, 8}, noise(16, 1))});
     status = out.status();
   }
   if (status.code != code || status.message.find(text) == std::string::npos || status.message.rfind("test: ", 0) != 0) {
@@ -60,7 +60,7 @@ void container() {
   Base good;
   const std::vector<uint8_t> bytes = good.m.finish();
   CHECK_OK(parse(bytes).status());
-  CHECK(Program::parse(nullptr, 100, "test").status().code == ETGGML_INVALID_ARGUMENT);
+  CHECK(Graph::parse(nullptr, 100, "test", etggml::graph::field_checks()).status().code == ETGGML_INVALID_ARGUMENT);
   CHECK(parse({1, 2, 3}).status().code == ETGGML_FORMAT);
   CHECK(parse(std::vector<uint8_t>(64, 0)).status().message.find("identifier") != std::string::npos);
   for (size_t n = 16; n < bytes.size(); n += 7) {

@@ -18,11 +18,11 @@ struct OneInput {
   std::vector<float> run(uint32_t value, std::vector<int64_t> out_dims, const std::vector<float>& data,
                          std::vector<int64_t> dims, int8_t dtype = F32) {
     m.output(value, std::move(out_dims), dtype);
-    auto program = parse(m.finish());
-    CHECK_OK(program.status());
-    if (!program.ok()) return {};
-    Store store(**program);
-    auto out = irtest::run(**program, store, {Arg::floats(std::move(dims), data)});
+    auto ir_graph = parse(m.finish());
+    CHECK_OK(ir_graph.status());
+    if (!ir_graph.ok()) return {};
+    Store store(**ir_graph);
+    auto out = irtest::run(**ir_graph, store, {Arg::floats(std::move(dims), data)});
     CHECK_OK(out.status());
     return out.ok() ? out->values[0] : std::vector<float>();
   }
@@ -97,6 +97,29 @@ float expected_unary(fb::UnaryKind kind, float x) {
   return NAN;
 }
 
+/// How far a kind may be from the C library's F32 function.
+double unary_bound(fb::UnaryKind kind) {
+  switch (kind) {
+    case fb::UnaryKind_Abs:
+    case fb::UnaryKind_Sgn:
+    case fb::UnaryKind_Neg:
+    case fb::UnaryKind_Step:
+    case fb::UnaryKind_Relu:
+    case fb::UnaryKind_Floor:
+    case fb::UnaryKind_Ceil:
+    case fb::UnaryKind_Round:
+    case fb::UnaryKind_Trunc:
+    case fb::UnaryKind_Sqr:
+    case fb::UnaryKind_Sqrt:
+      return 0;
+    case fb::UnaryKind_Gelu:
+    case fb::UnaryKind_GeluQuick:
+      return 3e-7;  // ggml looks them up in a table of halves
+    default:
+      return 1e-13;
+  }
+}
+
 void unary() {
   for (int k = fb::UnaryKind_MIN; k <= fb::UnaryKind_MAX; ++k) {
     const auto kind = static_cast<fb::UnaryKind>(k);
@@ -108,10 +131,9 @@ void unary() {
     for (float v : data) want.push_back(expected_unary(kind, v));
     OneInput g({3, 37}, {37, 3, 1, 1});
     const uint32_t y = g.m.n(fb::CreateUnary(g.m.b, kind, kParameter), {g.x}, GGML_TYPE_F32, g.m.shape({37, 3, 1, 1}));
-    const double e = nmse(g.run(y, {3, 37}, data, {3, 37}), want);
-    if (!(e < 1e-5))
-      std::printf("unary %s: nmse %g\n", fb::EnumNameUnaryKind(kind), e);  // gelu goes through a f16 table
-    CHECK(e < 1e-5);
+    const double e = nmse(g.run(y, {3, 37}, data, {3, 37}), want), bound = unary_bound(kind);
+    if (!(e <= bound)) std::printf("unary %s: nmse %g, allowed %g\n", fb::EnumNameUnaryKind(kind), e, bound);
+    CHECK(e <= bound);
   }
 }
 
@@ -161,9 +183,9 @@ void binary_broadcast() {
     const uint32_t x = m.input_leaf(m.input("x", F32, {2, 3, 4}), GGML_TYPE_F32, xs);
     const uint32_t y = m.input_leaf(m.input("y", F32, {3, 1}), GGML_TYPE_F32, m.shape({1, 3, 1, 1}));
     m.output(m.n(fb::CreateBinary(m.b, static_cast<fb::BinaryKind>(k)), {x, y}, GGML_TYPE_F32, xs), {2, 3, 4});
-    auto program = parse(m.finish());
-    CHECK_OK(program.status());
-    if (!program.ok()) return;
+    auto ir_graph = parse(m.finish());
+    CHECK_OK(ir_graph.status());
+    if (!ir_graph.ok()) return;
     const std::vector<float> a = noise(24, 1), b = noise(3, 2);
     std::vector<float> want;
     for (int i = 0; i < 24; ++i) {
@@ -173,8 +195,8 @@ void binary_broadcast() {
                      : k == fb::BinaryKind_Mul ? u * v
                                                : u / v);
     }
-    Store store(**program);
-    auto out = run(**program, store, {Arg::floats({2, 3, 4}, a), Arg::floats({3, 1}, b)});
+    Store store(**ir_graph);
+    auto out = run(**ir_graph, store, {Arg::floats({2, 3, 4}, a), Arg::floats({3, 1}, b)});
     CHECK_OK(out.status());
     if (out.ok()) CHECK(nmse(out->values[0], want) < 1e-12);
   }
@@ -267,9 +289,9 @@ void linear() {
   const uint32_t y = m.n(fb::CreateMulMat(m.b), {wl, x}, GGML_TYPE_F32, ys);
   const uint32_t bl = m.weight_leaf(m.weight_slot("b", bs, GGML_TYPE_F32), GGML_TYPE_F32, bs);
   m.output(m.n(fb::CreateBinary(m.b, fb::BinaryKind_Add), {y, bl}, GGML_TYPE_F32, ys), {-1, N});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   for (const auto& c : cases) {
     for (int64_t rows : {1, 4, 9}) {
       const std::vector<float> data = noise(rows * K, 13);
@@ -281,18 +303,18 @@ void linear() {
           want.push_back(static_cast<float>(sum));
         }
       }
-      Store store(**program);
+      Store store(**ir_graph);
       store.set_weight("w", c.type, w);
       store.set_weight("b", GGML_TYPE_F32, bias);
-      auto out = run(**program, store, {Arg::floats({rows, K}, data)});
+      auto out = run(**ir_graph, store, {Arg::floats({rows, K}, data)});
       CHECK_OK(out.status());
       if (out.ok()) CHECK(nmse(out->values[0], want) < c.bound);
     }
   }
   // A type the product cannot take is the file's doing, and an error, not an abort.
-  Store store(**program);
+  Store store(**ir_graph);
   store.set_weight("w", GGML_TYPE_I32, {});
-  auto out = run(**program, store, {Arg::floats({1, K}, noise(K, 1))});
+  auto out = run(**ir_graph, store, {Arg::floats({1, K}, noise(K, 1))});
   CHECK(out.status().code == ETGGML_UNSUPPORTED);
   CHECK(out.status().message.find("'w'") != std::string::npos);
 }
@@ -309,9 +331,9 @@ void experts() {
   const uint32_t w = m.weight_leaf(m.weight_slot("experts", ws), 255, ws);
   m.output(m.n(fb::CreateMulMatId(m.b), {w, x, ids}, GGML_TYPE_F32, m.shape({N, U, T, 1})), {T, U, N});
   m.output(ids, {T, U}, I32);
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const std::vector<float> data = noise(T * K, 21), scores = noise(T * E, 22), weights = noise(K * N * E, 23);
   std::vector<float> want, want_ids;
   for (int t = 0; t < T; ++t) {
@@ -326,9 +348,9 @@ void experts() {
       }
     }
   }
-  Store store(**program);
+  Store store(**ir_graph);
   store.set_weight("experts", GGML_TYPE_F32, weights);
-  auto out = run(**program, store, {Arg::floats({T, K}, data), Arg::floats({T, E}, scores)});
+  auto out = run(**ir_graph, store, {Arg::floats({T, K}, data), Arg::floats({T, E}, scores)});
   CHECK_OK(out.status());
   if (!out.ok()) return;
   CHECK(nmse(out->values[0], want) < 1e-10);
@@ -423,9 +445,9 @@ void softmax_with_bool_mask() {
   const uint32_t x = m.input_leaf(m.input("x", F32, {T, S}), GGML_TYPE_F32, xs);
   const uint32_t mask = m.input_leaf(m.input("mask", BOOL, {T, S}), GGML_TYPE_F16, xs, true);
   m.output(m.n(fb::CreateSoftMax(m.b, 0.5f, 0.0f), {x, mask}, GGML_TYPE_F32, xs), {T, S});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const std::vector<float> data = noise(T * S, 51);
   std::vector<uint8_t> keep(T * S, 1);
   for (int i = 0; i < T * S; ++i) keep[i] = i % 3 != 1;
@@ -435,8 +457,8 @@ void softmax_with_bool_mask() {
     for (int s = 0; s < S; ++s) sum += keep[t * S + s] ? std::exp(0.5 * data[t * S + s]) : 0;
     for (int s = 0; s < S; ++s) want.push_back(keep[t * S + s] ? float(std::exp(0.5 * data[t * S + s]) / sum) : 0);
   }
-  Store store(**program);
-  auto out = run(**program, store, {Arg::floats({T, S}, data), Arg::of(BOOL, {T, S}, keep)});
+  Store store(**ir_graph);
+  auto out = run(**ir_graph, store, {Arg::floats({T, S}, data), Arg::of(BOOL, {T, S}, keep)});
   CHECK_OK(out.status());
   if (out.ok()) CHECK(nmse(out->values[0], want) < 1e-10);
 }
@@ -490,13 +512,13 @@ void convolution() {
   m.output(m.n(fb::CreateConv2dDw(m.b, 2, 2, 0, 0, 1, 1), {d, x}, GGML_TYPE_F32, m.shape({2, 2, C, 1})), {1, C, 2, 2});
   m.output(m.n(fb::CreatePool2d(m.b, fb::PoolKind_Max, 2, 2, 2, 2, 0, 0), {x}, GGML_TYPE_F32, m.shape({3, 2, C, 1})),
            {1, C, 2, 3});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
   store.set_weight("kernel", GGML_TYPE_F32, kernel);
   store.set_weight("dw", GGML_TYPE_F32, dw);
-  auto out = run(**program, store, {Arg::floats(dims, image)});
+  auto out = run(**ir_graph, store, {Arg::floats(dims, image)});
   CHECK_OK(out.status());
   if (!out.ok()) return;
   CHECK(nmse(out->values[0], want) < 1e-10);
@@ -518,11 +540,11 @@ void output_views_survive() {
   std::vector<float> want;
   for (int i = 8; i < 16; ++i) want.push_back(2 * data[i]);
   m.output(v, {8});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
-  auto out = run(**program, store, {Arg::floats({16}, data)});
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
+  auto out = run(**ir_graph, store, {Arg::floats({16}, data)});
   CHECK_OK(out.status());
   if (out.ok()) CHECK(nmse(out->values[1], want) < 1e-12);
 }
@@ -533,11 +555,11 @@ void order_and_dead_nodes() {
   g.m.n(fb::CreateUnary(g.m.b, fb::UnaryKind_Exp), {g.x}, GGML_TYPE_F32, 0);  // dead
   const uint32_t y = g.m.n(fb::CreateUnary(g.m.b, fb::UnaryKind_Neg), {g.x}, GGML_TYPE_F32, 0);
   g.m.output(y, {4});
-  auto program = parse(g.m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
-  auto out = run(**program, store, {Arg::floats({4}, {1, 2, 3, 4})});
+  auto ir_graph = parse(g.m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
+  auto out = run(**ir_graph, store, {Arg::floats({4}, {1, 2, 3, 4})});
   CHECK_OK(out.status());
   if (out.ok()) CHECK(out->nodes == 1);
 }
@@ -555,11 +577,11 @@ void many_alive() {
       sum = m.n(fb::CreateBinary(m.b, fb::BinaryKind_Add), {sum, parts[at]}, GGML_TYPE_F32, 0);
     }
     m.output(sum, {8});
-    auto program = parse(m.finish());
-    CHECK_OK(program.status());
-    if (!program.ok()) return;
-    Store store(**program);
-    auto out = run(**program, store, {Arg::floats({8}, std::vector<float>(8, 1.0f))});
+    auto ir_graph = parse(m.finish());
+    CHECK_OK(ir_graph.status());
+    if (!ir_graph.ok()) return;
+    Store store(**ir_graph);
+    auto out = run(**ir_graph, store, {Arg::floats({8}, std::vector<float>(8, 1.0f))});
     if (width == 200) {
       CHECK_OK(out.status());
       if (out.ok()) CHECK(out->values[0][0] == 199 * 200 / 2 + 200);
@@ -583,12 +605,12 @@ void derived_dimensions() {
   m.output(m.n(fb::CreateScale(m.b, 2, 0), {m.input_leaf(1, GGML_TYPE_F32, m.shape({length, 1, 1, 1}))}, GGML_TYPE_F32,
                m.shape({length, 1, 1, 1})),
            {length});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
   auto call = [&](int64_t r, int64_t l) {
-    return run(**program, store,
+    return run(**ir_graph, store,
                {Arg::floats({r, 3}, std::vector<float>(r * 3, 1)), Arg::floats({l}, std::vector<float>(l, 1))});
   };
   auto out = call(8, 1);
@@ -598,7 +620,7 @@ void derived_dimensions() {
   CHECK(odd.code == ETGGML_SHAPE && odd.message.find("2..10 in steps of 2") != std::string::npos);
   CHECK(call(12, 1).status().code == ETGGML_SHAPE);
   CHECK(call(8, 7).status().code == ETGGML_SHAPE);
-  // The engine builds such a call for 1 (Program::stand_in); the table alone has no tensors without elements.
+  // The engine builds such a call for 1 (ir::Graph::stand_in); the table alone has no tensors without elements.
   Status empty = call(8, 0).status();
   CHECK(empty.code == ETGGML_SHAPE && empty.message.find("1..6") != std::string::npos);
 }

@@ -72,7 +72,7 @@ std::vector<Set>& sets() {
 
 /// Runs a program with every set; `half`: what ggml does with F16 weights, which rounds the other operand, too; `terms`
 /// of each sum, whose rounding errors add up.
-void check(const char* what, const Program& program, Store& store, const std::vector<Arg>& args,
+void check(const char* what, const Graph& ir_graph, Store& store, const std::vector<Arg>& args,
            const std::vector<float>& want, bool half = false, int64_t terms = 1) {
   for (const Set& set : sets()) {
     etggml::graph::BuildOptions options;
@@ -81,7 +81,7 @@ void check(const char* what, const Program& program, Store& store, const std::ve
       kernels = std::make_unique<CpuKernels>(*set.kernels);
       options.kernels = kernels.get();
     }
-    auto out = run(program, store, args, options);
+    auto out = run(ir_graph, store, args, options);
     CHECK_OK(out.status());
     if (!out.ok()) continue;
     const double e = nmse(out->values[0], want), bound = half && !set.kernels ? 1e-5 : 1e-12 + 1e-15 * double(terms);
@@ -107,10 +107,10 @@ void linear(ggml_type type, int64_t n, int64_t k, int64_t rows, bool has_bias, c
   std::vector<uint32_t> src{m.weight_leaf(m.weight_slot("w", ws), 255, ws), x};
   if (has_bias) src.push_back(m.weight_leaf(m.weight_slot("b", bs, GGML_TYPE_F32), GGML_TYPE_F32, bs));
   m.output(m.n(fb::CreateMulMat(m.b, epilogue(m, then)), src, GGML_TYPE_F32, m.shape({n, rows, 1, 1})), {rows, n});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
   const auto weights = noise(size_t(n * k), 5), bias = noise(size_t(n), 6), data = noise(size_t(rows * k), 7);
   store.set_weight("w", type, weights);
   if (has_bias) store.set_weight("b", GGML_TYPE_F32, bias);
@@ -125,7 +125,7 @@ void linear(ggml_type type, int64_t n, int64_t k, int64_t rows, bool has_bias, c
   char what[100];
   std::snprintf(what, sizeof(what), "%s %dx%d times %d, bias %d, activation %d", ggml_type_name(type), int(n), int(k),
                 int(rows), has_bias, then.activation);
-  check(what, **program, store, {Arg::floats({rows, k}, data)}, want, type != GGML_TYPE_F32, k);
+  check(what, **ir_graph, store, {Arg::floats({rows, k}, data)}, want, type != GGML_TYPE_F32, k);
 }
 
 struct Conv {
@@ -150,10 +150,10 @@ void convolution(const Conv& o) {
   m.output(m.n(fb::CreateConv2d(m.b, o.sw, o.sh, o.pw, o.ph, o.dw, o.dh, epilogue(m, o.then)), {k, x, b}, GGML_TYPE_F32,
                m.shape({ow, oh, oc, o.count})),
            {o.count, oc, oh, ow});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
   const auto kernel = noise(size_t(o.kw * o.kh * ic * oc), 8), bias = noise(size_t(oc), 9);
   const auto image = noise(size_t(o.w * o.h * o.c * o.count), 10);
   store.set_weight("k", o.type, kernel);
@@ -181,7 +181,7 @@ void convolution(const Conv& o) {
                 "%s %lldx%lldx%lldx%lld by %lldx%lldx%lld, stride %d %d, padding %d %d, dilation %d %d",
                 o.depthwise ? "depthwise" : "dense", (long long)o.count, (long long)o.c, (long long)o.h, (long long)o.w,
                 (long long)oc, (long long)o.kh, (long long)o.kw, o.sh, o.sw, o.ph, o.pw, o.dh, o.dw);
-  check(what, **program, store, {Arg::floats(dims, image)}, want, o.type != GGML_TYPE_F32);
+  check(what, **ir_graph, store, {Arg::floats(dims, image)}, want, o.type != GGML_TYPE_F32);
 }
 
 struct Volume {
@@ -211,10 +211,10 @@ void volume(const Volume& o) {
                                 epilogue(m, o.then)),
                src, GGML_TYPE_F32, m.shape({out[0], out[1], out[2], o.outputs * o.count})),
            {o.outputs * o.count, out[2], out[1], out[0]});
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
-  Store store(**program);
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
+  Store store(**ir_graph);
   const int64_t plane = o.size[0] * o.size[1], taps = o.kernel[0] * o.kernel[1] * o.kernel[2];
   const auto kernel = noise(size_t(taps * o.channels * o.outputs), 8), bias = noise(size_t(o.outputs), 9);
   const auto data = noise(size_t(plane * o.size[2] * o.channels * o.count), 10);
@@ -248,7 +248,7 @@ void volume(const Volume& o) {
   std::snprintf(what, sizeof(what), "volume %lldx%lldx%lldx%lldx%lld by %lldx%lldx%lldx%lld", (long long)o.count,
                 (long long)o.channels, (long long)o.size[2], (long long)o.size[1], (long long)o.size[0],
                 (long long)o.outputs, (long long)o.kernel[2], (long long)o.kernel[1], (long long)o.kernel[0]);
-  check(what, **program, store, {Arg::floats(dims, data)}, want, o.type != GGML_TYPE_F32);
+  check(what, **ir_graph, store, {Arg::floats(dims, data)}, want, o.type != GGML_TYPE_F32);
 }
 
 void volumes() {
@@ -446,10 +446,10 @@ void pools() {
             m.n(fb::CreatePool2d(m.b, max ? fb::PoolKind_Max : fb::PoolKind_Avg, window, window, stride, stride, p, p),
                 {x}, GGML_TYPE_F32, m.shape({ow, oh, c, 1})),
             {1, c, oh, ow});
-        auto program = parse(m.finish());
-        CHECK_OK(program.status());
-        if (!program.ok()) return;
-        Store store(**program);
+        auto ir_graph = parse(m.finish());
+        CHECK_OK(ir_graph.status());
+        if (!ir_graph.ok()) return;
+        Store store(**ir_graph);
         const auto image = noise(size_t(w * h * c), 11);
         std::vector<float> want;
         for (int64_t q = 0; q < c; ++q)
@@ -466,7 +466,7 @@ void pools() {
             }
         char what[100];
         std::snprintf(what, sizeof(what), "pool %s %d, stride %d", max ? "max" : "mean", window, stride);
-        check(what, **program, store, {Arg::floats(dims, image)}, want);
+        check(what, **ir_graph, store, {Arg::floats(dims, image)}, want);
       }
   for (size_t s = 1; s < sets().size(); ++s) {  // torch's maximum of NaN is NaN, wherever it stands
     float image[20] = {}, y[20];

@@ -24,7 +24,7 @@ void set_threads(int threads) {
   if (set) set(cpu_backend(), threads);
 }
 
-Result<std::shared_ptr<const Program>> program_of(const Layer& l, int64_t declared_steps, int sources) {
+Result<std::shared_ptr<const Graph>> program_of(const Layer& l, int64_t declared_steps, int sources) {
   Maker m;
   const int64_t h = l.hidden, n = l.columns, t = l.steps, r = l.rows();
   const auto leaf = [&](const char* name, std::vector<int64_t> dims, std::vector<int64_t> ne) {
@@ -77,9 +77,9 @@ std::vector<float> reference(const Layer& l, const std::vector<float>& w, const 
 }
 
 void layer(const Layer& l) {
-  auto program = program_of(l, l.steps + l.lstm(), l.lstm() ? 5 : 4);
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = program_of(l, l.steps + l.lstm(), l.lstm() ? 5 : 4);
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const int64_t h = l.hidden, n = l.columns, t = l.steps, r = l.rows();
   auto w = noise(size_t(r * h), 1), gates = noise(size_t(t * n * r), 2), bias = noise(size_t(r), 3);
   const auto hidden = noise(size_t(n * h), 4), state = noise(size_t(n * h), 5);
@@ -94,8 +94,8 @@ void layer(const Layer& l) {
     CpuKernels kernels(set);
     etggml::graph::BuildOptions options;
     if (threads > 0) options.kernels = &kernels;
-    Store store(**program);
-    auto out = run(**program, store, args, options);
+    Store store(**ir_graph);
+    auto out = run(**ir_graph, store, args, options);
     CHECK_OK(out.status());
     if (!out.ok()) continue;
     CHECK(out->values[0].size() == want.size());
@@ -106,10 +106,10 @@ void layer(const Layer& l) {
 }
 
 void refused(const Layer& l, int64_t declared_steps, int sources, const char* why) {
-  auto program = program_of(l, declared_steps, sources);
-  if (program.ok()) {
-    Store store(**program);
-    auto out = run(**program, store,
+  auto ir_graph = program_of(l, declared_steps, sources);
+  if (ir_graph.ok()) {
+    Store store(**ir_graph);
+    auto out = run(**ir_graph, store,
                    {Arg::floats({l.rows(), l.hidden}, noise(size_t(l.rows() * l.hidden), 1)),
                     Arg::floats({l.steps, l.columns, l.rows()}, noise(size_t(l.steps * l.columns * l.rows()), 2)),
                     Arg::floats({l.rows()}, noise(size_t(l.rows()), 3)),
@@ -118,7 +118,7 @@ void refused(const Layer& l, int64_t declared_steps, int sources, const char* wh
     CHECK(out.status().message.find(why) != std::string::npos);
     return;
   }
-  CHECK(program.status().message.find(why) != std::string::npos);
+  CHECK(ir_graph.status().message.find(why) != std::string::npos);
 }
 
 }  // namespace

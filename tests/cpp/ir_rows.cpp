@@ -23,15 +23,15 @@ void set_threads(int threads) {
 }
 
 /// With ggml's kernels and with ours, on 1 to 3 threads.
-void check(const Program& program, const std::vector<Arg>& args, const std::vector<float>& want, double bound) {
+void check(const Graph& ir_graph, const std::vector<Arg>& args, const std::vector<float>& want, double bound) {
   const CpuKernelSet set(nullptr, 1, "rows,linear");
   for (int threads : {0, 1, 2, 3}) {
     set_threads(std::max(threads, 1));
     CpuKernels kernels(set);
     etggml::graph::BuildOptions options;
     if (threads > 0) options.kernels = &kernels;
-    Store store(program);
-    auto out = run(program, store, args, options);
+    Store store(ir_graph);
+    auto out = run(ir_graph, store, args, options);
     CHECK_OK(out.status());
     if (out.ok()) CHECK(nmse(out->values[0], want) <= bound);
   }
@@ -43,9 +43,9 @@ void binary(fb::BinaryKind kind, const Dims& xs, const Dims& ys) {
   const uint32_t x = m.input_leaf(m.input("x", F32, torch_dims(xs)), GGML_TYPE_F32, shape(m, xs));
   const uint32_t y = m.input_leaf(m.input("y", F32, torch_dims(ys)), GGML_TYPE_F32, shape(m, ys));
   m.output(m.n(fb::CreateBinary(m.b, kind), {x, y}, GGML_TYPE_F32, shape(m, xs)), torch_dims(xs));
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const auto a = noise(count(xs), 1), b = noise(count(ys), 2);
   std::vector<float> want;
   for (int64_t l = 0; l < xs[3]; ++l)
@@ -59,7 +59,7 @@ void binary(fb::BinaryKind kind, const Dims& xs, const Dims& ys) {
                          : kind == fb::BinaryKind_Mul ? p * q
                                                       : p / q);
         }
-  check(**program, {Arg::floats(torch_dims(xs), a), Arg::floats(torch_dims(ys), b)}, want, 0.0);
+  check(**ir_graph, {Arg::floats(torch_dims(xs), a), Arg::floats(torch_dims(ys), b)}, want, 0.0);
 }
 
 void means(const Dims& xs) {
@@ -67,9 +67,9 @@ void means(const Dims& xs) {
   const Dims ys{1, xs[1], xs[2], xs[3]};
   const uint32_t x = m.input_leaf(m.input("x", F32, torch_dims(xs)), GGML_TYPE_F32, shape(m, xs));
   m.output(m.n(fb::CreateMean(m.b), {x}, GGML_TYPE_F32, shape(m, ys)), torch_dims(ys));
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const auto a = noise(count(xs), 3);
   std::vector<float> want;
   for (size_t row = 0; row < count(ys); ++row) {
@@ -77,7 +77,7 @@ void means(const Dims& xs) {
     for (size_t i = 0; i < size_t(xs[0]); ++i) sum += a[row * size_t(xs[0]) + i];
     want.push_back(static_cast<float>(sum / double(xs[0])));
   }
-  check(**program, {Arg::floats(torch_dims(xs), a)}, want, 1e-12);
+  check(**ir_graph, {Arg::floats(torch_dims(xs), a)}, want, 1e-12);
 }
 
 void concat(int dim, Dims xs, Dims ys) {
@@ -87,9 +87,9 @@ void concat(int dim, Dims xs, Dims ys) {
   const uint32_t x = m.input_leaf(m.input("x", F32, torch_dims(xs)), GGML_TYPE_F32, shape(m, xs));
   const uint32_t y = m.input_leaf(m.input("y", F32, torch_dims(ys)), GGML_TYPE_F32, shape(m, ys));
   m.output(m.n(fb::CreateConcat(m.b, dim), {x, y}, GGML_TYPE_F32, shape(m, ne)), torch_dims(ne));
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const auto a = noise(count(xs), 1), b = noise(count(ys), 2);
   std::vector<float> want;
   size_t run_a = 1, run_b = 1;
@@ -98,7 +98,7 @@ void concat(int dim, Dims xs, Dims ys) {
     want.insert(want.end(), a.begin() + ptrdiff_t(at_a), a.begin() + ptrdiff_t(at_a + run_a));
     want.insert(want.end(), b.begin() + ptrdiff_t(at_b), b.begin() + ptrdiff_t(at_b + run_b));
   }
-  check(**program, {Arg::floats(torch_dims(xs), a), Arg::floats(torch_dims(ys), b)}, want, 0.0);
+  check(**ir_graph, {Arg::floats(torch_dims(xs), a), Arg::floats(torch_dims(ys), b)}, want, 0.0);
 }
 
 void rows_by_number(const Dims& xs, int64_t picked) {
@@ -107,9 +107,9 @@ void rows_by_number(const Dims& xs, int64_t picked) {
   const uint32_t x = m.input_leaf(m.input("x", F32, torch_dims(xs)), GGML_TYPE_F32, shape(m, xs));
   const uint32_t i = m.input_leaf(m.input("i", I64, torch_dims(ids)), GGML_TYPE_I32, shape(m, ids));
   m.output(m.n(fb::CreateGetRows(m.b), {x, i}, GGML_TYPE_F32, shape(m, ne)), torch_dims(ne));
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const auto a = noise(count(xs), 1);
   std::vector<int64_t> numbers;
   std::vector<float> want;
@@ -118,7 +118,7 @@ void rows_by_number(const Dims& xs, int64_t picked) {
     const size_t row = n / size_t(picked) * size_t(xs[1]) + size_t(numbers.back());
     for (size_t e = 0; e < size_t(xs[0]); ++e) want.push_back(a[row * size_t(xs[0]) + e]);
   }
-  check(**program, {Arg::floats(torch_dims(xs), a), Arg::longs(torch_dims(ids), numbers)}, want, 0.0);
+  check(**ir_graph, {Arg::floats(torch_dims(xs), a), Arg::longs(torch_dims(ids), numbers)}, want, 0.0);
 }
 
 /// `swapped`: the first operand is a view with its dimensions 1 and 2 exchanged, as heads of tokens are.
@@ -131,9 +131,9 @@ void products(int64_t k, int64_t n, int64_t columns, const Dims& batches, bool s
   if (swapped) w = m.permute(w, GGML_TYPE_F32, shape(m, ws), {0, 2, 1, 3});
   const uint32_t x = m.input_leaf(m.input("x", F32, torch_dims(xs)), GGML_TYPE_F32, shape(m, xs));
   m.output(m.n(fb::CreateMulMat(m.b), {w, x}, GGML_TYPE_F32, shape(m, ne)), torch_dims(ne));
-  auto program = parse(m.finish());
-  CHECK_OK(program.status());
-  if (!program.ok()) return;
+  auto ir_graph = parse(m.finish());
+  CHECK_OK(ir_graph.status());
+  if (!ir_graph.ok()) return;
   const auto a = noise(count(ws), 1), b = noise(count(xs), 2);
   std::vector<float> want;
   for (int64_t i3 = 0; i3 < xs[3]; ++i3)
@@ -147,7 +147,7 @@ void products(int64_t k, int64_t n, int64_t columns, const Dims& batches, bool s
             sum += double(a[size_t(at * k + e)]) * b[size_t(((i3 * xs[2] + i2) * columns + c) * k + e)];
           want.push_back(static_cast<float>(sum));
         }
-  check(**program, {Arg::floats(torch_dims(in), a), Arg::floats(torch_dims(xs), b)}, want, 1e-12);
+  check(**ir_graph, {Arg::floats(torch_dims(in), a), Arg::floats(torch_dims(xs), b)}, want, 1e-12);
 }
 
 }  // namespace

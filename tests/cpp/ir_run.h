@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,6 +19,7 @@
 #include "graph/build.h"
 #include "graph/host_fill.h"
 #include "ir_maker.h"
+#include "nmse.h"
 
 namespace irtest {
 
@@ -50,7 +50,7 @@ struct Arg {
 /// Weights, states and constants in CPU memory; states live as long as it does, so several runs share them.
 class Store : public etggml::graph::Leaves {
  public:
-  explicit Store(const Program& program) : program_(program) {}
+  explicit Store(const Graph& ir_graph) : ir_graph_(ir_graph) {}
   ~Store() override;
 
   ggml_tensor* weight(uint32_t slot) override;
@@ -67,7 +67,7 @@ class Store : public etggml::graph::Leaves {
   ggml_tensor* tensor(const std::string& name, ggml_type type, const std::array<int64_t, 4>& ne);
   void upload(ggml_tensor* t, const std::vector<float>& values);
 
-  const Program& program_;
+  const Graph& ir_graph_;
   std::map<std::string, std::pair<ggml_type, std::vector<float>>> weights_;
   std::map<std::string, ggml_tensor*> made_;
   std::vector<ggml_context*> contexts_;
@@ -81,15 +81,13 @@ struct Outputs {
 };
 
 /// bind + build + allocate + fill + compute + read.
-Result<Outputs> run(const Program& program, Store& store, const std::vector<Arg>& args,
+Result<Outputs> run(const Graph& ir_graph, Store& store, const std::vector<Arg>& args,
                     const etggml::graph::BuildOptions& options = {});
 /// The same from given symbols instead of bind(); `args` by input.
-Result<Outputs> run_at(const Program& program, Store& store, const std::vector<int64_t>& symbols,
+Result<Outputs> run_at(const Graph& ir_graph, Store& store, const std::vector<int64_t>& symbols,
                        const std::vector<InputView>& views, const etggml::graph::BuildOptions& options = {},
                        size_t max_bytes = SIZE_MAX);
 
-/// sum((a-b)^2) / sum(b^2), infinity when sizes differ or something is not finite.
-double nmse(const std::vector<float>& a, const std::vector<float>& b);
 /// Deterministic numbers in (-1, 1).
 std::vector<float> noise(size_t n, uint32_t seed);
 
@@ -153,14 +151,14 @@ inline void Store::upload(ggml_tensor* t, const std::vector<float>& values) {
 }
 
 inline ggml_tensor* Store::weight(uint32_t slot) {
-  const fb::WeightSlot& w = *program_.graph().weights()->Get(slot);
+  const fb::WeightSlot& w = *ir_graph_.payload().weights()->Get(slot);
   const std::string name = w.name()->str();
   auto given = weights_.find(name);
   ggml_type type = given != weights_.end() ? given->second.first : GGML_TYPE_F32;
   if (w.type() != 255) type = static_cast<ggml_type>(w.type());
   if (w.cast() != 255) type = static_cast<ggml_type>(w.cast());
   const bool fresh = !made_.count(name);
-  const std::array<int64_t, 4> ne = program_.shape(w.shape(), program_.lower_bounds());
+  const std::array<int64_t, 4> ne = ir_graph_.shape(w.shape(), ir_graph_.lower_bounds());
   if (ne[0] % ggml_blck_size(type) != 0) type = GGML_TYPE_F32;  // no file could hold it
   ggml_tensor* t = tensor(name, type, ne);
   if (t && fresh && given != weights_.end()) upload(t, given->second.second);
@@ -168,15 +166,15 @@ inline ggml_tensor* Store::weight(uint32_t slot) {
 }
 
 inline ggml_tensor* Store::state(uint32_t slot) {
-  const fb::StateSlot& s = *program_.graph().states()->Get(slot);
+  const fb::StateSlot& s = *ir_graph_.payload().states()->Get(slot);
   const auto type = s.kind() == fb::StateKind_KvCache ? cache_type : static_cast<ggml_type>(s.type());
-  return tensor("state " + s.name()->str(), type, program_.shape(s.shape(), program_.lower_bounds()));
+  return tensor("state " + s.name()->str(), type, ir_graph_.shape(s.shape(), ir_graph_.lower_bounds()));
 }
 
 inline ggml_tensor* Store::constant(uint32_t index) {
-  const fb::Constant& c = *program_.graph().constants()->Get(index);
+  const fb::Constant& c = *ir_graph_.payload().constants()->Get(index);
   ggml_tensor* t = tensor("constant " + std::to_string(index), static_cast<ggml_type>(c.type()),
-                          program_.shape(c.shape(), program_.lower_bounds()));
+                          ir_graph_.shape(c.shape(), ir_graph_.lower_bounds()));
   if (t) ggml_backend_tensor_set(t, c.data()->data(), 0, c.data()->size());
   return t;
 }
@@ -196,24 +194,23 @@ inline std::vector<float> read(ggml_tensor* t) {
   return out;
 }
 
-inline Result<Outputs> run_at(const Program& program, Store& store, const std::vector<int64_t>& symbols,
+inline Result<Outputs> run_at(const Graph& ir_graph, Store& store, const std::vector<int64_t>& symbols,
                               const std::vector<InputView>& views, const etggml::graph::BuildOptions& options,
                               size_t max_bytes) {
-  std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
-      ggml_init({etggml::graph::context_bytes(program, options), nullptr, true}), ggml_free);
-  auto built = etggml::graph::build(ctx.get(), program, symbols, store, options);
+  auto built = etggml::graph::build(ir_graph, symbols, store, options);
   if (!built.ok()) return built.status();
+  CHECK(built->tensors.most() <= etggml::devices::TensorContexts::kRoom);
   size_t total = 0;
-  for (ggml_tensor* t = ggml_get_first_tensor(ctx.get()); t; t = ggml_get_next_tensor(ctx.get(), t)) {
+  built->tensors.each([&total](const ggml_tensor* t) {
     if (!t->view_src) total += std::min(ggml_nbytes(t), size_t{1} << 50);
-  }
+  });
   if (total > max_bytes) return Outputs{};
   std::unique_ptr<ggml_gallocr, decltype(&ggml_gallocr_free)> alloc(
       ggml_gallocr_new(ggml_backend_get_default_buffer_type(cpu_backend())), ggml_gallocr_free);
   if (!ggml_gallocr_alloc_graph(alloc.get(), built->graph))
     return etggml::error(ETGGML_OUT_OF_MEMORY, "allocation failed");
   for (const auto& host : built->host_inputs) {
-    Status s = etggml::graph::fill_host_input(program, host, views.data(), views.size(), symbols, host.tensor->data,
+    Status s = etggml::graph::fill_host_input(ir_graph, host, views.data(), views.size(), symbols, host.tensor->data,
                                               ggml_nbytes(host.tensor));
     if (!s.ok()) return s;
   }
@@ -229,24 +226,13 @@ inline Result<Outputs> run_at(const Program& program, Store& store, const std::v
   return out;
 }
 
-inline Result<Outputs> run(const Program& program, Store& store, const std::vector<Arg>& args,
+inline Result<Outputs> run(const Graph& ir_graph, Store& store, const std::vector<Arg>& args,
                            const etggml::graph::BuildOptions& options) {
   std::vector<InputView> views;
   for (const Arg& a : args) views.push_back(a.view());
-  auto symbols = program.bind(views.data(), views.size(), 1);
+  auto symbols = ir_graph.bind(views.data(), views.size(), 1);
   if (!symbols.ok()) return symbols.status();
-  return run_at(program, store, *symbols, views, options);
-}
-
-inline double nmse(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
-  double error = 0, norm = 1e-30;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (!std::isfinite(a[i])) return std::numeric_limits<double>::infinity();
-    error += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
-    norm += double(b[i]) * b[i];
-  }
-  return error / norm;
+  return run_at(ir_graph, store, *symbols, views, options);
 }
 
 inline std::vector<float> noise(size_t n, uint32_t seed) {

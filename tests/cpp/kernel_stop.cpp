@@ -10,7 +10,7 @@
 #include "kernels/stopping.h"
 
 using namespace etggml::graph;
-using etggml::runtime::Engine;
+using etggml::engine::Engine;
 
 namespace {
 
@@ -148,8 +148,7 @@ const std::vector<std::pair<const char*, Build>> kOurs = {
     {"depthwise", [](Bench& b, Kernels& k) { return k.conv_2d(b.ctx, conv_of(b, 1)); }},
     {"attention, few", [](Bench& b, Kernels& k) { return k.attention(b.ctx, attention_of(b, 1)); }},
     {"attention, many", [](Bench& b, Kernels& k) { return k.attention(b.ctx, attention_of(b, 128)); }},
-    {"recurrence",
-     [](Bench& b, Kernels& k) { return k.takes_recurrence() ? k.recurrence(b.ctx, recurrence_of(b)) : nullptr; }},
+    {"recurrence", [](Bench& b, Kernels& k) { return k.recurrence(b.ctx, recurrence_of(b)); }},
     {"softmax", [](Bench& b, Kernels& k) { return k.soft_max(b.ctx, {b.f32(1024, 64)}); }},
     {"function", [](Bench& b, Kernels& k) { return k.function(b.ctx, {Function::kSoftplus}, b.f32(1 << 17)); }},
     {"tanh", [](Bench& b, Kernels& k) { return k.unary(b.ctx, UnaryOp::kTanh, b.f32(1 << 17)); }},
@@ -190,7 +189,7 @@ const std::vector<std::pair<const char*, Build>> kTheirs = {
 
 int main() {
   irtest::cpu_backend();
-  const CpuKernelSet set(etggml::runtime::cpu_traits_function(), 2, "");
+  const CpuKernelSet set(etggml::devices::cpu_traits_function(), 2, "");
   for (const int threads : {1, 2}) {
     for (const auto& [name, build] : kOurs) check(name, threads, set, build);
     for (const auto& [name, build] : kTheirs) check(name, threads, set, build);

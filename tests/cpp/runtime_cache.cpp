@@ -9,6 +9,7 @@
 #include "devices/memory.h"
 #include "devices/types.h"
 #include "engine/output.h"
+#include "nmse.h"
 #include "util/lru_cache.h"
 #include "util/scalar_type.h"
 #include "weights/expectations.h"
@@ -40,24 +41,24 @@ void test_lru() {
 void test_outputs() {
   const float in[4] = {1.5f, -2.0f, NAN, 1e30f};
   float f[4];
-  CHECK(runtime::convert_output(GGML_TYPE_F32, in, kFloat, f, 4).ok() && std::memcmp(in, f, sizeof in) == 0);
+  CHECK(engine::convert_output(GGML_TYPE_F32, in, kFloat, f, 4).ok() && std::memcmp(in, f, sizeof in) == 0);
   double d[4];
-  CHECK(runtime::convert_output(GGML_TYPE_F32, in, kDouble, d, 4).ok() && d[0] == 1.5 && std::isnan(d[2]));
+  CHECK(engine::convert_output(GGML_TYPE_F32, in, kDouble, d, 4).ok() && d[0] == 1.5 && std::isnan(d[2]));
   int64_t i[4];
-  CHECK(runtime::convert_output(GGML_TYPE_F32, in, kInt64, i, 4).ok());
+  CHECK(engine::convert_output(GGML_TYPE_F32, in, kInt64, i, 4).ok());
   CHECK(i[0] == 1 && i[1] == -2 && i[2] == 0 && i[3] == std::numeric_limits<int64_t>::max());
   uint8_t b[4];
-  CHECK(runtime::convert_output(GGML_TYPE_F32, in, kBool, b, 4).ok() && b[0] == 1 && b[2] == 1);
+  CHECK(engine::convert_output(GGML_TYPE_F32, in, kBool, b, 4).ok() && b[0] == 1 && b[2] == 1);
   uint16_t h[4];
-  CHECK(runtime::convert_output(GGML_TYPE_F32, in, kHalf, h, 4).ok() && h[0] == 0x3E00 && h[1] == 0xC000);
+  CHECK(engine::convert_output(GGML_TYPE_F32, in, kHalf, h, 4).ok() && h[0] == 0x3E00 && h[1] == 0xC000);
   const int32_t ints[2] = {-7, std::numeric_limits<int32_t>::max()};
   int64_t wide[2];
-  CHECK(runtime::convert_output(GGML_TYPE_I32, ints, kInt64, wide, 2).ok() && wide[0] == -7 && wide[1] == 2147483647);
-  CHECK(runtime::convert_output(GGML_TYPE_Q8_0, in, kFloat, f, 32).code == ETGGML_UNSUPPORTED);
+  CHECK(engine::convert_output(GGML_TYPE_I32, ints, kInt64, wide, 2).ok() && wide[0] == -7 && wide[1] == 2147483647);
+  CHECK(engine::convert_output(GGML_TYPE_Q8_0, in, kFloat, f, 32).code == ETGGML_UNSUPPORTED);
 }
 
 void test_metadata() {
-  using runtime::detail::same_value;
+  using weights::detail::same_value;
   CHECK(same_value(Json(8), Json(8u)) && !same_value(Json(8), Json(9)));
   CHECK(same_value(Json(1e-6), Json(static_cast<double>(1e-6f))));  // stored as a float
   CHECK(!same_value(Json(1e-6), Json(1e-5)));
@@ -69,45 +70,40 @@ void test_metadata() {
   gguf::KeyValue kv;
   kv.type = static_cast<int32_t>(gguf::ValueType::U32);
   kv.data = reinterpret_cast<const uint8_t*>(&value);
-  CHECK(runtime::detail::metadata_json(kv) == Json(12));
+  CHECK(weights::detail::metadata_json(kv) == Json(12));
 }
 
 void test_types() {
-  CHECK(runtime::type_known(GGML_TYPE_Q4_K) && !runtime::type_known(4) && !runtime::type_known(-1) &&
-        !runtime::type_known(1000));
-  CHECK(runtime::row_bytes(GGML_TYPE_Q8_0, 64).ok() && !runtime::row_bytes(GGML_TYPE_Q8_0, 33).ok());
+  CHECK(devices::type_known(GGML_TYPE_Q4_K) && !devices::type_known(4) && !devices::type_known(-1) &&
+        !devices::type_known(1000));
+  CHECK(devices::row_bytes(GGML_TYPE_Q8_0, 64).ok() && !devices::row_bytes(GGML_TYPE_Q8_0, 33).ok());
   std::vector<float> in(2 * 256), out(2 * 256);
   for (size_t i = 0; i < in.size(); ++i) in[i] = std::sin(static_cast<float>(i));
   for (int number = 0; number < GGML_TYPE_COUNT; ++number) {
-    if (!runtime::type_known(number)) continue;
+    if (!devices::type_known(number)) continue;
     const auto type = static_cast<ggml_type>(number);
     // Types that are fitted to a grid: ggml builds its tables for many seconds; the Python tests do it once.
     if (std::strncmp(ggml_type_name(type), "iq1", 3) == 0 || std::strncmp(ggml_type_name(type), "iq2", 3) == 0 ||
         std::strncmp(ggml_type_name(type), "iq3", 3) == 0) {
       continue;
     }
-    if (!runtime::has_from_float(type)) {
-      CHECK(runtime::from_float(type, in.data(), 2, 256, nullptr, nullptr).code == ETGGML_UNSUPPORTED);
+    if (!devices::has_from_float(type)) {
+      CHECK(devices::from_float(type, in.data(), 2, 256, nullptr, nullptr).code == ETGGML_UNSUPPORTED);
       continue;
     }
-    std::vector<uint8_t> data(2 * *runtime::row_bytes(type, 256));
-    CHECK(runtime::from_float(type, in.data(), 2, 256, nullptr, data.data()).ok());
-    CHECK(runtime::to_float(type, data.data(), 2 * 256, out.data()).ok());
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < in.size(); ++i) {
-      error += (in[i] - out[i]) * (in[i] - out[i]);
-      norm += in[i] * in[i];
-    }
-    CHECK(error / norm < (type == GGML_TYPE_Q1_0 ? 0.5 : 0.25));  // one bit a weight keeps little more than the sign
+    std::vector<uint8_t> data(2 * *devices::row_bytes(type, 256));
+    CHECK(devices::from_float(type, in.data(), 2, 256, nullptr, data.data()).ok());
+    CHECK(devices::to_float(type, data.data(), 2 * 256, out.data()).ok());
+    CHECK(nmse(out, in) < (type == GGML_TYPE_Q1_0 ? 0.5 : 0.25));  // one bit a weight keeps little more than the sign
   }
   in[7] = INFINITY;
   uint8_t q[2 * 272];
-  const Status status = runtime::from_float(GGML_TYPE_Q8_0, in.data(), 2, 256, nullptr, q);
+  const Status status = devices::from_float(GGML_TYPE_Q8_0, in.data(), 2, 256, nullptr, q);
   CHECK(status.code == ETGGML_RANGE && status.message.find("[0, 7]") != std::string::npos);
 }
 
 void test_pages() {
-  const auto pages = runtime::ZeroPages::allocate(10000);
+  const auto pages = devices::ZeroPages::allocate(10000);
   CHECK(pages.ok());
   if (!pages.ok()) return;
   auto* bytes = static_cast<uint8_t*>((*pages)->data());

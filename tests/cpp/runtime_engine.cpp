@@ -4,7 +4,7 @@
 #include "engine/device_calls.h"
 #include "engine/engine.h"
 
-using namespace etggml::runtime;
+using namespace etggml::engine;
 
 namespace {
 

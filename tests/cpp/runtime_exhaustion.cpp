@@ -5,7 +5,7 @@
 #include "engine/engine.h"
 #include "kernels/kernel_guard.h"
 
-using namespace etggml::runtime;
+using namespace etggml::engine;
 
 namespace {
 

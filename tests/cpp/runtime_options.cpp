@@ -13,14 +13,14 @@ using namespace etggml;
 namespace {
 
 bool refused(const char* json, const std::string& word) {
-  const Result<runtime::Options> options = runtime::parse_options(json);
+  const Result<engine::Options> options = engine::parse_options(json);
   return !options.ok() && options.status().code == ETGGML_INVALID_ARGUMENT &&
          options.status().message.find(word) != std::string::npos;
 }
 
 void test_defaults() {
   for (const char* json : {static_cast<const char*>(nullptr), "", "{}", "{\"device\": null}"}) {
-    const Result<runtime::Options> options = runtime::parse_options(json);
+    const Result<engine::Options> options = engine::parse_options(json);
     CHECK(options.ok());
     if (!options.ok()) continue;
     CHECK(options->threads == 0 && options->cache_type == GGML_TYPE_F16 && options->max_plans == 16);
@@ -29,7 +29,7 @@ void test_defaults() {
 }
 
 void test_all_keys() {
-  const Result<runtime::Options> options = runtime::parse_options(
+  const Result<engine::Options> options = engine::parse_options(
       R"({"device": "cuda:1", "threads": 3, "cache_type": "q8_0", "methods": ["forward", "b"], "data_path": "x.ptd",
           "max_plans": 2, "profile": true, "etdump": true, "skip_output_copy": true})");
   CHECK(options.ok());
@@ -58,11 +58,11 @@ void test_refusals() {
 void test_environment() {
   setenv("GGML_NO_GRAPH_CACHE", "1", 1);
   setenv("GGML_PROFILE", "1", 1);
-  Result<runtime::Options> options = runtime::parse_options("{\"max_plans\": 8}");
+  Result<engine::Options> options = engine::parse_options("{\"max_plans\": 8}");
   CHECK(options.ok() && options->max_plans == 0 && options->profile);
   setenv("GGML_NO_GRAPH_CACHE", "0", 1);
   setenv("GGML_PROFILE", "", 1);
-  options = runtime::parse_options("{\"max_plans\": 8}");
+  options = engine::parse_options("{\"max_plans\": 8}");
   CHECK(options.ok() && options->max_plans == 8 && !options->profile);
 }
 

@@ -10,7 +10,7 @@
 #include "check.h"
 #include "devices/threads.h"
 
-namespace detail = etggml::runtime::detail;
+namespace detail = etggml::devices::detail;
 
 namespace {
 
@@ -84,7 +84,7 @@ int main() {
   test_cores(root + "/cpus");
   test_quota_v2(root + "/v2");
   test_quota_v1(root + "/v1");
-  const int threads = etggml::runtime::default_threads();
-  CHECK(threads >= 1 && threads <= etggml::runtime::kMaxThreads);
+  const int threads = etggml::devices::default_threads();
+  CHECK(threads >= 1 && threads <= etggml::devices::kMaxThreads);
   return failures() == 0 ? 0 : 1;
 }

@@ -11,8 +11,8 @@
 
 using namespace etggml;
 using namespace irtest;
-using runtime::BoundSlot;
-using runtime::Problem;
+using weights::BoundSlot;
+using weights::Problem;
 
 namespace {
 
@@ -40,7 +40,7 @@ class MemoryFiles final : public gguf::FileSet {
       const int64_t elements = e.ne[0] * e.ne[1] * e.ne[2] * e.ne[3];
       std::vector<float> values(static_cast<size_t>(elements));
       for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i + 100 * tensors_.size()));
-      CHECK(runtime::from_float(e.type, values.data(), elements / e.ne[0], e.ne[0], nullptr, memory_.data() + at).ok());
+      CHECK(devices::from_float(e.type, values.data(), elements / e.ne[0], e.ne[0], nullptr, memory_.data() + at).ok());
       at += t.nbytes;
       tensors_.push_back(t);
     }
@@ -56,9 +56,9 @@ class MemoryFiles final : public gguf::FileSet {
 };
 
 /// A program that reads one weight slot of [k, n], joined from `keys`.
-std::shared_ptr<const Program> program(const std::vector<std::string>& keys, int64_t k, int64_t n,
-                                       fb::WeightUsage usage = fb::WeightUsage_MatMul, uint8_t type = 255,
-                                       uint8_t cast = 255) {
+std::shared_ptr<const Graph> ir_graph(const std::vector<std::string>& keys, int64_t k, int64_t n,
+                                      fb::WeightUsage usage = fb::WeightUsage_MatMul, uint8_t type = 255,
+                                      uint8_t cast = 255) {
   Maker m;
   const uint32_t shape = m.shape({k, n, 1, 1});
   std::vector<flatbuffers::Offset<fb::WeightPart>> parts;
@@ -79,19 +79,19 @@ std::shared_ptr<const Program> program(const std::vector<std::string>& keys, int
 }
 
 /// The only slot of the program bound to the files; nothing when there are problems, which go to *report.
-std::vector<BoundSlot> bind_slot(const std::shared_ptr<const Program>& p,
-                                 const std::shared_ptr<const gguf::FileSet>& files, runtime::Report* report) {
-  runtime::Sources sources;
+std::vector<BoundSlot> bind_slot(const std::shared_ptr<const Graph>& p,
+                                 const std::shared_ptr<const gguf::FileSet>& files, weights::Report* report) {
+  weights::Sources sources;
   sources.files = files;
-  auto slots = runtime::bind_weights(*p, sources, true, report);
+  auto slots = weights::bind_weights(*p, sources, true, report);
   report->finish();
   CHECK(slots.ok());
   return slots.ok() ? slots.take() : std::vector<BoundSlot>();
 }
 
-bool problem(const std::shared_ptr<const Program>& p, const std::shared_ptr<const gguf::FileSet>& files,
+bool problem(const std::shared_ptr<const Graph>& p, const std::shared_ptr<const gguf::FileSet>& files,
              Problem::Kind kind, const char* word) {
-  runtime::Report report;
+  weights::Report report;
   const bool none = bind_slot(p, files, &report).empty();
   return none && report.problems.size() == 1 && report.problems[0].kind == kind &&
          report.problems[0].message.find(word) != std::string::npos && report.status("here").code == ETGGML_BIND;
@@ -102,43 +102,43 @@ void test_problems() {
       std::make_shared<MemoryFiles>(std::vector<MemoryFiles::Entry>{{"blk.0.q", GGML_TYPE_Q8_0, {64, 32, 1, 1}},
                                                                     {"blk.0.k", GGML_TYPE_F32, {64, 8, 1, 1}},
                                                                     {"blk.0.t", GGML_TYPE_F32, {8, 64, 1, 1}}});
-  CHECK(problem(program({"blk.0.Q"}, 64, 32), files, Problem::Kind::Missing, "nearest names: 'blk.0.q'"));
-  CHECK(problem(program({"blk.0.q"}, 64, 33), files, Problem::Kind::Shape, "[64, 33]"));
-  CHECK(problem(program({"blk.0.t"}, 64, 8), files, Problem::Kind::Shape, "transposed"));
+  CHECK(problem(ir_graph({"blk.0.Q"}, 64, 32), files, Problem::Kind::Missing, "nearest names: 'blk.0.q'"));
+  CHECK(problem(ir_graph({"blk.0.q"}, 64, 33), files, Problem::Kind::Shape, "[64, 33]"));
+  CHECK(problem(ir_graph({"blk.0.t"}, 64, 8), files, Problem::Kind::Shape, "transposed"));
   CHECK(
-      problem(program({"blk.0.q"}, 64, 32, fb::WeightUsage_MatMul, GGML_TYPE_F32), files, Problem::Kind::Type, "f32"));
-  CHECK(problem(program({"blk.0.q", "blk.0.k"}, 64, 41), files, Problem::Kind::Shape, "40 rows together"));
-  CHECK(problem(program({"blk.0.q", "blk.0.t"}, 64, 40), files, Problem::Kind::Shape, "blk.0.t"));
-  runtime::Report none;
-  CHECK(bind_slot(program({"blk.0.q"}, 64, 32), nullptr, &none).empty() && none.problems.size() == 1);
+      problem(ir_graph({"blk.0.q"}, 64, 32, fb::WeightUsage_MatMul, GGML_TYPE_F32), files, Problem::Kind::Type, "f32"));
+  CHECK(problem(ir_graph({"blk.0.q", "blk.0.k"}, 64, 41), files, Problem::Kind::Shape, "40 rows together"));
+  CHECK(problem(ir_graph({"blk.0.q", "blk.0.t"}, 64, 40), files, Problem::Kind::Shape, "blk.0.t"));
+  weights::Report none;
+  CHECK(bind_slot(ir_graph({"blk.0.q"}, 64, 32), nullptr, &none).empty() && none.problems.size() == 1);
   CHECK(none.problems[0].message.find("was not found in any file") != std::string::npos);
 }
 
 /// Places the slot and returns its contents as F32.
-std::vector<float> contents(runtime::WeightStore& store, const BoundSlot& slot, size_t* private_bytes,
+std::vector<float> contents(weights::WeightStore& store, const BoundSlot& slot, size_t* private_bytes,
                             const void** address) {
   const auto storage = store.place(slot, private_bytes);
   CHECK(storage.ok());
   if (!storage.ok()) return {};
   *address = storage->address;
   std::vector<float> out(static_cast<size_t>(slot.ne[0] * slot.ne[1] * slot.ne[2] * slot.ne[3]));
-  CHECK(runtime::to_float(slot.type, storage->address, static_cast<int64_t>(out.size()), out.data()).ok());
+  CHECK(devices::to_float(slot.type, storage->address, static_cast<int64_t>(out.size()), out.data()).ok());
   return out;
 }
 
 /// What the parts hold, one after the other.
 std::vector<float> expected(const BoundSlot& slot) {
   std::vector<float> out;
-  for (const runtime::Part& part : slot.parts) {
+  for (const weights::Part& part : slot.parts) {
     const size_t elements = part.nbytes / ggml_type_size(part.type) * static_cast<size_t>(ggml_blck_size(part.type));
     std::vector<float> values(elements);
-    CHECK(runtime::to_float(part.type, part.data, static_cast<int64_t>(elements), values.data()).ok());
+    CHECK(devices::to_float(part.type, part.data, static_cast<int64_t>(elements), values.data()).ok());
     out.insert(out.end(), values.begin(), values.end());
   }
   return out;
 }
 
-void test_placing(const runtime::Device& cpu) {
+void test_placing(const devices::Device& cpu) {
   const auto files =
       std::make_shared<MemoryFiles>(std::vector<MemoryFiles::Entry>{{"a", GGML_TYPE_Q8_0, {64, 32, 1, 1}},
                                                                     {"b", GGML_TYPE_Q8_0, {64, 16, 1, 1}},
@@ -162,10 +162,10 @@ void test_placing(const runtime::Device& cpu) {
       {{"c"}, 16, fb::WeightUsage_Rows, 255, GGML_TYPE_F16, true},
       {{"odd"}, 4, fb::WeightUsage_MatMul, 255, GGML_TYPE_F32, false},  // ggml wants 32-byte alignment
   };
-  runtime::WeightStore store(cpu);
+  weights::WeightStore store(cpu);
   for (const Case& c : cases) {
-    runtime::Report report;
-    const std::vector<BoundSlot> slots = bind_slot(program(c.keys, 64, c.rows, c.usage, 255, c.cast), files, &report);
+    weights::Report report;
+    const std::vector<BoundSlot> slots = bind_slot(ir_graph(c.keys, 64, c.rows, c.usage, 255, c.cast), files, &report);
     CHECK(slots.size() == 1 && report.problems.empty());
     if (slots.size() != 1) continue;
     CHECK(slots[0].type == c.type);
@@ -180,10 +180,10 @@ void test_placing(const runtime::Device& cpu) {
 }
 
 /// Data by name, as a .pte holds it.
-class Embedded final : public runtime::NamedData {
+class Embedded final : public weights::NamedData {
  public:
   std::map<std::string, std::vector<float>> data;
-  Status get(const std::string& key, runtime::Blob* blob, bool* found) const override {
+  Status get(const std::string& key, weights::Blob* blob, bool* found) const override {
     const auto it = data.find(key);
     *found = it != data.end();
     if (*found) *blob = {it->second.data(), it->second.size() * sizeof(float), nullptr};
@@ -192,14 +192,14 @@ class Embedded final : public runtime::NamedData {
 };
 
 void test_order_of_sources() {
-  const auto p = program({"w"}, 8, 4, fb::WeightUsage_MatMul, GGML_TYPE_F32);
+  const auto p = ir_graph({"w"}, 8, 4, fb::WeightUsage_MatMul, GGML_TYPE_F32);
   const auto first = std::make_shared<MemoryFiles>(std::vector<MemoryFiles::Entry>{{"w", GGML_TYPE_F32, {8, 4, 1, 1}}});
   const auto last = std::make_shared<MemoryFiles>(std::vector<MemoryFiles::Entry>{{"w", GGML_TYPE_F32, {8, 4, 1, 1}}});
   Embedded embedded;
   embedded.data["w"].resize(32);
-  auto data_with = [&](const runtime::Sources& sources) -> const void* {
-    runtime::Report report;
-    const auto slots = runtime::bind_weights(*p, sources, true, &report);
+  auto data_with = [&](const weights::Sources& sources) -> const void* {
+    weights::Report report;
+    const auto slots = weights::bind_weights(*p, sources, true, &report);
     CHECK(slots.ok() && slots->size() == 1);
     return slots.ok() && slots->size() == 1 ? (*slots)[0].parts[0].data : nullptr;
   };
@@ -208,18 +208,18 @@ void test_order_of_sources() {
   embedded.data.clear();
   CHECK(data_with({nullptr, &embedded, {last}}) == last->tensors()[0].data);
   embedded.data["w"].resize(31);  // one float short
-  runtime::Report report;
-  const auto slots = runtime::bind_weights(*p, {nullptr, &embedded, {}}, true, &report);
+  weights::Report report;
+  const auto slots = weights::bind_weights(*p, {nullptr, &embedded, {}}, true, &report);
   CHECK(slots.ok() && slots->empty() && report.problems.size() == 1 && report.problems[0].kind == Problem::Kind::Shape);
 }
 
 }  // namespace
 
 int main() {
-  const auto cpu = runtime::select_device("cpu");
+  const auto cpu = devices::select_device("cpu");
   CHECK(cpu.ok());
   if (!cpu.ok()) return 1;
-  CHECK(!runtime::select_device("cuda:7").ok());
+  CHECK(!devices::select_device("cuda:7").ok());
   test_problems();
   test_placing(*cpu);
   test_order_of_sources();

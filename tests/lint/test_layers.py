@@ -31,8 +31,8 @@ def csrc(tmp_path: Path) -> Path:
         "engine/plan.h": "",
         "include/executorch_ggml.h": "",
         "tools/run.cpp": '#include "executorch_ggml.h"\n',
-        "cuda/module.cu": '#include "fusion/calls.h"\n',
-        "fusion/calls.h": "",
+        "cuda/module.cu": '#include "fusion/descriptors.h"\n',
+        "fusion/descriptors.h": "",
     }.items():
         path = tmp_path / "csrc" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,10 @@ from typing import Any
 import flatbuffers
 import pytest
 
+from executorch_ggml.ir._ggml_ir import VERSION
 from executorch_ggml.ir.dump import dump
 from executorch_ggml.ir.errors import IrError
-from executorch_ggml.ir.serialize import VERSION, deserialize
+from executorch_ggml.ir.serialize import deserialize
 from executorch_ggml.runtime.program import payloads
 
 

@@ -24,7 +24,8 @@ def _missing(*packages: str) -> bool:
 
 
 # torch is needed to export and to compare, transformers only for the independent reference.
-collect_ignore = ["test_gguf_export.py", "test_gguf_native.py"] if _missing("torch") else []
+_WITH_TORCH = ["test_gguf_export.py", "test_gguf_native.py", "test_model_config.py", "test_state_kinds.py"]
+collect_ignore = _WITH_TORCH if _missing("torch") else []
 if _missing("torch", "transformers"):
     collect_ignore.append("test_model_reference.py")
 

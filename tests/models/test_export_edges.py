@@ -12,7 +12,7 @@ from tiny import MAX_SEQ_LEN
 
 from executorch_ggml.errors import FormatError, ValueRangeError
 from executorch_ggml.gguf.header import GgufHeader, read_header
-from executorch_ggml.llm.decoder.config import load_config
+from executorch_ggml.llm.decoder import load_config
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.module import GGUFModule
 from executorch_ggml.llm.text.generate import generate

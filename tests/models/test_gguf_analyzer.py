@@ -9,7 +9,10 @@ import gguf
 import pytest
 
 from executorch_ggml.errors import FormatError
-from executorch_ggml.gguf.summary import _TYPES, GGUFAnalyzer
+from executorch_ggml.gguf.summary import GGUFAnalyzer
+from executorch_ggml.gguf.types import BLOCK_SIZES
+from executorch_ggml.ir.types import GgmlType
+from executorch_ggml.runtime.types import all_types
 
 
 def test_says_what_is_in_the_file(make_gguf: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,11 +34,17 @@ def test_says_what_is_in_the_file(make_gguf: Any, capsys: pytest.CaptureFixture[
     assert "qwen3.block_count" in printed
 
 
-def test_type_table_is_ggmls() -> None:
-    for number, (name, block, size) in _TYPES.items():
-        kind = gguf.GGMLQuantizationType(number)
-        assert kind.name == name
-        assert gguf.GGML_QUANT_SIZES[kind] == (block, size), name
+def test_type_table_is_the_librarys() -> None:
+    ours = {int(kind): (kind.name.lower(), *sizes) for kind, sizes in BLOCK_SIZES.items()}
+    assert ours == {t.number: (t.name.lower(), t.block_size, t.type_size) for t in all_types().values()}
+    assert set(GgmlType) - set(BLOCK_SIZES) == {GgmlType.ANY}
+
+
+def test_type_table_is_the_gguf_packages() -> None:
+    theirs = {int(kind): (kind.name, *sizes) for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
+    theirs[9] = ("Q8_1", 32, 36)  # it counts two floats beside a block where ggml has two halves
+    ours = {int(kind): (kind.name, *sizes) for kind, sizes in BLOCK_SIZES.items()}
+    assert {number: ours.get(number) for number in theirs} == theirs
 
 
 def test_bad_file(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from tiny import MAX_SEQ_LEN as MAX
-from tiny import nmse, prompt
+from tiny import prompt
 
-from executorch_ggml.errors import BindError, LibraryError, ShapeError, ValueRangeError
+from executorch_ggml.analysis.nmse import nmse
+from executorch_ggml.errors import BindError, InvalidArgumentError, LibraryError, ShapeError, ValueRangeError
 from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.llm.module import GGUFModule
@@ -63,9 +64,13 @@ def test_lengths_and_splits(exported: Any, make_gguf: Any, eager: Any, arch: str
         module.forward(ids[:, :40], np.arange(40))
         (logits,) = module.forward(ids[:, 40:64], np.arange(40, 64))
         assert nmse(logits[0, 0], want[63]) <= F32_BOUND
-        # Going back overwrites: positions 10..63 are still those of the same tokens.
-        (logits,) = module.forward(ids[:, 10:20], np.arange(10, 20))
-        assert nmse(logits[0, 0], want[19]) <= F32_BOUND
+        if all(state["kind"] == "kv_cache" for state in module.program.info()["states"]):
+            # Going back overwrites: positions 10..63 are still those of the same tokens.
+            (logits,) = module.forward(ids[:, 10:20], np.arange(10, 20))
+            assert nmse(logits[0, 0], want[19]) <= F32_BOUND
+        else:
+            with pytest.raises(InvalidArgumentError, match="cannot go back"):
+                module.forward(ids[:, 10:20], np.arange(10, 20))
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))
@@ -89,14 +94,31 @@ def test_greedy_tokens_are_eagers(exported: Any, make_gguf: Any, arch: str) -> N
     assert worst <= F32_BOUND
 
 
+def _in_8_bits(x: torch.Tensor) -> torch.Tensor:
+    """Activations as ggml stores them for products with Q8_0."""
+    blocks = x.unflatten(-1, (-1, 32))
+    step = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-30) / 127
+    return ((blocks / step).round() * step).flatten(-2)
+
+
 @pytest.mark.parametrize("arch", sorted(TINY))
-def test_f16_cache_and_q8_0(exported: Any, make_gguf: Any, eager: Any, arch: str) -> None:
+def test_f16_cache_and_q8_0(
+    exported: Any, make_gguf: Any, eager: Any, arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids, positions = prompt(64), np.arange(64)
+    linear = torch.nn.functional.linear
     for kind, bound in (("f32", 1e-5), ("q8_0", 1e-3)):
         gguf = make_gguf(arch, type=kind)
         with GGUFModule(exported(arch), gguf, threads=1) as module:
             (logits,) = module.forward(ids, positions)
-        assert nmse(logits[0, 0], eager(gguf)(ids)[63]) <= bound, kind
+        want = eager(gguf)(ids)[63]
+        if kind == "q8_0":
+            # Blocks that multiply products with each other have more of this noise than others.
+            monkeypatch.setattr(
+                torch.nn.functional, "linear", lambda x, weight, bias=None: linear(_in_8_bits(x), weight, bias)
+            )
+            bound = max(bound, 2 * nmse(eager(gguf)(ids)[63], want))
+        assert nmse(logits[0, 0], want) <= bound, kind
 
 
 # Quantised weights are multiplied by activations that ggml quantises too: to 8 bits in blocks of 32 for the first row,

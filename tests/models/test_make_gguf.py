@@ -61,11 +61,11 @@ def test_norms_and_routers_stay_f32(make_gguf: Any) -> None:
 
 def test_mix_spends_bits_as_llama_quantize() -> None:
     """Q4_K_M of Qwen3-0.6B: the published file has 169 Q4_K tensors and 29 Q6_K ones."""
-    from tests.support.gguf_layouts import LAYOUTS
+    from tests.support.gguf_layouts import layout_of
 
-    layout, shape = PRESETS["qwen3-0.6b"]
+    shape = PRESETS["qwen3-0.6b"]
     mix = FileType("q4_k_m", shape.layers, shape.tied)
-    types = [mix.of(spec).name for spec in LAYOUTS[layout](shape).tensors]
+    types = [mix.of(spec).name for spec in layout_of(shape).tensors]
     assert {name: types.count(name) for name in set(types)} == {"F32": 113, "Q4_K": 168, "Q6_K": 29}
 
 
@@ -83,10 +83,9 @@ def test_rows_that_blocks_do_not_divide_fall_back() -> None:
 @pytest.mark.parametrize("size", sorted(PRESETS))
 def test_presets_have_the_published_sizes(size: str, tmp_path: Path) -> None:
     from tests.support.gguf_file import GgufFile
-    from tests.support.gguf_layouts import LAYOUTS
+    from tests.support.gguf_layouts import layout_of
 
-    name, shape = PRESETS[size]
-    layout = LAYOUTS[name](shape)
+    layout = layout_of(PRESETS[size])
     kvs = [Kv("general.architecture", STRING, layout.architecture), *layout.metadata]
     GgufFile(tmp_path / "m.gguf", kvs, [(t.name, t.shape, 0, 0) for t in layout.tensors]).close()
     header = read_header(tmp_path / "m.gguf")

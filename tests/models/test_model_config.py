@@ -10,7 +10,7 @@ import pytest
 from executorch_ggml.errors import BindError, FormatError, GgmlError, InvalidArgumentError, UnsupportedError
 from executorch_ggml.llm.decoder import GgufHeader, load_config, read_header
 from tests.support.gguf_file import GgufFile
-from tests.support.gguf_layouts import ARRAY, BOOL, F32, LAYOUTS, STRING, U32, Kv
+from tests.support.gguf_layouts import ARRAY, BOOL, F32, STRING, U32, Kv, layout_of
 from tests.support.gguf_presets import PRESETS, TINY
 
 
@@ -18,8 +18,7 @@ def _write(
     path: Path, arch: str = "qwen3", *, change: dict[str, Kv | None] | None = None, size: str = "", **extra: object
 ) -> GgufHeader:
     """The header of a model (no data), with metadata entries replaced, added or, with None, left out."""
-    layout_name, shape = PRESETS[size] if size else (arch, TINY[arch])
-    layout = LAYOUTS[layout_name](shape)
+    layout = layout_of(PRESETS[size] if size else TINY[arch])
     kvs = {kv.key: kv for kv in [Kv("general.architecture", STRING, layout.architecture), *layout.metadata]}
     for key, kv in (change or {}).items():
         if kv is None:
@@ -139,6 +138,24 @@ REFUSED: list[tuple[str, type[GgmlError], str, dict[str, Any]]] = [
         {"change": {A + "attention.causal": Kv(A + "attention.causal", BOOL, False)}},
     ),
     (
+        "softcap-of-gemma",
+        UnsupportedError,
+        "final_logit_softcapping",
+        {"change": {A + "final_logit_softcapping": Kv(A + "final_logit_softcapping", F32, 30.0)}},
+    ),
+    (
+        "temperature-of-mistral",
+        UnsupportedError,
+        "attention.temperature_scale",
+        {"change": {A + "attention.temperature_scale": Kv(A + "attention.temperature_scale", F32, 0.1)}},
+    ),
+    (
+        "experts",
+        UnsupportedError,
+        "expert_count",
+        {"change": {A + "expert_count": Kv(A + "expert_count", U32, 4)}},
+    ),
+    (
         "values-of-other-size",
         UnsupportedError,
         "values of 64",
@@ -190,7 +207,7 @@ def test_tensors_must_fit_the_metadata(tmp_path: Path) -> None:
 
 def test_parameters_are_the_files_tensors(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from executorch_ggml.llm.decoder import build_decoder
+    from executorch_ggml.llm.decoder import StateKind, build_decoder
 
     for arch in TINY:
         header = _write(tmp_path / f"{arch}.gguf", arch)
@@ -198,4 +215,6 @@ def test_parameters_are_the_files_tensors(tmp_path: Path) -> None:
         names = {name for name, _ in model.named_parameters()}
         assert names == set(header.tensors) | {"output.weight"}, arch
         assert {p.device for p in model.parameters()} == {torch.device("meta")}
-        assert all(b.shape[:2] == (1, 64) and b.is_meta for b in model.buffers())
+        assert all(b.shape[0] == 1 and b.is_meta for b in model.buffers())
+        rows = [name for name, kind in model.states.items() if kind is StateKind.POSITIONS]
+        assert all(model.get_buffer(name).shape[1] == 64 for name in rows)

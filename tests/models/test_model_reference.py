@@ -7,34 +7,39 @@ from typing import Any
 import pytest
 import torch
 from hf_reference import build
-from tiny import MAX_SEQ_LEN, nmse
+from tiny import MAX_SEQ_LEN
 
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.llm.decoder import build_decoder, load_dequantized, read_header
+from tests.support.gguf_layouts import Shape
+from tests.support.gguf_presets import TINY
 
-# Each line: name, architecture, fields of the tiny model, (factor, original context) of Llama 3's scaling.
-CASES: list[tuple[str, str, dict[str, Any], tuple[float, int] | None]] = [
-    ("qwen3", "qwen3", {}, None),
+_KV = "attention.head_count_kv"
+
+# Each line: name, tiny model, changed fields, (factor, original context) of Llama 3's scaling. TINY itself is below.
+VARIANTS: list[tuple[str, str, dict[str, Any], tuple[float, int] | None]] = [
     ("qwen3-untied", "qwen3", {"tied": False}, None),
     ("qwen3-yarn", "qwen3", {"rope": "yarn", "rope_factor": 4.0, "rope_original": 32}, None),
-    ("qwen2", "qwen2", {}, None),
-    ("llama3", "llama", {}, (8.0, 64)),
     ("llama3-tied", "llama", {"tied": True}, (8.0, 64)),
     ("llama-plain", "llama", {"rope": "none", "head_dim": 128}, None),
     ("llama-linear", "llama", {"rope": "linear", "rope_factor": 4.0}, None),
-    ("mistral", "mistral", {}, None),
     ("mixtral", "llama", {"rope": "none", "experts": 4, "experts_used": 2}, None),
-    ("mistral3", "mistral3", {}, None),
-    ("gemma3", "gemma3", {}, None),
     ("gemma3-softcap", "gemma3", {"softcap": 3.0, "layers": 6}, None),
-    ("phi3", "phi3", {}, None),
+    ("lfm2-attention-last", "lfm2", {"layers": 2, "extra": {_KV: [0, 2], "shortconv.l_cache": 3}}, None),
+    ("lfm2-four-taps", "lfm2", {"layers": 2, "extra": {_KV: [2, 0], "shortconv.l_cache": 4}}, None),
     ("phi3-window", "phi3", {"window": 8}, None),
     ("phi3-partial", "phi3", {"rot_dim": 48}, None),
     ("phi3-long", "phi3", {"rope": "longrope", "rope_factor": 8.0, "rope_original": 32, "context": 256}, None),
     ("phi3-short", "phi3", {"rope": "longrope", "rope_factor": 2.0, "rope_original": 512, "context": 1024}, None),
-    ("smollm3", "smollm3", {}, None),
-    ("qwen3moe", "qwen3moe", {}, None),
     ("qwen3moe-one", "qwen3moe", {"experts_used": 1}, None),
 ]
+
+
+def _llama3(shape: Shape) -> tuple[float, int] | None:
+    return (shape.rope_factor, shape.rope_original) if shape.rope == "llama3" else None
+
+
+CASES = [(name, name, {}, _llama3(shape)) for name, shape in TINY.items()] + VARIANTS
 
 
 @pytest.mark.parametrize("name, arch, fields, llama3", CASES, ids=[case[0] for case in CASES])
@@ -63,6 +68,12 @@ def test_against_transformers(
         for start, stop in ((40, 63), (63, 64)):
             alone = last(ids[:, start:stop], torch.arange(start, stop))
         assert nmse(alone[0, 0], want[0, 63]) < 1e-10
+        # One token at a time; another sequence begins at position 0, with and without a reset.
+        for reset in (True, False):
+            if reset:
+                last.reset()
+            alone = torch.cat([last(ids[:, i : i + 1], torch.arange(i, i + 1)) for i in range(12)], dim=1)
+            assert nmse(alone[0], want[0, :12]) < 1e-10
 
 
 def test_fused_qkv_is_the_same_model(make_gguf: Any) -> None:
@@ -77,11 +88,13 @@ def test_fused_qkv_is_the_same_model(make_gguf: Any) -> None:
     assert nmse(*results) < 1e-12
 
 
-def test_reset_forgets(make_gguf: Any) -> None:
-    model = load_dequantized(build_decoder(read_header(path := make_gguf("qwen3")), 16), path)
+@pytest.mark.parametrize("name", TINY)
+def test_reset_forgets(make_gguf: Any, name: str) -> None:
+    model = load_dequantized(build_decoder(read_header(path := make_gguf(name)), 16), path)
     ids = torch.tensor([[1, 2, 3]])
     first = model(ids, torch.arange(3)).clone()
-    assert float(model.get_buffer("blk.1.k_cache").abs().sum()) > 0
+    assert set(model.states) == {name for name, _ in model.named_buffers()}
+    assert all(float(b.abs().sum()) > 0 for b in model.buffers())
     model.reset()
     assert all(float(b.abs().sum()) == 0 for b in model.buffers())
     assert torch.equal(model(ids, torch.arange(3)), first)

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 MAX_SEQ_LEN = 96
-
-
-def nmse(got: Any, want: Any) -> float:
-    """|got - want|^2 / |want|^2 over all elements."""
-    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
-    return float(((got - want) ** 2).sum() / (want**2).sum())
 
 
 def prompt(length: int) -> np.ndarray:

@@ -42,6 +42,16 @@ def put(index: int, row: int, number: float) -> Callable[[Tensors], None]:
     return change
 
 
+def minus_infinity(qkv: Tensors) -> None:
+    qkv[0].abs_().neg_()
+    qkv[1].fill_(INF)
+
+
+def beyond(qkv: Tensors) -> None:
+    for x in qkv[:2]:
+        x.abs_().mul_(1e25)
+
+
 CHANGES: dict[str, Callable[[Tensors], None]] = {
     "nothing": lambda qkv: None,
     "NaN in a hidden value": put(2, -1, NAN),
@@ -54,8 +64,8 @@ CHANGES: dict[str, Callable[[Tensors], None]] = {
     "NaN in a query": put(0, 2, NAN),
     "infinity in a query": put(0, 2, INF),
     "NaN in the query that sees nothing": put(0, 0, NAN),
-    "all scores minus infinity": lambda qkv: [qkv[0].abs_().neg_(), qkv[1].fill_(INF)] and None,
-    "scores beyond the largest number": lambda qkv: [x.abs_().mul_(1e25) for x in qkv[:2]] and None,
+    "all scores minus infinity": minus_infinity,
+    "scores beyond the largest number": beyond,
 }
 
 

@@ -118,3 +118,15 @@ def test_copies_of_both_dialects_keep_bounds(name: str) -> None:
         operators = getattr(operators, part)
     assert bounds_rule(operators.default) is not None
     assert either_side(operators.default)
+
+
+def test_facts_are_there_before_any_lookup(run_python: Callable[[str], str]) -> None:
+    """The boundary asked first in a process and found that no operator could stay on either side."""
+    functions = "bounds_rule, either_side, flops_rule"
+    code = f"import torch; from executorch_ggml.aot.registry import {functions}; "
+    for question in (
+        "either_side(aten.view_copy.default)",
+        "flops_rule(aten.mm.default)",
+        "bounds_rule(aten.clamp.default)",
+    ):
+        assert run_python(f"{code}aten = torch.ops.aten; print(bool({question}))").split() == ["True"]

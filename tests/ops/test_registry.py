@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from executorch_ggml import UnloadableError
-from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, flatten_results, normalised_error
+from executorch_ggml.analysis.nmse import nmse
+from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, flatten_results
 from executorch_ggml.aot.registry import Arg, Case, entries
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -161,7 +162,7 @@ class Lowered:
                     if g.shape != w.shape or g.dtype != w.dtype:
                         problems.append(f"{where}: {g.dtype} {tuple(g.shape)}, expected {w.dtype} {tuple(w.shape)}")
                         continue
-                    error = normalised_error(g, w)
+                    error = nmse(g, w)
                     if not error <= max(case.tolerance, floor):
                         problems.append(f"{where}: NMSE {error:.3g}")
         assert not problems, "\n".join(problems)

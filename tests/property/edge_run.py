@@ -17,7 +17,7 @@ from edge_reference import difference, references
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from random_graphs import Chain
-from run_chains import arguments, export, size_of, traced
+from run_chains import REFUSALS, arguments, export, size_of, traced
 
 from executorch_ggml import to_edge_rewrite_and_lower
 from executorch_ggml.analysis.reference import delegates
@@ -99,21 +99,18 @@ def _by_runtime(path: Path, given: list[torch.Tensor]) -> list[torch.Tensor]:
 def try_batch(chains: Sequence[Chain], tally: Tally, *, retried: bool = False) -> None:
     """Counts each chain; a batch that fails is cut in halves until the chain at fault is alone."""
     try:
-        if export(chains) is None:
-            failure: Exception | None = None
-        else:
-            found = compare(chains, tally)
-            for i, text in found.items():
-                tally.wrong.append(_shortened(chains[i], text))
-            tally.ran += len(chains) - len(found)
-            return
+        found = compare(chains, tally)
+        for i, text in found.items():
+            tally.wrong.append(_shortened(chains[i], text))
+        tally.ran += len(chains) - len(found)
+        return
     except Exception as e:
         failure = e
     if len(chains) > 1:
         half = len(chains) // 2
         for part in (chains[:half], chains[half:]):
             try_batch(part, tally)
-    elif failure is None:
+    elif isinstance(failure, REFUSALS):
         tally.unexported += 1
     elif not retried and (later := traced(chains[0])) is not chains[0]:
         try_batch([later], tally, retried=True)
@@ -129,9 +126,9 @@ def _shortened(chain: Chain, text: str) -> str:
     for count in range(1, len(chain.lines)):
         part = chain.prefix(count)
         try:
-            if export([part]) is not None and (found := compare([part], Tally())):
+            if found := compare([part], Tally()):
                 return found[0]
-        except UnsupportedError:
+        except (UnsupportedError, *REFUSALS):
             continue
         except Exception as e:
             return f"{type(e).__name__}: {str(e)[:1500]}\n{part}"

@@ -7,6 +7,7 @@ runs is a dynamic one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,6 +137,16 @@ class Chain:
         text = "\n".join(lines)
         used = [f for f in self.fresh if f.name in text]
         return Chain(self.dynamic, used, lines, lines[-1].split(" = ")[0], self.low, self.rounding)
+
+    def live(self) -> Chain:
+        """The lines that the result needs: torch drops the others when a program is lowered."""
+        kept, needed = [], {self.result}
+        for line in reversed(self.lines):
+            name, expression = line.split(" = ", 1)
+            if name in needed:
+                kept.append(line)
+                needed |= set(re.findall(r"\b[vwx]\d*_?\b", expression))
+        return Chain(self.dynamic, self.fresh, kept[::-1], self.result, self.low)
 
     def __str__(self) -> str:
         given = [

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from random_graphs import HIGH, Chain
+from torch._dynamo.exc import UserError
+from torch.fx.experimental.symbolic_shapes import ConstraintViolationError, GuardOnDataDependentSymNode
 
 from executorch_ggml import to_edge_rewrite_and_lower
 from executorch_ggml.analysis.reference import delegates
@@ -18,6 +22,25 @@ from executorch_ggml.aot.partitioner import GgmlPartitioner
 
 RELATIVE = 2e-5
 """Of the largest element: F32 sums in another order."""
+
+REFUSALS = (UserError, ConstraintViolationError, GuardOnDataDependentSymNode)
+"""How torch.export says that it does not export a model with sizes that are free, such as one that must be constant."""
+
+
+@dataclass
+class Tally:
+    """Chains that were lowered and run, and those that torch does not export, by its reason."""
+
+    ran: int = 0
+    unexported: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def drawn(self) -> int:
+        return self.ran + self.unexported.total()
+
+    def __str__(self) -> str:
+        reasons = "\n".join(f"{count:5} {reason}" for reason, count in self.unexported.most_common())
+        return f"{self.drawn} chains: {self.ran} ran, torch did not export the others:\n{reasons}"
 
 
 class Lines(torch.nn.Module):
@@ -64,7 +87,7 @@ def arguments(chains: Sequence[Chain], run: int, *, called: bool = False) -> lis
 
 
 def export(chains: Sequence[Chain]) -> Any:
-    """An exported program, or None where torch itself does not export it (a size that it wants to be constant)."""
+    """An exported program. Raises one of ``REFUSALS`` where torch itself does not export it."""
     shapes = []
     for i, chain in enumerate(chains):
         dim = torch.export.Dim(f"n{i}", min=chain.low, max=HIGH)
@@ -72,18 +95,31 @@ def export(chains: Sequence[Chain]) -> Any:
     dynamic = (tuple(shapes),) if any(shapes) else None
     try:
         return torch.export.export(Together(chains).eval(), tuple(arguments(chains, 0)), dynamic_shapes=dynamic)
-    except Exception:
-        # Static chains always export. What is wrong with a dynamic one is between torch and its tracer.
+    except REFUSALS as e:
         if not any(c.dynamic for c in chains):
-            raise
-        return None
+            raise AssertionError("torch exports every chain of static sizes") from e
+        raise
 
 
-def problems(chains: Sequence[Chain]) -> list[str]:
-    """What is wrong with the lowered model; empty where torch does not export it."""
-    program = export(chains)
-    if program is None:
-        return []
+def exportable(chains: Sequence[Chain], tally: Tally) -> Iterator[tuple[list[Chain], Any]]:
+    """Chains that export together, with their program. A refused group is halved until the chain at fault is alone."""
+    try:
+        program = export(chains)
+    except REFUSALS as e:
+        if len(chains) == 1:
+            tally.unexported[f"{type(e).__name__}: {str(e).splitlines()[0][:160]}"] += 1
+            return
+        half = len(chains) // 2
+        for part in (chains[:half], chains[half:]):
+            yield from exportable(part, tally)
+        return
+    tally.ran += len(chains)
+    yield list(chains), program
+
+
+def problems(chains: Sequence[Chain], program: Any = None) -> list[str]:
+    """What is wrong with the lowered model."""
+    program = export(chains) if program is None else program
     partitioner = GgmlPartitioner()
     edge = to_edge_rewrite_and_lower(program, partitioner=partitioner)
     if not delegates(edge.exported_program()):
@@ -161,9 +197,9 @@ class ShapesAsTraced(torch.fx.Interpreter):
 def traced(chain: Chain) -> Chain:
     """The chain, from 2 on where what torch traced does not hold at 1: it traces sizes as "at least 2", and then
     ``x[-6:]`` has 6 elements of the 3 n that ``x`` has. We refuse a 1 there, as we have to."""
-    program = export([chain]) if chain.dynamic and chain.low < 2 else None
-    if program is None:
+    if not chain.dynamic or chain.low >= 2:
         return chain
+    program = export([chain])
     try:
         run = ShapesAsTraced(program, arguments([chain], chain.sizes().index(chain.low)))
         run.run(*run.inputs, enable_io_processing=False)
@@ -172,25 +208,24 @@ def traced(chain: Chain) -> Chain:
         return dataclasses.replace(chain, low=2)
 
 
-def explain(chains: Sequence[Chain]) -> str:
+def explain(chains: Sequence[Chain], tally: Tally) -> str:
     """The failing chains, each cut after its first wrong line; empty if all are right."""
-    texts = []
+    texts = [_explain(group, program) for group, program in exportable(chains, tally)]
+    return "\n\n".join(filter(None, texts))
 
-    def all_problems() -> list[str]:
+
+def _explain(chains: list[Chain], program: Any) -> str:
+    def all_problems(program: Any) -> list[str]:
         try:
-            return problems(chains)
+            return problems(chains, program)
         except Exception as e:
             return [repr(e)]
 
-    try:
-        if export(chains) is None:  # one is enough for that: the others need not suffer
-            chains = [c for c in chains if not c.dynamic or export([c]) is not None]
-        wrong = all_problems()
-        if wrong:
-            before, chains = chains, [traced(c) for c in chains]
-            wrong = wrong if chains == before else all_problems()
-    except Exception as e:
-        wrong = [repr(e)]
+    texts: list[str] = []
+    wrong = all_problems(program)
+    if wrong:
+        before, chains = chains, [traced(c) for c in chains]
+        wrong = wrong if chains == before else all_problems(None)
     if wrong == []:
         return ""
     for chain in chains:
@@ -207,6 +242,8 @@ def explain(chains: Sequence[Chain]) -> str:
 def _alone(chain: Chain) -> str:
     try:
         found = problems([chain])
+    except REFUSALS:  # the lines before the wrong one need not export by themselves
+        return ""
     except Exception as e:
         return f"{type(e).__name__}: {str(e)[:2000]}\n{chain}"
     # A chain whose every line is movement or integers need not be delegated for its own sake.

@@ -12,7 +12,7 @@ import words_sums  # noqa: F401
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from random_graphs import Chain
-from run_chains import explain
+from run_chains import Tally, explain
 from vocabulary import draw_chain
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -38,20 +38,27 @@ def configured(batches: int, derandomize: bool) -> Any:
     )
 
 
-def check(drawn: list[Chain]) -> None:
-    wrong = explain(drawn)
-    assert not wrong, wrong
+def check(batches: int, derandomize: bool, most: int) -> None:
+    """most: chains that torch itself may refuse to export."""
+    tally = Tally()
+
+    @configured(batches, derandomize)
+    @given(chains())
+    def each(drawn: list[Chain]) -> None:
+        wrong = explain(drawn, tally)
+        assert not wrong, wrong
+
+    each()
+    print(tally)
+    assert tally.drawn == batches * TOGETHER
+    assert tally.unexported.total() <= most, str(tally)
 
 
-@configured(14, True)
-@given(chains())
-def test_some(drawn: list[Chain]) -> None:
-    check(drawn)
+def test_some() -> None:
+    check(14, True, most=0)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
-@configured(400, False)
-@given(chains())
-def test_many(drawn: list[Chain]) -> None:
-    check(drawn)
+def test_many() -> None:
+    check(400, False, most=48)  # one in a hundred

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from shared_models import Mlp, TinyLlm
 
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.llm.module import GGUFModule
 from executorch_ggml.runtime.devices import devices
 from executorch_ggml.runtime.program import Program
@@ -20,10 +21,6 @@ def gpus() -> list[str]:
     if not found:
         pytest.skip("no usable device but the CPU")
     return found
-
-
-def nmse(got: np.ndarray, expected: np.ndarray) -> float:
-    return float(((got - expected) ** 2).sum() / (expected**2).sum())
 
 
 def test_mlp(gpus: list[str], mlp: Mlp) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from shared_models import Mlp
 
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.errors import FileError, FormatError, InvalidArgumentError
 from executorch_ggml.runtime.register import WEIGHTS_VARIABLE, register_weights
 
@@ -36,7 +37,7 @@ np.save({str(tmp_path / "y.npy")!r}, np.stack([y.numpy(), z.numpy()]))
 """)
     embedded, registered = np.load(tmp_path / "y.npy")
     want = mlp.reference(x)
-    assert float(((embedded - want) ** 2).sum() / (want**2).sum()) < 1e-10
+    assert nmse(embedded, want) < 1e-10
     assert np.array_equal(embedded, registered)
 
 

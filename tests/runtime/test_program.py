@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from shared_models import Mlp
 
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.errors import (
     BindError,
     CancelledError,
@@ -22,10 +23,6 @@ from executorch_ggml.errors import (
 )
 from executorch_ggml.runtime.gguf_file import GGUFFile
 from executorch_ggml.runtime.program import Program, payloads
-
-
-def nmse(got: Any, want: Any) -> float:
-    return float(((got - want) ** 2).sum() / (want**2).sum())
 
 
 def rows(n: int, seed: int = 0) -> np.ndarray:

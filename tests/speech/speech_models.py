@@ -51,12 +51,6 @@ def speech_like(seconds: float, seed: int = 0, rate: int = 16000) -> npt.NDArray
     return np.concatenate(parts)[: int(seconds * rate)].astype(np.float32)
 
 
-def nmse(found: Any, wanted: Any) -> float:
-    """Normalised mean squared error."""
-    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
-    return float(((found - wanted) ** 2).sum() / (wanted**2).sum())
-
-
 @torch.no_grad()
 def features_reference(model: Parakeet, samples: Any) -> torch.Tensor:
     """Normalised log-mel [1, T, mels] of a whole recording, from torch's own Fourier transform."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from speech_models import MAX_FRAMES, TINY_PARAKEET, nmse, tiny_parakeet
+from speech_models import MAX_FRAMES, TINY_PARAKEET, tiny_parakeet
 
 from executorch_ggml import Program
+from executorch_ggml.analysis.nmse import nmse
 
 LENGTHS = (16, 157, MAX_FRAMES - 1)
 """Frames of log-mel: short, odd, just below the bound."""

@@ -39,7 +39,11 @@ def test_blocks_may_be_cut_anywhere(parakeet: ParakeetTranscriber) -> None:
 
 
 def test_silence_shorter_than_a_frame(parakeet: ParakeetTranscriber) -> None:
-    parakeet.transcribe([np.zeros(3, np.float32)])
+    """It is filled up with silence to the least that the encoder takes."""
+    frames = parakeet.subsampling + 1
+    transcript = parakeet.transcribe([np.zeros(3, np.float32)])
+    assert transcript.audio_seconds == pytest.approx(frames * parakeet.hop / parakeet.sample_rate)
+    assert transcript.tokens == parakeet.transcribe([np.zeros(frames * parakeet.hop, np.float32)]).tokens
 
 
 def test_an_iterator_is_refused(parakeet: ParakeetTranscriber) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from speech_models import nmse
 from voxtral_models import DELAY, WINDOW, hf_model
 
 from executorch_ggml import Program
+from executorch_ggml.analysis.nmse import nmse
 
 BOUNDS = {"F32": 1e-8, "BF16": 1e-3, "Q8_0": 3e-3}
 """Normalised squared error of each dtype."""

@@ -61,8 +61,12 @@ class FileType:
         return layer < eighth or layer >= 7 * self.layers // 8 or (layer - eighth) % 3 == 2
 
     def of(self, spec: TensorSpec) -> Q:
-        """The type of one tensor: 1-D tensors, norms and routers stay F32; mixes spend bits as llama-quantize does."""
-        if len(spec.shape) == 1 or spec.kind in ("norm", "bias", "factors") or "ffn_gate_inp" in spec.name:
+        """The type of one tensor. 1-D tensors, convolutions, norms and routers stay F32.
+
+        Mixes spend bits as llama-quantize does.
+        """
+        short = spec.shape[-1] < 32  # no block fits: the taps of a convolution
+        if len(spec.shape) == 1 or short or spec.kind in ("norm", "bias", "factors") or "ffn_gate_inp" in spec.name:
             return Q.F32
         chosen = self.base
         if self.name in _MIXES:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes GGUF files of real architectures with random weights, laid out as convert_hf_to_gguf.py would.
+"""Writes GGUF files of real architectures with random weights.
 
     python tests/support/make_gguf.py qwen3.gguf --preset qwen3-0.6b --type q8_0 --vocab ggml-vocab-qwen2.gguf
     python tests/support/make_gguf.py tiny.gguf --arch gemma3 --type q4_k_m --set layers=12
@@ -26,7 +26,7 @@ import numpy as np  # noqa: E402
 from gguf import GGMLQuantizationType as Q  # noqa: E402
 
 from tests.support.gguf_file import GgufFile, shard_path, split_metadata  # noqa: E402
-from tests.support.gguf_layouts import LAYOUTS, STRING, U32, Kv, Layout, Shape, TensorSpec  # noqa: E402
+from tests.support.gguf_layouts import STRING, U32, Kv, Layout, Shape, TensorSpec, layout_of  # noqa: E402
 from tests.support.gguf_presets import PRESETS, TINY, resolve  # noqa: E402
 from tests.support.gguf_types import TYPE_NAMES, FileType, byte_size, encode  # noqa: E402
 from tests.support.gguf_vocab import no_tokenizer, tokenizer_metadata  # noqa: E402
@@ -138,15 +138,15 @@ def write_gguf(
 ) -> list[Path]:
     """Writes a model and returns the files written (more than one when split_tensors > 0: tensors a shard).
 
-    arch: a key of LAYOUTS; size: "tiny" or a preset name; type: a ggml type or mix in lower case ("q8_0", "q4_k_m").
+    arch: a key of TINY; size: "tiny" or a preset name; type: a ggml type or mix in lower case ("q8_0", "q4_k_m").
     vocab: a GGUF whose tokenizer is copied. repeat: rows are repeated, which makes a file of gigabytes in seconds and
     is for times only. overrides: fields of `Shape` (layers=4, tied=False, rope="yarn", ...). Raises ValueError for an
     unknown name.
     """
     path = Path(path)
-    layout_name, shape = resolve(arch if size == "tiny" else "", size)
+    shape = resolve(arch if size == "tiny" else "", size)
     shape = dataclasses.replace(shape, **overrides)  # type: ignore[arg-type]
-    layout = LAYOUTS[layout_name](shape)
+    layout = layout_of(shape)
     ftype = FileType(type, shape.layers, shape.tied)
     specs = layout.tensors if ftype.converted else _sorted_as_quantize(layout.tensors)
     metadata = _metadata(layout, shape, ftype, Path(vocab) if vocab else None, eos)

@@ -59,9 +59,8 @@ def plain_jinja(source: str, **variables: Any) -> str | None:
 
 
 def test_templates_of_real_models(models_dir: Path) -> None:
-    compared = 0
+    compared = refused = 0
     paths = sorted((models_dir / "templates").glob("*.jinja"))
-    assert len(paths) > 50
     for path in paths:
         source = path.read_text(encoding="utf-8")
         template = ChatTemplate(source, bos_token="<s>", eos_token="</s>", name=path.name)
@@ -71,10 +70,11 @@ def test_templates_of_real_models(models_dir: Path) -> None:
                 if expected is None:
                     with pytest.raises((FormatError, InvalidArgumentError)):
                         template.render(messages, tools=tools)
+                    refused += 1
                     continue
                 assert template.render(messages, tools=tools) == expected, path.name
                 compared += 1
-    assert compared > 200
+    assert (len(paths), compared, refused) == (70, 400, 20)  # of the pinned archive
 
 
 HOSTILE = {

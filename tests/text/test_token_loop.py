@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from shared_models import TinyLlm
 
+from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.errors import (
     BusyError,
     CancelledError,
@@ -35,7 +36,7 @@ def direct(program: Program, tokens: list[int]) -> np.ndarray:
 
 
 def close(a: np.ndarray, b: np.ndarray) -> bool:
-    return float(((a - b) ** 2).sum() / (b**2).sum()) < 1e-9
+    return nmse(a, b) < 1e-9
 
 
 def greedy(program: Program, tokens: list[int], count: int) -> list[int]:

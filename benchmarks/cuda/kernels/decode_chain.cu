@@ -84,20 +84,20 @@ ggml_tensor* matrix(const Format& format, int64_t k, int64_t n) {
 }
 
 struct Layer {
-  MatVecCall qkv{}, out{}, gate{}, down{};
-  HeadsCall heads{};
-  AttentionCall attention{};
-  HeadsAttentionCall both{};
+  MatVecDesc qkv{}, out{}, gate{}, down{};
+  HeadsDesc heads{};
+  AttentionDesc attention{};
+  HeadsAttentionDesc both{};
 };
 
 struct Model {
   std::vector<Layer> layers;
-  MatVecCall head{};
-  ArgmaxCall argmax{};
+  MatVecDesc head{};
+  ArgmaxDesc argmax{};
 };
 
-MatVecCall matvec(const ggml_tensor* x, const ggml_tensor* gain, int columns) {
-  MatVecCall c{};
+MatVecDesc matvec(const ggml_tensor* x, const ggml_tensor* gain, int columns) {
+  MatVecDesc c{};
   c.kind = Kind::MatVec;
   c.overlaps_next = true;
   c.columns = columns;
@@ -139,7 +139,7 @@ Model make(const Shape& s, const Format& format) {
     l.out.spreads = true;  // as graph/fusion has it behind attention
     l.gate = matvec(x, gain, s.columns);
     l.gate.segments = 2;
-    l.gate.glu = MatVecCall::Swiglu;
+    l.gate.glu = MatVecDesc::Swiglu;
     l.gate.segment[0] = {weight(s.width, s.ff), nullptr, nullptr, h, s.ff};
     l.gate.segment[1] = {weight(s.width, s.ff), nullptr, nullptr, nullptr, s.ff};
     l.down = matvec(h, nullptr, s.columns);
@@ -148,7 +148,7 @@ Model make(const Shape& s, const Format& format) {
     const size_t cache = static_cast<size_t>(s.kv_heads * s.dim * s.n_kv) * 2;
     ggml_tensor* k_cache = tensor(GGML_TYPE_F16, 0, s.kv_heads * s.dim, s.n_kv, cache, true);
     ggml_tensor* v_cache = tensor(GGML_TYPE_F16, 0, s.kv_heads * s.dim, s.n_kv, cache, true);
-    HeadsCall& c = l.heads;
+    HeadsDesc& c = l.heads;
     c.kind = Kind::Heads;
     c.overlaps_next = true;
     const ggml_tensor* gain_of_heads = s.head_norm ? head_gain : nullptr;
@@ -167,7 +167,7 @@ Model make(const Shape& s, const Format& format) {
     c.neox = true;
     c.freq_base = 1e6f;
     c.freq_scale = c.attn_factor = 1.0f;
-    AttentionCall& a = l.attention;
+    AttentionDesc& a = l.attention;
     a.kind = Kind::Attention;
     a.overlaps_next = true;
     a.q = rotated;
@@ -204,7 +204,7 @@ Model make(const Shape& s, const Format& format) {
 
 /// Largest difference of a product from a plain one in double precision, relative to its largest
 /// element. What 8-bit columns make of it is about 0.005.
-double error_of(const MatVecCall& c, const Format& format) {
+double error_of(const MatVecDesc& c, const Format& format) {
   std::vector<float> values(format.elements);
   if (!launch_matvec(0, nullptr, c)) return 1e9;
   auto floats = [](const ggml_tensor* t, int64_t n) {
@@ -213,7 +213,7 @@ double error_of(const MatVecCall& c, const Format& format) {
     return v;
   };
   const int64_t k = c.segment[0].weight->ne[0];
-  MatVecCall copy = c;
+  MatVecDesc copy = c;
   std::vector<float> x = floats(c.x, k * c.columns), gain(k, 1.0f);
   if (c.gain != nullptr) gain = floats(c.gain, k);
   std::vector<std::vector<float>> residual(c.segments);
@@ -224,7 +224,7 @@ double error_of(const MatVecCall& c, const Format& format) {
   CHECK(cudaDeviceSynchronize());
   if (!launch_matvec(0, nullptr, copy)) return 1e9;
   for (int i = 0; i < c.segments; ++i) {
-    const MatVecCall::Segment& s = c.segment[i];
+    const MatVecDesc::Segment& s = c.segment[i];
     const size_t row = s.weight->nb[1];
     std::vector<uint8_t> w(row * s.rows);
     CHECK(cudaMemcpy(w.data(), s.weight->data, w.size(), cudaMemcpyDeviceToHost));
@@ -325,7 +325,7 @@ double microseconds(const Model& m, const std::string& parts) {
 
 /// Of the weights that `parts` read.
 double weight_bytes(const Model& m, const std::string& parts) {
-  auto of = [](const MatVecCall& c) {
+  auto of = [](const MatVecDesc& c) {
     double bytes = 0;
     for (int i = 0; i < c.segments; ++i) bytes += double(c.segment[i].weight->nb[1]) * c.segment[i].rows;
     return bytes;
@@ -374,7 +374,7 @@ int main(int argc, char** argv) {
               shape.columns);
   if (both) std::printf("heads and attention in one or two kernels: difference %.2g\n", difference(m.layers[0]));
   for (const Layer* l : {&m.layers[0]})
-    for (const MatVecCall* c : {&l->qkv, &l->out, &l->gate, &l->down})
+    for (const MatVecDesc* c : {&l->qkv, &l->out, &l->gate, &l->down})
       std::printf("error %.2g\n", error_of(*c, *format));
   std::printf("error %.2g\n", error_of(m.head, *format));
   for (const std::string& parts : all) {

@@ -73,7 +73,7 @@ class Case {
   /// Whether both choose the same.
   bool agree() {
     CHECK(cudaMemcpy(memory_[1], &params, sizeof(params), cudaMemcpyHostToDevice));
-    const SampleCall on_host = call(host_), on_device = call(device_);
+    const SampleDesc on_host = call(host_), on_device = call(device_);
     etggml::graph::sample_on_host(on_host);
     if (!launch_sample(0, stream_, on_device)) return false;
     CHECK(cudaStreamSynchronize(stream_));
@@ -95,7 +95,7 @@ class Case {
       if (work == Work::Draw) {
         launch_sample(0, stream_, call(device_));
       } else {
-        ArgmaxCall greedy = {};
+        ArgmaxDesc greedy = {};
         greedy.x = &device_[0];
         greedy.out = &device_[2];
         greedy.scratch = &device_[3];
@@ -128,8 +128,8 @@ class Case {
   SampleParams params = {};
 
  private:
-  static SampleCall call(const ggml_tensor* t) {
-    SampleCall made = {};
+  static SampleDesc call(const ggml_tensor* t) {
+    SampleDesc made = {};
     made.kind = Kind::Sample;
     made.x = &t[0];
     made.params = &t[1];

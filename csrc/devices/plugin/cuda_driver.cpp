@@ -6,10 +6,10 @@
 
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
-// From NVIDIA's cuda.h, whose values are fixed.
+// From NVIDIA's cuda.h; its values are fixed.
 constexpr int kSuccess = 0;
 constexpr int kNoDevice = 100;
 constexpr int kCapabilityMajor = 75;
@@ -103,4 +103,4 @@ bool architectures_cover(const std::string& architectures, int capability) {
   return false;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

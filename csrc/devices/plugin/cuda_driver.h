@@ -1,10 +1,10 @@
-// NVIDIA's driver, asked without linking it: what it cannot do is known before ggml's CUDA module is opened.
+// NVIDIA's driver, asked without linking it. So its limits are known before ggml's CUDA module is opened.
 #pragma once
 
 #include <string>
 #include <vector>
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 struct CudaDriver {
   std::string problem;            ///< why there is nothing to compute on; "" when there is
@@ -17,4 +17,4 @@ CudaDriver probe_cuda_driver(const std::string& cuda);
 /// Whether code for `architectures` ("80-real;90-real;100-virtual", CMake's notation) runs on a GPU of that capability.
 bool architectures_cover(const std::string& architectures, int capability);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

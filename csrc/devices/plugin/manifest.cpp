@@ -7,7 +7,7 @@
 #include "ggml.h"
 #include "util/json.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 Status required(const Json& object, const char* key, std::string* out) {
@@ -79,4 +79,4 @@ std::string version_problem(const Manifest& m) {
                 m.backend.c_str());
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

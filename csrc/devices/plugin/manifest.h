@@ -1,4 +1,4 @@
-// The manifest of a plug-in: what its module needs and what it was made for, known without opening the module. A module
+// The manifest of a plug-in: the needs and the purpose of its module, known without opening the module. A module
 // of another ggml would be found out by a crash, and one without its libraries cannot be opened at all.
 #pragma once
 
@@ -7,13 +7,13 @@
 
 #include "util/status.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// A library that the module links and that does not come with it.
 struct NeededLibrary {
   std::string file;                      ///< its SONAME: "libcudart.so.13"
   std::vector<std::string> directories;  ///< where wheels put it, below site-packages
-  std::string install;                   ///< what a person does about a missing one
+  std::string install;                   ///< the advice for a missing one
 };
 
 struct Manifest {
@@ -28,10 +28,10 @@ struct Manifest {
   std::vector<NeededLibrary> libraries;
 };
 
-/// ETGGML_IO, or ETGGML_FORMAT naming the file and what is wrong with it.
+/// ETGGML_IO, or ETGGML_FORMAT naming the file and its fault.
 Result<Manifest> read_manifest(const std::string& path);
 
-/// Why a plug-in of this manifest must not be opened by this library, and what to install; "" when it fits.
+/// Why a plug-in of this manifest must not be opened by this library, and the package to install; "" when it fits.
 std::string version_problem(const Manifest& manifest);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -7,7 +7,7 @@
 #include "util/log.h"
 #include "util/paths.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 std::string loader_error() {
@@ -15,7 +15,7 @@ std::string loader_error() {
   return text == nullptr ? "the dynamic loader gives no reason" : text;
 }
 
-/// Loads what the module links, so that the loader finds it by name already there, wherever the wheel put it. Nothing
+/// Loads the libraries that the module links. Then the loader finds them by name, in any folder of the wheel. Nothing
 /// is ever closed. Returns the problem.
 std::string load_library(const NeededLibrary& library, const std::string& directory) {
   if (dlopen(library.file.c_str(), RTLD_NOW | RTLD_NOLOAD) != nullptr) return "";  // torch's, say: one copy serves both
@@ -105,4 +105,4 @@ std::string plugin_distribution(const std::string& family) {
   return family == "cuda" || family == "vulkan" ? "executorch-ggml-" + family : "";
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

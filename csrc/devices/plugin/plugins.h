@@ -8,13 +8,13 @@
 #include "devices/plugin/manifest.h"
 #include "ggml-backend.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 struct Plugin {
   Manifest manifest;
   std::string directory;             ///< of the module
   ggml_backend_reg_t reg = nullptr;  ///< null: unusable
-  std::string problem;               ///< why it is unusable and what to do
+  std::string problem;               ///< why it is unusable, and the advice
   std::vector<int> capabilities;     ///< of CUDA devices, in the order of ggml's
 };
 
@@ -24,7 +24,7 @@ const std::vector<Plugin>& plugins();
 /// Why the number-th device of that plug-in cannot be used although the plug-in works; "" when it can.
 std::string device_problem(const Plugin& plugin, size_t number);
 
-/// What installs the plug-in for devices of that family ("cuda"); "" for a family that no distribution has.
+/// The command that installs the plug-in of a family ("cuda"); "" for a family without a distribution.
 std::string plugin_distribution(const std::string& family);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -9,7 +9,7 @@
 #include "util/log.h"
 #include "util/paths.h"
 
-namespace etggml::runtime {
+namespace etggml::devices {
 namespace {
 
 // The plug-ins there are. Their manifests are called ggml-<name>.json, their packages executorch_ggml_<name>.
@@ -58,7 +58,7 @@ std::vector<std::string> package_directories() {
 std::vector<std::string> find_manifests() {
   std::vector<std::string> list;
   for (const std::string& directory : split(env_string("EXECUTORCH_GGML_PLUGINS"), ':')) {
-    // The package's directory is what people know, the one inside it is where the files are.
+    // People know the package's directory; the files are in one inside it.
     const bool below = add_manifests(directory + "/lib", &list);
     if (!add_manifests(directory, &list) && !below)
       log(ETGGML_LOG_WARNING, "EXECUTORCH_GGML_PLUGINS: there is no plug-in in '%s'", directory.c_str());
@@ -84,4 +84,4 @@ std::vector<std::string> find_in_packages(const std::string& file, const std::ve
   return found;
 }
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

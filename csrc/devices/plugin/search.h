@@ -1,12 +1,11 @@
-// Where plug-ins and the libraries they need lie. Only places that somebody chose: our own directory, the package
-// directories of the plug-ins' distributions beside our own, and what the environment names; never the working
-// directory or the executable's.
+// Where plug-ins and the libraries they need lie. Only chosen places: our own directory, the package directories of the
+// plug-ins beside it, and those that the environment names. Never the working directory or the executable's.
 #pragma once
 
 #include <string>
 #include <vector>
 
-namespace etggml::runtime {
+namespace etggml::devices {
 
 /// Directories into which pip installs packages: the one this library's package lies in, and the one ExecuTorch's lies
 /// in (another one when ours is installed editable).
@@ -20,4 +19,4 @@ std::vector<std::string> find_manifests();
 std::vector<std::string> find_in_packages(const std::string& file, const std::vector<std::string>& directories,
                                           const std::string& manifest_directory);
 
-}  // namespace etggml::runtime
+}  // namespace etggml::devices

@@ -1,6 +1,7 @@
-// Soft maximum, rotary positions, fused attention.
+// Softmax, rotary positions, fused attention.
 #include "graph/adapt.h"
 #include "graph/composed_attention.h"
+#include "graph/op_row.h"
 #include "graph/softmax.h"
 
 namespace etggml::graph {
@@ -27,7 +28,11 @@ ggml_tensor* fused_attention(ggml_context* ctx, const AttentionArgs& args, const
   return y;
 }
 
-}  // namespace
+Status check_soft_max(const ir::NodeCheck& c) {
+  const auto& op = *c.node().op_as_SoftMax();
+  if (!ir::finite({op.scale(), op.max_bias()}) || op.max_bias() < 0) return c.fail("scale or max_bias is out of range");
+  return ok_status();
+}
 
 Result<ggml_tensor*> build_soft_max(NodeBuilder& b) {
   const auto* op = b.node().op_as_SoftMax();
@@ -55,6 +60,16 @@ Result<ggml_tensor*> build_soft_max(NodeBuilder& b) {
   return adapt(b, {x}, [=](ggml_context* ctx, const Sources& s) {
     return ggml_soft_max_ext(ctx, s[0], mask, op->scale(), op->max_bias());
   });
+}
+
+Status check_rope(const ir::NodeCheck& c) {
+  const auto& r = *c.node().op_as_Rope();
+  if (r.mode() != fb::RopeMode_Norm && r.mode() != fb::RopeMode_Neox) return c.fail("mode %d is unknown", r.mode());
+  if (r.n_dims() < 2 || r.n_dims() % 2 != 0) return c.fail("n_dims %d is not an even number >= 2", r.n_dims());
+  const bool numbers =
+      ir::finite({r.freq_base(), r.freq_scale(), r.ext_factor(), r.attn_factor(), r.beta_fast(), r.beta_slow()});
+  if (!numbers || r.freq_base() <= 0 || r.n_ctx_orig() < 0) return c.fail("a frequency parameter is out of range");
+  return ok_status();
 }
 
 Result<ggml_tensor*> build_rope(NodeBuilder& b) {
@@ -89,6 +104,14 @@ Result<ggml_tensor*> build_rope(NodeBuilder& b) {
   });
 }
 
+Status check_flash_attn(const ir::NodeCheck& c) {
+  const auto& op = *c.node().op_as_FlashAttn();
+  if (!ir::finite({op.scale(), op.max_bias(), op.softcap()}) || op.max_bias() < 0 || op.softcap() < 0) {
+    return c.fail("scale, max_bias or softcap is out of range");
+  }
+  return c.known("hidden", op.hidden(), fb::HiddenKeys_MIN, fb::HiddenKeys_MAX);
+}
+
 Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
   const auto* op = b.node().op_as_FlashAttn();
   ggml_tensor* q = b.src(0);
@@ -97,10 +120,10 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
   ggml_tensor* mask = b.src_count() > 3 ? b.src(3) : nullptr;
   ggml_tensor* sinks = b.src_count() > 4 ? b.src(4) : nullptr;
   ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
-  if (!runtime::cpu_can_multiply(k->type)) return b.type_problem(1, "there is no dot product for this type");
-  if (!runtime::cpu_can_multiply(v->type)) return b.type_problem(2, "it cannot be read as numbers");
+  if (!devices::cpu_can_multiply(k->type)) return b.type_problem(1, "there is no dot product for this type");
+  if (!devices::cpu_can_multiply(v->type)) return b.type_problem(2, "it cannot be read as numbers");
   for (uint32_t i = 0; i < 3; ++i) ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
-  const int64_t block = ggml_blck_size(runtime::cpu_vec_dot_type(k->type));
+  const int64_t block = ggml_blck_size(devices::cpu_vec_dot_type(k->type));
   if (k->ne[0] % block != 0) {
     return b.type_problem(1, format("a head of %lld elements is not whole blocks of %lld", static_cast<ll>(k->ne[0]),
                                     static_cast<ll>(block))
@@ -133,7 +156,6 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
   static_assert(static_cast<int>(HiddenKeys::kCausal) == fb::HiddenKeys_MAX &&
                     static_cast<int>(HiddenKeys::kCounted) == fb::HiddenKeys_Counted,
                 "kernels and schema number them alike");
-  if (op->hidden() < fb::HiddenKeys_MIN || op->hidden() > fb::HiddenKeys_MAX) return b.fail("hidden is unknown");
   const AttentionArgs args{
       q, k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap(), static_cast<HiddenKeys>(op->hidden())};
   if (b.options().kernels) {
@@ -150,5 +172,11 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
   if (fits && device_runs(b, {q, k, v}, fused)) return fused(b.ctx(), {q, k, v});
   return composed_attention(b, args);
 }
+
+}  // namespace
+
+const OpRow kSoftMaxRow = row<fb::Op_SoftMax, build_soft_max, check_soft_max>();
+const OpRow kRopeRow = row<fb::Op_Rope, build_rope, check_rope>();
+const OpRow kFlashAttnRow = row<fb::Op_FlashAttn, build_flash_attn, check_flash_attn>();
 
 }  // namespace etggml::graph

@@ -1,10 +1,13 @@
 // Convolution of images and volumes, depthwise convolution, pooling. Images are [W, H, C, N].
 #include "graph/follow.h"
+#include "graph/op_row.h"
 #include "graph/product.h"
 #include "ir/validate.h"
 
 namespace etggml::graph {
 namespace {
+
+constexpr char kOutOfRange[] = "a stride, dilation or padding is out of range";
 
 int64_t conv_size(int64_t in, int64_t kernel, int stride, int padding, int dilation) {
   const int64_t room = in + 2 * int64_t{padding} - int64_t{dilation} * (kernel - 1) - 1;
@@ -63,7 +66,13 @@ Result<ggml_tensor*> ggml_volume(NodeBuilder& b, const Conv3dArgs& args, int64_t
   return ggml_cont(ctx, ggml_permute(ctx, ggml_reshape_3d(ctx, y, pixels, count, outputs), 0, 2, 1, 3));
 }
 
-}  // namespace
+Status check_im2col(const ir::NodeCheck& c) {
+  const auto& op = *c.node().op_as_Im2col();
+  return ir::in_range(1, {op.s0(), op.d0()}) && ir::in_range(op.is_2d() ? 1 : 0, {op.s1(), op.d1()}) &&
+                 ir::in_range(0, {op.p0(), op.p1()})
+             ? ok_status()
+             : c.fail(kOutOfRange);
+}
 
 // src: kernel (for its shape alone), image. Two-dimensional: [KW, KH, IC, OC], [IW, IH, IC, N] -> [IC*KH*KW, OW, OH,
 // N]; one-dimensional: [K, IC, OC], [IL, IC, N] -> [IC*K, OL, N].
@@ -102,6 +111,13 @@ Result<ggml_tensor*> build_im2col(NodeBuilder& b) {
   });
 }
 
+Status check_conv2d_dw(const ir::NodeCheck& c) {
+  const auto& op = *c.node().op_as_Conv2dDw();
+  return ir::in_range(1, {op.s0(), op.s1(), op.d0(), op.d1()}) && ir::in_range(0, {op.p0(), op.p1()})
+             ? ok_status()
+             : c.fail(kOutOfRange);
+}
+
 // src: kernel [KW, KH, 1, C], image [W, H, C, N] -> [OW, OH, C, N].
 Result<ggml_tensor*> build_conv2d_dw(NodeBuilder& b) {
   const auto* op = b.node().op_as_Conv2dDw();
@@ -124,6 +140,13 @@ Result<ggml_tensor*> build_conv2d_dw(NodeBuilder& b) {
   if (out_w < 1 || out_h < 1) return b.fail("the image is smaller than the kernel");
   ETGGML_RETURN_IF_ERROR(b.result_shape({out_w, out_h, image->ne[2], image->ne[3]}));
   return ggml_conv_2d_dw_direct(b.ctx(), kernel, image, op->s0(), op->s1(), op->p0(), op->p1(), op->d0(), op->d1());
+}
+
+Status check_conv2d(const ir::NodeCheck& c) {
+  const auto& op = *c.node().op_as_Conv2d();
+  if (!ir::in_range(1, {op.s0(), op.s1(), op.d0(), op.d1()}) || !ir::in_range(0, {op.p0(), op.p1()}))
+    return c.fail(kOutOfRange);
+  return c.epilogue(op.then());
 }
 
 // src: kernel [KW, KH, C | 1, OC], image [W, H, C, N], optional bias [OC] -> [OW, OH, OC, N].
@@ -158,6 +181,16 @@ Result<ggml_tensor*> build_conv2d(NodeBuilder& b) {
   ETGGML_ASSIGN_OR_RETURN(ggml_tensor * y, depthwise ? ggml_depthwise(b, args) : ggml_dense(b, args));
   ggml_tensor* bias = args.fused.bias ? ggml_reshape_3d(b.ctx(), args.fused.bias, 1, 1, kernel->ne[3]) : nullptr;
   return follow(b, y, bias, args.fused.epilogue);
+}
+
+Status check_conv3d(const ir::NodeCheck& c) {
+  const auto& op = *c.node().op_as_Conv3d();
+  if (op.channels() < 1) return c.fail("channels %d is below 1", op.channels());
+  if (!ir::in_range(1, {op.s0(), op.s1(), op.s2(), op.d0(), op.d1(), op.d2()}) ||
+      !ir::in_range(0, {op.p0(), op.p1(), op.p2()})) {
+    return c.fail(kOutOfRange);
+  }
+  return c.epilogue(op.then());
 }
 
 // src: kernel [KW, KH, KD, C * OC], volume [W, H, D, C * N], optional bias [OC] -> [OW, OH, OD, OC * N].
@@ -202,6 +235,16 @@ Result<ggml_tensor*> build_conv3d(NodeBuilder& b) {
   return ggml_reshape_4d(ctx, y, args.out_w, args.out_h, args.out_d, outputs * count);
 }
 
+Status check_pool2d(const ir::NodeCheck& c) {
+  const auto& op = *c.node().op_as_Pool2d();
+  ETGGML_RETURN_IF_ERROR(c.known("kind", op.kind(), fb::PoolKind_MIN, fb::PoolKind_MAX));
+  if (!ir::in_range(1, {op.k0(), op.k1(), op.s0(), op.s1()}) || !ir::in_range(0, {op.p0(), op.p1()}) ||
+      op.k0() > 32767 || op.k1() > 32767) {
+    return c.fail("a kernel size, stride or padding is out of range");
+  }
+  return ok_status();
+}
+
 Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {
   const auto* op = b.node().op_as_Pool2d();
   ggml_tensor* x = b.src(0);
@@ -231,5 +274,13 @@ Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {
                         static_cast<float>(op->p1()));
   });
 }
+
+}  // namespace
+
+const OpRow kIm2colRow = row<fb::Op_Im2col, build_im2col, check_im2col>();
+const OpRow kConv2dDwRow = row<fb::Op_Conv2dDw, build_conv2d_dw, check_conv2d_dw>();
+const OpRow kConv2dRow = row<fb::Op_Conv2d, build_conv2d, check_conv2d>();
+const OpRow kConv3dRow = row<fb::Op_Conv3d, build_conv3d, check_conv3d>();
+const OpRow kPool2dRow = row<fb::Op_Pool2d, build_pool2d, check_pool2d>();
 
 }  // namespace etggml::graph

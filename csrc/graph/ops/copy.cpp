@@ -1,5 +1,6 @@
 // Copies: Cpy into a state, Cast to a type, Cont to packed memory. One set of rules, that of ggml-cpu's dup kernels.
 #include "graph/adapt.h"
+#include "graph/op_row.h"
 
 namespace etggml::graph {
 namespace {
@@ -22,16 +23,16 @@ Status copyable(const NodeBuilder& b, const ggml_tensor* from, ggml_type to, con
     if (same_shape && packed_rows(from) && rows) return ok_status();
     return b.type_problem(0, "blocks can only be copied row by row between equal shapes");
   }
-  if (runtime::is_float(from->type) && runtime::is_float(to)) return ok_status();
+  if (devices::is_float(from->type) && devices::is_float(to)) return ok_status();
   if ((from->type == GGML_TYPE_F32 && to == GGML_TYPE_I32) || (from->type == GGML_TYPE_I32 && to == GGML_TYPE_F32)) {
     return ok_status();
   }
-  if (runtime::is_float(from->type) && quantized_to && runtime::cpu_can_write(to)) {
+  if (devices::is_float(from->type) && quantized_to && devices::cpu_can_write(to)) {
     if (same_shape && packed_rows(from) && packed && rows && ne[0] % ggml_blck_size(to) == 0) return ok_status();
     return b.unsupported("writing %s needs contiguous memory and rows of whole blocks; rows have %lld elements",
                          ggml_type_name(to), static_cast<ll>(ne[0]));
   }
-  if (quantized_from && to == GGML_TYPE_F32 && runtime::cpu_can_multiply(from->type)) {
+  if (quantized_from && to == GGML_TYPE_F32 && devices::cpu_can_multiply(from->type)) {
     if (packed_rows(from) && rows && (packed || ne[0] % ggml_blck_size(from->type) == 0)) return ok_status();
     return b.type_problem(0, "reading it needs whole rows on both sides");
   }
@@ -49,8 +50,6 @@ Result<ggml_tensor*> read_rows(NodeBuilder& b, ggml_tensor* x) {
   ggml_tensor* y = ggml_get_rows(ctx, ggml_reshape_2d(ctx, x, ne[0], rows), ids);
   return ggml_reshape_4d(ctx, y, ne[0], ne[1], ne[2], ne[3]);
 }
-
-}  // namespace
 
 Result<ggml_tensor*> build_cpy(NodeBuilder& b) {
   ggml_tensor* from = b.src(0);
@@ -83,5 +82,11 @@ Result<ggml_tensor*> build_cont(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(copyable(b, b.src(0), b.src(0)->type, b.ne(), nullptr));
   return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_cont(ctx, s[0]); });
 }
+
+}  // namespace
+
+const OpRow kCpyRow = row<fb::Op_Cpy, build_cpy>();
+const OpRow kCastRow = row<fb::Op_Cast, build_cast>();
+const OpRow kContRow = row<fb::Op_Cont, build_cont>();
 
 }  // namespace etggml::graph

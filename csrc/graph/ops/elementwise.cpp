@@ -3,6 +3,7 @@
 
 #include "graph/adapt.h"
 #include "graph/follow.h"
+#include "graph/op_row.h"
 
 namespace etggml::graph {
 namespace {
@@ -131,7 +132,7 @@ ggml_tensor* binary(ggml_context* ctx, fb::BinaryKind kind, ggml_tensor* x, ggml
   return nullptr;
 }
 
-/// y may be nullptr: both halves are in x.
+/// y may be nullptr: gate and value are both in x.
 ggml_tensor* gated(ggml_context* ctx, const fb::Glu& glu, ggml_tensor* x, ggml_tensor* y) {
   // The constants of the gated unit that OpenAI's open-weight models define; ggml takes them as parameters.
   constexpr float kOaiAlpha = 1.702f, kOaiLimit = 7.0f;
@@ -158,14 +159,15 @@ ggml_tensor* gated(ggml_context* ctx, const fb::Glu& glu, ggml_tensor* x, ggml_t
   return y ? ggml_glu_split(ctx, x, y, op) : ggml_glu(ctx, x, op, glu.swapped());
 }
 
-}  // namespace
+Status check_unary(const ir::NodeCheck& c) {
+  return c.known("kind", c.node().op_as_Unary()->kind(), fb::UnaryKind_MIN, fb::UnaryKind_MAX);
+}
 
 Result<ggml_tensor*> build_unary(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}));
   ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   const fb::UnaryKind kind = b.node().op_as_Unary()->kind();
-  if (kind < fb::UnaryKind_MIN || kind > fb::UnaryKind_MAX) return b.fail("kind is unknown");
   if (kind == fb::UnaryKind_GeluTanh || kind == fb::UnaryKind_Softplus || kind == fb::UnaryKind_Expm1) {
     ETGGML_RETURN_IF_ERROR(b.contiguous(0));
     ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
@@ -182,7 +184,11 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
   return adapt(b, {b.src(0)}, [&](ggml_context* ctx, const Sources& s) { return unary(ctx, kind, args.a, s[0]); });
 }
 
-// The kernels of leaky_relu and clamp step from row to row by nb[1] alone, whatever the rank.
+Status check_leaky_relu(const ir::NodeCheck& c) {
+  return ir::finite({c.node().op_as_LeakyRelu()->slope()}) ? ok_status() : c.fail("slope is not finite");
+}
+
+// The kernels of leaky_relu and clamp step from row to row by nb[1] alone, at any rank.
 Result<ggml_tensor*> build_leaky_relu(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16}));
   ETGGML_RETURN_IF_ERROR(b.contiguous_1(0));
@@ -192,6 +198,11 @@ Result<ggml_tensor*> build_leaky_relu(NodeBuilder& b) {
   return adapt(b, {b.src(0)}, [slope](ggml_context* ctx, const Sources& s) {
     return ggml_leaky_relu(ctx, s[0], slope, /*inplace=*/false);
   });
+}
+
+Status check_clamp(const ir::NodeCheck& c) {
+  const auto& clamp = *c.node().op_as_Clamp();
+  return clamp.min() <= clamp.max() ? ok_status() : c.fail("min %g is not below max %g", clamp.min(), clamp.max());
 }
 
 Result<ggml_tensor*> build_clamp(NodeBuilder& b) {
@@ -218,6 +229,10 @@ Result<ggml_tensor*> build_scale(NodeBuilder& b) {
   });
 }
 
+Status check_binary(const ir::NodeCheck& c) {
+  return c.known("kind", c.node().op_as_Binary()->kind(), fb::BinaryKind_MIN, fb::BinaryKind_MAX);
+}
+
 Result<ggml_tensor*> build_binary(NodeBuilder& b) {
   ggml_tensor* x = b.src(0);
   ggml_tensor* y = b.src(1);
@@ -236,7 +251,6 @@ Result<ggml_tensor*> build_binary(NodeBuilder& b) {
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(x)));
   const fb::BinaryKind kind = b.node().op_as_Binary()->kind();
-  if (kind < fb::BinaryKind_MIN || kind > fb::BinaryKind_MAX) return b.fail("kind is unknown");
   if (b.options().kernels) {
     static_assert(fb::BinaryKind_Add == 0 && fb::BinaryKind_Sub == 1 && fb::BinaryKind_Mul == 2 &&
                       fb::BinaryKind_Div == 3 && fb::BinaryKind_MAX == 3,
@@ -244,6 +258,15 @@ Result<ggml_tensor*> build_binary(NodeBuilder& b) {
     if (ggml_tensor* ours = b.options().kernels->per_row(b.ctx(), static_cast<RowOp>(kind), x, y)) return ours;
   }
   return adapt(b, {x, y}, [kind](ggml_context* ctx, const Sources& s) { return binary(ctx, kind, s[0], s[1]); });
+}
+
+Status check_glu(const ir::NodeCheck& c) {
+  const auto& glu = *c.node().op_as_Glu();
+  ETGGML_RETURN_IF_ERROR(c.known("kind", glu.kind(), fb::GluKind_MIN, fb::GluKind_MAX));
+  if (glu.swapped() && (c.src_count() == 2 || glu.kind() == fb::GluKind_SwigluOai)) {
+    return c.fail("swapped needs one source, and a kind other than SwigluOai");
+  }
+  return ok_status();
 }
 
 Result<ggml_tensor*> build_glu(NodeBuilder& b) {
@@ -274,5 +297,14 @@ Result<ggml_tensor*> build_glu(NodeBuilder& b) {
     return gated(ctx, *glu, s[0], s.size() > 1 ? s[1] : nullptr);
   });
 }
+
+}  // namespace
+
+const OpRow kUnaryRow = row<fb::Op_Unary, build_unary, check_unary>();
+const OpRow kLeakyReluRow = row<fb::Op_LeakyRelu, build_leaky_relu, check_leaky_relu>();
+const OpRow kClampRow = row<fb::Op_Clamp, build_clamp, check_clamp>();
+const OpRow kScaleRow = row<fb::Op_Scale, build_scale, any_fields>();
+const OpRow kBinaryRow = row<fb::Op_Binary, build_binary, check_binary>();
+const OpRow kGluRow = row<fb::Op_Glu, build_glu, check_glu>();
 
 }  // namespace etggml::graph

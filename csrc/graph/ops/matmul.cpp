@@ -1,6 +1,7 @@
 // Matrix products. Every mul_mat of a graph is made by build_mul_mat, so BuildOptions::kernels can put ours in
 // its place.
 #include "graph/follow.h"
+#include "graph/op_row.h"
 #include "graph/product.h"
 
 namespace etggml::graph {
@@ -8,14 +9,14 @@ namespace {
 
 using ll = long long;
 
-/// What both products ask of the weight: a type with a dot product, whole rows, not transposed, blocks that match those
-/// the activations are converted to.
+/// Both products want a weight with a dot product for its type, whole rows, not transposed. Its blocks must match those
+/// that the activations are converted to.
 Status weight_ok(const NodeBuilder& b) {
   const ggml_tensor* w = b.src(0);
-  if (!runtime::cpu_can_multiply(w->type)) return b.type_problem(0, "there is no matrix product for this type");
+  if (!devices::cpu_can_multiply(w->type)) return b.type_problem(0, "there is no matrix product for this type");
   ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
   if (w->nb[1] < w->nb[0]) return b.fail("src[0] is transposed");
-  const int64_t block = ggml_blck_size(runtime::cpu_vec_dot_type(w->type));
+  const int64_t block = ggml_blck_size(devices::cpu_vec_dot_type(w->type));
   if (w->ne[0] % block != 0) {
     return b.type_problem(0, format("rows of %lld elements are not whole blocks of %lld", static_cast<ll>(w->ne[0]),
                                     static_cast<ll>(block))
@@ -24,7 +25,7 @@ Status weight_ok(const NodeBuilder& b) {
   return ok_status();
 }
 
-}  // namespace
+Status check_mul_mat(const ir::NodeCheck& c) { return c.epilogue(c.node().op_as_MulMat()->then()); }
 
 Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
   ggml_tensor* w = b.src(0);
@@ -33,7 +34,7 @@ Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.dense_rows(1));
   if (w->type == GGML_TYPE_F32) {
     ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}));
-  } else if (runtime::is_float(w->type)) {
+  } else if (devices::is_float(w->type)) {
     ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32, w->type}));
   } else {
     ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32}));
@@ -78,5 +79,30 @@ Result<ggml_tensor*> build_mul_mat_id(NodeBuilder& b) {
   ggml_tensor* y = expert_product(b, experts, x, ids);
   return b.options().kernels ? b.options().kernels->mended(b.ctx(), y, experts, x, ids) : y;
 }
+
+Result<ggml_tensor*> build_solve_tri(NodeBuilder& b) {
+  for (uint32_t i = 0; i < 2; ++i) {
+    ETGGML_RETURN_IF_ERROR(b.type_in(i, {GGML_TYPE_F32}));
+    ETGGML_RETURN_IF_ERROR(b.contiguous(i));
+    ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
+  }
+  const ggml_tensor *a = b.src(0), *y = b.src(1);
+  if (a->ne[0] != a->ne[1] || a->ne[1] != y->ne[1] || a->ne[2] != y->ne[2] || a->ne[3] != y->ne[3]) {
+    return b.fail("a of shape %s and b of shape %s do not fit: [N, N, ...], [K, N, ...]",
+                  shape_text(shape_of(a)).c_str(), shape_text(shape_of(y)).c_str());
+  }
+  ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(y)));
+  // GPU kernels count the elements of a matrix in int.
+  if (a->ne[0] * a->ne[1] > INT32_MAX || y->ne[0] * y->ne[1] > INT32_MAX) return b.fail("the matrices are too large");
+  return adapt(b, {b.src(0), b.src(1)}, [](ggml_context* ctx, const Sources& s) {
+    return ggml_solve_tri(ctx, s[0], s[1], /*left=*/true, /*lower=*/true, /*uni=*/false);
+  });
+}
+
+}  // namespace
+
+const OpRow kMulMatRow = row<fb::Op_MulMat, build_mul_mat, check_mul_mat>();
+const OpRow kMulMatIdRow = row<fb::Op_MulMatId, build_mul_mat_id>();
+const OpRow kSolveTriRow = row<fb::Op_SolveTri, build_solve_tri>();
 
 }  // namespace etggml::graph

@@ -1,5 +1,6 @@
 // Normalisations along ne[0] (GroupNorm: along ne[0], ne[1] and a group of channels ne[2]).
 #include "graph/adapt.h"
+#include "graph/op_row.h"
 
 namespace etggml::graph {
 namespace {
@@ -10,7 +11,11 @@ Status row_norm(const NodeBuilder& b) {
   return b.result_shape(shape_of(b.src(0)));
 }
 
-}  // namespace
+Status eps_ok(const ir::NodeCheck& c, float eps) {
+  return ir::finite({eps}) && eps >= 0 ? ok_status() : c.fail("eps %g is negative or not finite", eps);
+}
+
+Status check_norm(const ir::NodeCheck& c) { return eps_ok(c, c.node().op_as_Norm()->eps()); }
 
 Result<ggml_tensor*> build_norm(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(row_norm(b));
@@ -18,17 +23,23 @@ Result<ggml_tensor*> build_norm(NodeBuilder& b) {
   return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) { return ggml_norm(ctx, s[0], eps); });
 }
 
+Status check_rms_norm(const ir::NodeCheck& c) { return eps_ok(c, c.node().op_as_RmsNorm()->eps()); }
+
 Result<ggml_tensor*> build_rms_norm(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(row_norm(b));
   const float eps = b.node().op_as_RmsNorm()->eps();
   return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) { return ggml_rms_norm(ctx, s[0], eps); });
 }
 
+Status check_l2_norm(const ir::NodeCheck& c) { return eps_ok(c, c.node().op_as_L2Norm()->eps()); }
+
 Result<ggml_tensor*> build_l2_norm(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(row_norm(b));
   const float eps = b.node().op_as_L2Norm()->eps();
   return adapt(b, {b.src(0)}, [=](ggml_context* ctx, const Sources& s) { return ggml_l2_norm(ctx, s[0], eps); });
 }
+
+Status check_group_norm(const ir::NodeCheck& c) { return eps_ok(c, c.node().op_as_GroupNorm()->eps()); }
 
 Result<ggml_tensor*> build_group_norm(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(row_norm(b));
@@ -41,5 +52,12 @@ Result<ggml_tensor*> build_group_norm(NodeBuilder& b) {
     return ggml_group_norm(ctx, s[0], op->groups(), op->eps());
   });
 }
+
+}  // namespace
+
+const OpRow kNormRow = row<fb::Op_Norm, build_norm, check_norm>();
+const OpRow kRmsNormRow = row<fb::Op_RmsNorm, build_rms_norm, check_rms_norm>();
+const OpRow kL2NormRow = row<fb::Op_L2Norm, build_l2_norm, check_l2_norm>();
+const OpRow kGroupNormRow = row<fb::Op_GroupNorm, build_group_norm, check_group_norm>();
 
 }  // namespace etggml::graph

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "graph/adapt.h"
+#include "graph/op_row.h"
 #include "kernels/custom_op.h"
 #include "kernels/kernel_guard.h"
 #include "kernels/thread_memory.h"
@@ -64,10 +65,8 @@ ggml_tensor* on_cpu(NodeBuilder& b, int64_t k, const Params& params, const char*
   return y;
 }
 
-/// Keys for a device's sort: what its `<` makes of NaN is not defined. The patched clamp takes NaN to its upper limit.
+/// Keys for a device's sort, where `<` of a NaN is not defined. The patched clamp takes NaN to its upper limit.
 ggml_tensor* keys(ggml_context* ctx, ggml_tensor* x) { return ggml_clamp(ctx, ggml_cont(ctx, x), -INFINITY, INFINITY); }
-
-}  // namespace
 
 Result<ggml_tensor*> build_argsort(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
@@ -79,6 +78,11 @@ Result<ggml_tensor*> build_argsort(NodeBuilder& b) {
   const auto order = descending ? GGML_SORT_ORDER_DESC : GGML_SORT_ORDER_ASC;
   return adapt(b, {b.src(0)},
                [=](ggml_context* ctx, const Sources& s) { return ggml_argsort(ctx, keys(ctx, s[0]), order); });
+}
+
+Status check_top_k(const ir::NodeCheck& c) {
+  const int k = c.node().op_as_TopK()->k();
+  return k >= 1 ? ok_status() : c.fail("k %d is below 1", k);
 }
 
 // Not ggml_top_k: its order is unspecified (the kernel even swaps the first two on purpose).
@@ -97,5 +101,10 @@ Result<ggml_tensor*> build_top_k(NodeBuilder& b) {
     return ggml_is_contiguous(y) ? y : ggml_cont(ctx, y);
   });
 }
+
+}  // namespace
+
+const OpRow kArgsortRow = row<fb::Op_Argsort, build_argsort, any_fields>();
+const OpRow kTopKRow = row<fb::Op_TopK, build_top_k, check_top_k>();
 
 }  // namespace etggml::graph

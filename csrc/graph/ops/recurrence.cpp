@@ -1,8 +1,21 @@
 // Recurrent layers.
+#include "graph/op_row.h"
 #include "graph/unrolled.h"
 #include "ir/validate.h"
 
 namespace etggml::graph {
+namespace {
+
+Status check_recurrence(const ir::NodeCheck& c) {
+  const auto& op = *c.node().op_as_Recurrence();
+  ETGGML_RETURN_IF_ERROR(c.known("cell", op.cell(), fb::Cell_MIN, fb::Cell_MAX));
+  const uint32_t sources = op.cell() == fb::Cell_Lstm ? 5 : 4;
+  if (c.src_count() != sources) return c.fail("src has %u values, this cell takes %u", c.src_count(), sources);
+  const int64_t steps = c.payload().shapes()->Get(c.src(1).shape())->ne()->Get(2);
+  if (steps < 1 || steps > ir::kMaxSteps)
+    return c.fail("the number of steps must be a literal from 1 to %lld", static_cast<long long>(ir::kMaxSteps));
+  return ok_status();
+}
 
 // src: w [H, G H], gates [G H, B, T], bias [G H], hidden [H, B], cell state [H, B] (Lstm) -> [H, B, T (+ 1: Lstm)].
 Result<ggml_tensor*> build_recurrence(NodeBuilder& b) {
@@ -38,5 +51,9 @@ Result<ggml_tensor*> build_recurrence(NodeBuilder& b) {
   }
   return unrolled(b, args);
 }
+
+}  // namespace
+
+const OpRow kRecurrenceRow = row<fb::Op_Recurrence, build_recurrence, check_recurrence>();
 
 }  // namespace etggml::graph

@@ -1,5 +1,6 @@
 // Reductions, sorting, running sums along ne[0].
 #include "graph/adapt.h"
+#include "graph/op_row.h"
 
 namespace etggml::graph {
 namespace {
@@ -10,8 +11,6 @@ Status f32_rows(const NodeBuilder& b) {
 }
 
 Shape reduced(const ggml_tensor* x) { return {1, x->ne[1], x->ne[2], x->ne[3]}; }
-
-}  // namespace
 
 Result<ggml_tensor*> build_sum(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}));
@@ -44,7 +43,6 @@ Result<ggml_tensor*> build_argmax(NodeBuilder& b) {
   return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_argmax(ctx, s[0]); });
 }
 
-// The sorting kernels find row i at i * nb[1], whatever the rank.
 Result<ggml_tensor*> build_cumsum(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(f32_rows(b));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
@@ -53,5 +51,13 @@ Result<ggml_tensor*> build_cumsum(NodeBuilder& b) {
   }
   return adapt(b, {b.src(0)}, [](ggml_context* ctx, const Sources& s) { return ggml_cumsum(ctx, s[0]); });
 }
+
+}  // namespace
+
+const OpRow kSumRow = row<fb::Op_Sum, build_sum>();
+const OpRow kSumRowsRow = row<fb::Op_SumRows, build_sum_rows>();
+const OpRow kMeanRow = row<fb::Op_Mean, build_mean>();
+const OpRow kArgmaxRow = row<fb::Op_Argmax, build_argmax>();
+const OpRow kCumsumRow = row<fb::Op_Cumsum, build_cumsum>();
 
 }  // namespace etggml::graph

@@ -1,12 +1,14 @@
 // Reading and writing rows by number.
 #include "graph/adapt.h"
+#include "graph/op_row.h"
 
 namespace etggml::graph {
+namespace {
 
 Result<ggml_tensor*> build_get_rows(NodeBuilder& b) {
   ggml_tensor* table = b.src(0);
   ggml_tensor* ids = b.src(1);
-  if (!runtime::can_get_rows(table->type)) return b.type_problem(0, "rows of this type cannot be read");
+  if (!devices::can_get_rows(table->type)) return b.type_problem(0, "rows of this type cannot be read");
   ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
   ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_I32}));
   if (table->ne[2] != ids->ne[1] || table->ne[3] != ids->ne[2] || ids->ne[3] != 1) {
@@ -27,7 +29,7 @@ Result<ggml_tensor*> build_set_rows(NodeBuilder& b) {
   ggml_tensor* table = b.src(0);
   ggml_tensor* values = b.src(1);
   ggml_tensor* ids = b.src(2);
-  if (!runtime::cpu_can_write(table->type)) return b.type_problem(0, "rows of this type cannot be written");
+  if (!devices::cpu_can_write(table->type)) return b.type_problem(0, "rows of this type cannot be written");
   ETGGML_RETURN_IF_ERROR(b.dense_rows(0));
   ETGGML_RETURN_IF_ERROR(b.type_in(1, {GGML_TYPE_F32, GGML_TYPE_F16}));
   ETGGML_RETURN_IF_ERROR(b.dense_rows(1));
@@ -42,5 +44,10 @@ Result<ggml_tensor*> build_set_rows(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(table)));
   return adapt(b, {values}, [=](ggml_context* ctx, const Sources& s) { return ggml_set_rows(ctx, table, s[0], ids); });
 }
+
+}  // namespace
+
+const OpRow kGetRowsRow = row<fb::Op_GetRows, build_get_rows>();
+const OpRow kSetRowsRow = row<fb::Op_SetRows, build_set_rows>();
 
 }  // namespace etggml::graph

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "graph/adapt.h"
+#include "graph/op_row.h"
 #include "kernels/custom_op.h"
 #include "kernels/kernel_guard.h"
 
@@ -67,7 +68,9 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
 
 ggml_tensor* packed(ggml_context* ctx, ggml_tensor* t) { return ggml_is_contiguous(t) ? t : ggml_cont(ctx, t); }
 
-}  // namespace
+Status check_scatter(const ir::NodeCheck& c) {
+  return c.known("kind", c.node().op_as_Scatter()->kind(), fb::ScatterKind_MIN, fb::ScatterKind_MAX);
+}
 
 Result<ggml_tensor*> build_scatter(NodeBuilder& b) {
   ggml_tensor *x = b.src(0), *values = b.src(1), *ids = b.src(2);
@@ -92,5 +95,9 @@ Result<ggml_tensor*> build_scatter(NodeBuilder& b) {
   set_custom_op(y, "SCATTER", Params{b.node().op_as_Scatter()->kind()});
   return y;
 }
+
+}  // namespace
+
+const OpRow kScatterRow = row<fb::Op_Scatter, build_scatter, check_scatter>();
 
 }  // namespace etggml::graph

@@ -1,5 +1,6 @@
 // Ops that only move or rename elements: reshape, view, permute, repeat, concat, pad.
 #include "graph/adapt.h"
+#include "graph/op_row.h"
 #include "ir/validate.h"
 
 namespace etggml::graph {
@@ -17,7 +18,7 @@ void normalise_unit_strides(ggml_tensor* t) {
   }
 }
 
-/// Bytes of `elements` of a type whose blocks must not be cut; false when they are.
+/// Bytes of `elements` of a type, in whole blocks; false when a block would be cut.
 bool whole_blocks(ggml_type type, int64_t elements, size_t* bytes) {
   const int64_t block = ggml_blck_size(type);
   uint64_t product = 0;
@@ -44,8 +45,6 @@ bool span(const Shape& ne, const size_t* nb, ggml_type type, size_t* out) {
   return true;
 }
 
-}  // namespace
-
 Result<ggml_tensor*> build_reshape(NodeBuilder& b) {
   ggml_tensor* x = b.src(0);
   const Shape& ne = b.ne();
@@ -55,6 +54,14 @@ Result<ggml_tensor*> build_reshape(NodeBuilder& b) {
   }
   if (ne[0] % ggml_blck_size(x->type) != 0) return b.type_problem(0, "the new rows are not whole blocks");
   return ggml_reshape_4d(b.ctx(), x, ne[0], ne[1], ne[2], ne[3]);
+}
+
+Status check_view(const ir::NodeCheck& c) {
+  const auto& view = *c.node().op_as_View();
+  const uint32_t n = ir::Graph::count(view.strides());
+  if (n != 4) return c.fail("strides has %u entries, not 4", n);
+  ETGGML_RETURN_IF_ERROR(c.dimensions(view.strides(), "strides"));
+  return c.dimension(view.offset(), "offset");
 }
 
 Result<ggml_tensor*> build_view(NodeBuilder& b) {
@@ -70,7 +77,7 @@ Result<ggml_tensor*> build_view(NodeBuilder& b) {
     return b.type_problem(
         0, format("the view cuts its blocks of %lld elements", static_cast<ll>(ggml_blck_size(x->type))).c_str());
   }
-  // Inside its parent, and (what ggml asserts) no larger than the memory behind its start when packed.
+  // Inside its parent, and (as ggml asserts) no larger than the memory behind its start when packed.
   size_t bytes = 0;
   const size_t root = ggml_nbytes(x->view_src ? x->view_src : x), start = x->view_offs + offset;
   const size_t packed = ggml_row_size(x->type, ne[0]) * static_cast<size_t>(ne[1] * ne[2] * ne[3]);
@@ -81,6 +88,14 @@ Result<ggml_tensor*> build_view(NodeBuilder& b) {
   ggml_tensor* view = ggml_view_4d(b.ctx(), x, ne[0], ne[1], ne[2], ne[3], nb[1], nb[2], nb[3], offset);
   normalise_unit_strides(view);
   return view;
+}
+
+Status check_permute(const ir::NodeCheck& c) {
+  const auto* axes = c.node().op_as_Permute()->axes();
+  unsigned seen = 0;
+  for (uint32_t i = 0; i < ir::Graph::count(axes); ++i) seen |= axes->Get(i) < 4 ? 1u << axes->Get(i) : 0u;
+  if (ir::Graph::count(axes) != 4 || seen != 15) return c.fail("axes is not a permutation of 0..3");
+  return ok_status();
 }
 
 Result<ggml_tensor*> build_permute(NodeBuilder& b) {
@@ -110,6 +125,11 @@ Result<ggml_tensor*> build_repeat(NodeBuilder& b) {
   });
 }
 
+Status check_concat(const ir::NodeCheck& c) {
+  const int dim = c.node().op_as_Concat()->dim();
+  return dim >= 0 && dim <= 3 ? ok_status() : c.fail("dim %d is outside 0..3", dim);
+}
+
 Result<ggml_tensor*> build_concat(NodeBuilder& b) {
   ggml_tensor* x = b.src(0);
   ggml_tensor* y = b.src(1);
@@ -132,6 +152,17 @@ Result<ggml_tensor*> build_concat(NodeBuilder& b) {
   return adapt(b, {x, y}, [dim](ggml_context* ctx, const Sources& s) { return ggml_concat(ctx, s[0], s[1], dim); });
 }
 
+Status check_pad(const ir::NodeCheck& c) {
+  const auto& pad = *c.node().op_as_Pad();
+  for (const auto* list : {pad.before(), pad.after()}) {
+    if (ir::Graph::count(list) != 4) return c.fail("before and after need 4 entries each");
+    for (int32_t amount : *list) {
+      if (amount < 0 || amount > (1 << 24)) return c.fail("padding %d is out of range", amount);
+    }
+  }
+  return ok_status();
+}
+
 Result<ggml_tensor*> build_pad(NodeBuilder& b) {
   const auto* before = b.node().op_as_Pad()->before();
   const auto* after = b.node().op_as_Pad()->after();
@@ -145,5 +176,14 @@ Result<ggml_tensor*> build_pad(NodeBuilder& b) {
                         after->Get(2), before->Get(3), after->Get(3));
   });
 }
+
+}  // namespace
+
+const OpRow kReshapeRow = row<fb::Op_Reshape, build_reshape>();
+const OpRow kViewRow = row<fb::Op_View, build_view, check_view>();
+const OpRow kPermuteRow = row<fb::Op_Permute, build_permute, check_permute>();
+const OpRow kRepeatRow = row<fb::Op_Repeat, build_repeat>();
+const OpRow kConcatRow = row<fb::Op_Concat, build_concat, check_concat>();
+const OpRow kPadRow = row<fb::Op_Pad, build_pad, check_pad>();
 
 }  // namespace etggml::graph

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from executorch_ggml.analysis.nmse import relative_power
+
 # Rounding noise of a few operands is no error, however small the result (a difference of equal numbers).
 _ROUNDINGS = 16.0
 _HALF_MAX = 65504.0
@@ -37,7 +39,7 @@ class Errors:
     """How far a value is from its reference.
 
     Attributes:
-        nmse: squared error over squared norm (the squared error, where the reference is zero).
+        nmse: as in ``analysis.nmse``, of the elements that are finite and do not agree.
         max_abs: largest absolute difference.
         peak: ``max_abs`` over the largest absolute value of the reference.
         wrong: elements with a difference of their own over the tolerance; NaN and infinities that do not agree count.
@@ -132,10 +134,8 @@ def compare(
 
 
 def _relative(error: npt.NDArray[Any], want: npt.NDArray[Any]) -> tuple[float, float]:
-    power, top = float(np.sum(want * want)), float(np.abs(want).max(initial=0.0))
-    nmse = float(np.sum(error * error)) / (power if power > 0 else max(want.size, 1))
-    most = float(error.max(initial=0.0))
-    return nmse, most / top if top > 0 else most
+    most, top = float(error.max(initial=0.0)), float(np.abs(want).max(initial=0.0))
+    return relative_power(error, want), most / top if top > 0 else most
 
 
 def _both_huge(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

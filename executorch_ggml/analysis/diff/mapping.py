@@ -10,7 +10,7 @@ from torch.fx import Node
 
 from executorch_ggml.analysis.reference import decoded
 from executorch_ggml.aot.backend import decode_options
-from executorch_ggml.aot.lowering import PartitionLowering
+from executorch_ggml.aot.lower_nodes import PartitionLowering
 from executorch_ggml.errors import InternalError
 from executorch_ggml.ir.graph import Graph
 from executorch_ggml.ir.serialize import deserialize

@@ -15,7 +15,7 @@ from torch.fx import Node
 from executorch_ggml.analysis.model_inputs import as_input, flat_inputs
 from executorch_ggml.analysis.reference import delegates as delegates_of
 from executorch_ggml.aot.lower import lower
-from executorch_ggml.aot.lowering import source_line
+from executorch_ggml.aot.lower_nodes import source_line
 from executorch_ggml.aot.node_view import overload_of
 from executorch_ggml.errors import GgmlError, InvalidArgumentError
 from executorch_ggml.ir.errors import IrError

@@ -11,6 +11,7 @@ import numpy as np
 from executorch_ggml.analysis.reference import decode
 from executorch_ggml.errors import InvalidArgumentError
 from executorch_ggml.ir.errors import IrError
+from executorch_ggml.ir.operators import CALLER, operator
 from executorch_ggml.ir.serialize import deserialize
 from executorch_ggml.ir.types import DType, GgmlType, type_name
 from executorch_ggml.runtime.gguf_file import GGUFFile
@@ -23,9 +24,6 @@ from .native import Recording, record
 from .pte_view import PteView
 from .report import Difference, DiffReport
 from .sources import Source, read_sources
-
-# Leaves are inputs of the graph; comparing them would only show that a file was read.
-_LEAVES = frozenset({"WeightLeaf", "StateLeaf", "ConstLeaf"})
 
 
 def diff_pte(
@@ -108,7 +106,7 @@ class _Side:
     def see(self, index: int, want: Any, sources: Sequence[Any]) -> None:
         node = self.graph.nodes[index]
         kind = type(node.op).__name__.removesuffix("T")
-        if kind in _LEAVES:
+        if operator(kind).memory == CALLER:
             return
         got = self.recording.nodes.get(index)
         if got is None or got.size != want.size:

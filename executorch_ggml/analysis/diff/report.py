@@ -6,6 +6,8 @@ import linecache
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from executorch_ggml.errors.tables import table
+
 from .compare import Errors, Tolerance
 
 Stage = Literal["rewrite", "input", "node", "output"]
@@ -111,9 +113,8 @@ class DiffReport:
             lines += [f"{over} over tolerance; the first:", *_details(first)]
             if self.verdict:
                 lines.append(f"  verdict  {self.verdict}")
-        table = self.worst(worst)
-        if table:
-            lines += ["", "worst:", *_table(table)]
+        if rows := self.worst(worst):
+            lines += ["", "worst:", _table(rows)]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -137,13 +138,11 @@ def _details(v: Difference) -> list[str]:
     return lines
 
 
-def _table(values: list[Difference]) -> list[str]:
-    header = ("", "NMSE", "max abs", "peak", "stage", "op", "value", "source")
-    rows = [header]
+def _table(values: list[Difference]) -> str:
+    rows = []
     for v in values:
         e = v.errors
         place = v.source.rpartition("/")[2]
         mark = " " if e.within else "!"
         rows.append((mark, f"{e.nmse:.2e}", f"{e.max_abs:.2e}", f"{e.peak:.2e}", v.stage, v.op, v.name, place))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return table(rows, ("", "NMSE", "max abs", "peak", "stage", "op", "value", "source"), right=(1, 2, 3))

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from executorch_ggml.aot.lowering import source_line
+from executorch_ggml.aot.lower_nodes import source_line
 from executorch_ggml.aot.node_view import overload_of
 from executorch_ggml.errors import FileError, FormatError
 

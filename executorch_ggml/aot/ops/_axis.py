@@ -87,7 +87,7 @@ def concat(b: Builder, parts: Sequence[Value], dim: int) -> Value:
 def open_end(size: Dim, out: Dim, kernel: int, stride: int, padding: int) -> int:
     """Entries to add behind a dimension so that pooling gives ``out`` results or more; 0 where it gives as many.
 
-    With one fewer than the stride every window that begins inside is complete, whatever the size.
+    With one fewer than the stride every window that begins inside is complete, for every size.
     """
     return 0 if same(conv_size(size, kernel, stride, padding, 1), out) else stride - 1
 

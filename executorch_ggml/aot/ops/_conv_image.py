@@ -1,4 +1,4 @@
-"""Cross-correlation of images: what all convolutions are made of. Registers no operator."""
+"""Cross-correlation of images: all convolutions are made of it. Registers no operator."""
 
 from __future__ import annotations
 

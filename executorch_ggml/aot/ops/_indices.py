@@ -33,7 +33,7 @@ def positions(b: Builder, n: NodeView, raw: Any, table: str, dim: int, from_end:
     if v.type is GgmlType.I32 and limits is None:
         return b.contiguous(v)  # from a sort or a search: below the length of the row that was searched
     if limits is not None and limits[0] >= 0 and names_places_of(raw, n.raw(table).meta["val"].shape[dim]):
-        least = limits[1] + 1  # of a dimension whose size is not known; the places are of that very dimension
+        least = limits[1] + 1  # of a dimension of unknown size; the places are of that very dimension
     low, high = _checked(limits, least, from_end)
     if v.type is GgmlType.I32 and low >= 0:
         return b.contiguous(v)

@@ -1,4 +1,5 @@
-"""Activation functions with parameters, and GELU."""
+"""Activation functions: `elu`, `gelu`, `hardsigmoid`, `hardswish`, `hardtanh`, `leaky_relu`, `relu`, `sigmoid`, `silu`,
+`softplus`, `tanh`."""
 
 from __future__ import annotations
 
@@ -7,16 +8,15 @@ import math
 import torch
 import torch.nn.functional as F
 
-from executorch_ggml.aot import integer_rules as bounds
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, UnaryKind, Value
 
+from ._unary import register_unary
+from .clamp import held
 from .compare import greater
-from .select import choose
+from .where import choose
 
 _aten = torch.ops.aten
-
-_INF = float("inf")
 
 
 @register(
@@ -98,49 +98,6 @@ def hardtanh(b: Builder, n: NodeView) -> Value:
     return held(b, n.tensor("self"), n.number("min_val"), n.number("max_val"))
 
 
-def held(b: Builder, x: Value, low: float, high: float) -> Value:
-    """min(max(x, low), high) as torch has it: a bound that is NaN makes everything NaN."""
-    if math.isnan(low) or math.isnan(high):
-        return b.fill(math.nan, x.shape)
-    # torch yields the upper bound where the bounds cross; ggml's order of comparisons need not.
-    return b.clamp(x, min(low, high), high, keeps_nan=True)
-
-
-@register(
-    _aten.clamp.default,
-    bounds=bounds.clamp,
-    cases=lambda: [
-        Case(lambda x: torch.clamp(x, -1, 1.5), [(3, 5)], name="both"),
-        Case(lambda x: torch.clamp(x, min=0.5), [(3, 5)], name="min"),
-        Case(lambda x: torch.clamp(x, max=-0.5), [(2, 3, 4)], name="max"),
-        Case(lambda x: torch.clamp(x, 2.0, -2.0), [(3, 5)], name="crossed"),
-        Case(lambda x: torch.clamp(x, 0, 1), [Arg((3, 5), torch.int64, 0, 9)], refused="int64", name="int"),
-        Case(lambda x: x + torch.clamp(torch.arange(5), 1, 3), [(3, 5)], name="bounded int"),
-        Case(lambda x: x + torch.clamp(torch.arange(5), 0.5, 2.5), [(3, 5)], name="bounded int, float bounds"),
-    ],
-)
-def clamp(b: Builder, n: NodeView) -> Value:
-    """min(max(x, low), high); either bound may be missing."""
-    n.require_exact()
-    low = n.number("min") if n.has("min") else -_INF
-    high = n.number("max") if n.has("max") else _INF
-    return held(b, n.tensor("self"), low, high).with_dtype(n.out.dtype)
-
-
-@register(_aten.clamp_min.default, cases=lambda: [Case(lambda x: torch.clamp_min(x, 0.3), [(3, 5)])])
-def clamp_min(b: Builder, n: NodeView) -> Value:
-    """max(x, low)."""
-    n.require_float()
-    return held(b, n.tensor("self"), n.number("min"), _INF)
-
-
-@register(_aten.clamp_max.default, cases=lambda: [Case(lambda x: torch.clamp_max(x, 0.3), [(3, 5)])])
-def clamp_max(b: Builder, n: NodeView) -> Value:
-    """min(x, high)."""
-    n.require_float()
-    return held(b, n.tensor("self"), -_INF, n.number("max"))
-
-
 @register(
     _aten.softplus.default,
     keep=True,
@@ -169,22 +126,19 @@ def softplus(b: Builder, n: NodeView) -> Value:
     return b.scale(b.add(b.scale(near, 1.0 / abs(beta)), rest), sign)
 
 
-@register(
-    _aten.glu.default,
-    keep=True,
-    cases=lambda: [
-        Case(F.glu, [(3, 6)]),
-        Case(lambda x: F.glu(x, 1), [(2, 4, 3)], name="middle"),
-    ],
-)
-def glu(b: Builder, n: NodeView) -> Value:
-    """First half times sigmoid of the second, along any dimension."""
-    n.require_float()
-    x = b.f32(n.tensor("self"))
-    dim = n.integer("dim") % x.rank
-    size = x.shape[dim]
-    if not isinstance(size, int):
-        raise Unsupported("glu along a dynamic dimension")
-    first = b.slice(x, dim, 0, size // 2)
-    second = b.slice(x, dim, size // 2, size // 2)
-    return b.mul(first, b.unary(UnaryKind.SIGMOID, second))
+register_unary(_aten.tanh.default, UnaryKind.TANH, torch.tanh)
+
+
+register_unary(_aten.sigmoid.default, UnaryKind.SIGMOID, torch.sigmoid)
+
+
+register_unary(_aten.relu.default, UnaryKind.RELU, torch.relu)
+
+
+register_unary(_aten.silu.default, UnaryKind.SILU, F.silu, keep=True)
+
+
+register_unary(_aten.hardswish.default, UnaryKind.HARD_SWISH, F.hardswish, keep=True, low=-5, high=5)
+
+
+register_unary(_aten.hardsigmoid.default, UnaryKind.HARD_SIGMOID, F.hardsigmoid, keep=True, low=-5, high=5)

@@ -1,4 +1,8 @@
-"""Pooling to a given size: output i of o covers [floor(i s / o), ceil((i + 1) s / o))."""
+"""Pooling to a given size: `adaptive_avg_pool2d`, `adaptive_avg_pool3d`, `adaptive_max_pool2d`, `adaptive_max_pool3d`.
+
+Output i of o covers [floor(i s / o), ceil((i + 1) s / o)). `_adaptive_avg_pool2d` and `_adaptive_avg_pool3d` are the
+forms after decomposition.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums, differences, products and quotients with torch's broadcasting."""
+"""Arithmetic with torch's broadcasting: `add`, `sub`, `rsub`, `mul`, `div`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, decla
 from executorch_ggml.ir.builder import BinaryKind, Builder, Kind, UnaryKind, Value
 from executorch_ggml.ir.dims import same_shape
 
-from ._stored import as_stored, number_as_stored
+from ._fp16 import as_stored, number_as_stored
 
 declare("fmod", "remainder", bounds=bounds.remainder)
 

@@ -20,7 +20,7 @@ from executorch_ggml.ir.builder import BinaryKind, DType, GgmlType, HiddenKeys, 
 from executorch_ggml.ir.dims import Dim, product, same, same_shape
 from executorch_ggml.ir.value import contiguous_strides, fold
 
-from ._stored import as_stored
+from ._fp16 import as_stored
 
 # Far below every score, and -inf once it is rounded to float16; a product with -inf itself would turn 0 into NaN.
 _HIDDEN = -1e30

@@ -1,4 +1,4 @@
-"""Mean of windows, over one to three dimensions."""
+"""Means of windows over one to three dimensions: `avg_pool2d`, `avg_pool3d`; torch makes `avg_pool1d` of the first."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def _pool(b: Builder, n: NodeView, spatial: int) -> Value:
 def _of_any_size(
     b: Builder, n: NodeView, x: Value, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> Value:
-    """Sizes that are not known yet: where torch counts fewer elements than a window has, the same windows of ones,
-    with zeros for what is not counted, say how many.
+    """Sizes that are not known yet. Where torch counts only some elements of a window, averages of ones (zero where it
+    does not count) give the number.
     """
     spatial = len(kernel)
     first = x.rank - spatial

@@ -1,7 +1,7 @@
-"""Comparisons: 1 where true, 0 where not, as float elements that stand for booleans.
+"""Comparisons: `eq`, `ne`, `lt`, `le`, `gt`, `ge`. The result is 1 for true and 0 for false, in float elements.
 
-Integers differ by at least 1, so half of that decides. Floats are compared exactly: a difference is zero only between
-equal numbers (subnormals are kept), an infinity equals itself, and nothing equals a NaN.
+Integers differ by at least 1, so a threshold of one half decides. Floats are compared exactly: a difference is zero
+only between equal numbers (subnormals are kept), an infinity equals itself, and nothing equals a NaN.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from executorch_ggml.aot.node_view import to_dtype
 from executorch_ggml.aot.registry import Arg, Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import BinaryKind, Builder, DType, UnaryKind, Value
 
-from ._stored import HALVES
+from ._fp16 import FP16_TYPES
 
 _aten = torch.ops.aten
 # Any distance but zero, times the first, is more than the second. Neither is subnormal: GPUs take those for zero.
@@ -35,8 +35,8 @@ def _common(n: NodeView) -> torch.dtype:
 
 def _operand(b: Builder, n: NodeView, name: str, common: torch.dtype) -> Value:
     v = b.f32(n.tensor(name))
-    half = HALVES.get(to_dtype(common))
-    return v if half is None or v.dtype is to_dtype(common) else b.f32(b.cast(v, half))
+    narrow = FP16_TYPES.get(to_dtype(common))
+    return v if narrow is None or v.dtype is to_dtype(common) else b.f32(b.cast(v, narrow))
 
 
 def _pair(b: Builder, n: NodeView) -> tuple[Value, Value | float, bool]:
@@ -51,7 +51,7 @@ def _pair(b: Builder, n: NodeView) -> tuple[Value, Value | float, bool]:
     else:
         number = n.number("other")
     if whole and abs(number) < EXACT:
-        # Rounding keeps the order, and leaves small numbers what they are: any integer can be compared with those.
+        # Rounding keeps the order and does not change small numbers: any integer can be compared with those.
         return b.rounded(n.tensor("self")), number, number == int(number)
     if common.is_floating_point:
         number = float(torch.tensor(number, dtype=torch.float64).to(common))

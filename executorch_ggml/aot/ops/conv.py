@@ -1,4 +1,4 @@
-"""Convolutions, in full precision."""
+"""Convolutions in full precision: `conv1d`, `conv2d`, `convolution`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from executorch_ggml.aot.registry import Case, NodeView, Unsupported, register
 from executorch_ggml.ir.builder import Builder, Value
 
 from ._conv_image import image, per_dim
-from .conv_3d import volume
+from .conv3d import volume
 from .conv_transpose import transposed
 
 _aten = torch.ops.aten

@@ -1,4 +1,4 @@
-"""Transposed convolutions, over one to three dimensions."""
+"""Transposed convolutions: `conv_transpose1d`, `conv_transpose2d`, `conv_transpose3d`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from executorch_ggml.ir.dims import product, static
 
 from . import _axis
 from ._conv_image import image, per_dim
-from .conv_3d import correlate
+from .conv3d import correlate
 
 _aten = torch.ops.aten
 

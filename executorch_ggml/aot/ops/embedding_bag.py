@@ -1,4 +1,4 @@
-"""Sums, means and maxima of embedding rows, over bags that offsets delimit."""
+"""Sums, means and maxima of embedding rows over bags: `_embedding_bag`, `_embedding_bag_forward_only`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from executorch_ggml.ir.dims import simplify
 
 from . import _axis
 from ._indices import positions as numbers
-from .creation import iota
-from .select import choose
+from .arange import iota
+from .where import choose
 
 _LIMIT = 1 << 22
 

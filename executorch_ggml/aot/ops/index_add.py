@@ -1,4 +1,4 @@
-"""Slices copied or added along one dimension, at positions."""
+"""Slices added or copied along one dimension, at positions: `index_add`, `index_copy`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from executorch_ggml.aot.registry import Arg, Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, Kind, ScatterKind, Unsupported, Value
 
 from ._indices import positions
+from ._state import buffer_cases, write_rows
 from .index_put import put
-from .state import buffer_cases, write_rows
 
 _aten = torch.ops.aten
 _IDS = Arg((7,), torch.int64, 0, 4)

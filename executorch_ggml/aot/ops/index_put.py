@@ -1,7 +1,7 @@
-"""Values written, or added, at positions: in place where the delegate owns the memory, else as a new tensor.
+"""`index_put`: values written, or added, at positions. In place if the delegate owns the memory.
 
 Small tensors of known sizes are compared with the positions, row by row, in operations that every device has. Others
-are for a kernel of the CPU (``scatter``).
+use a CPU kernel (``scatter``).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from executorch_ggml.ir.builder import Builder, DType, GgmlType, GluKind, Kind, 
 from executorch_ggml.ir.dims import Dim, Shape, product
 
 from ._indices import flat_positions, positions
+from ._state import write_rows
 from .compare import equal
-from .select import choose
-from .state import write_rows
+from .where import choose
 
 _LIMIT = 1 << 18
 

@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Matrix products: `linear`, `matmul`, `mm`, `bmm`, `addmm`, `baddbmm`."""
 
 from __future__ import annotations
 

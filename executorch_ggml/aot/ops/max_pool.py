@@ -1,4 +1,7 @@
-"""Maximum of windows, over one to three dimensions, with the positions of the maxima if they are asked for."""
+"""Maximum of windows: `max_pool2d`, `max_pool2d_with_indices`, `max_pool3d_with_indices`.
+
+The positions of the maxima are computed if the program reads them. torch makes `max_pool1d` of the others.
+"""
 
 from __future__ import annotations
 

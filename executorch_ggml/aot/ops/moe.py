@@ -1,4 +1,4 @@
-"""Mixture of experts: products with a matrix chosen per row, and the choice."""
+"""Mixture of experts: `mul_mat_id`, products with a matrix for each row, and `moe_topk`, the choice of experts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from executorch_ggml.aot import custom_ops
 from executorch_ggml.aot import flop_rules as flops
 from executorch_ggml.aot.registry import Arg, Builder, Case, NodeView, Unsupported, Value, register
 
-from ._missing import sortable
+from ._nan import sortable
 
 
 def _mul_mat_id_cases() -> list[Case]:

@@ -1,4 +1,7 @@
-"""Normalisations."""
+"""Normalisations: `layer_norm`, `rms_norm`, `group_norm`, `instance_norm`, batch norm.
+
+After decomposition: `native_layer_norm`, `native_group_norm`, `_native_batch_norm_legit_no_training`.
+"""
 
 from __future__ import annotations
 

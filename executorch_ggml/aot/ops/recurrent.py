@@ -1,4 +1,4 @@
-"""Recurrent layers: the loop over the steps, as one node."""
+"""`recurrent_layer`: the loop of an LSTM, GRU or RNN over its steps, as one node."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def _cases() -> list[Case]:
 
 @register(torch.ops.executorch_ggml.rope.default, cases=_cases)
 def rope(b: Builder, n: NodeView) -> Value:
-    """x [..., T, H, D] is ggml's [D, H, T, ...] as it stands; more than one leading dimension is folded."""
+    """x [..., T, H, D] is ggml's [D, H, T, ...] without a change; more than one leading dimension is folded."""
     n.require_float()
     x = n.tensor("x")
     folded = x if x.rank <= 4 else b.reshape(b.decided(x), (product(x.shape[:-3]), *x.shape[-3:]))

@@ -1,4 +1,7 @@
-"""Elements put, or combined with what is there, where an index tensor says, one number for each element."""
+"""Elements put, or combined with the old ones, at the places that an index tensor holds.
+
+`scatter`, `scatter_add`, `scatter_reduce`, `index_reduce`.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,8 @@ def scatter_reduce_by_name(b: Builder, n: NodeView) -> Value:
 
 @register(_aten.scatter_reduce.two, keep=True)
 def scatter_reduce(b: Builder, n: NodeView) -> Value:
-    """Sums, products, means or extrema of what index names for each element of self, with or without its own value."""
+    """Sums, products, means or extrema of the elements that index names, for each element of self, with or without its
+    own."""
     n.require_float()
     index = _Index(b, n)
     x, src = b.f32(n.tensor("self")), index.cut(b, b.f32(n.tensor("src")))

@@ -19,7 +19,7 @@ class _Shift(torch.nn.Module):
         self.register_buffer("k", torch.zeros(1, 6, 2, 4))
 
     def forward(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-        self.k.index_copy_(1, torch.arange(6), x.round())  # whole numbers: a cache may be of halves
+        self.k.index_copy_(1, torch.arange(6), x.round())  # whole numbers: exact in an fp16 cache, too
         taken = custom_ops_audio.take_rows(self.k, keep)
         self.k.index_copy_(1, torch.arange(keep.shape[0]), taken)
         result: torch.Tensor = taken * 2.0

@@ -35,7 +35,7 @@ _MOST_BLOCKS = 64
     ],
 )
 def unfold(b: Builder, n: NodeView) -> Value:
-    """The pieces of a dimension become that dimension, what they hold the last one."""
+    """The pieces of a dimension become that dimension, and their elements the last one."""
     n.require_exact()
     x = b.f32(n.tensor("self"))
     shape = n.out.shape

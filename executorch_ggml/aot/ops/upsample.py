@@ -1,4 +1,8 @@
-"""Signals, images and volumes at another size: nearest neighbour, linear and cubic, one dimension after the other."""
+"""Signals, images and volumes at another size, one dimension after the other.
+
+`upsample_nearest1d`, `upsample_nearest2d`, `upsample_nearest3d`, `_upsample_nearest_exact2d`, `upsample_linear1d`,
+`upsample_bilinear2d`, `upsample_trilinear3d`, `upsample_bicubic2d`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import torch.nn.functional as F
 from executorch_ggml.aot.registry import Case, NodeView, register
 from executorch_ggml.ir.builder import Builder, Unsupported, Value
 
-from . import _axis, _periodic
+from . import _axis, _resize_periodic
 
 _aten = torch.ops.aten
 
@@ -23,7 +27,7 @@ Tap = tuple[npt.NDArray[np.int64], "Floats | None"]
 
 
 def _factors(n: NodeView, count: int) -> list[float | None]:
-    """What the user gave for each dimension, if anything."""
+    """The user's factor for each dimension, if any."""
     given: list[float | None] = [None] * count
     if n.has("scale_factors"):
         given = [float(s) for s in n.raw("scale_factors")]
@@ -49,7 +53,7 @@ def _sources(n: NodeView, size: int, out: int, ratio: np.float32) -> Floats:
 
 
 def _nearest(n: NodeView, size: int, out: int, ratio: np.float32) -> list[Tap]:
-    # Whatever the factor was (3 pixels by 1.3 are 3 again), images keep such a dimension; signals and volumes do not.
+    # For any factor (3 pixels by 1.3 are 3 again) images keep such a dimension; signals and volumes do not.
     if size == out and n.out.rank == 4:
         return [(np.arange(size), None)]
     return [(np.floor(np.arange(out, dtype=np.float32) * ratio).astype(np.int64), None)]
@@ -99,7 +103,7 @@ def _resize(b: Builder, n: NodeView, taps: Taps) -> Value:
         if isinstance(size, int) and isinstance(out, int):
             x = _by_table(b, x, 2 + i, out, taps(n, size, out, _ratio(size, out, factor)))
         else:
-            x = _by_period(b, n, x, 2 + i, _periodic.period(size, out, factor), taps)
+            x = _by_period(b, n, x, 2 + i, _resize_periodic.period(size, out, factor), taps)
     return x
 
 
@@ -114,17 +118,17 @@ def _by_table(b: Builder, x: Value, dim: int, out: int, taps: list[Tap]) -> Valu
     return total
 
 
-def _by_period(b: Builder, n: NodeView, x: Value, dim: int, how: _periodic.Period, taps: Taps) -> Value:
-    """A dimension whose size is not known yet."""
+def _by_period(b: Builder, n: NodeView, x: Value, dim: int, how: _resize_periodic.Period, taps: Taps) -> Value:
+    """A dimension of a size that is not known yet."""
     if taps is _nearest or taps is _nearest_exact:
-        return _periodic.nearest(b, x, dim, how, 0.5 if taps is _nearest_exact else 0.0)
+        return _resize_periodic.nearest(b, x, dim, how, 0.5 if taps is _nearest_exact else 0.0)
     if how.results == how.sources:
         return x
     if n.flag("align_corners"):
         raise Unsupported("resizing with aligned corners depends on a dynamic dimension: no two results lie alike")
     if taps is _linear:
-        return _periodic.linear(b, x, dim, how)
-    return _periodic.cubic(b, x, dim, how, _keys)
+        return _resize_periodic.linear(b, x, dim, how)
+    return _resize_periodic.cubic(b, x, dim, how, _keys)
 
 
 _SIZES = [(2, 3, 7), (2, 3, 5, 6), (2, 3, 4, 5, 3)]

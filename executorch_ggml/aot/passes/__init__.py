@@ -1,7 +1,7 @@
 """Rewrites of the ATen graph, run before decomposition.
 
 `run_pre_decomposition` applies all of them; `GgmlPartitioner` calls it, so nobody has to. Each pass proves its pattern
-(shapes, constants, the arithmetic on positions) and leaves alone what it cannot prove.
+(shapes, constants, the arithmetic on positions) and leaves the rest alone.
 
 Projections that share an input (Q, K and V; gate and up) are not merged. On a CPU a merged weight would be a private
 copy of most of the model beside the mapped file, and a matrix-vector product gains nothing from it. On a GPU merging
@@ -16,25 +16,23 @@ from executorch_ggml.aot import custom_ops as _custom_ops  # registers the opera
 from executorch_ggml.aot import custom_ops_recurrent as _custom_ops_recurrent
 
 from ._graph import is_functional
-from .argument_changes import drop_argument_changes
+from .advanced_indexing import index_by_layout
 from .attention import fuse_cached_attention
 from .checked_indices import check_indices
 from .circular_pads import expand_circular_pads
 from .complex_pairs import complex_to_pairs
 from .constant_powers import use_constant_powers
-from .constants import fold_constants
 from .cse import eliminate_common_subexpressions
 from .diagonal_scatter import expand_diagonal_scatters
 from .distinct_names import name_arguments_apart
 from .empty_tensors import replace_empty
-from .experts import fuse_experts
 from .float_division import divide_floats
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
+from .fold_constants import fold_constants
+from .fp16_scalars import widen_numbers
 from .functional import make_functional
 from .glu import fuse_glu
 from .gqa import strip_gqa_expand
-from .half_numbers import widen_numbers
-from .index_positions import index_by_layout
 from .integer_arguments import refuse_dynamic_numbers
 from .integer_buffers import keep_integers_visible
 from .integer_division import divide_integers
@@ -42,23 +40,25 @@ from .integer_powers import expand_integer_powers
 from .integer_sorts import sort_by_selection
 from .integer_sums import add_up_integers
 from .merge_aliases import merge_aliased_inputs
+from .moe import fuse_experts
+from .mutated_arguments import drop_argument_changes
 from .named_pads import name_pads
 from .negative_zeros import keep_negative_zeros
-from .new_values import separate_new_values
+from .new_buffer_values import separate_new_values
 from .plain_results import return_plain_results
 from .recurrent import expand_recurrent
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
-from .repeat_entries import expand_repeats
+from .repeat_interleave import expand_repeats
 from .restore_ranges import restore_ranges
 from .returned_constants import copy_returned_constants
 from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
 from .row_major import use_row_major, use_row_major_edge
+from .scalar_types import type_numbers
 from .select_by_value import select_by_value
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
-from .typed_numbers import type_numbers
 
 __all__ = [
     "BatchNormFoldingRewritePass",
@@ -116,7 +116,7 @@ assert _custom_ops_recurrent
 
 
 def _functional(ep: ExportedProgram) -> ExportedProgram:
-    """A functional copy whose tensors are row-major and whose results are the model's own."""
+    """A functional copy, with row-major tensors and the model's own results."""
     restore_ranges(ep)
     refuse_dynamic_numbers(ep)
     ep = make_functional(ep)
@@ -126,7 +126,7 @@ def _functional(ep: ExportedProgram) -> ExportedProgram:
 
 
 def run_required(ep: ExportedProgram) -> ExportedProgram:
-    """Only what a program needs to be right, on a functional copy; for ``rewrites=False``."""
+    """Only the rewrites that a program needs to be right, on a functional copy; for ``rewrites=False``."""
     ep = _functional(ep)
     return_plain_results(ep)
     if is_functional(ep):

@@ -1,7 +1,7 @@
 """Evaluating a part of a graph on chosen positions, in float64, to see which function it is.
 
 A table of rotation angles can be written in many ways (outer product, batched matmul, einsum, a table looked up by
-position). What all have in common: it depends on one vector of integer positions and on constants. `positions_of` finds
+position). All of them depend on one vector of integer positions, and on constants. `positions_of` finds
 that vector, `Evaluator` computes the table for positions of our choice.
 """
 
@@ -69,7 +69,7 @@ def through_layout(node: Node) -> Node:
 
 
 def _only_expands(node: Node) -> bool:
-    """Whether this is a repeat of dimensions of size one, which is what an expand does."""
+    """Whether this is a repeat of dimensions of size one, as an expand is."""
     if not is_call(node, aten.repeat.default):
         return False
     source, counts = args_of(node)[:2]

@@ -121,8 +121,8 @@ def _must_stay(node: Node) -> bool:
 class GraphEditor:
     """One pass's changes to an exported program, in place.
 
-    Insert with `call`, replace with `replace`, and leave through `finish`, which removes what has become dead and
-    makes the signature agree with the graph. `changed` tells whether anything was done.
+    Insert with `call`, replace with `replace`, and leave through `finish`, which removes dead nodes and makes the
+    signature agree with the graph. `changed` tells whether anything was done.
     """
 
     def __init__(self, ep: ExportedProgram) -> None:
@@ -179,7 +179,7 @@ class GraphEditor:
     def add_constant(self, data: torch.Tensor, name: str, device: torch.device | None = None) -> Node:
         """A placeholder for new constant data; equal data under one name is added once.
 
-        Its data is on the CPU, whatever device the program believes it to be on (that of a model without data: meta).
+        Its data is on the CPU, also if the program believes it to be elsewhere (that of a model without data: meta).
         """
         data = data.detach().cpu().contiguous()
         raw = data.reshape(-1).view(torch.uint8).numpy().tobytes()

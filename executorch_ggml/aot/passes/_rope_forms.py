@@ -190,7 +190,7 @@ def rotate_form(node: Node) -> Rotation | None:
 
 
 def split_form(node: Node) -> Rotation | None:
-    """(a * cos - b * sin, a * sin + b * cos), the halves computed apart and put together."""
+    """(a * cos - b * sin, a * sin + b * cos), the two parts computed apart and put together."""
     joined = _joined(node)
     if joined is None:
         return None

@@ -28,7 +28,7 @@ _NO_LEAF_LENGTH = 512
 
 @dataclass
 class RopeTables:
-    """What the tables turned out to be.
+    """The parameters that the tables have.
 
     Attributes:
         positions: the integer tensor [T] or [1, T] behind them, None if they are for positions 0..T-1.
@@ -214,7 +214,7 @@ def _check(tables: _Tables, found: RopeTables, positions: Sequence[int]) -> None
 
 
 def prove_tables(editor: GraphEditor, x: Node, cos: Node, sin: Node, mode: int, n_dims: int) -> RopeTables | None:
-    """What rotary embedding `cos` and `sin` (as they are multiplied with x, or with its halves) stand for.
+    """The rotary embedding of the tables `cos` and `sin`, which are multiplied with x or with its two parts.
 
     Args:
         x: [..., D]; positions run along dimension -2 ([B, H, T, D]) or -3 ([B, T, H, D]).

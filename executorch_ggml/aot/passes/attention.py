@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from ._graph import GraphEditor, argument, aten, is_delegable, is_tensor, nodes_of, same_dim, shape, value
-from ._integers import Entry, Integers, Iota, Linear
+from ._integer_expressions import Entry, Integers, Iota, Linear
 
 _SDPA = aten.scaled_dot_product_attention.default
 _QUERY, _KEY = 1, 0  # axes of a mask, counted from the last
@@ -46,7 +46,7 @@ def _axes_of(expression: Linear) -> set[int]:
 
 
 def _visible(constraints: frozenset[Linear]) -> Visible | None:
-    """The constraints as positions and a window, if that is what they say."""
+    """The constraints as positions and a window, if they are such."""
     key = Linear.of({Iota(_KEY): 1})
     position: Linear | None = None
     lower: list[Linear] = []
@@ -79,7 +79,7 @@ def _visible(constraints: frozenset[Linear]) -> Visible | None:
 def _positions_node(
     editor: GraphEditor, integers: Integers, before: Node, position: Linear, rows: object
 ) -> Node | None:
-    """A vector of int64 whose elements are the given expression of the query axis, available before a node."""
+    """A vector of int64 with the given expression of the query axis as elements, available before a node."""
     wanted = position.moved({_QUERY: 0})
     for node in editor.graph.nodes:
         if node is before:
@@ -150,7 +150,7 @@ def _rewrite(editor: GraphEditor, integers: Integers, node: Node) -> bool:
 
 
 def fuse_cached_attention(ep: ExportedProgram) -> bool:
-    """Rewrite, in place, attention whose mask is proved to be causal; True if there was one."""
+    """Rewrite, in place, attention with a mask that is proved to be causal; True if there was one."""
     editor = GraphEditor(ep)
     integers = Integers(editor)
     for node in nodes_of(editor.graph, _SDPA):

@@ -1,4 +1,4 @@
-"""Positions that eager torch checks, where what they are decomposed into no longer does.
+"""Positions that eager torch checks, where their decomposition no longer does.
 
 `one_hot` compares, and zeros come out of a class that does not exist. `index_add` and `index_copy` become `index_put`,
 which counts -1 from the end. So their positions first look themselves up in a table of 0, 1, 2, ...: rows that do not
@@ -29,7 +29,7 @@ from ._graph import (
 
 
 def check_indices(ep: ExportedProgram) -> bool:
-    """Rewrite, in place, what would take positions that torch refuses; True if there was something."""
+    """Rewrite, in place, nodes that would take positions that torch refuses; True if there were any."""
     editor = GraphEditor(ep)
     for node in nodes_of(editor.graph, aten.one_hot.default):
         _one_hot(editor, node)
@@ -37,6 +37,8 @@ def check_indices(ep: ExportedProgram) -> bool:
         _take_along_dim(editor, node)
     for node in nodes_of(editor.graph, aten.index_put.default, aten.index_put_.default):
         _masked_put(editor, node)
+    for node in nodes_of(editor.graph, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor):
+        _fill(editor, node)
     for node in nodes_of(editor.graph, aten.diagonal_scatter.default):
         if not is_delegable(node):
             _diagonal(editor, node)
@@ -78,6 +80,20 @@ def _one_hot(editor: GraphEditor, node: Node) -> None:
     known = editor.call(node, aten.unsqueeze.default, _checked(editor, node, index, classes), -1)
     same = editor.call(node, aten.eq.Tensor, known, _constant(editor, node, torch.arange(classes)))
     editor.replace(node, editor.call(node, aten._to_copy.default, same, dtype=torch.int64))
+
+
+def _fill(editor: GraphEditor, node: Node) -> None:
+    """As an index_put, which counts -1 from the end as well. The decomposition is an index_copy, which does not."""
+    x, dim, index, number = args_of(node)[:4]
+    if not is_tensor(x) or not is_tensor(index) or not shape(x):
+        return
+    kind = value(x).dtype
+    if is_tensor(number):
+        number = number if value(number).dtype is kind else editor.call(node, aten._to_copy.default, number, dtype=kind)
+    else:
+        number = editor.call(node, aten.full.default, [], number, dtype=kind)
+    indices = [*[None] * dim_index(dim, len(shape(x))), index]
+    editor.replace(node, editor.call(node, aten.index_put.default, x, indices, number))
 
 
 def _take_along_dim(editor: GraphEditor, node: Node) -> None:

@@ -1,8 +1,8 @@
 """Complex arithmetic in pairs of real numbers.
 
 Neither ggml nor ExecuTorch computes with complex numbers. Rotary embeddings are often written with them
-(`view_as_complex`, `polar`, a table of complex numbers as a buffer). What is complex becomes a real tensor with one
-more dimension, the last, of two. torch keeps complex numbers in that layout: views of them are views of the pairs.
+(`view_as_complex`, `polar`, a table of complex numbers as a buffer). A complex tensor becomes a real one with one more
+dimension, the last, of two. torch keeps complex numbers in that layout: views of them are views of the pairs.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _operand(n: Node) -> Node:
 
 
 def _along(places: int) -> Callable[[_Pairs, Node], Node]:
-    """An operator whose arguments 1 to ``places`` are dimensions, counted from the front."""
+    """An operator in which arguments 1 to ``places`` are dimensions, counted from the front."""
 
     def lower(p: _Pairs, n: Node) -> Node:
         source = _operand(n)
@@ -233,9 +233,9 @@ _FROM_PAIRS: dict[Any, Callable[[_Pairs, Node], Node]] = {
 
 
 def complex_to_pairs(ep: ExportedProgram) -> bool:
-    """Replaces, in place, what computes with complex numbers; False, and nothing changed, if something is not known.
+    """Replaces complex arithmetic, in place; False, and nothing changed, if something is not known.
 
-    Complex arguments and results of the program stay what they are.
+    Complex arguments and results of the program stay complex.
     """
     calls = [n for n in ep.graph.nodes if is_call(n)]
     odd = [n for n in calls if _is_complex(n) or any(_is_complex(i) for i in n.all_input_nodes)]

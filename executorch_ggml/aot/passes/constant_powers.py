@@ -1,4 +1,4 @@
-"""Powers whose exponent, or whose base, is one number that the model keeps in a tensor.
+"""Powers with an exponent, or a base, that is one number kept in a tensor.
 
 Graphs that came through ONNX write `x ** 2` of a normalisation that way. As a number it is part of the operation, which
 then needs no kernel for exponents that differ.

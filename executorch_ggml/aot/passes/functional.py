@@ -6,15 +6,15 @@ from torch.export import ExportedProgram
 
 from ._graph import is_functional
 from .merge_aliases import merge_aliased_inputs
-from .new_values import copy_what_is_written, separate_new_values
+from .new_buffer_values import copy_what_is_written, separate_new_values
 from .state_buffers import refuse_overlaps, settle_state_buffers
 
 
 def make_functional(ep: ExportedProgram) -> ExportedProgram:
     """A functional copy of a program as ``torch.export.export`` returns it; with control flow, as torch makes it.
 
-    torch makes programs functional several times on the way to ExecuTorch. What it cannot take the second time is
-    changed here once: views of old values, one node as two results, buffers in other layouts.
+    torch makes programs functional several times on the way to ExecuTorch. Forms that it cannot take the second time
+    are changed here once: views of old values, one node as two results, buffers in other layouts.
 
     Raises:
         InvalidArgumentError: the program changes a buffer that shares memory with another one.

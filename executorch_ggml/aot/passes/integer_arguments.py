@@ -1,7 +1,7 @@
 """Python numbers among the arguments that were exported as dynamic: refused.
 
-ExecuTorch 1.5.1 writes such an argument as None: its runtime takes no number for it, and what the program computes from
-it has no value. A number that the export fixed to its example is written as that number, and is fine.
+ExecuTorch 1.5.1 writes such an argument as None: its runtime takes no number for it, and results computed from it have
+no value. A number that the export fixed to its example is written as that number, and is fine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def refuse_dynamic_numbers(ep: ExportedProgram) -> None:
     """Checks the arguments.
 
     Raises:
-        UnsupportedError: one is a number whose value is left open; the text names it and the cure.
+        UnsupportedError: one is a number without a fixed value; the text names it and the cure.
     """
     arguments = {s.arg.name for s in ep.graph_signature.input_specs if s.kind is InputKind.USER_INPUT}
     for node in ep.graph.nodes:

@@ -114,7 +114,7 @@ class _Division:
         return self._call(aten.where.self, up, self._call(aten.sub.Tensor, rest, b), rest)
 
     def _is_plain(self, left: Any, right: Any) -> bool:
-        """Whether a remainder is what C has: of what is not negative, by a positive number."""
+        """Whether a remainder is that of C: of a number that is not negative, by a positive one."""
         limits, divisor = self.bounds.of(left), self.bounds.of(right)
         if limits is None or divisor is None or limits[0] < 0 or divisor[0] <= 0 or not is_tensor(left):
             return False

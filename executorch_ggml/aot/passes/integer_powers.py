@@ -69,7 +69,7 @@ def _shift_by_tensor(editor: GraphEditor, node: Node) -> Node | None:
     left = node.target in _LEFT_BY
     target = aten.bitwise_left_shift.Tensor if left else aten.bitwise_right_shift.Tensor
     shifted = call(node, target, x, near)
-    if not left and dtype is not torch.uint8:  # the sign is what remains
+    if not left and dtype is not torch.uint8:  # only the sign remains
         return shifted
     return call(node, aten.where.self, inside, shifted, editor.add_constant(torch.zeros((), dtype=dtype), "nothing"))
 

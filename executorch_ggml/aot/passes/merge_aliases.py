@@ -17,7 +17,7 @@ from ._graph import copy_of
 
 
 def _identity(data: object) -> object | None:
-    """What two names of one tensor have in common; None for tensors without memory."""
+    """A key that is equal for two names of one tensor; None for tensors without memory."""
     if not isinstance(data, torch.Tensor) or isinstance(data, FakeTensor) or data.is_meta or not data.numel():
         return None
     where = (data.untyped_storage().data_ptr(), data.storage_offset())

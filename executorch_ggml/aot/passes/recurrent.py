@@ -89,7 +89,7 @@ def _cell(editor: GraphEditor, node: Node, cell: str) -> list[Node]:
 
 
 def _layers(editor: GraphEditor, node: Node, cell: str) -> list[Node] | None:
-    """Outputs and last states, as ATen's operator gives them; None for what is left alone."""
+    """Outputs and last states, as ATen's operator gives them; None if the node is left alone."""
     x, states, params, has_biases, count, dropout, train, both, batch_first = args_of(node)
     steps = shape(x)[1 if batch_first else 0]
     if (train and dropout) or not isinstance(steps, int) or steps < 1:

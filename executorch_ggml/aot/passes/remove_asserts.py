@@ -1,4 +1,4 @@
-"""Removes assertions that only restate what the exporter proved, and those on data that no kernel here runs."""
+"""Removes assertions that the exporter has proved already, and those on data that no kernel here runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def remove_asserts(ep: ExportedProgram) -> bool:
     for node in nodes_of(editor.graph, *_ASSERTS):
         editor.graph.erase_node(node)
         editor.changed = True
-    # What the assertions tested (comparisons of sizes) is dead now, but fx counts none of it as impure.
+    # The tests of the assertions (comparisons of sizes) are dead now, but fx counts none of them as impure.
     return editor.finish()
 
 

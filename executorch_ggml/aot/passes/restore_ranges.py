@@ -1,7 +1,7 @@
 """Ranges of dynamic sizes as torch.export recorded them, after somebody else lowered the same program.
 
 A decomposition that looks at a size (ExecuTorch's of a recurrent cell) fixes the symbol in an environment that all
-graphs of the program share. The program's own constraints still say what its sizes may be.
+graphs of the program share. The program's own constraints still have the ranges of its sizes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Constants that a program returns, as copies.
 
 A delegate owns the parameters and buffers that it reads; ExecuTorch then has none to return, and lowering ends with an
-error about tags. A copy is an operation like any other: whoever runs it has the data.
+error about tags. A copy is an operation like any other: the side that runs it has the data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
 from ._graph import GraphEditor, aten
-from .new_values import memory_of
+from .new_buffer_values import memory_of
 
 _CONSTANTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 

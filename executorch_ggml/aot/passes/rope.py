@@ -1,7 +1,7 @@
 """Rotary position embeddings written out in elementary operators, as `executorch_ggml::rope`.
 
 Head size, theta, scaling and magnitude are read from the graph (shapes, the frequency buffer, the arithmetic on it) and
-checked numerically; nothing is assumed about the model. What is not proved stays as it is.
+checked numerically; nothing is assumed about the model. Nodes without a proof do not change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _complex_tables(editor: GraphEditor, before: Node, table: Node) -> tuple[Nod
 
 
 def _rest(node: Node, x: Node) -> tuple[Node, Node, Node] | None:
-    """(whole, x's place in it, cat) if x is the front of a wider head whose rest is appended unrotated to node."""
+    """(whole, x's place in it, cat) if x is the front of a wider head, and the rest is appended unrotated."""
     part = part_of(x)
     if part is None or part.start != 0 or part.step != 1 or len(node.users) != 1:
         return None
@@ -123,7 +123,7 @@ def fuse_rope(ep: ExportedProgram) -> bool:
         width = shape(rotation.x)[-1]
         if not isinstance(width, int) or len(shape(rotation.x)) < 2:
             continue
-        # One pair of tables serves every layer; what is proved depends on x's shape only.
+        # One pair of tables serves every layer; the proof depends on x's shape only.
         key = (rotation.cos, rotation.sin, rotation.mode, tuple(str(d) for d in shape(rotation.x)))
         if key not in proved:
             proved[key] = prove_tables(editor, rotation.x, rotation.cos, rotation.sin, rotation.mode, width)

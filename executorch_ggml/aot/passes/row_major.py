@@ -18,15 +18,17 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
-from executorch_ggml.aot.lowering import source_line
+from executorch_ggml.aot.lower_nodes import source_line
 from executorch_ggml.errors import UnsupportedError
 
-from ._graph import aten, same_dim
+from ._graph import GraphEditor, aten, same_dim
 
 _VIEWS = (aten.view.default, aten._unsafe_view.default, aten.view_copy.default)
 _COPIES = (aten.clone.default, aten._to_copy.default)
-# Tensors whose elements are left open, with strides: where the size is among the arguments.
+# Tensors with strides and elements that are left open: where the size is among the arguments.
 _OPEN = {aten.empty_permuted.default: 0, aten.empty_strided.default: 0, aten.new_empty_strided.default: 1}
+# Results are column-major, as LAPACK has them, for arguments in any order.
+_COLUMN_MAJOR = (aten.linalg_solve_triangular.default,)
 _STRIDED = (
     aten.as_strided.default,
     aten.as_strided_copy.default,
@@ -85,7 +87,18 @@ def use_row_major(ep: ExportedProgram) -> bool:
             _settle(node)
     for module in modules:
         module.recompile()
+    _copy_column_major(ep)
     return True
+
+
+def _copy_column_major(ep: ExportedProgram) -> None:
+    """A copy behind each operator that chooses its order: ExecuTorch computes strides anew from the operators."""
+    editor = GraphEditor(ep)
+    for node in list(ep.graph.nodes):
+        if node.op == "call_function" and node.target in _COLUMN_MAJOR:
+            copy = editor.call(node.next, aten.clone.default, node, memory_format=torch.contiguous_format)
+            node.replace_all_uses_with(copy, delete_user_cb=lambda user, copy=copy: user is not copy)
+    editor.finish()
 
 
 def _is_ordered(node: Node) -> bool:
@@ -95,7 +108,8 @@ def _is_ordered(node: Node) -> bool:
         return isinstance(val, torch.Tensor) and val.layout is torch.strided and not is_row_major(val)
     if node.op != "call_function":
         return False
-    return node.target in _OPEN or node.target == aten.empty_like.default or _asks_for_order(node)
+    chooses = node.target in _OPEN or node.target in _COLUMN_MAJOR or node.target == aten.empty_like.default
+    return chooses or _asks_for_order(node)
 
 
 def _asks_for_order(node: Node) -> bool:

@@ -14,11 +14,11 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from executorch_ggml.errors import InvalidArgumentError
 
 from ._graph import GraphEditor
-from .new_values import memory_of
+from .new_buffer_values import memory_of
 
 
 def refuse_overlaps(ep: ExportedProgram) -> None:
-    """Refuses a program, as torch exports it, that changes a buffer whose memory is also part of another one.
+    """Refuses a program, as torch exports it, that changes a buffer if its memory is also part of another one.
 
     Raises:
         InvalidArgumentError: there is such a buffer; to torch the two have nothing to do with each other.

@@ -66,7 +66,7 @@ def _is_integer(node: Node) -> bool:
 def _cone(end: Node, start: Node | None) -> list[Node] | None:
     """The elementwise calls that `end` is computed with, in order, from `start` and numbers alone.
 
-    Without a start: all elementwise calls behind `end`, whatever they begin with. None if anything else is read.
+    Without a start: all elementwise calls behind `end`, with any start. None if anything else is read.
     """
     found: dict[Node, None] = {}
 
@@ -104,7 +104,7 @@ def _start(end: Node, bounds: IntegerBounds) -> tuple[Node, list[Node], Range] |
 
 
 def _values(x: Node, calls: list[Node], limits: Range) -> torch.Tensor:
-    """What the last call yields for each value that x can have."""
+    """The results of the last call for each value that x can have."""
     known: dict[Node, Any] = {x: torch.arange(limits[0], limits[1] + 1, dtype=value(x).dtype)}
     for node in calls:
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), known.__getitem__)

@@ -1,4 +1,4 @@
-"""One export-friendly decoder for every architecture of the table.
+"""One export-friendly decoder for every family: an embedding, the family's blocks, a norm and a head.
 
 The names of its parameters are the names of the GGUF's tensors, so there is no name map. Its parameters live on the
 meta device until somebody loads them. So exporting a model costs only the memory of its graph.
@@ -6,7 +6,7 @@ meta device until somebody loads them. So exporting a model costs only the memor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,11 @@ from executorch_ggml.errors import BindError, UnsupportedError
 from executorch_ggml.gguf.header import GgufHeader, TensorInfo
 from executorch_ggml.gguf.shapes import wrong_shape
 
-from .blocks import Block, Linear, Norm, Weight
-from .config import ModelConfig, load_config
+from .block import Block, Place, StateKind
+from .config import ModelConfig
+from .family import Family
+from .layers import Linear, Norm, Weight
+from .load import family_of, load_config
 
 __all__ = ["TIED_HEAD", "Decoder", "build_decoder"]
 
@@ -32,19 +35,21 @@ _IGNORED_SUFFIXES = (".attn_rot_embd.weight", ".attn_rot_embd", ".attention.rota
 class Decoder(nn.Module):
     """forward(input_ids int64 [1, T], cache_pos int64 [T]) -> logits [1, 1, vocab], or [1, T, vocab].
 
-    The KV caches are buffers `blk.<i>.k_cache` and `blk.<i>.v_cache` [1, max_seq_len, kv_heads, head_dim]; row p holds
-    position p. A call writes the rows in cache_pos and attends to the rows up to each query's own position.
+    Each block owns its states, as buffers `blk.<i>.<name>` (`states`). A call writes the rows of the positions in
+    cache_pos, and attends to the rows up to each query's own position. Where a state is a summary of the sequence, the
+    positions must follow those of the last call, or start at 0.
     """
 
-    def __init__(self, config: ModelConfig, present: frozenset[str], *, full_logits: bool = False) -> None:
+    def __init__(
+        self, family: Family, config: ModelConfig, present: Container[str], *, full_logits: bool = False
+    ) -> None:
         super().__init__()
         self.config, self.full_logits = config, full_logits
         self.token_embd = Weight(config.vocab, config.width)
-        self.blk = nn.ModuleList(
-            Block(config, i, present, last_only=not full_logits and i == config.layers - 1)
-            for i in range(config.layers)
-        )
-        self.output_norm = Norm(config.width, config.eps)
+        last = config.layers - 1
+        places = [Place(config, i, present, last_only=not full_logits and i == last) for i in range(config.layers)]
+        self.blk = nn.ModuleList(family.blocks(places))
+        self.add_module(config.output_norm, Norm(config.width, config.eps))
         self.output = Linear(config.width, config.vocab, bias="output.bias" in present)
         names = {rope.factors for rope in config.rope if rope is not None and rope.factors}
         self.factors_name = names.pop().removesuffix(".weight") if names else None
@@ -59,15 +64,20 @@ class Decoder(nn.Module):
         factors = self.get_parameter(f"{self.factors_name}.weight") if self.factors_name else None
         for block in self.blk:
             x = block(x, cache_pos, factors)
-        logits: Tensor = self.output(self.output_norm(x))
+        logits: Tensor = self.output(self.get_submodule(self.config.output_norm)(x))
         cap = self.config.logit_softcap
         return torch.tanh(logits / cap) * cap if cap else logits
 
+    @property
+    def states(self) -> dict[str, StateKind]:
+        """Every state of the blocks, by the name of its buffer."""
+        blocks = (block for block in self.blk if isinstance(block, Block))
+        return {f"blk.{i}.{name}": kind for i, block in enumerate(blocks) for name, kind in block.states.items()}
+
     def reset(self) -> None:
-        """Empties the caches (eager use)."""
-        for name, buffer in self.named_buffers():
-            if name.endswith("_cache"):
-                buffer.zero_()
+        """Sets the states to zero (eager use)."""
+        for name in self.states:
+            self.get_buffer(name).zero_()
 
 
 def _check_tensors(model: Decoder, header: GgufHeader) -> None:
@@ -84,26 +94,26 @@ def _check_tensors(model: Decoder, header: GgufHeader) -> None:
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise BindError(
-            f"{header.path}: its tensors are not those of the {model.config.architecture.name} model its metadata "
+            f"{header.path}: its tensors are not those of the {model.config.architecture} model its metadata "
             f"describes: {shown}"
         )
     extra = [n for n in tensors if n not in wanted and n not in _IGNORED and not n.endswith(_IGNORED_SUFFIXES)]
     if extra:
         shown = ", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if len(extra) > 5 else "")
         raise UnsupportedError(
-            f"{header.path}: a {model.config.architecture.name} with the tensors {shown} is not supported, and "
+            f"{header.path}: a {model.config.architecture} with the tensors {shown} is not supported, and "
             "ignoring them would give wrong results"
         )
 
 
 def build_decoder(header: GgufHeader, max_seq_len: int, *, full_logits: bool = False) -> Decoder:
-    """The decoder of a GGUF, in eval mode, with parameters and caches on the meta device.
+    """The decoder of a GGUF, in eval mode, with parameters and states on the meta device.
 
     Raises the errors of `load_config`, BindError (tensors missing or mis-shaped, named) and UnsupportedError (tensors
     that the decoder has no use for).
     """
     config = load_config(header, max_seq_len)
     with torch.device("meta"):
-        model = Decoder(config, frozenset(header.tensors), full_logits=full_logits)
+        model = Decoder(family_of(header), config, frozenset(header.tensors), full_logits=full_logits)
     _check_tensors(model, header)
     return model.eval()

@@ -6,6 +6,8 @@ be run by that graph: `Metadata.used` becomes the graph's expectations.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from executorch_ggml.errors import FormatError, UnsupportedError
 from executorch_ggml.gguf.header import GgufHeader, Value
 
@@ -76,6 +78,23 @@ class Metadata:
             )
         return value
 
+    def integers(self, name: str, count: int, *, minimum: int = 0, maximum: int = _MAX_INT) -> tuple[int, ...]:
+        """An integer for each of `count` layers; one integer stands for all. Raises as `integer` does."""
+        key, value = self._take(name)
+        if value is None:
+            raise self._missing(key)
+        values = value if isinstance(value, list) else [value] * count
+        if any(isinstance(v, bool) or not isinstance(v, int) for v in values):
+            raise self._mistyped(key, "an integer or an array of integers", value)
+        if len(values) != count:
+            raise FormatError(f"{self.header.path}: metadata key {key!r} has {len(values)} elements for {count} layers")
+        numbers = tuple(int(v) for v in values)
+        if not all(minimum <= v <= maximum for v in numbers):
+            raise FormatError(
+                f"{self.header.path}: metadata key {key!r} is {value!r:.60}, which is outside {minimum}..{maximum}"
+            )
+        return numbers
+
     def number(self, name: str, default: float | None = None, *, positive: bool = True) -> float:
         """A finite float (an integer is accepted) that float32 can hold.
 
@@ -120,14 +139,29 @@ class Metadata:
                 found.append(value)
         return found
 
-    def refuse(self, names: dict[str, Value | None]) -> None:
-        """Refuses keys that would change the arithmetic unless absent or neutral (names: key -> its neutral value).
+    def vocabulary(self) -> int:
+        """Rows of the embedding; the tokenizer must have as many tokens, or ids would mean something else."""
+        header = self.header
+        info = header.tensors.get("token_embd.weight")
+        if info is None or len(info.shape) != 2:
+            found = "is missing" if info is None else f"has shape {info.shape}"
+            raise FormatError(f"{header.path}: tensor 'token_embd.weight' {found}; is this a language model's GGUF?")
+        rows = info.shape[0]
+        tokens = header.length("tokenizer.ggml.tokens") if "tokenizer.ggml.tokens" in header else rows
+        if tokens != rows:
+            raise FormatError(
+                f"{header.path}: tokenizer.ggml.tokens has {tokens} tokens, but token_embd.weight has {rows} rows"
+            )
+        return rows
+
+    def refuse_unread(self, names: Mapping[str, Value | None]) -> None:
+        """Refuses keys that change the arithmetic and that nobody read (names: key -> the value that changes nothing).
 
         Raises UnsupportedError naming the key.
         """
         for name, neutral in names.items():
             key, value = self._key(name), self.header.get(self._key(name))
-            if value is not None and value != neutral:
+            if value is not None and value != neutral and key not in self.used:
                 raise UnsupportedError(
                     f"{self.header.path}: metadata key {key!r} is {value!r:.60}; a {self.architecture} with it is not "
                     "supported, and ignoring it would give wrong results"

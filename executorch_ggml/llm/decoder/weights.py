@@ -31,7 +31,7 @@ def _tensors(header: GgufHeader) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def load_dequantized(model: Decoder, gguf: str | os.PathLike[str] | GgufHeader) -> Decoder:
-    """Replaces the meta parameters of `model` by the GGUF's weights in float32, and its caches by zeros on the CPU.
+    """Replaces the meta parameters of `model` by the GGUF's weights in float32, and its states by zeros on the CPU.
 
     A tied head shares the memory of the embedding. Returns the model.
     Raises BindError when a parameter has no tensor or another shape, UnsupportedError without the `gguf` package.

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from executorch_ggml.errors import CancelledError, InvalidArgumentError
 from executorch_ggml.runtime._callback import Progress
@@ -26,13 +26,22 @@ from .token_loop import TokenLoop
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from executorch_ggml.llm.module import GGUFModule
     from executorch_ggml.runtime.gguf_file import GGUFFile
     from executorch_ggml.runtime.program import Program
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 Prompt = str | Sequence[int] | Sequence[Message]
 _TOKENIZER = "_tokenizer"
+
+
+class Model(Protocol):
+    """A program with the GGUF that has its vocabulary, such as a `GGUFModule`."""
+
+    @property
+    def program(self) -> Program: ...
+
+    @property
+    def gguf(self) -> GGUFFile: ...
 
 
 class Piece(str):
@@ -241,7 +250,7 @@ class Generation(Iterator[Piece]):
 
 
 def generate(
-    target: GGUFModule | Program,
+    target: Model | Program,
     prompt: Prompt,
     *,
     max_tokens: int | None = None,

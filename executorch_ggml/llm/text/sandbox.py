@@ -16,18 +16,18 @@ nor nest beyond the stack.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from jinja2 import ext, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import LoopContext, Macro, Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from . import template_filters
 from .template_budget import Budget
 from .template_format import brace, percent
+from .template_payment import ATOMS, PayingEnvironment
 from .template_tree import MAX_PYTHON, MAX_TEMPLATE, BoundedGenerator, Generation, Limits, account, check_tree
 
 __all__ = ["MAX_TEMPLATE", "Budget", "Sandbox"]
@@ -47,11 +47,10 @@ _METHODS: dict[type, frozenset[str]] = {
 _PADDING = frozenset(["center", "ljust", "rjust", "zfill", "expandtabs"])
 # Those for which CPython has no linear algorithm: time is the product of both lengths.
 _QUADRATIC = frozenset(["rfind", "rindex", "rsplit", "rpartition", "strip", "lstrip", "rstrip"])
-_ATOMS = (str, int, float, type(None))
 _CALL = 8  # units
 
 
-class Sandbox(ImmutableSandboxedEnvironment):
+class Sandbox(PayingEnvironment):
     """The environment. One rendering at a time: :attr:`budget` belongs to it."""
 
     intercepted_binops = frozenset(["+", "-", "*", "/", "//", "**", "%"])
@@ -67,7 +66,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
             optimized=False,  # folding constants at compile time would run filters outside any budget
             extensions=[ext.loopcontrols, Generation, Limits],
         )
-        self.budget = Budget(0)
         self.compiling = Budget(0)
         keep = {name: self.globals[name] for name in ("dict", "namespace", "joiner", "cycler")}
         self.globals = {**keep, "range": self._range}
@@ -103,23 +101,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _pay(self, price: int) -> None:
         self.budget.charge(price)
 
-    def rounds(self, value: Any, price: int = 0) -> Any:
-        """An iterable that pays for its elements: at once where their number is known, else one by one.
-
-        price: units more for each.
-        """
-        if isinstance(value, (str, list, tuple, dict, range)) and not price:
-            self.budget.charge(1 + len(value))
-            return value
-        if isinstance(value, Undefined) or not isinstance(value, Iterable):
-            return value
-        return self._counted(iter(value), 1 + price)
-
-    def _counted(self, items: Iterator[Any], price: int = 1) -> Iterator[Any]:
-        for item in items:
-            self.budget.charge(price)
-            yield item
-
     def _written(self, value: Any) -> Any:
         if isinstance(value, str):
             self.budget.check(len(value))
@@ -152,33 +133,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             left = right
         return result
 
-    def compare(self, name: str, left: Any, right: Any) -> Any:
-        """One comparison, by its name in Jinja's tree."""
-        budget = self.budget
-        if isinstance(left, str) and isinstance(right, str):
-            longer = len(left) + len(right)
-            budget.charge(longer >> (2 if name in ("in", "notin") else 4))
-        elif name in ("in", "notin"):
-            if not isinstance(right, range) or not isinstance(left, int):
-                budget.weigh(right)
-            budget.weigh(left)
-        elif isinstance(left, _ATOMS) or isinstance(right, _ATOMS):
-            pass  # a container is not looked into
-        else:
-            budget.weigh(left)
-            budget.weigh(right)
-        return template_filters.COMPARISONS[name](left, right)
-
-    def made(self, value: Any) -> Any:
-        """The result of a filter, an operator or a call."""
-        if isinstance(value, Iterator):
-            return self._counted(value, 4)
-        return self.budget.result(value)
-
     # ---------------------------------------------------------------- run time: intercepted by Jinja
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if not isinstance(argument, _ATOMS):
+        if not isinstance(argument, ATOMS):
             self.budget.weigh(argument)
         return super().getitem(obj, argument)
 

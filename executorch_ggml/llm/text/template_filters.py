@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import functools
 import json
-import operator
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from jinja2.exceptions import SecurityError
@@ -18,9 +17,7 @@ from jinja2.runtime import Undefined
 from jinja2.tests import TESTS
 
 from .template_format import percent
-
-if TYPE_CHECKING:
-    from .sandbox import Sandbox
+from .template_payment import PayingEnvironment
 
 _CHEAP = "abs count d default first last length list items"
 _TEXTS = "capitalize e escape forceescape lower safe string title upper wordcount striptags"
@@ -30,23 +27,13 @@ _MAX_ATTRIBUTE = 256  # characters: every dot of it is a step for every element
 _MAX_DIGITS = 4000  # that int() reads; its time is quadratic
 _MAX_WRAPPED = 1 << 16  # characters that wordwrap takes: its splitting is slow
 
-COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "gt": operator.gt,
-    "gteq": operator.ge,
-    "lt": operator.lt,
-    "lteq": operator.le,
-    "in": lambda left, right: left in right,
-    "notin": lambda left, right: left not in right,
-}
 _COMPARING_TESTS = {
     "==": "eq", "eq": "eq", "equalto": "eq", "!=": "ne", "ne": "ne", ">": "gt", "gt": "gt", "greaterthan": "gt",
     "ge": "gteq", ">=": "gteq", "<": "lt", "lt": "lt", "lessthan": "lt", "<=": "lteq", "le": "lteq", "in": "in",
 }  # fmt: skip
 
 
-def filters(sandbox: Sandbox) -> dict[str, Callable[..., Any]]:
+def filters(sandbox: PayingEnvironment) -> dict[str, Callable[..., Any]]:
     """By name. Their results are charged; iterators among them pay for each element."""
     steps: dict[str, Callable[..., Any]] = {
         **dict.fromkeys(_CHEAP.split(), _as_it_is),
@@ -78,7 +65,7 @@ def filters(sandbox: Sandbox) -> dict[str, Callable[..., Any]]:
     return found | {name: functools.partial(function, sandbox) for name, function in ours.items()}
 
 
-def tests(sandbox: Sandbox) -> dict[str, Callable[..., Any]]:
+def tests(sandbox: PayingEnvironment) -> dict[str, Callable[..., Any]]:
     """By name: Jinja's own, with those that compare, write or calculate behind the same steps."""
     found: dict[str, Callable[..., Any]] = {**TESTS}  # type: ignore[dict-item]
     for name, comparison in _COMPARING_TESTS.items():
@@ -90,7 +77,7 @@ def tests(sandbox: Sandbox) -> dict[str, Callable[..., Any]]:
     return found
 
 
-def _charged(sandbox: Sandbox, function: Any, step: Callable[..., Any]) -> Callable[..., Any]:
+def _charged(sandbox: PayingEnvironment, function: Any, step: Callable[..., Any]) -> Callable[..., Any]:
     """A filter of Jinja behind a step (sandbox, value, args, kwargs) -> value."""
     at = 1 if hasattr(function, "jinja_pass_arg") else 0
 
@@ -107,12 +94,12 @@ def _charged(sandbox: Sandbox, function: Any, step: Callable[..., Any]) -> Calla
 # ---------------------------------------------------------------- steps
 
 
-def _as_it_is(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _as_it_is(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     sandbox.budget.charge(1)
     return value
 
 
-def _text(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _text(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     """Values for a filter that takes text. Undefined ones stay, for their message."""
     if isinstance(value, str):
         sandbox.budget.charge(1 + len(value))
@@ -121,12 +108,12 @@ def _text(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
     return value
 
 
-def _whole(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _whole(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     sandbox.budget.weigh(value)
     return value
 
 
-def _iterable(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _iterable(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     for text in (*args, *kwargs.values()):
         if isinstance(text, str) and len(text) > _MAX_ATTRIBUTE:
             raise SecurityError(f"an attribute of {len(text)} characters")
@@ -135,7 +122,7 @@ def _iterable(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
     return sandbox.rounds(value)
 
 
-def _compared(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _compared(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     """Sorting and the like: each element meets log n others, with all that is inside."""
     value = _iterable(sandbox, value, args, kwargs)
     if isinstance(value, Iterator):
@@ -146,14 +133,14 @@ def _compared(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
     return value
 
 
-def _widened(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _widened(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     for width in (*args, *kwargs.values()):
         if isinstance(width, int):
             sandbox.budget.check(abs(width))
     return sandbox.budget.text(value)
 
 
-def _indented(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> str:
+def _indented(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> str:
     text = sandbox.budget.text(value)
     width = args[0] if args else kwargs.get("width", 4)
     pad = len(width) if isinstance(width, str) else width if isinstance(width, int) else 0
@@ -161,7 +148,7 @@ def _indented(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> str:
     return text
 
 
-def _trimmed(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _trimmed(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     value = _text(sandbox, value, args, kwargs)
     for chars in (*args, *kwargs.values()):
         if isinstance(chars, str) and isinstance(value, str):
@@ -169,7 +156,7 @@ def _trimmed(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
     return value
 
 
-def _wrapped(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> str:
+def _wrapped(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> str:
     text = sandbox.budget.text(value)
     if len(text) > _MAX_WRAPPED:
         raise SecurityError(f"wordwrap of {len(text)} characters; the limit is {_MAX_WRAPPED}")
@@ -179,21 +166,21 @@ def _wrapped(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> str:
     return text
 
 
-def _number(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _number(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     sandbox.budget.charge(1)
     if isinstance(value, str) and len(value) > _MAX_DIGITS:
         raise SecurityError(f"a number of {len(value)} characters")
     return value
 
 
-def _rounded(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _rounded(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     for precision in (*args, *kwargs.values()):
         if isinstance(precision, int) and abs(precision) > 100:
             raise SecurityError(f"round to {precision} digits")
     return _number(sandbox, value, args, kwargs)
 
 
-def _printed(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
+def _printed(sandbox: PayingEnvironment, value: Any, args: Any, kwargs: Any) -> Any:
     weight = sandbox.budget.weigh(value)
     sandbox.budget.charge(64 * weight)
     return value
@@ -202,7 +189,7 @@ def _printed(sandbox: Sandbox, value: Any, args: Any, kwargs: Any) -> Any:
 # ---------------------------------------------------------------- filters of our own
 
 
-def glue(sandbox: Sandbox, between: str, items: Any) -> str:
+def glue(sandbox: PayingEnvironment, between: str, items: Any) -> str:
     """``between.join(items)``, other values become text."""
     texts = [sandbox.budget.text(item) for item in sandbox.rounds(items)]
     size = sum(map(len, texts)) + len(between) * len(texts)
@@ -211,7 +198,7 @@ def glue(sandbox: Sandbox, between: str, items: Any) -> str:
     return between.join(texts)
 
 
-def replaced(sandbox: Sandbox, text: str, old: str, new: str, count: int = -1) -> str:
+def replaced(sandbox: PayingEnvironment, text: str, old: str, new: str, count: int = -1) -> str:
     whole = str(text)
     sandbox.budget.charge(len(whole))
     sandbox.budget.check(len(whole) + (whole.count(old) + 1) * len(new))
@@ -219,18 +206,18 @@ def replaced(sandbox: Sandbox, text: str, old: str, new: str, count: int = -1) -
     return result
 
 
-def _join(sandbox: Sandbox, value: Any, d: Any = "", attribute: str | int | None = None) -> str:
+def _join(sandbox: PayingEnvironment, value: Any, d: Any = "", attribute: str | int | None = None) -> str:
     _iterable(sandbox, (), (attribute,), {})
     items = value if attribute is None else map(_getter(sandbox, attribute), sandbox.rounds(value))
     return glue(sandbox, sandbox.budget.text(d), items)
 
 
-def _replace(sandbox: Sandbox, text: Any, old: Any, new: Any, count: int | None = None) -> str:
+def _replace(sandbox: PayingEnvironment, text: Any, old: Any, new: Any, count: int | None = None) -> str:
     whole, before, after = map(sandbox.budget.text, (text, old, new))
     return replaced(sandbox, whole, before, after, -1 if count is None else count)
 
 
-def _sum(sandbox: Sandbox, value: Any, attribute: str | int | None = None, start: Any = 0) -> Any:
+def _sum(sandbox: PayingEnvironment, value: Any, attribute: str | int | None = None, start: Any = 0) -> Any:
     _iterable(sandbox, (), (attribute,), {})
     if isinstance(start, str):
         raise TypeError("sum() can't sum strings")
@@ -240,19 +227,19 @@ def _sum(sandbox: Sandbox, value: Any, attribute: str | int | None = None, start
     return start
 
 
-def _format(sandbox: Sandbox, value: Any, *args: Any, **kwargs: Any) -> str:
+def _format(sandbox: PayingEnvironment, value: Any, *args: Any, **kwargs: Any) -> str:
     if args and kwargs:
         raise jinja2.TemplateRuntimeError("format takes positional or named arguments, not both")
     result: str = sandbox.made(percent(sandbox.budget, sandbox.budget.text(value), kwargs or args))
     return result
 
 
-def _getter(sandbox: Sandbox, attribute: str | int) -> Callable[[Any], Any]:
+def _getter(sandbox: PayingEnvironment, attribute: str | int) -> Callable[[Any], Any]:
     return make_attrgetter(sandbox, attribute)
 
 
 def to_json(
-    sandbox: Sandbox,
+    sandbox: PayingEnvironment,
     value: Any,
     ensure_ascii: bool = False,
     indent: int | str | None = None,
@@ -291,11 +278,11 @@ def _plain(value: Any) -> Any:
 # ---------------------------------------------------------------- tests of our own
 
 
-def _test(sandbox: Sandbox, comparison: str, left: Any, right: Any) -> Any:
+def _test(sandbox: PayingEnvironment, comparison: str, left: Any, right: Any) -> Any:
     return sandbox.compare(comparison, left, right)
 
 
-def _text_test(sandbox: Sandbox, test: Any, value: Any) -> Any:
+def _text_test(sandbox: PayingEnvironment, test: Any, value: Any) -> Any:
     return test(sandbox.budget.text(value))
 
 

@@ -19,7 +19,7 @@ import torch
 from torch.export import Dim
 
 from executorch_ggml.aot.quantization import GgmlQuantConfig
-from executorch_ggml.speech.lowering import Method, SpeechExport, export_methods, part
+from executorch_ggml.speech.export_methods import Method, SpeechExport, export_methods, part
 
 from .model import Parakeet
 

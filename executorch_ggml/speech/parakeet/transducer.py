@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from executorch_ggml.aot.custom_ops_audio import likeliest
+from executorch_ggml.aot.custom_ops_audio import most_likely
 
 from .config import ParakeetConfig
 
@@ -66,4 +66,4 @@ class Joint(nn.Module):
 
     def forward(self, frames: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.head(F.relu(frames + predicted))[0]
-        return likeliest(logits[:, : self.vocab]), likeliest(logits[:, self.vocab :])
+        return most_likely(logits[:, : self.vocab]), most_likely(logits[:, self.vocab :])

@@ -21,7 +21,7 @@ from torch.export import Dim
 from executorch_ggml.aot.quantization import GgmlQuantConfig
 from executorch_ggml.errors import InvalidArgumentError
 from executorch_ggml.gguf.writer import TensorSource, write_gguf
-from executorch_ggml.speech.lowering import Method, SpeechExport, export_methods, part
+from executorch_ggml.speech.export_methods import Method, SpeechExport, export_methods, part
 
 from .model import Compaction, VoxtralRealtime
 
