@@ -43,14 +43,14 @@ def test_a_right_program_passes_and_can_be_used(program: ExportedProgram) -> Non
 
 
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from executorch_ggml.aot import lowering
+    from executorch_ggml.aot import lower_nodes
     from executorch_ggml.ir.builder import UnaryKind
 
-    real = lowering.lookup
+    real = lower_nodes.lookup
     entry = real(torch.ops.aten.sin.default)
     assert entry is not None
     wrong = replace(entry, lower=lambda b, n: b.unary(UnaryKind.COS, n.tensor("self")))
-    monkeypatch.setattr(lowering, "lookup", lambda target: wrong if "sin." in str(target) else real(target))
+    monkeypatch.setattr(lower_nodes, "lookup", lambda target: wrong if "sin." in str(target) else real(target))
 
 
 def test_the_first_wrong_operation_is_named(program: ExportedProgram, monkeypatch: pytest.MonkeyPatch) -> None:

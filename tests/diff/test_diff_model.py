@@ -50,17 +50,17 @@ def test_a_right_program_passes() -> None:
 def wrong_sine(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from executorch_ggml.aot import lowering
+    from executorch_ggml.aot import lower_nodes
     from executorch_ggml.ir.builder import UnaryKind
 
     def cosine(builder: Any, n: Any) -> Any:
         return builder.unary(UnaryKind.COS, n.tensor("self"))
 
-    sine = lowering.lookup(torch.ops.aten.sin.default)
+    sine = lower_nodes.lookup(torch.ops.aten.sin.default)
     assert sine is not None
     broken = replace(sine, lower=cosine)
-    real = lowering.lookup
-    monkeypatch.setattr(lowering, "lookup", lambda target: broken if "sin." in str(target) else real(target))
+    real = lower_nodes.lookup
+    monkeypatch.setattr(lower_nodes, "lookup", lambda target: broken if "sin." in str(target) else real(target))
 
 
 def test_a_wrong_lowering_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
