@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import threading
 import time
@@ -149,33 +148,42 @@ print("end")
     assert out == "end\n"
 
 
-def test_load_and_free_leaks_nothing(mlp: Mlp) -> None:
-    import gc
-    import os
+CYCLES = """
+import gc, os, threading
+from pathlib import Path
+import numpy as np
+from executorch_ggml import Program
 
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+def open_files():
+    names = []
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            names.append(os.readlink("/proc/self/fd/" + entry))
+        except FileNotFoundError:  # that of the listing itself
+            pass
+    return sorted(names)
+
+def cycle(times):
+    for _ in range(times):
+        with Program({pte!r}, {gguf!r}, threads=1) as program:
+            program(np.zeros((2, 8), np.float32))
+    gc.collect()
+
+cycle(30)
+before, files = resident(), open_files()
+threads = threading.active_count(), len(os.listdir("/proc/self/task"))
+cycle(200)
+assert open_files() == files, open_files()
+assert (threading.active_count(), len(os.listdir("/proc/self/task"))) == threads
+assert resident() - before < 2 << 20, resident() - before
+print("done")
+"""
+
+
+def test_load_and_free_leaks_nothing(mlp: Mlp, run_python: Callable[[str], str]) -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs /proc")
-
-    def cycle(times: int) -> None:
-        for _ in range(times):
-            with Program(mlp.bare_pte, mlp.gguf, threads=1) as program:
-                program(np.zeros((2, 8), np.float32))
-        gc.collect()
-
-    def open_files() -> list[str]:
-        names = []
-        for entry in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(FileNotFoundError):  # that of the listing itself
-                names.append(os.readlink(f"/proc/self/fd/{entry}"))
-        return sorted(names)
-
-    cycle(30)
-    before, handles = resident(), open_files()
-    threads = threading.active_count(), len(os.listdir("/proc/self/task"))
-    cycle(200)
-    assert open_files() == handles
-    assert (threading.active_count(), len(os.listdir("/proc/self/task"))) == threads
-    assert resident() - before < 2 << 20
+    assert run_python(CYCLES.format(pte=str(mlp.bare_pte), gguf=str(mlp.gguf))).strip() == "done"
