@@ -94,7 +94,10 @@ Result<devices::Storage> WeightStore::map(const BoundSlot& slot, bool* mapped) {
 
 Result<devices::Storage> WeightStore::map_file(const Part& part, const void* address) {
   const gguf::Shard& shard = part.files->shards()[part.shard];
-  std::shared_ptr<const void>& entry = shard_buffers_[shard.base];
+  // Weak: a file that another program opened is closed with that program, while the store lives on for others.
+  for (auto it = shard_buffers_.begin(); it != shard_buffers_.end();)
+    it = it->second.expired() ? shard_buffers_.erase(it) : std::next(it);
+  std::shared_ptr<const void> entry = shard_buffers_[shard.base].lock();
   if (entry == nullptr) {
     uint64_t largest = 0;
     for (const gguf::Tensor& tensor : part.files->tensors()) largest = std::max(largest, tensor.nbytes);
@@ -103,6 +106,7 @@ Result<devices::Storage> WeightStore::map_file(const Part& part, const void* add
     ETGGML_ASSIGN_OR_RETURN(made->buffer, devices::wrap_host_memory(device_, shard.base, shard.size, largest));
     ggml_backend_buffer_set_usage(made->buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
     entry = std::move(made);
+    shard_buffers_[shard.base] = entry;
   }
   devices::Storage storage;
   storage.buffer = static_cast<const Mapped*>(entry.get())->buffer.get();

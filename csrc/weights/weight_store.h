@@ -38,8 +38,8 @@ class WeightStore {
 
   const devices::Device device_;
   std::mutex mutex_;
-  std::map<std::string, Copy> copies_;                                // by recipe
-  std::map<const void*, std::shared_ptr<const void>> shard_buffers_;  // by mapping base; each owns buffer and FileSet
+  std::map<std::string, Copy> copies_;                              // by recipe
+  std::map<const void*, std::weak_ptr<const void>> shard_buffers_;  // by mapping base; each owns buffer and FileSet
 };
 
 }  // namespace etggml::weights

@@ -172,6 +172,7 @@ def cycle(times):
             program(np.zeros((2, 8), np.float32))
     gc.collect()
 
+other = Program({pte!r}, {gguf!r}, threads=1)  # of the same file, alive all the time
 cycle(30)
 before, files = resident(), open_files()
 threads = threading.active_count(), len(os.listdir("/proc/self/task"))
