@@ -198,6 +198,22 @@ def test_calls_that_were_cancelled_leave_no_wrong_token(model: tuple[Path, Path]
     assert cancelled > 3
 
 
+def test_a_new_sequence_does_not_read_what_an_earlier_one_left(model: tuple[Path, Path]) -> None:
+    gguf, _ = model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "shift", Shifting("shift", rope_mode=ROPE_NEOX))
+        header = read_header(gguf)
+        decoder = build_decoder(header, MAX_SEQ_LEN)
+    load_dequantized(decoder, header)
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        want = decoder(ids, torch.arange(3))
+        for block in decoder.modules():
+            if isinstance(block, Shift):
+                block.last.fill_(torch.nan)
+        assert torch.equal(decoder(ids, torch.arange(3)), want)
+
+
 def test_the_declared_kind_is_that_of_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Shifting, "other", Wrong)
     monkeypatch.setitem(ARCHITECTURES, "shift", Shifting("shift", rope_mode=ROPE_NEOX))

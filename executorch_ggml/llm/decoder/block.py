@@ -92,8 +92,8 @@ class Block(nn.Module):
 
     def summary(self, name: str, positions: Tensor) -> Tensor:
         """The contents of a summary, or zeros in a call that starts at position 0: there a new sequence begins."""
-        began = positions.to(torch.float32)[:1].clamp(0, 1)
-        return self.get_buffer(name) * began
+        # A choice, not a product: 0 times what a sequence before left may be NaN.
+        return torch.where(positions.to(torch.float32)[:1] > 0, self.get_buffer(name), 0.0)
 
     def add_feed_forward(self, place: Place) -> None:
         c = self.config
