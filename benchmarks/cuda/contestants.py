@@ -94,6 +94,7 @@ class Ours(Contestant):
     device: str = "cuda"
     logits: str = "argmax"
     threads: int = 1
+    environment: dict[str, str] = field(default_factory=dict)
     graphs: dict[Workload, Graph] = field(default_factory=dict)
 
     def takes(self, test: Workload) -> bool:
@@ -108,7 +109,7 @@ class Ours(Contestant):
             command += ["--sampling", SAMPLING]
         else:
             command += ["--logits", self.logits]
-        row = json.loads(output(command, {}))
+        row = json.loads(output(command, self.environment))
         if (row["prompt_len"], row["n_decode"], row["depth"]) != (prompt, decode, test.depth):
             raise ContestantError(f"benchmark_llm measured something else: {row}")
         self.graphs[test] = self.graphs.get(test, Graph()) + Graph(**row["graph"])

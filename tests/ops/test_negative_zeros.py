@@ -25,6 +25,7 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "full of a size": lambda x: torch.full((x.shape[0],), ZERO) * (x + 4),
     "full_like": lambda x: torch.full_like(x, ZERO) * (x + 4),
     "new_full": lambda x: x.new_full((8,), ZERO) * (x + 4),
+    "fill": lambda x: torch.fill(x, ZERO) * (x + 4),
     "scalar_tensor": lambda x: torch.scalar_tensor(ZERO) * (x + 4),
     "times": lambda x: x * ZERO,
     "times of a scalar": lambda x: torch.mul(x, torch.tensor(ZERO)),

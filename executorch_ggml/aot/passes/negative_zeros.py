@@ -20,6 +20,7 @@ _FILLS = {
     aten.full_like.default: (1, "fill_value"),
     aten.new_full.default: (2, "fill_value"),
     aten.scalar_tensor.default: (0, "s"),
+    aten.fill.Scalar: (1, "value"),
 }
 
 
