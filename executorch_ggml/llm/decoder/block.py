@@ -92,7 +92,7 @@ class Block(nn.Module):
 
     def summary(self, name: str, positions: Tensor) -> Tensor:
         """The contents of a summary, or zeros in a call that starts at position 0: there a new sequence begins."""
-        # A choice, not a product: 0 times what a sequence before left may be NaN.
+        # A choice, not a product: an earlier sequence may have left NaN, and NaN times 0 is NaN.
         return torch.where(positions.to(torch.float32)[:1] > 0, self.get_buffer(name), 0.0)
 
     def add_feed_forward(self, place: Place) -> None:
