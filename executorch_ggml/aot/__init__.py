@@ -5,4 +5,9 @@ import torch  # noqa: F401 - torch sets up its loggers when it is imported, so i
 from .quiet import quiet
 
 with quiet():
-    import executorch.exir  # noqa: F401 - it imports torchao, which warns of kernels that nobody asked for
+    try:
+        import executorch.exir  # noqa: F401 - it imports torchao, which warns of kernels that nobody asked for
+    except ModuleNotFoundError as error:
+        # ExecuTorch's runtime alone: the operators, and decoders made of them, need torch only. Lowering says so itself.
+        if not (error.name or "").startswith("executorch"):
+            raise

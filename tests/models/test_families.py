@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -41,3 +42,15 @@ def test_readme_lists_every_architecture() -> None:
     assert len(rows) == 1
     named = re.findall(r"`([^`]+)`", rows[0])
     assert named == sorted(ARCHITECTURES)
+
+
+def test_decoders_need_no_exporter(run_python: Callable[[str], str]) -> None:
+    """A machine with ExecuTorch's runtime alone makes test files, and decoders to compare with."""
+    out = run_python("""
+import sys
+sys.modules["executorch.exir"] = None
+from executorch_ggml.llm.decoder import ARCHITECTURES
+from tests.support.make_gguf import write_gguf
+print("llama" in ARCHITECTURES)
+""")
+    assert out.strip() == "True"
