@@ -274,11 +274,11 @@ void print_json(const Options& options, Bench& bench, const Summary& step, bool 
       {"decode_tok_s", rates(summary(bench.decode_rate), bench.decode_rate)},
       {"step_ms", rates(step)},
       {"graph",
-       {{"nodes", number(graph, "nodes")},
-        {"calls", number(graph, "calls")},
-        {"splits", number(graph, "splits")},
-        {"device_runs", bench.device_runs},
-        {"replayed", bench.replayed}}},
+       {{"nodes", member(graph, "nodes")},
+        {"calls", member(graph, "calls")},
+        {"splits", member(graph, "splits")},
+        {"device_runs", static_cast<int64_t>(bench.device_runs)},
+        {"replayed", static_cast<int64_t>(bench.replayed)}}},
   };
   if (stats) result["stats"] = bench.stats();
   std::printf("%s\n", as_text(result).c_str());

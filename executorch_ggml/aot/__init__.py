@@ -8,6 +8,6 @@ with quiet():
     try:
         import executorch.exir  # noqa: F401 - it imports torchao, which warns of kernels that nobody asked for
     except ModuleNotFoundError as error:
-        # ExecuTorch's runtime alone: the operators, and decoders made of them, need torch only. Lowering says so itself.
+        # ExecuTorch's runtime alone is there. The operators, and decoders made of them, need torch only.
         if not (error.name or "").startswith("executorch"):
             raise

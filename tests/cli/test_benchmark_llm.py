@@ -68,6 +68,7 @@ def test_json(program: Path, tiny_llm: TinyLlm, logits: str) -> None:
     # No GPU: nothing is replayed, and everything is one graph.
     graph = values["graph"]
     assert graph["nodes"] > 10
+    assert {type(count) for count in graph.values()} == {int}
     assert (graph["calls"], graph["splits"], graph["device_runs"], graph["replayed"]) == (0, 1, 0, 0)
     assert values["stats"]["calls"] >= 2 * (1 + 1 + 4)
 
