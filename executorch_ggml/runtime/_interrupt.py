@@ -4,7 +4,7 @@ Python runs a signal's handler between two of its own instructions, in the main 
 library there are none. So a call asks now and then, by a callback that only lets Python look. The exception of the
 handler (KeyboardInterrupt) is raised where the next Python function begins: at the entry of a callback, before any
 `try` of its own. ctypes cannot pass it on and hands it to `sys.unraisablehook`. There it is taken and kept. `stop` ends
-the call, and the exception is raised afterwards.
+the call, and the exception is raised afterwards. What a handler raises while Python frees an object is kept likewise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import ctypes
 import signal
 import sys
 import threading
-import weakref
 from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import Any, TypeVar
@@ -59,14 +58,12 @@ def _from_callback(traceback: TracebackType | None) -> bool:
     return traceback is not None and traceback.tb_frame.f_code in _callbacks
 
 
-def _from_finalizer(raised: BaseException | None, traceback: TracebackType | None) -> bool:
-    """A signal that arrived while `weakref.finalize` freed something (a program that was closed) is lost likewise."""
-    if traceback is None or traceback.tb_frame.f_code is not weakref.finalize.__call__.__code__:
-        return False
+def _from_signal(raised: BaseException | None, traceback: TracebackType | None) -> bool:
+    """A handler also runs where Python ignores exceptions: in finalizers and in callbacks of the garbage collector."""
     if isinstance(raised, KeyboardInterrupt):
         return True
     handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()} - {None}
-    following = traceback.tb_next
+    following = traceback
     while following is not None:
         if following.tb_frame.f_code in handlers:
             return True
@@ -76,7 +73,7 @@ def _from_finalizer(raised: BaseException | None, traceback: TracebackType | Non
 
 def hook(unraisable: Any) -> None:
     """`sys.unraisablehook` while the library may call back."""
-    if _from_callback(unraisable.exc_traceback) or _from_finalizer(unraisable.exc_value, unraisable.exc_traceback):
+    if _from_callback(unraisable.exc_traceback) or _from_signal(unraisable.exc_value, unraisable.exc_traceback):
         keep(unraisable.exc_value if unraisable.exc_value is not None else unraisable.exc_type())
         return
     # A later handler may have kept ours as its previous one.

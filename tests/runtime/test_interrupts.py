@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -89,6 +90,27 @@ def test_no_interrupt_in_a_load_is_lost(mlp: Mlp, caplog: pytest.LogCaptureFixtu
     assert not _interrupt.stop.value
 
 
+def test_no_interrupt_in_the_garbage_collector_is_lost(mlp: Mlp) -> None:
+    """Others add callbacks to it (hypothesis does). Python ignores what is raised in one."""
+
+    def slow(_phase: str, _info: object) -> None:
+        until = time.monotonic() + 0.0005
+        while time.monotonic() < until:
+            pass
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(slow)
+    gc.set_threshold(50)
+    try:
+        for attempt in range(12):
+            with pytest.raises(Interrupt), alarm(0.001 + 0.0007 * attempt):
+                load_for_long(mlp)
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(slow)
+    assert _interrupt.kept is None
+
+
 def test_ctrl_c_ends_a_process(mlp: Mlp) -> None:
     """As a shell sends it: no traceback of ctypes, and KeyboardInterrupt where the program can see it."""
     code = f"""
@@ -151,5 +173,5 @@ def test_nothing_of_ours_is_forgotten_in_python(mlp: Mlp) -> None:
     """A weak reference with a callback in Python loses what a signal's handler raises in it."""
     with Program(mlp.pte, threads=1) as program:
         callbacks = [ref.__callback__ for ref in weakref.getweakrefs(program._handle)]
-    # weakref.finalize is one that _interrupt knows.
+    # What is raised in weakref.finalize reaches the hook.
     assert {type(callback) for callback in callbacks} <= {weakref.finalize, type(None)}
