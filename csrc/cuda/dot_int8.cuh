@@ -90,6 +90,42 @@ struct Q4_0 : Int8Type<AsQ4_0, 32, 18, 4> {
   };
 };
 
+/// d, qh[4], qs[16]: bit i of qh is the fifth of element i. Elements 0 to 15 of a block are low nibbles of qs.
+struct Q5_0 : Int8Type<InOrder, 32, 22, 4> {
+  static constexpr bool kLongPieces = true;
+  struct Weights {
+    uint32_t w[16];
+    float d[2];
+    __device__ Weights(const uint8_t* row, int unit) {
+      const uint32_t* from = reinterpret_cast<const uint32_t*>(block(row, unit));
+      uint32_t all[11];
+#pragma unroll
+      for (int i = 0; i < 11; ++i) all[i] = from[i];
+      // The second block begins in the middle of a word, so its quants are whole words and those of the first are not.
+      uint32_t q[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) q[i] = __funnelshift_r(all[1 + i], all[2 + i], 16);
+      d[0] = low_half(all[0]);
+      d[1] = high_half(all[5]);
+      unpack(q, __funnelshift_r(all[0], all[1], 16), w);
+      unpack(all + 7, all[6], w + 8);
+    }
+    static __device__ void unpack(const uint32_t* q, uint32_t bits, uint32_t* to) {
+      // The product has bit i of a nibble at 8 i, and its other copies elsewhere.
+      auto fifth = [&](int word) { return ((bits >> (4 * word) & 15) * 0x00204081u & 0x01010101) << 4; };
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        to[i] = (q[i] & 0x0f0f0f0f) | fifth(i);
+        to[i + 4] = (q[i] >> 4 & 0x0f0f0f0f) | fifth(i + 4);
+      }
+    }
+    __device__ float dot(const Record& x) const {
+      return d[0] * (x.d(0) * dots<8>(w, x.word) - 16.0f * x.sum(0)) +
+             d[1] * (x.d(1) * dots<8>(w + 8, x.word + 8) - 16.0f * x.sum(1));
+    }
+  };
+};
+
 /// Byte `index` of a word as a float: under the exponent of 2^23 it is the mantissa's last bits. A conversion takes as
 /// long as four other instructions.
 __device__ __forceinline__ float byte_of(uint32_t word, int index) {

@@ -13,6 +13,8 @@ const MatVecType* type_of(ggml_type type) {
       return &kMatVecQ8_0;
     case GGML_TYPE_Q4_0:
       return &kMatVecQ4_0;
+    case GGML_TYPE_Q5_0:
+      return &kMatVecQ5_0;
     case GGML_TYPE_Q4_K:
       return &kMatVecQ4_K;
     case GGML_TYPE_Q5_K:

@@ -146,7 +146,7 @@ constexpr MatVecType matvec_type() {
   return {plan_matvec<W>, W::kAlignment, W::kUnit};
 }
 
-extern const MatVecType kMatVecQ8_0, kMatVecQ4_0, kMatVecQ4_K, kMatVecQ5_K, kMatVecQ6_K, kMatVecF16, kMatVecBF16,
-    kMatVecF32;
+extern const MatVecType kMatVecQ8_0, kMatVecQ4_0, kMatVecQ5_0, kMatVecQ4_K, kMatVecQ5_K, kMatVecQ6_K, kMatVecF16,
+    kMatVecBF16, kMatVecF32;
 
 }  // namespace etggml::cuda

@@ -57,7 +57,7 @@ def test_options_that_are_not_finite(option: str, value: Any) -> None:
         sample(LOGITS, **{option: float(value) if isinstance(value, float) else value})
 
 
-def test_top_p_of_zero_takes_the_likeliest() -> None:
+def test_top_p_of_zero_takes_the_argmax() -> None:
     assert {sample(LOGITS, temperature=5.0, top_p=0, seed=seed) for seed in range(1, 30)} == {1}
     assert {sample(LOGITS, temperature=5.0, top_p=1, seed=seed) for seed in range(1, 30)} == {0, 1, 2}
 

@@ -4,7 +4,7 @@
 //   nvcc -std=c++17 -O3 -arch=sm_90 -I csrc -I <ggml>/include benchmarks/cuda/kernels/decode_chain.cu csrc/cuda/*.cu -o
 //   decode_chain
 //   decode_chain [SHAPE [N_KV [COLUMNS [TYPE [PARTS ...]]]]]
-// SHAPE: qwen3-0.6b, llama-3.2-1b, qwen3-4b, qwen3-8b (its first 9 layers); TYPE: q8_0, q4_0, q4_k, q5_k, q6_k
+// SHAPE: qwen3-0.6b, llama-3.2-1b, qwen3-4b, qwen3-8b (its first 9 layers); TYPE: q8_0, q4_0, q5_0, q4_k, q5_k, q6_k
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -359,7 +359,7 @@ int main(int argc, char** argv) {
   const std::string type = argc > 4 ? argv[4] : "q8_0";
   const Format* format = format_named(type);
   if (format == nullptr) {
-    std::fprintf(stderr, "no type '%s': q8_0, q4_0, q4_k, q5_k or q6_k\n", type.c_str());
+    std::fprintf(stderr, "no type '%s': q8_0, q4_0, q5_0, q4_k, q5_k or q6_k\n", type.c_str());
     return 2;
   }
   shape.position = shape.n_kv - 20;

@@ -29,6 +29,13 @@ void decode_q4_0(const uint8_t* b, float* y) {
   }
 }
 
+void decode_q5_0(const uint8_t* b, float* y) {
+  for (int i = 0; i < 32; ++i) {
+    const int low = i < 16 ? b[6 + i] & 15 : b[6 + i - 16] >> 4, high = b[2 + i / 8] >> (i % 8) & 1;
+    y[i] = half_at(b) * static_cast<float>((low | high << 4) - 16);
+  }
+}
+
 /// Q4_K, or Q5_K with a fifth bit of each quant in 32 bytes of its own.
 void decode_k(const uint8_t* b, float* y, bool fifth) {
   const float d = half_at(b), least = half_at(b + 2);
@@ -77,6 +84,7 @@ struct Format {
 
 const Format kFormats[] = {{"q8_0", GGML_TYPE_Q8_0, 32, 34, decode_q8_0},
                            {"q4_0", GGML_TYPE_Q4_0, 32, 18, decode_q4_0},
+                           {"q5_0", GGML_TYPE_Q5_0, 32, 22, decode_q5_0},
                            {"q4_k", GGML_TYPE_Q4_K, 256, 144, decode_q4_k},
                            {"q5_k", GGML_TYPE_Q5_K, 256, 176, decode_q5_k},
                            {"q6_k", GGML_TYPE_Q6_K, 256, 210, decode_q6_k}};
