@@ -1,4 +1,4 @@
-"""The sizes that a program was exported for, as far as the edge program still has them."""
+"""The sizes that a program was exported for, and the types of its results, as far as the edge program has them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 
 from executorch_ggml.ir.dims import INT64_MAX
@@ -21,9 +22,10 @@ _TRACED_MINIMUM = 2
 
 @dataclass(frozen=True)
 class _Exported:
-    """Sizes of one program's inputs as exported, by name: a range for each dimension."""
+    """Sizes of one program's inputs as exported, by name: a range for each dimension. And the types of its results."""
 
     sizes: Mapping[str, tuple[Range, ...]]
+    results: tuple[torch.dtype | None, ...]
 
     def of(self, names: Sequence[str]) -> list[tuple[Range, ...]]:
         """The sizes of inputs in order, empty if these are not the program's. Some get a number (`input_1`)."""
@@ -53,7 +55,8 @@ class InputSizes:
         if self._complete:  # the next lowering begins
             self._seen.clear()
             self._complete = False
-        self._seen.append(_Exported({n.name: ranges(n, ep.range_constraints) for n in user_inputs(ep)}))
+        sizes = {n.name: ranges(n, ep.range_constraints) for n in user_inputs(ep)}
+        self._seen.append(_Exported(sizes, tuple(dtype for _, dtype in _results(ep))))
 
     def may_be_empty(self, ep: ExportedProgram) -> frozenset[str]:
         """Names of the symbols of an edge program that were exported with a minimum of 0."""
@@ -86,6 +89,36 @@ class InputSizes:
                 return []
             found = losses if found is None else found
         return found or []
+
+    def changed_types(self, ep: ExportedProgram) -> list[tuple[Node, str]]:
+        """Results of an edge program that have another type than the exported program's, each with a reason."""
+        names = [n.name for n in user_inputs(ep)]
+        now = _results(ep)
+        found: list[tuple[Node, str]] | None = None
+        for before in self._seen:
+            if (names and not before.of(names)) or len(before.results) != len(now):
+                continue
+            changes = [
+                (node, f"{new} instead of {old}: a decomposition changed the type of this result")
+                for (node, new), old in zip(now, before.results, strict=True)
+                if node is not None and None not in (old, new) and old != new
+            ]
+            if not changes:
+                return []
+            found = changes if found is None else found
+        return found or []
+
+
+def _results(ep: ExportedProgram) -> list[tuple[Node | None, torch.dtype | None]]:
+    """What the caller gets, and its types; None for anything but a tensor."""
+    output = next(n for n in ep.graph.nodes if n.op == "output")
+    specs = ep.graph_signature.output_specs
+    results = [r for spec, r in zip(specs, output.args[0], strict=True) if spec.kind is OutputKind.USER_OUTPUT]
+    vals = [r.meta.get("val") if isinstance(r, Node) else None for r in results]
+    return [
+        (r if isinstance(r, Node) else None, v.dtype if isinstance(v, torch.Tensor) else None)
+        for r, v in zip(results, vals, strict=True)
+    ]
 
 
 def user_inputs(ep: ExportedProgram) -> list[Node]:

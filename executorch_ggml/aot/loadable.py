@@ -34,14 +34,14 @@ class Finding:
 
     Attributes:
         kind: ``kernel``: an operator outside our delegates that ExecuTorch cannot run. ``size``: an input that lost
-            sizes it was exported for. ``bound``: a size without an upper bound. ``layout``: a tensor that a delegate
+            sizes it was exported for. ``type``: a result of another type than exported. ``bound``: a size without an upper bound. ``layout``: a tensor that a delegate
             does not take in its layout in memory. ``empty``: a tensor without elements at a delegate.
         node, op: where; the operator is empty for an input.
         reason: the fault, and the cure if it is known.
         source: ``file:line`` of the model's code, where it is known.
     """
 
-    kind: Literal["kernel", "size", "bound", "layout", "empty"]
+    kind: Literal["kernel", "size", "type", "bound", "layout", "empty"]
     node: str
     op: str
     reason: str
@@ -61,6 +61,7 @@ def check(ep: ExportedProgram, sizes: InputSizes | None = None, provided: Collec
         provided: kernels of the user's runtime beside ExecuTorch's own (``namespace::name.overload``).
     """
     found = [Finding("size", node.name, "", reason) for node, reason in (sizes.lost(ep) if sizes else [])]
+    found += [Finding("type", node.name, "", reason) for node, reason in (sizes.changed_types(ep) if sizes else [])]
     unbounded = _unbounded(ep)
     found += unbounded
     for node in _calls(ep.graph_module):

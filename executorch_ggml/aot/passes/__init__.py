@@ -59,6 +59,7 @@ from .select_by_value import select_by_value
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
+from .written_types import convert_written
 
 __all__ = [
     "BatchNormFoldingRewritePass",
@@ -66,6 +67,7 @@ __all__ = [
     "add_up_integers",
     "check_indices",
     "complex_to_pairs",
+    "convert_written",
     "copy_returned_constants",
     "divide_floats",
     "divide_integers",
@@ -133,6 +135,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
         rewrites = (
             expand_recurrent,
             replace_empty,
+            convert_written,
             select_by_value,
             check_indices,
             expand_integer_powers,
@@ -169,6 +172,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     remove_asserts(ep)
     expand_recurrent(ep)
     replace_empty(ep)
+    convert_written(ep)
     select_by_value(ep)
     complex_to_pairs(ep)
     use_constant_powers(ep)
