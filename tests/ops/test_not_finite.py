@@ -65,6 +65,10 @@ AS_TORCH: dict[str, Function] = {
     "avg_pool2d": lambda x: F.avg_pool2d(x[None], 2),
     "max_pool2d": lambda x: F.max_pool2d(x[None], 2),
     "max_pool2d, dilated": lambda x: F.max_pool2d(x[None], 2, 1, 0, 2),
+    "max_pool2d, with positions": lambda x: torch.cat(F.max_pool2d(x[None], 2, 1, 1, return_indices=True)),
+    "max_pool2d, dilated with positions": lambda x: torch.cat(F.max_pool2d(x[None], 2, 1, 0, 2, return_indices=True)),
+    "max_pool3d, with positions": lambda x: torch.cat(F.max_pool3d(x[None], 2, 1, return_indices=True)),
+    "adaptive_max_pool2d, with positions": lambda x: torch.cat(F.adaptive_max_pool2d(x, (2, 4), return_indices=True)),
     "adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x[None], (2, 3)),
     # element by element
     "elu": F.elu,

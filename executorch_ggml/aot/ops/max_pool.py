@@ -5,6 +5,7 @@ The positions of the maxima are computed if the program reads them. torch makes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +16,8 @@ from executorch_ggml.ir.builder import BinaryKind, Builder, DType, UnaryKind, Va
 from executorch_ggml.ir.dims import product, same
 
 from . import _axis
+from .compare import is_number
+from .where import choose
 
 _aten = torch.ops.aten
 
@@ -47,7 +50,10 @@ def maxima(b: Builder, x: Value, windows: Windows) -> Value:
 
 
 def maxima_and_positions(b: Builder, x: Value, windows: Windows) -> tuple[Value, Value]:
-    """As ``maxima``, and the row-major position of each window's first maximum within the spatial dimensions."""
+    """As ``maxima``, and the row-major position of each window's first maximum within the spatial dimensions.
+
+    As in torch, a window with NaN has NaN, and the position of the last of them.
+    """
     import numpy as np
 
     spatial = len(windows)
@@ -71,9 +77,14 @@ def maxima_and_positions(b: Builder, x: Value, windows: Windows) -> tuple[Value,
     # Of several equal maxima torch names the first, the one with the lowest position.
     best = b.max_rows(rows)
     is_less = b.unary(UnaryKind.STEP, b.binary(BinaryKind.SUB, best, rows))
-    rank_ = b.constant(float(total) - table.reshape(product(outs), product(widths)))
-    score = b.mul(b.scale(is_less, -1.0, 1.0), rank_)
+    places = table.reshape(product(outs), product(widths))
+    score = b.mul(b.scale(is_less, -1.0, 1.0), b.constant(float(total) - places))
     position = b.scale(b.max_rows(score), -1.0, float(total))
+    missing = b.scale(is_number(b, rows), -1.0, 1.0)
+    last = b.max_rows(b.mul(missing, b.constant(places + 1.0)))  # 0 without NaN
+    is_missing = b.unary(UnaryKind.STEP, last)
+    best = choose(b, is_missing, math.nan, best, best.shape)
+    position = choose(b, is_missing, b.scale(last, 1.0, -1.0), position, position.shape)
     result = (*lead, *outs)
     return b.reshape(best, result), b.reshape(position, result).with_dtype(DType.INT64)
 
