@@ -164,7 +164,8 @@ def size_bounds(size: torch.SymInt) -> Range | None:
 
 
 def dimension(node: Node, dim: int) -> Range | None:
-    size = node.meta["val"].shape[dim]
+    shape = node.meta["val"].shape
+    size = shape[dim] if len(shape) else 1  # torch takes a number for one of one entry
     return (size, size) if isinstance(size, int) else size_bounds(size)
 
 

@@ -114,7 +114,7 @@ def summed(b: IntegerBounds, node: Node) -> Range | None:
     rank = len(source.meta["val"].shape)
     dims = argument_of(node, 1, "dim", None)
     count = (1, 1)
-    for d in range(rank) if not dims else [int(d) % rank for d in dims]:
+    for d in range(rank) if not dims or not rank else [int(d) % rank for d in dims]:
         size = dimension(source, d)
         if size is None:
             return None

@@ -281,6 +281,8 @@ class Pointwise(Layout):
         """``op`` ("sum", "mean" or "max") over any torch dimensions (none given: all of them)."""
         v = self.f32(v)
         rank = v.rank
+        if not rank:
+            return v  # torch takes its dimension 0 for one of one entry
         axes = sorted({d % rank for d in dims}) if dims else list(range(rank))
         kept = tuple(n for d, n in enumerate(v.shape) if d not in axes)
         shape = tuple(1 if d in axes else n for d, n in enumerate(v.shape)) if keepdim else kept

@@ -31,7 +31,7 @@ def var(b: Builder, n: NodeView) -> Value:
     """Sum of squared differences from the mean, over the count less a correction (1 if none is given)."""
     n.require_float()
     x = b.f32(n.tensor("self"))
-    dims = n.integers("dim") or list(range(x.rank))
+    dims = (n.integers("dim") if x.rank else []) or list(range(x.rank))
     count = static(product([x.shape[d] for d in dims]), "the variance's count")
     freedom = max(0.0, count - (n.number("correction") if n.has("correction") else 1.0))
     apart = b.binary(BinaryKind.SUB, x, b.reduce("mean", x, dims, True))

@@ -18,9 +18,11 @@ from executorch_ggml.aot import custom_ops_recurrent as _custom_ops_recurrent
 from ._graph import is_functional
 from .advanced_indexing import index_by_layout
 from .attention import fuse_cached_attention
+from .blocking import wait_for_copies
 from .checked_indices import check_indices
 from .circular_pads import expand_circular_pads
 from .complex_pairs import complex_to_pairs
+from .composites import expand_composites
 from .constant_powers import use_constant_powers
 from .cse import eliminate_common_subexpressions
 from .diagonal_scatter import expand_diagonal_scatters
@@ -74,6 +76,7 @@ __all__ = [
     "drop_argument_changes",
     "eliminate_common_subexpressions",
     "expand_circular_pads",
+    "expand_composites",
     "expand_diagonal_scatters",
     "expand_integer_powers",
     "expand_recurrent",
@@ -110,6 +113,7 @@ __all__ = [
     "use_constant_powers",
     "use_row_major",
     "use_row_major_edge",
+    "wait_for_copies",
     "widen_numbers",
 ]
 
@@ -123,6 +127,7 @@ def _functional(ep: ExportedProgram) -> ExportedProgram:
     refuse_dynamic_numbers(ep)
     ep = make_functional(ep)
     use_row_major(ep)
+    wait_for_copies(ep)
     drop_argument_changes(ep)
     return ep
 
@@ -135,6 +140,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
         rewrites = (
             expand_recurrent,
             replace_empty,
+            expand_composites,
             convert_written,
             select_by_value,
             check_indices,
@@ -172,6 +178,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     remove_asserts(ep)
     expand_recurrent(ep)
     replace_empty(ep)
+    expand_composites(ep)
     convert_written(ep)
     select_by_value(ep)
     complex_to_pairs(ep)

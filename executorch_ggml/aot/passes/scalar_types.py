@@ -2,7 +2,7 @@
 
 ExecuTorch makes tensors of the numbers in a program, int64 or float32. Beside a tensor with dimensions their type does
 not count; beside one without, it decides the type of the result: an int32 counter plus 1 would be int64. Beside
-float64, 0.1 would have the digits of float32.
+float64, 0.1 would have the digits of float32. Its kernels for a tensor and a number refuse 0.5 beside integers.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _TENSOR_FORM = {
     aten.div.Tensor: aten.div.Tensor,
     aten.div.Scalar: aten.div.Tensor,
 }
+_SCALAR_FORMS = (aten.add.Scalar, aten.sub.Scalar, aten.mul.Scalar, aten.div.Scalar)
 _FLOAT64_FORM = {
     **_TENSOR_FORM,
     aten.rsub.Scalar: aten.sub.Tensor,
@@ -53,6 +54,9 @@ def type_numbers(ep: ExportedProgram) -> bool:
     for node in [n for n in ep.graph.nodes if n.op == "call_function"]:
         if not is_tensor(node):
             continue
+        if node.target in _SCALAR_FORMS and is_tensor(node.args[0]) and value(node.args[0]).dtype != value(node).dtype:
+            node.target = _TENSOR_FORM[node.target]  # type: ignore[index]
+            editor.changed = True
         if value(node).dtype is torch.float64:
             _keep_digits(editor, node)
         if value(node).dim() or value(node).dtype in _WIDE:

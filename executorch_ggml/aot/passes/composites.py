@@ -1,0 +1,106 @@
+"""Composite operators on integers, or on several types, as the operators that they are made of.
+
+torch takes them apart after our rewrites. What is wrong in ExecuTorch's kernels would then escape: the sum in the
+product of a matrix and a vector of integers, the `cat` of several types in `hstack`, the remainder in `cross`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from ._graph import GraphEditor, aten, is_call, is_tensor, value
+
+# What the rewrites of integers look for.
+_SOUGHT = (
+    *(aten.sum.default, aten.sum.dim_IntList, aten.sort.default, aten.sort.stable),
+    *(aten.div.Tensor_mode, aten.div.Scalar_mode, aten.floor_divide.default, aten.floor_divide.Scalar),
+    *(aten.remainder.Tensor, aten.remainder.Scalar, aten.remainder.Scalar_Tensor),
+    *(aten.fmod.Tensor, aten.fmod.Scalar, aten.pow.Tensor_Tensor, aten.pow.Tensor_Scalar, aten.pow.Scalar),
+)
+# Made of `cat` and `stack`, which take several types in torch and one in ExecuTorch.
+_STACKS = (
+    *(aten.hstack.default, aten.vstack.default, aten.dstack.default, aten.column_stack.default, aten.row_stack.default),
+    *(aten.concat.default, aten.concatenate.default, aten.block_diag.default),
+)
+# These have rewrites of their own, or lowerings that need them whole.
+_WHOLE = (aten.pad.default, aten.one_hot.default, aten.copy.default)
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+
+
+def expand_composites(ep: ExportedProgram) -> bool:
+    """Take apart, in place, each composite that hides an operator for which there is a rewrite; True if there was one."""
+    editor = GraphEditor(ep)
+    for node in list(editor.graph.nodes):
+        if not _may_hide(node):
+            continue
+        parts = _parts(node)
+        if parts is not None and (node.target in _STACKS or any(map(_is_sought, parts.nodes))):
+            _inline(editor, node, parts)
+    return editor.finish()
+
+
+def _may_hide(node: Node) -> bool:
+    if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload) or not is_tensor(node):
+        return False
+    types = {value(i).dtype for i in node.all_input_nodes if is_tensor(i)}
+    if node.target in _STACKS:
+        return len(types) > 1
+    if node.target in _SOUGHT or node.target in _WHOLE or node.target.namespace != "aten":
+        return False
+    if any(t.is_floating_point or t.is_complex for t in types) or types <= {torch.bool}:
+        return False
+    return node.target in _decompositions() or node.target.has_kernel_for_dispatch_key(_COMPOSITE)
+
+
+def _is_sought(part: Node) -> bool:
+    """Whether a rewrite looks for an operator; fractions beside integers decide the type of a result."""
+    return is_call(part, *_SOUGHT) or (is_call(part) and any(isinstance(a, float) for a in part.args))
+
+
+@functools.cache
+def _decompositions() -> Mapping[Any, Any]:
+    from executorch.exir.tracer import _default_decomposition_table
+
+    table: Mapping[Any, Any] = _default_decomposition_table()
+    return table
+
+
+def _parts(node: Node) -> torch.fx.Graph | None:
+    """The graph of one operator's parts, with its tensors as placeholders; None if torch cannot take it apart."""
+    from torch._guards import detect_fake_mode
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    inputs = node.all_input_nodes
+    if not all(is_tensor(i) for i in inputs):
+        return None
+    given = [value(i) for i in inputs]
+
+    def call(*tensors: torch.Tensor) -> Any:
+        place = dict(zip(inputs, tensors, strict=True))
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: place[n])
+        assert callable(node.target)
+        return node.target(*args, **kwargs)
+
+    mode = detect_fake_mode(given)
+    try:
+        with mode if mode is not None else contextlib.nullcontext(), torch.no_grad():
+            return make_fx(call, decomposition_table=dict(_decompositions()))(*given).graph
+    except Exception:  # a decomposition that does not take these arguments: torch will say so itself
+        return None
+
+
+def _inline(editor: GraphEditor, node: Node, parts: torch.fx.Graph) -> None:
+    places = dict(zip((n for n in parts.nodes if n.op == "placeholder"), node.all_input_nodes, strict=True))
+    for part in parts.nodes:
+        if part.op == "call_function":
+            args, kwargs = torch.fx.map_arg((part.args, part.kwargs), lambda n: places[n])
+            places[part] = editor.call(node, part.target, *args, **kwargs)
+        elif part.op == "output":
+            editor.replace(node, places[part.args[0]])

@@ -1,0 +1,96 @@
+"""Composite operators on integers, or on several types, and the faults of ExecuTorch's kernels that they would hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.export import export
+
+from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+BIG = 2**40 + 1
+Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+# Of int64 numbers beyond 2^24: ExecuTorch's sum over one dimension adds in float32, and its power in float64.
+INTEGERS: dict[str, Function] = {
+    "mv": torch.mv,
+    "matmul by a vector": lambda x, v: x @ v,
+    "vector by matmul": lambda x, v: v @ x,
+    "dot": lambda x, v: torch.dot(x[0], v),
+    "vdot": lambda x, v: torch.vdot(x[1], v),
+    "inner": torch.inner,
+    "einsum": lambda x, v: torch.einsum("ij,ij->i", x, x * v),
+    "sum_to_size": lambda x, v: (x * v).sum_to_size(1, 4),
+    "square": lambda x, v: torch.square(x * 2**30 + 1),
+    "cross": lambda x, v: torch.linalg.cross(x[:, :3], x[:, 1:] * v[0], dim=1),
+    "margin_ranking_loss": lambda x, v: F.margin_ranking_loss(x, x * v[0], torch.sign(x), 0.5, reduction="none"),
+}
+
+PAIRS = (
+    (torch.float32, torch.int32),
+    (torch.int64, torch.float64),
+    (torch.float16, torch.bfloat16),
+    (torch.int16, torch.float16),
+    (torch.float32, torch.float16),
+    (torch.bool, torch.float32),
+    (torch.uint8, torch.int64),
+)
+STACKS: dict[str, Callable[[list[torch.Tensor]], torch.Tensor]] = {
+    "cat": torch.cat,
+    "stack": torch.stack,
+    "hstack": torch.hstack,
+    "vstack": torch.vstack,
+    "dstack": torch.dstack,
+    "column_stack": torch.column_stack,
+    "concat": torch.concat,
+    "block_diag": lambda tensors: torch.block_diag(*tensors),
+}
+
+
+class Calls(nn.Module):
+    def __init__(self, functions: list[Callable[..., torch.Tensor]]) -> None:
+        super().__init__()
+        self.functions = functions
+
+    def forward(self, *args: torch.Tensor) -> list[torch.Tensor]:
+        return [f(*args) for f in self.functions]
+
+
+def wrong(model: nn.Module, args: tuple[torch.Tensor, ...], names: list[str], path: Path, rewrites: bool) -> list[str]:
+    edge = to_edge_rewrite_and_lower(export(model, args), partitioner=[GgmlPartitioner(rewrites=rewrites)])
+    path.write_bytes(edge.to_executorch().buffer)
+    with Program(path, threads=1) as run:
+        results: list[Any] = [torch.as_tensor(r) for r in run(*args)]
+    found = zip(names, results, model(*args), strict=True)
+    return [f"{n}: {g} instead of {w}" for n, g, w in found if g.dtype != w.dtype or not torch.equal(g, w)]
+
+
+@pytest.mark.parametrize("rewrites", [True, False])
+def test_integers(rewrites: bool, tmp_path: Path) -> None:
+    x = torch.arange(16).reshape(4, 4) * BIG - 7
+    v = torch.tensor([3, -1, 2, 5])
+    assert not wrong(Calls(list(INTEGERS.values())), (x, v), list(INTEGERS), tmp_path / "m.pte", rewrites)
+
+
+def test_several_types_side_by_side(tmp_path: Path) -> None:
+    """ExecuTorch's `cat` copies the bytes of an int32 beside float32."""
+    functions: list[Callable[..., torch.Tensor]] = []
+    for at in range(len(PAIRS)):
+        functions += [lambda *t, at=at, stack=stack: stack([t[2 * at], t[2 * at + 1]]) for stack in STACKS.values()]
+    args = tuple((torch.arange(6).reshape(2, 3) - 2).to(t) for pair in PAIRS for t in pair)
+    names = [f"{name} of {pair}" for pair in PAIRS for name in STACKS]
+    assert not wrong(Calls(functions), args, names, tmp_path / "m.pte", True)
+
+
+def test_a_choice_between_half_types(tmp_path: Path) -> None:
+    args = (torch.randn(3, 4).half(), torch.randn(3, 4).bfloat16())
+    model = Calls([lambda x, y: torch.where(x > 0, x, y)])
+    assert not wrong(model, args, ["where"], tmp_path / "m.pte", True)
