@@ -65,8 +65,11 @@ _REFUSED = {
 # And those for which it computes something else than torch does.
 _WRONG = {
     "aten::_upsample_bilinear2d_aa": "uint8",
+    "aten::max_pool2d_with_indices_backward": "float16 bfloat16 float32 float64",  # adds to what is in memory
     "aten::upsample_bilinear2d": "uint8",
 }
+
+_PRODUCTS = ("aten::mm", "aten::bmm", "aten::linear")
 
 # The largest rank of the first argument that a kernel serves.
 _MOST_DIMENSIONS = {"aten::convolution": 4}
@@ -176,6 +179,10 @@ def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
     if target._schema.name == "aten::nonzero" and val.dim() > 1:
         # ExecuTorch traces it again when it writes the file, and takes torch's order of the result from there.
         return f"ExecuTorch's kernel {kernel} writes rows, and the program reads columns"
+    if target._schema.name in _PRODUCTS and any(d == 0 for d in val.shape) and 0 not in node.meta["val"].shape:
+        return f"ExecuTorch's kernel {kernel} leaves the result of a product over nothing as it is in memory"
+    if target._schema.name == "aten::unfold_copy" and not val.dim():
+        return f"ExecuTorch's kernel {kernel} takes no tensor without dimensions"
     if target._schema.name == "aten::upsample_nearest2d" and (least := _kept_below(node, val)):
         return (
             f"ExecuTorch's kernel {kernel} moves pixels of an image whose size the factor does not change, which torch "

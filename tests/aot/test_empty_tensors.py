@@ -13,6 +13,7 @@ from torch.export import export
 
 from executorch_ggml import GgmlPartitioner, Program, to_edge_rewrite_and_lower
 from executorch_ggml.aot.passes import replace_empty
+from executorch_ggml.errors import UnloadableError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -82,3 +83,40 @@ def test_what_becomes_of_the_graph() -> None:
     assert not any("exp" in str(n.target) or "slice" in str(n.target) for n in ep.graph.nodes)
     plain = export(nn.Linear(4, 5), (torch.rand(3, 4),)).run_decompositions({})
     assert replace_empty(plain) is False
+
+
+class ProductsOverNothing(nn.Module):
+    """Of arguments: nothing can be evaluated ahead of time. ExecuTorch's kernels left garbage."""
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        linear = nn.functional.linear
+        products = [torch.mm(a, b), a @ b, torch.bmm(a[None], b[None]), torch.mv(a, b[:, 0]), linear(a, b.t())]
+        added = [torch.addmm(c, a, b), torch.baddbmm(c[None], a[None], b[None], beta=0.5), linear(a, b.t(), c[0])]
+        return *products, *added, torch.addmm(c, a, b, beta=0), c.sin() + 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_over_nothing(dtype: torch.dtype, tmp_path: Path) -> None:
+    args = (torch.zeros(5, 0, dtype=dtype), torch.zeros(0, 10, dtype=dtype), torch.full((5, 10), 1e9, dtype=dtype))
+    edge = to_edge_rewrite_and_lower(export(ProductsOverNothing(), args))
+    (tmp_path / "m.pte").write_bytes(edge.to_executorch().buffer)
+    with Program(tmp_path / "m.pte", threads=1) as run:
+        for _ in range(2):
+            for got, want in zip(run(*args), ProductsOverNothing()(*args), strict=True):
+                torch.testing.assert_close(torch.as_tensor(got), want)
+
+
+def test_a_product_over_nothing_in_disguise_is_refused() -> None:
+    args = (torch.zeros(5, 0, dtype=torch.float64), torch.zeros(0, 10, dtype=torch.float64))
+    model = Function(lambda a, b: torch.einsum("ij,jk->ik", a, b))
+    with pytest.raises(UnloadableError, match="product over nothing"):
+        to_edge_rewrite_and_lower(export(model, args))
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: torch.Tensor) -> Any:
+        return self.function(*args)

@@ -27,6 +27,7 @@ from .constant_powers import use_constant_powers
 from .cse import eliminate_common_subexpressions
 from .diagonal_scatter import expand_diagonal_scatters
 from .distinct_names import name_arguments_apart
+from .empty_products import replace_empty_products
 from .empty_tensors import replace_empty
 from .float_division import divide_floats
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
@@ -98,6 +99,7 @@ __all__ = [
     "refuse_dynamic_numbers",
     "remove_asserts",
     "replace_empty",
+    "replace_empty_products",
     "restore_ranges",
     "return_plain_results",
     "run_pre_decomposition",
@@ -139,6 +141,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
     if is_functional(ep):
         rewrites = (
             expand_recurrent,
+            replace_empty_products,
             replace_empty,
             expand_composites,
             convert_written,
@@ -177,6 +180,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     return_plain_results(ep)
     remove_asserts(ep)
     expand_recurrent(ep)
+    replace_empty_products(ep)
     replace_empty(ep)
     expand_composites(ep)
     convert_written(ep)
