@@ -11,13 +11,18 @@ import torch
 from executorch.exir._serialize._named_data_store import NamedDataStore
 from executorch.exir.backend.backend_details import BackendDetails, PreprocessResult
 from executorch.exir.backend.compile_spec_schema import CompileSpec
+from executorch.exir.delegate import executorch_call_delegate
 from torch.export import ExportedProgram
+from torch.fx.node import has_side_effect
 
 from executorch_ggml.ir.builder import Builder
 
 from .lower_nodes import PartitionLowering
 from .program_view import WeightOptions, has_data
 from .quantization import GgmlQuantConfig, encode, quantize_graph
+
+# A delegate may do nothing but write its states. ExecuTorch's passes remove calls of which nobody reads a result.
+has_side_effect(executorch_call_delegate)
 
 # Bytes; ggml's CPU backend wants it for tensor data, and SIMD loads are fastest with it.
 ALIGNMENT = 64

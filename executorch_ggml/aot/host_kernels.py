@@ -181,7 +181,7 @@ def _argument(node: Node, target: torch._ops.OpOverload, kernel: str) -> str:
         return f"ExecuTorch's kernel {kernel} writes rows, and the program reads columns"
     if target._schema.name in _PRODUCTS and any(d == 0 for d in val.shape) and 0 not in node.meta["val"].shape:
         return f"ExecuTorch's kernel {kernel} leaves the result of a product over nothing as it is in memory"
-    if target._schema.name == "aten::unfold_copy" and not val.dim():
+    if target._schema.name in ("aten::unfold_copy", "aten::nonzero") and not val.dim():
         return f"ExecuTorch's kernel {kernel} takes no tensor without dimensions"
     if target._schema.name == "aten::upsample_nearest2d" and (least := _kept_below(node, val)):
         return (

@@ -34,8 +34,9 @@ class Finding:
 
     Attributes:
         kind: ``kernel``: an operator outside our delegates that ExecuTorch cannot run. ``size``: an input that lost
-            sizes it was exported for. ``type``: a result of another type than exported. ``bound``: a size without an upper bound. ``layout``: a tensor that a delegate
-            does not take in its layout in memory. ``empty``: a tensor without elements at a delegate.
+            sizes it was exported for. ``type``: a result of another type than exported. ``bound``: a size without an
+            upper bound. ``layout``: a tensor that a delegate does not take in its layout in memory. ``empty``: a
+            tensor without elements at a delegate.
         node, op: where; the operator is empty for an input.
         reason: the fault, and the cure if it is known.
         source: ``file:line`` of the model's code, where it is known.

@@ -45,7 +45,8 @@ def test_types_stay(rewrites: bool, tmp_path: Path) -> None:
     with Program(tmp_path / "m.pte", threads=1) as run:
         got = run.execute("forward", [*args[0], *args[1]])
     for g, want in zip(got, Writes()(*args), strict=True):
-        assert torch.equal(torch.as_tensor(g), want) and torch.as_tensor(g).dtype == want.dtype
+        assert torch.equal(torch.as_tensor(g), want)
+        assert torch.as_tensor(g).dtype == want.dtype
 
 
 def test_another_type_of_a_result_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +57,6 @@ def test_another_type_of_a_result_is_found(monkeypatch: pytest.MonkeyPatch) -> N
         def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             return torch.select_scatter(x, y, 0, 1)
 
-    with pytest.raises(UnloadableError, match="float64 instead of torch.float32") as caught:
+    with pytest.raises(UnloadableError, match=r"float64 instead of torch\.float32") as caught:
         to_edge_rewrite_and_lower(export(Selects(), (torch.randn(3, 4), torch.randn(4).double())))
     assert [f.kind for f in caught.value.findings] == ["type"]

@@ -181,6 +181,34 @@ def test_methods_share_states(tmp_path: Path) -> None:
     }
 
 
+class Stored(nn.Module):
+    """A method of which the delegate only writes states: ExecuTorch removed the call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("sum", torch.zeros(3))
+        self.register_buffer("count", torch.tensor(0))
+
+    def store(self, x: torch.Tensor) -> Any:
+        self.sum.mul_(0.5).add_(x.sin())
+        self.count += 1
+        return self.count + 0
+
+    def put(self, x: torch.Tensor) -> Any:
+        self.sum.copy_(x.cos())
+        return self.count * 3, x > 9
+
+    def look(self, x: torch.Tensor) -> Any:
+        return self.sum * x, self.count + 0
+
+
+def test_a_delegate_that_only_writes_states(tmp_path: Path) -> None:
+    model = Stored()
+    data = lowered(model, ("store", "put", "look"), torch.randn(3))
+    order = ("look", "store", "look", "put", "look", "store", "store", "look")
+    follow(tmp_path / "m.pte", data, model, [(name, torch.randn(3)) for name in order])
+
+
 class Counted(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
 def expand_composites(ep: ExportedProgram) -> bool:
-    """Take apart, in place, each composite that hides an operator for which there is a rewrite; True if there was one."""
+    """Take apart, in place, composites that hide an operator for which there is a rewrite; True if there was one."""
     editor = GraphEditor(ep)
     for node in list(editor.graph.nodes):
         if not _may_hide(node):

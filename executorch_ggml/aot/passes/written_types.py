@@ -1,7 +1,7 @@
 """A part written into a tensor of another type, or beside others, converted to the type of the result before.
 
-torch converts it within `select_scatter` and the like. Their decompositions promote both instead, so that the result has
-another type. `x[mask] = number` of a tensor of another type is one, too; ExecuTorch refuses it.
+torch converts it within `select_scatter` and the like. Their decompositions promote both instead, so that the result
+has another type. `x[mask] = number` of a tensor of another type is one, too; ExecuTorch refuses it.
 ExecuTorch's `cat` of several types copies bytes, where their sizes are equal: 2 becomes 2.8e-45.
 """
 
