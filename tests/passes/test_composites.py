@@ -80,6 +80,28 @@ def test_integers(rewrites: bool, tmp_path: Path) -> None:
     assert not wrong(Calls(list(INTEGERS.values())), (x, v), list(INTEGERS), tmp_path / "m.pte", rewrites)
 
 
+def test_sums_of_float64(tmp_path: Path) -> None:
+    """ExecuTorch adds over one dimension in float32."""
+    functions: list[Callable[..., torch.Tensor]] = [
+        lambda x: x.sum(1),
+        lambda x: x.sum(0, keepdim=True),
+        lambda x: x[0].sum(),
+        lambda x: torch.mv(x, x[0]),
+        lambda x: torch.dot(x[0], x[1]),
+        lambda x: x.norm(dim=1),
+        lambda x: (x / 3e4).logsumexp(1),
+        lambda x: torch.einsum("ij,ij->i", x, x),
+        lambda x: F.group_norm(x + 1e6, 3, x[0] - 2e4, x[1]),
+        lambda x: F.group_norm(x[None] + 1e6, 1),
+    ]
+    x = torch.linspace(1e5, 2e5, 99, dtype=torch.float64).reshape(3, 33).contiguous() / 7
+    edge = to_edge_rewrite_and_lower(export(Calls(functions), (x,)))
+    (tmp_path / "m.pte").write_bytes(edge.to_executorch().buffer)
+    with Program(tmp_path / "m.pte", threads=1) as run:
+        for got, want in zip(run(x), Calls(functions)(x), strict=True):
+            torch.testing.assert_close(torch.as_tensor(got), want, rtol=1e-10, atol=1e-12)
+
+
 def test_several_types_side_by_side(tmp_path: Path) -> None:
     """ExecuTorch's `cat` copies the bytes of an int32 beside float32."""
     functions: list[Callable[..., torch.Tensor]] = []

@@ -29,6 +29,7 @@ from .diagonal_scatter import expand_diagonal_scatters
 from .distinct_names import name_arguments_apart
 from .empty_products import replace_empty_products
 from .empty_tensors import replace_empty
+from .float64_norms import expand_float64_norms
 from .float_division import divide_floats
 from .fold_batch_norm import BatchNormFoldingRewritePass, fold_batch_norm
 from .fold_constants import fold_constants
@@ -79,6 +80,7 @@ __all__ = [
     "expand_circular_pads",
     "expand_composites",
     "expand_diagonal_scatters",
+    "expand_float64_norms",
     "expand_integer_powers",
     "expand_recurrent",
     "expand_repeats",
@@ -143,6 +145,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
             expand_recurrent,
             replace_empty_products,
             replace_empty,
+            expand_float64_norms,
             expand_composites,
             convert_written,
             select_by_value,
@@ -182,6 +185,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     expand_recurrent(ep)
     replace_empty_products(ep)
     replace_empty(ep)
+    expand_float64_norms(ep)
     expand_composites(ep)
     convert_written(ep)
     select_by_value(ep)

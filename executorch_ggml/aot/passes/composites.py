@@ -1,7 +1,7 @@
-"""Composite operators on integers, or on several types, as the operators that they are made of.
+"""Composite operators on integers, float64 or several types, as the operators that they are made of.
 
-torch takes them apart after our rewrites. What is wrong in ExecuTorch's kernels would then escape: the sum in the
-product of a matrix and a vector of integers, the `cat` of several types in `hstack`, the remainder in `cross`.
+torch takes them apart after our rewrites. What is wrong in ExecuTorch's kernels would then escape: the sum in a
+product of a matrix and a vector, the `cat` of several types in `hstack`, the remainder in `cross`.
 """
 
 from __future__ import annotations
@@ -54,14 +54,19 @@ def _may_hide(node: Node) -> bool:
         return len(types) > 1
     if node.target in _SOUGHT or node.target in _WHOLE or node.target.namespace != "aten":
         return False
-    if any(t.is_floating_point or t.is_complex for t in types) or types <= {torch.bool}:
+    integers = not any(t.is_floating_point or t.is_complex for t in types) and not types <= {torch.bool}
+    if not integers and types != {torch.float64}:
         return False
     return node.target in _decompositions() or node.target.has_kernel_for_dispatch_key(_COMPOSITE)
 
 
 def _is_sought(part: Node) -> bool:
     """Whether a rewrite looks for an operator; fractions beside integers decide the type of a result."""
-    return is_call(part, *_SOUGHT) or (is_call(part) and any(isinstance(a, float) for a in part.args))
+    if not is_call(part):
+        return False
+    sources = [value(i).dtype for i in part.all_input_nodes if is_tensor(i)]
+    fraction = any(isinstance(a, float) for a in part.args) and not any(t.is_floating_point for t in sources)
+    return part.target in _SOUGHT or (fraction and bool(sources))
 
 
 @functools.cache

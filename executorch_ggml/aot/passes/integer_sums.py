@@ -1,11 +1,12 @@
-"""Sums of large integers over one dimension, as sums over two of which one has a single element.
+"""Sums of large integers and of float64 over one dimension, as sums over two of which one has a single element.
 
-ExecuTorch 1.5 adds up a single dimension in float32 where result and elements have one type: wrong beyond 2^24. Over
-several dimensions it adds integers.
+ExecuTorch 1.5 adds up a single dimension in float32 where result and elements have one type: wrong beyond 2^24, and
+with the digits of float32. Over several dimensions it adds in the type itself.
 """
 
 from __future__ import annotations
 
+import torch
 from torch.export import ExportedProgram
 
 from executorch_ggml.aot.bounds import EXACT
@@ -20,9 +21,10 @@ def add_up_integers(ep: ExportedProgram) -> bool:
     bounds = IntegerBounds(editor)
     for node in nodes_of(editor.graph, aten.sum.dim_IntList, aten.sum.default):
         source, result = args_of(node)[0], value(node)
-        if result.dtype.is_floating_point or result.dtype.is_complex or value(source).dtype is not result.dtype:
+        narrow = result.dtype.is_floating_point and result.dtype is not torch.float64
+        if narrow or result.dtype.is_complex or value(source).dtype is not result.dtype:
             continue
-        limits = bounds.computed(node)
+        limits = None if result.dtype is torch.float64 else bounds.computed(node)
         if limits is not None and max(map(abs, limits)) <= EXACT:
             continue
         rank = value(source).dim()
