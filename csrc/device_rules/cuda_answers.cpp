@@ -1,6 +1,6 @@
 #include "device_rules/cuda_answers.h"
 
-namespace etggml::graph {
+namespace etggml::device_rules {
 namespace {
 
 constexpr int64_t kSuperBlock = 256;
@@ -120,4 +120,4 @@ bool cuda_supports(const ggml_tensor* node) {
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::device_rules

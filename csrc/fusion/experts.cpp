@@ -5,7 +5,7 @@
 #include "fusion/gates.h"
 #include "fusion/norms.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 using cuda::MatVecDesc;
@@ -209,4 +209,4 @@ std::vector<Route> find_routes(const std::vector<ggml_tensor*>& nodes, const Rea
   return found;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <unordered_map>
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 using cuda::MatVecDesc;
@@ -163,4 +163,4 @@ void take_gates(const std::vector<ggml_tensor*>& nodes, const Readers& readers, 
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

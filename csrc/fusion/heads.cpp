@@ -4,7 +4,7 @@
 
 #include "fusion/norms.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 using cuda::AttentionDesc;
@@ -215,4 +215,4 @@ std::vector<Attention> find_attention(const std::vector<ggml_tensor*>& nodes, co
   return found;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 bool is_gain(const ggml_tensor* t, int64_t size) {
@@ -25,4 +25,4 @@ Normalised normalised(ggml_tensor* t, int64_t size) {
   return result;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion
