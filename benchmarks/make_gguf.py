@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a GGUF of a real architecture and size with random weights: tests/support/make_gguf.py as a command.
 
-    python benchmarks/make_gguf.py qwen3.gguf --preset qwen3-0.6b --type q8_0 --vocab ggml-vocab-qwen2.gguf
+python benchmarks/make_gguf.py qwen3.gguf --preset qwen3-0.6b --type q8_0 --vocab ggml-vocab-qwen2.gguf
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 WITHOUT = {"ggml_ext", "include", "tools", "util"}  # C, and what every room uses: etggml itself
-# What the CUDA module and the library agree on; the module is built without the rest of fusion.
+# The interface between the CUDA module and the library; the module is built without the rest of fusion.
 OF_CUDA = {"descriptors.h", "sample_params.h", "whole_caches.h"}
 BLOCK = re.compile(r"^namespace etggml::(\w+)[\w:]* \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 FORWARD = re.compile(r"(?:\s*(?:class|struct|enum class) \w+(?: : \w+)?;|\s*//[^\n]*)*\s*")
@@ -29,10 +29,8 @@ ROOMS = sorted(path.name for path in CSRC.iterdir() if path.is_dir() and path.na
 def test_namespace_of_a_room(room: str) -> None:
     files = [path for path in sorted((CSRC / room).rglob("*")) if path.suffix in (".h", ".cpp", ".cu", ".cuh")]
     assert files
-    wrong = {path.name: foreign(path.read_text("utf-8"), room) for path in files}
-    assert {name: found for name, found in wrong.items() if found} == (
-        dict.fromkeys(OF_CUDA, ["cuda"]) if room == "fusion" else {}
-    )
+    wrong = {path.name: found for path in files if (found := foreign(path.read_text("utf-8"), room))}
+    assert wrong == ({name: ["cuda"] for name in OF_CUDA} if room == "fusion" else {})
 
 
 def test_definitions_of_another_room_are_found() -> None:
