@@ -2,7 +2,7 @@
 
 #include "device_rules/node_params.h"
 
-namespace etggml::graph {
+namespace etggml::device_rules {
 namespace {
 
 constexpr int64_t kSuperBlock = 256;
@@ -122,4 +122,4 @@ bool cuda_supports(const ggml_tensor* node) {
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::device_rules

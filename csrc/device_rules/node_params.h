@@ -7,7 +7,7 @@
 
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::device_rules {
 
 inline int32_t int_param(const ggml_tensor* t, int position) { return t->op_params[position]; }
 inline float float_param(const ggml_tensor* t, int position) {
@@ -26,10 +26,10 @@ inline RopeParams rope_params(const ggml_tensor* t) {
           float_param(t, 7), float_param(t, 8), int_param(t, 15)};
 }
 
-struct AttentionNodeParams {
+struct AttentionParams {
   float scale, max_bias, softcap;
 };
-inline AttentionNodeParams attention_params(const ggml_tensor* t) {
+inline AttentionParams attention_params(const ggml_tensor* t) {
   return {float_param(t, 0), float_param(t, 1), float_param(t, 2)};
 }
 
@@ -56,4 +56,4 @@ inline bool glu_swapped(const ggml_tensor* t) { return int_param(t, 1) != 0; }
 /// Of MUL_MAT and MUL_MAT_ID: the least precision of the second source (ggml_prec_set_src).
 inline ggml_prec source_precision(const ggml_tensor* t) { return static_cast<ggml_prec>(int_param(t, 3)); }
 
-}  // namespace etggml::graph
+}  // namespace etggml::device_rules

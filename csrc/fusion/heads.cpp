@@ -5,7 +5,7 @@
 #include "device_rules/node_params.h"
 #include "fusion/norms.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 using cuda::AttentionDesc;
@@ -23,7 +23,7 @@ struct Rope {
   float base = 1, scale = 1, attn = 1;
 
   bool read(const ggml_tensor* node) {
-    const RopeParams params = rope_params(node);
+    const device_rules::RopeParams params = device_rules::rope_params(node);
     if (params.mode != GGML_ROPE_TYPE_NORMAL && params.mode != GGML_ROPE_TYPE_NEOX) return false;
     if (params.blend != 0.0f || params.offset != 0) return false;
     positions = memory_of(node->src[1]);
@@ -158,7 +158,7 @@ bool prepare(ggml_tensor* node, const std::vector<ggml_tensor*>& nodes, const Re
 
 bool attention(ggml_tensor* node, Attention* a) {
   if (node->op != GGML_OP_FLASH_ATTN_EXT || node->src[4] != nullptr) return false;
-  const AttentionNodeParams params = attention_params(node);
+  const device_rules::AttentionParams params = device_rules::attention_params(node);
   if (params.max_bias != 0.0f) return false;
   ggml_tensor *q = node->src[0], *k = node->src[1], *v = node->src[2], *mask = node->src[3];
   const int64_t d = q->ne[0], tokens = q->ne[1], heads = q->ne[2];
@@ -219,4 +219,4 @@ std::vector<Attention> find_attention(const std::vector<ggml_tensor*>& nodes, co
   return found;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -6,7 +6,7 @@
 
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 /// The tensor that owns the memory of `t`.
 inline const ggml_tensor* memory_of(const ggml_tensor* t) { return t->view_src != nullptr ? t->view_src : t; }
@@ -50,4 +50,4 @@ class Readers {
   std::unordered_map<const ggml_tensor*, bool> outside_;
 };
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

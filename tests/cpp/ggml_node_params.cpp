@@ -7,7 +7,7 @@
 #include "check.h"
 #include "device_rules/node_params.h"
 
-using namespace etggml::graph;
+using namespace etggml::device_rules;
 
 namespace {
 
