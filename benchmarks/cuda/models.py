@@ -44,7 +44,7 @@ class Model:
 REAL = {
     m.name: m
     for m in (
-        Model("qwen3-0.6b", "qwen3-0.6b", ("q8_0", "q4_k_m", "f16", "f32"), ("q8_0", "q4_k_m", "f16")),
+        Model("qwen3-0.6b", "qwen3-0.6b", ("q8_0", "q4_k_m", "q5_0", "f16", "f32"), ("q8_0", "q4_k_m", "f16")),
         Model("llama-3.2-1b", "llama-3.2-1b", ("q8_0",), ("q8_0",)),
         Model("qwen3-4b", "qwen3-4b", ("q8_0",), ("q8_0",)),
         Model("qwen3-8b", "qwen3-8b", ("q4_k_m", "q8_0"), layers=9),
@@ -55,7 +55,9 @@ REAL = {
     )
 }
 # For trying the scripts where there is neither a GPU nor time, and for exact checks of every architecture's kernels.
-TINY = {"tiny": Model("tiny", "tiny", ("q8_0", "q4_k_m", "f16", "f32"), ("q8_0",), arch="qwen3", max_seq_len=512)}
+TINY = {
+    "tiny": Model("tiny", "tiny", ("q8_0", "q4_k_m", "q5_0", "f16", "f32"), ("q8_0",), arch="qwen3", max_seq_len=512)
+}
 TINY |= {
     f"tiny-{arch}": Model(f"tiny-{arch}", "tiny", ("f32", "q8_0", "q4_k_m"), arch=arch, max_seq_len=512)
     for arch in ("gemma3", "phi3", "qwen3moe")

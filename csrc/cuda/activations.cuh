@@ -18,8 +18,11 @@ struct Columns {
   int count;
   bool norm;
   float eps;
-  /// Post-norm (addend is not null): the columns are addend + post_gain * x / sqrt(mean(x^2) + post_eps), and go to
-  /// sum.
+};
+
+/// More about them, for kernels that do more.
+struct ColumnExtras {
+  /// Post-norm: the columns are addend + post_gain * x / sqrt(mean(x^2) + post_eps), and go to sum.
   const float* addend;
   const float* post_gain;  // or null
   float* sum;
@@ -199,10 +202,11 @@ struct Pieces {
   static constexpr int kElements = kWarp * 4, kHeld = N == 1 && !kPostNorm ? 2 : 1;
   using Held = float4[kHeld][N];
   const Columns& c;
+  const ColumnExtras* const extras;  // nullptr without any
   int first, lane, end;
   float4 gain[kHeld];  // of the first ones: weights, so they are read before the kernel waits for the one before it
-  __device__ Pieces(const Columns& c_, int warp, int lane_)
-      : c(c_), first(warp), lane(lane_), end((c_.k + kElements - 1) / kElements) {
+  __device__ Pieces(const Columns& c_, const ColumnExtras* extras_, int warp, int lane_)
+      : c(c_), extras(extras_), first(warp), lane(lane_), end((c_.k + kElements - 1) / kElements) {
     load_gains(c.gain, first, gain);
   }
   __device__ bool any(int piece) const { return piece < end && (piece * kWarp + lane) * 4 < c.k; }
@@ -240,8 +244,8 @@ struct Pieces {
         float scale = 1.0f;
         if constexpr (What == Extra::Experts) {
           // A piece may reach into the next expert's columns, four elements do not.
-          if (c.expert_scales != nullptr && any(piece))
-            scale = __ldcg(c.expert_scales + (piece * kWarp + lane) * 4 / c.expert_k);
+          if (extras->expert_scales != nullptr && any(piece))
+            scale = __ldcg(extras->expert_scales + (piece * kWarp + lane) * 4 / extras->expert_k);
         }
 #pragma unroll
         for (int n = 0; n < N; ++n) {
@@ -282,8 +286,8 @@ struct Pieces {
     Held held, addend;
     float4 post_gain[kHeld];
     load(c.x, first, held);
-    load(c.addend, first, addend);
-    load_gains(c.post_gain, first, post_gain);
+    load(extras->addend, first, addend);
+    load_gains(extras->post_gain, first, post_gain);
     float total = squares(held[0][0]);
 #pragma unroll 1
     for (int from = first + Warps; from < end; from += Warps) {
@@ -291,16 +295,16 @@ struct Pieces {
       load(c.x, from, more);
       total += squares(more[0][0]);
     }
-    if (c.post_gain != nullptr) held[0][0] = times(held[0][0], post_gain[0]);
-    const float scale = rsqrtf(block_sum(total) * (1.0f / static_cast<float>(c.k)) + c.post_eps);
+    if (extras->post_gain != nullptr) held[0][0] = times(held[0][0], post_gain[0]);
+    const float scale = rsqrtf(block_sum(total) * (1.0f / static_cast<float>(c.k)) + extras->post_eps);
 #pragma unroll 1
     for (int piece = first; piece < end; piece += Warps) {
       if (piece != first) {
         load(c.x, piece, held);
-        load(c.addend, piece, addend);
-        load_gains(c.post_gain, piece, post_gain);
+        load(extras->addend, piece, addend);
+        load_gains(extras->post_gain, piece, post_gain);
         load_gains(c.gain, piece, gain);
-        if (c.post_gain != nullptr) held[0][0] = times(held[0][0], post_gain[0]);
+        if (extras->post_gain != nullptr) held[0][0] = times(held[0][0], post_gain[0]);
       }
       float4& x = held[0][0];
       const float4 add = addend[0][0];
@@ -309,7 +313,7 @@ struct Pieces {
       if (!any(piece)) x = make_float4(0, 0, 0, 0);  // the gain of nothing is any number
       // One of the blocks writes the sum.
       if (any(piece) && piece % static_cast<int>(gridDim.x) == static_cast<int>(blockIdx.x))
-        reinterpret_cast<float4*>(c.sum)[piece * kWarp + lane] = x;
+        reinterpret_cast<float4*>(extras->sum)[piece * kWarp + lane] = x;
       squares_of += squares(x);
       if (c.gain != nullptr) x = times(x, gain[0]);
       stored.store(piece, any(piece), held[0], lane);

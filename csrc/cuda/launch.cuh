@@ -4,6 +4,8 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
+#include <tuple>
 #include <utility>
 
 namespace etggml::cuda {
@@ -31,19 +33,17 @@ int multiprocessors(int device);
 size_t shared_memory_limit(int device);  // of a block that asks for more than the default
 
 /// `cluster`: blocks (along x) that share their memory, from 9.0 on.
-template <class... Params, class... Args>
-bool launch_clusters(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t shared, unsigned cluster,
-                     void (*kernel)(Params...), Args&&... args) {
-  if (shared > 48 * 1024 &&
-      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                           static_cast<int>(shared)) != cudaSuccess) {
+/// `arguments`: the address of each parameter.
+inline bool launch_at(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t shared, unsigned cluster,
+                      const void* kernel, void** arguments) {
+  if (shared > 48 * 1024 && cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                 static_cast<int>(shared)) != cudaSuccess) {
     cudaGetLastError();
     return false;
   }
   // One division of L1 and shared memory for all our kernels: where neighbours differ, the next one cannot begin before
   // the multiprocessor is empty.
-  cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributePreferredSharedMemoryCarveout,
-                       cudaSharedmemCarveoutMaxShared);
+  cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;
@@ -58,9 +58,18 @@ bool launch_clusters(int device, cudaStream_t stream, dim3 grid, dim3 block, siz
     config.attrs = attributes;
     config.numAttrs = cluster > 1 ? 2 : 1;
   }
-  if (cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...) == cudaSuccess) return true;
+  if (cudaLaunchKernelExC(&config, kernel, arguments) == cudaSuccess) return true;
   cudaGetLastError();  // the caller reports it; ggml, which looks at the last error too, would end the process
   return false;
+}
+
+template <class... Params, class... Args>
+bool launch_clusters(int device, cudaStream_t stream, dim3 grid, dim3 block, size_t shared, unsigned cluster,
+                     void (*kernel)(Params...), Args&&... args) {
+  std::tuple<Params...> values(std::forward<Args>(args)...);
+  auto addresses = std::apply([](auto&... value) { return std::array<void*, sizeof...(Params)>{&value...}; }, values);
+  return launch_at(device, stream, grid, block, shared, cluster, reinterpret_cast<const void*>(kernel),
+                   addresses.data());
 }
 
 template <class... Params, class... Args>

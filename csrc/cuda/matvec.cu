@@ -46,10 +46,10 @@ Extra extra_of(const MatVecDesc& c) {
 }
 
 /// One a multiprocessor: where one has none, two of the next kernel's would begin there and be late.
-int blocks(int device, const MatVecParams& p) { return std::min(multiprocessors(device), p.rows); }
+int blocks(int device, const MatVecExtraParams& p) { return std::min(multiprocessors(device), p.rows); }
 
 /// The descriptor's parameters but for its pointers.
-MatVecPlan plan(int device, const MatVecDesc& c, const MatVecType& type, MatVecParams& p) {
+MatVecPlan plan(int device, const MatVecDesc& c, const MatVecType& type, MatVecExtraParams& p) {
   const ggml_tensor* w = c.segment[0].weight;
   p.row_bytes = static_cast<int64_t>(w->nb[1]);
   for (int i = 0; i < c.segments && (c.glu == 0 || i == 0); ++i) {
@@ -64,11 +64,11 @@ MatVecPlan plan(int device, const MatVecDesc& c, const MatVecType& type, MatVecP
   p.expert_rows = static_cast<int>(w->ne[1]);
   // Without a gate the columns of all experts are one.
   p.columns.k = static_cast<int>(w->ne[0]) * (p.used > 0 && c.glu == 0 ? p.used : 1);
-  p.columns.expert_k = static_cast<int>(w->ne[0]);
+  p.extras.expert_k = static_cast<int>(w->ne[0]);
   p.columns.count = c.columns;
   p.columns.norm = c.norm;
   p.columns.eps = c.eps;
-  p.columns.post_eps = c.post_eps;
+  p.extras.post_eps = c.post_eps;
   const int grid = blocks(device, p);
   return type.plan(p, padded_columns(c.columns), (p.rows + grid - 1) / grid, shared_memory_limit(device), extra_of(c));
 }
@@ -93,13 +93,13 @@ bool supports_matvec(int device, const MatVecDesc& c) {
     if (c.glu == 0 && (c.used > warps_for(1) || c.norm)) return false;
   }
   if (c.glu != 0 && (c.segment[0].residual != nullptr || c.segment[1].residual != nullptr)) return false;
-  MatVecParams p = {};
+  MatVecExtraParams p = {};
   return plan(device, c, *type, p).shared != 0;
 }
 
 bool launch_matvec(int device, cudaStream_t stream, const MatVecDesc& c) {
   const MatVecType& type = *type_of(c.segment[0].weight->type);
-  MatVecParams p = {};
+  MatVecExtraParams p = {};
   const MatVecPlan planned = plan(device, c, type, p);
   auto data = [](const ggml_tensor* t) { return t == nullptr ? nullptr : static_cast<float*>(t->data); };
   for (int i = 0; i < c.segments; ++i) {
@@ -116,16 +116,18 @@ bool launch_matvec(int device, cudaStream_t stream, const MatVecDesc& c) {
   p.columns.gain = data(c.gain);
   if (c.ids != nullptr) {
     p.ids = static_cast<const int32_t*>(c.ids->data);
-    p.columns.expert_scales = data(c.expert_scales);
+    p.extras.expert_scales = data(c.expert_scales);
   }
   if (c.post_norm) {
-    p.columns.addend = data(c.addend) + c.addend_offset;
-    p.columns.post_gain = data(c.post_gain);
-    p.columns.sum = data(c.sum);
+    p.extras.addend = data(c.addend) + c.addend_offset;
+    p.extras.post_gain = data(c.post_gain);
+    p.extras.sum = data(c.sum);
   }
   const size_t shared = c.spreads ? std::max(planned.shared, shared_memory_limit(device) / 2) : planned.shared;
-  return launch(device, stream, dim3(static_cast<unsigned>(blocks(device, p))),
-                dim3(static_cast<unsigned>(warps_for(padded_columns(c.columns)) * kWarp)), shared, planned.kernel, p);
+  void* parameters[] = {&p};  // its first part, of a kernel without extras
+  return launch_at(device, stream, dim3(static_cast<unsigned>(blocks(device, p))),
+                   dim3(static_cast<unsigned>(warps_for(padded_columns(c.columns)) * kWarp)), shared, 1, planned.kernel,
+                   parameters);
 }
 
 }  // namespace etggml::cuda

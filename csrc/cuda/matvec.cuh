@@ -26,6 +26,7 @@ template <class W, int Sets, int Lanes, Extra What>
 struct Prefetch {
   using Weights = WeightPipeline<W, Lanes>;
   static constexpr int kGroups = kWarp / Lanes;
+  const MatVecParamsFor<What>& p;
   const Rows& rows;
   const Weights& pipeline;
   const int64_t* expert_offsets;       // shared: from expert 0's weights to those of the expert in each place
@@ -38,7 +39,7 @@ struct Prefetch {
       const int row = min(tile * kGroups + group, rows.count - 1);
       const uint8_t* from_row = rows.weight(rows.begin + row, set);
       if constexpr (What == Extra::Experts)
-        from_row += expert_offsets[Sets == 2 ? (rows.begin + row) / rows.p.expert_rows : slice];
+        from_row += expert_offsets[Sets == 2 ? (rows.begin + row) / p.expert_rows : slice];
       pipeline.request(stage, from_row + offset + from, min(piece, bytes - from), group_lane);
       from += piece;
       if (from >= bytes) {
@@ -80,7 +81,8 @@ struct Result {
 
 /// Shared memory: pipeline, columns, split_sums. `Sets`: rows that make one number, 2 with a gate. `Lanes`: of a group.
 template <class W, int N, int Sets, int Lanes, Extra What>
-__global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const __grid_constant__ MatVecParams p) {
+__global__ void __launch_bounds__(warps_for(N) * kWarp, 2)
+    matvec_kernel(const __grid_constant__ MatVecParamsFor<What> p) {
   extern __shared__ __align__(128) uint8_t shared[];
   using Weights = WeightPipeline<W, Lanes>;
   constexpr int kWarps = warps_for(N), kThreads = kWarps * kWarp;
@@ -99,7 +101,8 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
   const int first = slice * p.slice_units, end = min(first + p.slice_units, p.columns.k / W::kUnit),
             step = p.workers / p.split;
   // An expert's slice of a row is its row.
-  Prefetch<W, Sets, Lanes, What> prefetch{rows,
+  Prefetch<W, Sets, Lanes, What> prefetch{p,
+                                          rows,
                                           pipeline,
                                           expert_offsets,
                                           group,
@@ -127,7 +130,7 @@ __global__ void __launch_bounds__(warps_for(N) * kWarp, 2) matvec_kernel(const _
       p.split, kGroups * Sets * kSums};
   int tile = first_tile;
   Result<Sets> result(rows, tile * kGroups + group, n, writes);
-  Pieces<N, kWarps, What> pieces(p.columns, warp, lane);
+  Pieces<N, kWarps, What> pieces(p.columns, extras_of(p), warp, lane);
   if (p.split > 1) split_sums.begin(kThreads);
   x.clear(N, kThreads);
   int stage = 0, round = 0;

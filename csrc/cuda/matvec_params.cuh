@@ -1,6 +1,8 @@
 // The parameters of a matrix-vector kernel.
 #pragma once
 
+#include <type_traits>
+
 #include "activations.cuh"
 #include "fusion/descriptors.h"
 
@@ -30,10 +32,20 @@ struct MatVecParams {
   bool overlaps_next;
   bool biases, residuals;
   int glu;
+};
+
+/// A kernel without extras has the short form. A GPU reads the parameters of each launch anew, which takes time.
+struct MatVecExtraParams : MatVecParams {
+  ColumnExtras extras;
   const int32_t* ids;  // of the experts
   int64_t expert_bytes;
   int expert_rows, used;
 };
+template <Extra What>
+using MatVecParamsFor = std::conditional_t<What == Extra::None, MatVecParams, MatVecExtraParams>;
+
+__device__ inline const ColumnExtras* extras_of(const MatVecParams&) { return nullptr; }
+__device__ inline const ColumnExtras* extras_of(const MatVecExtraParams& p) { return &p.extras; }
 
 constexpr int64_t kMostElements = 65536;  // of a row
 constexpr int kMaxUsedExperts = 16;

@@ -24,7 +24,7 @@ struct WorkSplit {
 
 /// For experts with a sum of their results: a warp multiplies one expert's slice of a row.
 template <class W>
-WorkSplit split_experts(const MatVecParams& p) {
+WorkSplit split_experts(const MatVecExtraParams& p) {
   const int each = p.columns.k / p.used / W::kUnit;
   const bool few = (each + kWarp / 2 - 1) / (kWarp / 2) <= (each + kWarp - 1) / kWarp;
   return {few ? kWarp / 2 : kWarp, p.used, each};
@@ -65,24 +65,28 @@ size_t pipeline_bytes(int lanes, int warps, int piece, bool aligned) {
   return static_cast<size_t>(stage) * static_cast<size_t>(warps) * static_cast<size_t>(kWarp / lanes);
 }
 
-using MatVecKernel = void (*)(MatVecParams);
-
 struct MatVecPlan {
-  size_t shared = 0;  // bytes of a block; 0: it does not fit
-  MatVecKernel kernel = nullptr;
+  size_t shared = 0;             // bytes of a block; 0: it does not fit
+  const void* kernel = nullptr;  // its parameter: MatVecParams or MatVecExtraParams
 };
 
+template <class Params>
+const void* address(void (*kernel)(Params)) {
+  return reinterpret_cast<const void*>(kernel);
+}
+
 template <class W, int N, Extra What = Extra::None>
-MatVecKernel matvec_kernel_for(bool glu, int lanes) {
+const void* matvec_kernel_for(bool glu, int lanes) {
   if constexpr (N == 1) {
-    if (lanes == kWarp) return glu ? matvec_kernel<W, N, 2, kWarp, What> : matvec_kernel<W, N, 1, kWarp, What>;
+    if (lanes == kWarp)
+      return glu ? address(matvec_kernel<W, N, 2, kWarp, What>) : address(matvec_kernel<W, N, 1, kWarp, What>);
   }
   constexpr int kFew = N <= 2 ? 16 : 8;
-  return glu ? matvec_kernel<W, N, 2, kFew, What> : matvec_kernel<W, N, 1, kFew, What>;
+  return glu ? address(matvec_kernel<W, N, 2, kFew, What>) : address(matvec_kernel<W, N, 1, kFew, What>);
 }
 
 template <class W>
-MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes, Extra what) {
+const void* matvec_kernel_of(int columns, bool glu, int lanes, Extra what) {
   switch (columns) {
     case 1:
       return what == Extra::PostNorm  ? matvec_kernel_for<W, 1, Extra::PostNorm>(glu, lanes)
@@ -102,7 +106,7 @@ MatVecKernel matvec_kernel_of(int columns, bool glu, int lanes, Extra what) {
 /// Sets its parameters for the kernel. `columns`: padded; `rows`: of a block; `limit`: of its shared memory, the
 /// kernel's variables included.
 template <class W>
-MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit, Extra what) {
+MatVecPlan plan_matvec(MatVecExtraParams& p, int columns, int rows, size_t limit, Extra what) {
   const bool added_up = what == Extra::Experts && p.glu == 0;
   const WorkSplit work = added_up ? split_experts<W>(p) : split_work<W>(p, columns, rows);
   if (added_up && (work.slice_units % W::kSliceUnits != 0 || work.slice_units * W::kUnit * p.used != p.columns.k))
@@ -136,7 +140,7 @@ MatVecPlan plan_matvec(MatVecParams& p, int columns, int rows, size_t limit, Ext
 
 /// The interface of a type's file.
 struct MatVecType {
-  MatVecPlan (*plan)(MatVecParams& p, int columns, int rows, size_t limit, Extra what);
+  MatVecPlan (*plan)(MatVecExtraParams& p, int columns, int rows, size_t limit, Extra what);
   int alignment;  // the least that rows have: the largest power of two that divides row bytes and addresses, up to 16
   int unit;       // row elements are a multiple of it
 };

@@ -1,6 +1,8 @@
 #include "device_rules/cuda_answers.h"
 
-namespace etggml::graph {
+#include "device_rules/node_params.h"
+
+namespace etggml::device_rules {
 namespace {
 
 constexpr int64_t kSuperBlock = 256;
@@ -79,7 +81,7 @@ bool cuda_supports(const ggml_tensor* node) {
              x->type != GGML_TYPE_TQ2_0;
     case GGML_OP_MUL_MAT_ID:
       return (y->type != GGML_TYPE_F16 || x->type == GGML_TYPE_F16) &&
-             (x->type == GGML_TYPE_F32 || node->op_params[3] != GGML_PREC_F32) && x->type != GGML_TYPE_TQ1_0 &&
+             (x->type == GGML_TYPE_F32 || source_precision(node) != GGML_PREC_F32) && x->type != GGML_TYPE_TQ1_0 &&
              x->type != GGML_TYPE_TQ2_0;
     case GGML_OP_GET_ROWS:
       return reads_rows(x);
@@ -120,4 +122,4 @@ bool cuda_supports(const ggml_tensor* node) {
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::device_rules

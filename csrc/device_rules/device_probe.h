@@ -3,7 +3,7 @@
 
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::device_rules {
 
 class DeviceProbe {
  public:
@@ -12,4 +12,4 @@ class DeviceProbe {
   virtual bool supports(const ggml_tensor* node) const = 0;
 };
 
-}  // namespace etggml::graph
+}  // namespace etggml::device_rules

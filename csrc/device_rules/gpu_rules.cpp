@@ -1,6 +1,6 @@
 #include "device_rules/gpu_rules.h"
 
-namespace etggml::graph {
+namespace etggml::device_rules {
 namespace {
 
 constexpr int64_t kMaxGrid = 65535;  // blocks along the second and third axis of a CUDA grid
@@ -117,4 +117,4 @@ bool gpu_kernel_takes(const ggml_tensor* node) {
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::device_rules

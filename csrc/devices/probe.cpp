@@ -7,19 +7,19 @@
 namespace etggml::devices {
 namespace {
 
-struct CudaForms final : graph::DeviceProbe {
+struct CudaForms final : device_rules::DeviceProbe {
   bool supports(const ggml_tensor* node) const override {
-    return graph::gpu_kernel_takes(node) && graph::cuda_supports(node);
+    return device_rules::gpu_kernel_takes(node) && device_rules::cuda_supports(node);
   }
 };
 
 }  // namespace
 
 bool Probe::supports(const ggml_tensor* node) const {
-  return graph::gpu_kernel_takes(node) && ggml_backend_dev_supports_op(device_, node);
+  return device_rules::gpu_kernel_takes(node) && ggml_backend_dev_supports_op(device_, node);
 }
 
-const graph::DeviceProbe* cpu_probe() {
+const device_rules::DeviceProbe* cpu_probe() {
   static const CudaForms cuda;
   return env_string("EXECUTORCH_GGML_FORMS").rfind("cuda", 0) == 0 ? &cuda : nullptr;
 }

@@ -26,11 +26,14 @@ const cuda::Module* module = nullptr;
 thread_local std::string failed_call;
 thread_local bool launched = false;
 
-bool hook_supports(int device, const ggml_tensor* node) { return module->supports(device, graph::descriptor_of(node)); }
+bool hook_supports(int device, const ggml_tensor* node) {
+  return module->supports(device, fusion::descriptor_of(node));
+}
 /// ggml asserts that a node could be computed, which ends the process: so it is told that it was, and the step fails.
 bool hook_compute(int device, void* stream, ggml_tensor* node) {
   launched = true;
-  if (!module->launch(device, stream, graph::descriptor_of(node))) note_failed_call(graph::op_name(node), node->name);
+  if (!module->launch(device, stream, fusion::descriptor_of(node)))
+    note_failed_call(kernels::op_name(node), node->name);
   return true;
 }
 
@@ -58,7 +61,7 @@ bool load_module(ggml_backend_dev_t device) {
   return true;
 }
 
-class ModuleCalls final : public graph::KernelSupport {
+class ModuleCalls final : public fusion::KernelSupport {
  public:
   explicit ModuleCalls(int device) : device_(device) {}
   bool supports(const cuda::KernelDesc& call) const override { return module->supports(device_, &call); }
@@ -83,10 +86,10 @@ std::string take_failed_call() { return std::exchange(failed_call, std::string()
 
 bool take_launched() { return std::exchange(launched, false); }
 
-const graph::KernelSupport* calls_of(const devices::Device& device) {
+const fusion::KernelSupport* calls_of(const devices::Device& device) {
   if (env_string("EXECUTORCH_GGML_KERNELS") == "none" || env_flag("GGML_CUDA_DISABLE_FUSION")) return nullptr;
   if (device.is_cpu()) {
-    static const graph::HostFallback host;
+    static const fusion::HostFallback host;
     return env_string("EXECUTORCH_GGML_FORMS").rfind("cuda", 0) == 0 ? &host : nullptr;
   }
   if (device.name.rfind("cuda", 0) != 0) return nullptr;

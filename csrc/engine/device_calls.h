@@ -11,7 +11,7 @@ namespace etggml::engine {
 /// Calls that `device` runs; nullptr when it has none (then graphs are ggml's nodes alone). With
 /// EXECUTORCH_GGML_FORMS=cuda the CPU runs them too, slowly (read at each call). EXECUTORCH_GGML_KERNELS=none and
 /// GGML_CUDA_DISABLE_FUSION=1 switch them off.
-const graph::KernelSupport* calls_of(const devices::Device& device);
+const fusion::KernelSupport* calls_of(const devices::Device& device);
 
 /// Kernels of ours that could not be launched since the last question, on this thread: the first one, or "".
 std::string take_failed_call();

@@ -28,7 +28,7 @@ std::string plan_text(const Plan& plan, const ir::Graph& ir_graph) {
   for (int i = 0; i < count; ++i) {
     const ggml_tensor* t = ggml_graph_node(plan.graph(), i);
     names[t] = "%" + std::to_string(i);
-    text += format("%%%d = %s %s ne=[%lld,%lld,%lld,%lld] nb=[%zu,%zu,%zu,%zu] ir=%lld", i, graph::op_name(t),
+    text += format("%%%d = %s %s ne=[%lld,%lld,%lld,%lld] nb=[%zu,%zu,%zu,%zu] ir=%lld", i, kernels::op_name(t),
                    ggml_type_name(t->type), static_cast<long long>(t->ne[0]), static_cast<long long>(t->ne[1]),
                    static_cast<long long>(t->ne[2]), static_cast<long long>(t->ne[3]), t->nb[0], t->nb[1], t->nb[2],
                    t->nb[3], static_cast<long long>(plan.ir_node(i)));

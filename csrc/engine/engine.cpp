@@ -134,7 +134,7 @@ Status Engine::touch_threads() {
   params.mem_size = ggml_tensor_overhead() + ggml_graph_overhead_custom(8, false) + 1024;
   ggml_context* context = room_for(params.mem_size) ? ggml_init(params) : nullptr;
   if (context == nullptr) return error(ETGGML_OUT_OF_MEMORY, "out of memory while threads were started");
-  ggml_tensor* node = ggml_custom_4d(context, GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, graph::touch_thread_memory,
+  ggml_tensor* node = ggml_custom_4d(context, GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, kernels::touch_thread_memory,
                                      GGML_N_TASKS_MAX, nullptr);
   ggml_cgraph* graph = ggml_new_graph_custom(context, 8, false);
   ggml_graph_add_node(graph, node);
@@ -213,7 +213,7 @@ Status Engine::start(ggml_cgraph* graph, ggml_backend_graph_plan_t plan) {
     wait();  // earlier work still reads the caller's memory
     return broken();
   }
-  if (is_cpu() && graph::take_failed_kernel(graph))
+  if (is_cpu() && kernels::take_failed_kernel(graph))
     return error(ETGGML_OUT_OF_MEMORY,
                  "memory ran out while computing; use shorter inputs or fewer programs at a time");
   if (status == GGML_STATUS_ABORTED || (is_cpu() && stop_.stopping()))

@@ -248,8 +248,8 @@ Status Executable::compute_nodes(const Plan& plan, NodeObserver* observer) {
       const int64_t start = now_ns();
       ETGGML_RETURN_IF_ERROR(context_->engine->compute(single, nullptr));
       const int64_t end = now_ns();
-      context_->profile.add_op(graph::op_name(node), op_detail(node), end - start, op_bytes(node));
-      if (observer != nullptr) observer->node(plan.ir_node(i), graph::op_name(node), start, end);
+      context_->profile.add_op(kernels::op_name(node), op_detail(node), end - start, op_bytes(node));
+      if (observer != nullptr) observer->node(plan.ir_node(i), kernels::op_name(node), start, end);
     }
     // Now or never: the memory goes to a later node when the last reader has run. Views have values as well.
     const int64_t ir_node = plan.ir_node(i);

@@ -22,11 +22,11 @@ namespace {
 
 // Our kernels, on the dot products of the CPU module that ggml loaded. Leaked on purpose: graphs may outlive static
 // destructors.
-Result<const graph::CpuKernelSet*> cpu_kernels(int threads) {
+Result<const kernels::CpuKernelSet*> cpu_kernels(int threads) {
   const std::string names = env_string("EXECUTORCH_GGML_KERNELS");
-  ETGGML_RETURN_IF_ERROR(graph::check_kernel_names(names));
+  ETGGML_RETURN_IF_ERROR(kernels::check_kernel_names(names));
   static auto* mutex = new ProcessMutex(70);
-  static auto* sets = new std::map<int, graph::CpuKernelSet>();
+  static auto* sets = new std::map<int, kernels::CpuKernelSet>();
   std::lock_guard<ProcessMutex> guard(*mutex);
   return &sets->try_emplace(threads, devices::cpu_traits_function(), threads, names).first->second;
 }
@@ -59,16 +59,16 @@ Result<std::unique_ptr<Plan>> Plan::create(Engine& engine, Arena& arena, const i
   graph::BuildOptions options;
   options.device = engine.is_cpu() ? devices::cpu_probe() : &probe;
   options.max_live = UINT32_MAX;  // place() takes any number
-  std::optional<graph::CpuKernels> kernels;
+  std::optional<kernels::CpuKernels> kernels;
   if (options.device == nullptr) {
-    ETGGML_ASSIGN_OR_RETURN(const graph::CpuKernelSet* set, cpu_kernels(engine.threads()));
+    ETGGML_ASSIGN_OR_RETURN(const kernels::CpuKernelSet* set, cpu_kernels(engine.threads()));
     options.kernels = &kernels.emplace(*set);
   }
-  const graph::KernelSupport* calls = calls_of(engine.device());
-  std::optional<graph::DeviceKernels> device_kernels;
+  const fusion::KernelSupport* calls = calls_of(engine.device());
+  std::optional<fusion::DeviceKernels> device_kernels;
   if (calls != nullptr) options.kernels = &device_kernels.emplace(*calls, plan->calls_);
   ETGGML_ASSIGN_OR_RETURN(plan->built_, graph::build(ir_graph, symbols, leaves, options));
-  if (options.device == nullptr) graph::fold_additions(plan->built_);
+  if (options.device == nullptr) fusion::fold_additions(plan->built_);
   plan->map_nodes();
   if (options.device != nullptr) ETGGML_RETURN_IF_ERROR(plan->check_device(ir_graph, *options.device));
   ETGGML_RETURN_IF_ERROR(plan->place(ir_graph, calls, sampling));
@@ -92,12 +92,12 @@ size_t Plan::bytes() const {
 
 // ggml's graph allocator aborts the process on a graph with too many values alive at one time; such a graph gets memory
 // for every value. So does one small enough to be fused.
-Status Plan::place(const ir::Graph& ir_graph, const graph::KernelSupport* calls, Sampling sampling) {
-  graph::Fusion fusion;
-  if (calls != nullptr && graph::separate_bytes(built_) <= kMostSeparateBytes)
-    fusion = graph::fuse(built_.spare, built_, *calls, calls_);
+Status Plan::place(const ir::Graph& ir_graph, const fusion::KernelSupport* calls, Sampling sampling) {
+  fusion::Fusion fusion;
+  if (calls != nullptr && fusion::separate_bytes(built_) <= kMostSeparateBytes)
+    fusion = fusion::fuse(built_.spare, built_, *calls, calls_);
   if (sampling != Sampling::None && calls != nullptr && !built_.outputs.empty()) {
-    const auto make = sampling == Sampling::Greedy ? graph::argmax_nodes : graph::sample_nodes;
+    const auto make = sampling == Sampling::Greedy ? fusion::argmax_nodes : fusion::sample_nodes;
     sampler_ = make(built_.spare, built_.outputs[0], *calls, calls_);
     if (sampler_.node != nullptr) {
       std::vector<ggml_tensor*> tensors = {sampler_.node, sampler_.scratch};
@@ -129,7 +129,7 @@ Status Plan::place(const ir::Graph& ir_graph, const graph::KernelSupport* calls,
 }
 
 // The builder knows the limits of ggml-cpu. Other devices are asked about every node, before they would abort.
-Status Plan::check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const {
+Status Plan::check_device(const ir::Graph& ir_graph, const device_rules::DeviceProbe& probe) const {
   std::string refused;
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
     const ggml_tensor* node = ggml_graph_node(built_.graph, i);
@@ -146,7 +146,7 @@ Status Plan::check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& p
 void Plan::make_stoppable() {
   for (int i = 0; i < ggml_graph_n_nodes(built_.graph); ++i) {
     ggml_tensor* node = ggml_graph_node(built_.graph, i);
-    if (node->op == GGML_OP_CUSTOM) graph::set_stop(node, &engine_.stop());
+    if (node->op == GGML_OP_CUSTOM) kernels::set_stop(node, &engine_.stop());
   }
 }
 

@@ -53,8 +53,8 @@ class Plan {
 
  private:
   Plan(Engine& engine, Arena& arena) : engine_(engine), arena_(arena) {}
-  Status place(const ir::Graph& ir_graph, const graph::KernelSupport* calls, Sampling sampling);
-  Status check_device(const ir::Graph& ir_graph, const graph::DeviceProbe& probe) const;
+  Status place(const ir::Graph& ir_graph, const fusion::KernelSupport* calls, Sampling sampling);
+  Status check_device(const ir::Graph& ir_graph, const device_rules::DeviceProbe& probe) const;
   void map_nodes();
   void make_stoppable();
   void count_nodes();
@@ -64,8 +64,8 @@ class Plan {
   uint64_t generation_ = 0;
   std::vector<devices::BufferPtr> own_memory_;  // of a graph too wide for the arena's allocator, or one that was fused
   devices::BufferPtr sampling_memory_;          // of the sampler
-  graph::DescStore calls_;
-  graph::ChoiceNodes sampler_;
+  fusion::DescStore calls_;
+  fusion::ChoiceNodes sampler_;
   size_t running_nodes_ = 0, call_nodes_ = 0;
   graph::Built built_;
   BorrowedInputs borrowed_;

@@ -1,26 +1,26 @@
 #include "fusion/conv_add.h"
 
 #include <algorithm>
-#include <cstring>
 #include <unordered_set>
 
 #include "device_rules/ggml_internals.h"
+#include "device_rules/node_params.h"
 #include "fusion/readers.h"
 #include "kernels/conv.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 /// The clamp that `node` is, of a dense source.
-bool clamp_of(const ggml_tensor* node, Epilogue* epilogue) {
+bool clamp_of(const ggml_tensor* node, kernels::Epilogue* epilogue) {
   if (!dense_f32(node) || !dense_f32(node->src[0])) return false;
   if (node->op == GGML_OP_UNARY && ggml_get_unary_op(node) == GGML_UNARY_OP_RELU) {
     epilogue->min = 0.0f;
     return true;
   }
   if (node->op != GGML_OP_CLAMP) return false;
-  std::memcpy(&epilogue->min, &node->op_params[0], sizeof(float));
-  std::memcpy(&epilogue->max, &node->op_params[1], sizeof(float));
+  epilogue->min = device_rules::clamp_params(node).min;
+  epilogue->max = device_rules::clamp_params(node).max;
   return true;
 }
 
@@ -33,7 +33,7 @@ ggml_tensor* convolution(const ggml_tensor* add, const Readers& readers) {
   ggml_tensor* found = nullptr;
   for (int i = 0; i < 2; ++i) {
     ggml_tensor *conv = add->src[i], *other = add->src[1 - i];
-    if (!can_add(conv) || readers.only(conv) != add || !stays(conv->src[1]) || !stays(other)) continue;
+    if (!kernels::can_add(conv) || readers.only(conv) != add || !stays(conv->src[1]) || !stays(other)) continue;
     if (found == nullptr || readers.position(conv) > readers.position(found)) found = conv;
   }
   return found;
@@ -41,7 +41,7 @@ ggml_tensor* convolution(const ggml_tensor* add, const Readers& readers) {
 
 }  // namespace
 
-void fold_additions(Built& built) {
+void fold_additions(graph::Built& built) {
   std::vector<ggml_tensor*> nodes(built.graph->nodes, built.graph->nodes + built.graph->n_nodes);
   const Readers readers(nodes, built.outputs);
   std::unordered_set<const ggml_tensor*> gone;
@@ -52,14 +52,14 @@ void fold_additions(Built& built) {
     ggml_tensor* conv = convolution(add, readers);
     if (conv == nullptr) continue;
     ggml_tensor *residual = add->src[add->src[0] == conv ? 1 : 0], *result = add;
-    Epilogue epilogue;
+    kernels::Epilogue epilogue;
     ggml_tensor* next = readers.only(add);
     if (next != nullptr && next->src[0] == add && next->view_src == nullptr && clamp_of(next, &epilogue)) {
       result = next;
       gone.insert(add);
     }
     gone.insert(conv);
-    add_to_conv(conv, residual, epilogue, result);
+    kernels::add_to_conv(conv, residual, epilogue, result);
   }
   if (gone.empty()) return;
   nodes.erase(std::remove_if(nodes.begin(), nodes.end(), [&](ggml_tensor* node) { return gone.count(node) > 0; }),
@@ -71,4 +71,4 @@ void fold_additions(Built& built) {
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -4,9 +4,9 @@
 
 #include "graph/build.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 /// Rewrites a finished graph for the CPU in which our convolutions stand; the results keep every bit.
-void fold_additions(Built& built);
+void fold_additions(graph::Built& built);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

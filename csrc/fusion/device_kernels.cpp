@@ -2,7 +2,7 @@
 
 #include "fusion/readers.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 ChoiceNodes choice_nodes(ggml_context* ctx, int64_t scratch_elements) {
@@ -62,4 +62,4 @@ ChoiceNodes sample_nodes(ggml_context* ctx, ggml_tensor* logits, const KernelSup
   return made;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

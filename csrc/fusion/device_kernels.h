@@ -3,9 +3,9 @@
 
 #include "fusion/fuse.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
-class DeviceKernels final : public Kernels {
+class DeviceKernels final : public kernels::Kernels {
  public:
   DeviceKernels(const KernelSupport& support, DescStore& store) : support_(support), store_(store) {}
   ggml_tensor* causal_mask(ggml_context* ctx, ggml_tensor* positions, int64_t n_kv, int64_t window) override;
@@ -26,4 +26,4 @@ struct ChoiceNodes {
 ChoiceNodes argmax_nodes(ggml_context* ctx, ggml_tensor* logits, const KernelSupport& support, DescStore& store);
 ChoiceNodes sample_nodes(ggml_context* ctx, ggml_tensor* logits, const KernelSupport& support, DescStore& store);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -6,7 +6,7 @@
 
 #include "fusion/products.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 struct Route {
   cuda::RouteDesc desc;
@@ -22,4 +22,4 @@ std::vector<Product> find_expert_products(const std::vector<ggml_tensor*>& nodes
 std::vector<Route> find_routes(const std::vector<ggml_tensor*>& nodes, const Readers& readers,
                                const KernelSupport& support);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -11,10 +11,10 @@
 #include "fusion/readers.h"
 #include "kernels/custom_op.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
-static_assert(cuda::kDescOffset == kCustomOpParams, "the kernels' module reads descriptors there");
+static_assert(cuda::kDescOffset == kernels::kCustomOpParams, "the kernels' module reads descriptors there");
 
 /// A value that a kernel writes besides its node's own: no node computes it any more.
 void becomes_leaf(ggml_tensor* t, Fusion* fusion) {
@@ -105,7 +105,7 @@ class Rewriter {
   }
 
   /// Nodes in their new order, without those that nothing needs any more.
-  std::vector<ggml_tensor*> order(const std::vector<ggml_tensor*>& nodes, const Built& built) const {
+  std::vector<ggml_tensor*> order(const std::vector<ggml_tensor*>& nodes, const graph::Built& built) const {
     std::vector<ggml_tensor*> ordered;
     for (ggml_tensor* node : nodes) {
       const auto before = moved_.find(node);
@@ -177,7 +177,7 @@ void make_kernel_node(ggml_tensor* node, const KernelSupport& support, const cha
   std::memset(node->op_params, 0, sizeof(node->op_params));
   const ggml_custom_op_params host = {support.on_host(), 1, nullptr};
   ggml_set_op_params(node, &host, sizeof(host));
-  set_custom_op(node, name, desc);
+  kernels::set_custom_op(node, name, desc);
   std::fill(std::begin(node->src), std::end(node->src), nullptr);
   size_t count = 0;
   for (const ggml_tensor* source : sources) {
@@ -189,10 +189,10 @@ void make_kernel_node(ggml_tensor* node, const KernelSupport& support, const cha
 }
 
 const cuda::KernelDesc* descriptor_of(const ggml_tensor* node) {
-  return custom_op_params<const cuda::KernelDesc*>(node);
+  return kernels::custom_op_params<const cuda::KernelDesc*>(node);
 }
 
-size_t separate_bytes(const Built& built) {
+size_t separate_bytes(const graph::Built& built) {
   size_t bytes = 0;
   for (int i = 0; i < ggml_graph_n_nodes(built.graph); ++i) {
     const ggml_tensor* node = ggml_graph_node(built.graph, i);
@@ -201,7 +201,7 @@ size_t separate_bytes(const Built& built) {
   return bytes;
 }
 
-Fusion fuse(ggml_context* ctx, Built& built, const KernelSupport& support, DescStore& store) {
+Fusion fuse(ggml_context* ctx, graph::Built& built, const KernelSupport& support, DescStore& store) {
   Fusion fusion;
   const std::vector<ggml_tensor*> nodes = nodes_of(built.graph);
   const Readers readers(nodes, built.outputs);
@@ -222,11 +222,11 @@ Fusion fuse(ggml_context* ctx, Built& built, const KernelSupport& support, DescS
   mark_neighbours(kept);
   std::unordered_set<const ggml_tensor*> alive(kept.begin(), kept.end());
   for (const ggml_tensor* t : fusion.extra) alive.insert(t);
-  for (const HostInput& input : built.host_inputs) alive.insert(input.tensor);
+  for (const graph::HostInput& input : built.host_inputs) alive.insert(input.tensor);
   for (ggml_tensor*& value : built.values) {
     if (value != nullptr && !has_memory(value) && alive.count(value) == 0) value = nullptr;
   }
   return fusion;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -10,7 +10,7 @@
 #include "fusion/descriptors.h"
 #include "graph/build.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 /// The device's answer: is there a kernel for this descriptor?
 class KernelSupport {
@@ -51,9 +51,9 @@ struct Fusion {
 
 /// Rewrites built.graph (and drops values that no longer exist from built.values). Afterwards every tensor of the graph
 /// must have memory of its own for the graph's whole run: the order of nodes no longer tells how long each is needed.
-Fusion fuse(ggml_context* ctx, Built& built, const KernelSupport& support, DescStore& store);
+Fusion fuse(ggml_context* ctx, graph::Built& built, const KernelSupport& support, DescStore& store);
 
 /// Bytes of separate memory for each result that has none yet.
-size_t separate_bytes(const Built& built);
+size_t separate_bytes(const graph::Built& built);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -5,7 +5,7 @@
 
 #include "fusion/products.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 /// activation(gate) * up, and the nodes from them to the product of both.
 struct Unit {
@@ -23,4 +23,4 @@ bool closed(const Unit& unit, const Readers& readers);
 void take_gates(const std::vector<ggml_tensor*>& nodes, const Readers& readers, const KernelSupport& support,
                 std::vector<Product>* products, std::vector<bool>* taken);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

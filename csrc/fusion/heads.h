@@ -7,7 +7,7 @@
 #include "fusion/fuse.h"
 #include "fusion/readers.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 struct Attention {
   ggml_tensor* node = nullptr;  // FLASH_ATTN_EXT
@@ -26,4 +26,4 @@ struct Attention {
 std::vector<Attention> find_attention(const std::vector<ggml_tensor*>& nodes, const Readers& readers,
                                       const KernelSupport& support);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

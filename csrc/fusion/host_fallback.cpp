@@ -12,7 +12,7 @@
 #include "kernels/kernel_guard.h"
 #include "util/env.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 using namespace cuda;  // the descriptors
@@ -311,6 +311,6 @@ bool HostFallback::supports(const KernelDesc& desc) const {
   return false;
 }
 
-ggml_custom_op_t HostFallback::on_host() const { return guarded_kernel<compute>; }
+ggml_custom_op_t HostFallback::on_host() const { return kernels::guarded_kernel<compute>; }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -4,7 +4,7 @@
 
 #include "fusion/fuse.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 class HostFallback final : public KernelSupport {
  public:
@@ -12,4 +12,4 @@ class HostFallback final : public KernelSupport {
   ggml_custom_op_t on_host() const override;
 };
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

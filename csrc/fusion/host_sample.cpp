@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 using Candidate = std::pair<float, int32_t>;  // logit, index
@@ -66,4 +66,4 @@ void sample_on_host(const cuda::SampleDesc& c) {
   *static_cast<int32_t*>(c.out->data) = choose(last, n, params);
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -3,8 +3,8 @@
 
 #include "fusion/descriptors.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 void sample_on_host(const cuda::SampleDesc& desc);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

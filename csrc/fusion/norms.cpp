@@ -1,8 +1,8 @@
 #include "fusion/norms.h"
 
-#include <cstring>
+#include "device_rules/node_params.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 bool is_gain(const ggml_tensor* t, int64_t size) {
@@ -21,8 +21,8 @@ Normalised normalised(ggml_tensor* t, int64_t size) {
   }
   if (norm->op != GGML_OP_RMS_NORM || norm->ne[0] != size) return {};
   result.x = norm->src[0];
-  std::memcpy(&result.eps, norm->op_params, sizeof(float));
+  result.eps = device_rules::norm_epsilon(norm);
   return result;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -3,7 +3,7 @@
 
 #include "fusion/readers.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 struct Normalised {
   ggml_tensor* x = nullptr;           // the source of RMS_NORM
@@ -14,4 +14,4 @@ struct Normalised {
 /// `t` as MUL(RMS_NORM(x), gain) or RMS_NORM(x) over rows of `size`; x is nullptr when it is neither.
 Normalised normalised(ggml_tensor* t, int64_t size);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

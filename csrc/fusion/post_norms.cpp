@@ -5,7 +5,7 @@
 
 #include "fusion/norms.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 using cuda::MatVecDesc;
@@ -96,4 +96,4 @@ void take_post_norms(const Readers& readers, const KernelSupport& support, std::
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -5,9 +5,9 @@
 
 #include "fusion/products.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 /// Every ADD(residual, RMS norm of a result) moves into the first product that reads it, if nothing reads it earlier.
 void take_post_norms(const Readers& readers, const KernelSupport& support, std::vector<Product>* products);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -7,7 +7,7 @@
 #include "fusion/norms.h"
 #include "fusion/post_norms.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 using cuda::MatVecDesc;
@@ -125,4 +125,4 @@ std::vector<Product> find_products(const std::vector<ggml_tensor*>& nodes, const
   return kept;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

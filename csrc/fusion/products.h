@@ -7,7 +7,7 @@
 #include "fusion/fuse.h"
 #include "fusion/readers.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 /// A descriptor, and the nodes that its kernel computes.
 struct Product {
@@ -28,4 +28,4 @@ bool same_columns(const cuda::MatVecDesc& a, const cuda::MatVecDesc& b);
 std::vector<Product> find_products(const std::vector<ggml_tensor*>& nodes, const Readers& readers,
                                    const KernelSupport& support);
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

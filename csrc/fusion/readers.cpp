@@ -1,6 +1,6 @@
 #include "fusion/readers.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 Readers::Readers(const std::vector<ggml_tensor*>& nodes, const std::vector<ggml_tensor*>& outputs) {
   for (size_t i = 0; i < nodes.size(); ++i) positions_.emplace(nodes[i], static_cast<int>(i));
@@ -29,4 +29,4 @@ int Readers::position(const ggml_tensor* t) const {
   return it == positions_.end() ? -1 : it->second;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -1,13 +1,12 @@
 // The readers of each value in a ggml graph, with views looked through.
 #pragma once
 
-#include <cstring>
 #include <unordered_map>
 #include <vector>
 
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 
 /// The tensor that owns the memory of `t`.
 inline const ggml_tensor* memory_of(const ggml_tensor* t) { return t->view_src != nullptr ? t->view_src : t; }
@@ -32,13 +31,6 @@ inline bool is_leaf(const ggml_tensor* t) { return t->op == GGML_OP_NONE; }
 inline bool has_memory(const ggml_tensor* t) { return memory_of(t)->data != nullptr; }
 inline bool dense_f32(const ggml_tensor* t) { return t->type == GGML_TYPE_F32 && ggml_is_contiguous(t); }
 
-inline int32_t op_param_i32(const ggml_tensor* t, int index) { return t->op_params[index]; }
-inline float op_param_f32(const ggml_tensor* t, int index) {
-  float value;
-  std::memcpy(&value, t->op_params + index, sizeof(float));
-  return value;
-}
-
 class Readers {
  public:
   Readers(const std::vector<ggml_tensor*>& nodes, const std::vector<ggml_tensor*>& outputs);
@@ -58,4 +50,4 @@ class Readers {
   std::unordered_map<const ggml_tensor*, bool> outside_;
 };
 
-}  // namespace etggml::graph
+}  // namespace etggml::fusion

@@ -40,7 +40,7 @@ ggml_tensor* as_f32(ggml_context* ctx, ggml_tensor* t) {
 }
 
 bool device_runs(const NodeBuilder& b, const Sources& src, const Make& make) {
-  const DeviceProbe* device = b.options().device;
+  const device_rules::DeviceProbe* device = b.options().device;
   if (!device) return true;
   // Apart from the graph's contexts, where a trial would take memory.
   Context ctx = scratch();

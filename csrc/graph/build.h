@@ -52,8 +52,8 @@ constexpr uint32_t kMaxSharedTensors = 240;
 struct BuildOptions {
   /// nullptr: ggml-cpu. Other devices are asked for each node. A rejected node is built in another form that the device
   /// runs (graph/adapt.h). If there is none, it stays, and the caller asks for every node of the finished graph.
-  const DeviceProbe* device = nullptr;
-  Kernels* kernels = nullptr;  // asked before ggml's are used; nullptr for ggml's only
+  const device_rules::DeviceProbe* device = nullptr;
+  kernels::Kernels* kernels = nullptr;  // asked before ggml's are used; nullptr for ggml's only
   /// Graphs with more values alive at one time are refused (ETGGML_UNSUPPORTED). UINT32_MAX for an allocator that gives
   /// every tensor memory of its own.
   uint32_t max_live = kMaxSharedTensors;

@@ -22,7 +22,7 @@ ggml_tensor* no_sinks(NodeBuilder& b, int64_t heads) {
 
 }  // namespace
 
-ggml_tensor* composed_attention(NodeBuilder& b, const AttentionArgs& args) {
+ggml_tensor* composed_attention(NodeBuilder& b, const kernels::AttentionArgs& args) {
   ggml_context* ctx = b.ctx();
   // Heads of q share those of k and v as products do: in order, so many for each.
   ggml_tensor* scores = product(b, as_f32(ctx, args.k), args.q);  // [S, T, H, B]
@@ -33,9 +33,9 @@ ggml_tensor* composed_attention(NodeBuilder& b, const AttentionArgs& args) {
   }
   ggml_tensor* weights = nullptr;
   // Without a mask all scores of a row are -inf only if keys are infinite: no reason to make a GPU slower.
-  const bool may_be_zero = args.mask ? args.hidden != HiddenKeys::kPassed : b.options().kernels != nullptr;
+  const bool may_be_zero = args.mask ? args.hidden != kernels::HiddenKeys::kPassed : b.options().kernels != nullptr;
   if (may_be_zero && !args.sinks && args.max_bias == 0.0f) {
-    weights = soft_max_or_zero(b, {scores, args.mask, scale, args.hidden == HiddenKeys::kCausal});
+    weights = soft_max_or_zero(b, {scores, args.mask, scale, args.hidden == kernels::HiddenKeys::kCausal});
   } else {
     weights = ggml_soft_max_ext(ctx, scores, args.mask, scale, args.max_bias);
     if (args.sinks || args.mask) ggml_soft_max_add_sinks(weights, args.sinks ? args.sinks : no_sinks(b, args.q->ne[2]));

@@ -5,29 +5,29 @@
 namespace etggml::graph {
 namespace {
 
-static_assert(static_cast<int>(Activation::kGeluErf) == fb::Activation_GeluErf &&
-                  static_cast<int>(Activation::kGeluTanh) == fb::Activation_GeluTanh &&
-                  static_cast<int>(Activation::kSilu) == fb::Activation_Silu &&
-                  static_cast<int>(Activation::kSigmoid) == fb::Activation_Sigmoid &&
-                  static_cast<int>(Activation::kHardSwish) == fb::Activation_HardSwish &&
-                  static_cast<int>(Activation::kHardSigmoid) == fb::Activation_MAX,
+static_assert(static_cast<int>(kernels::Activation::kGeluErf) == fb::Activation_GeluErf &&
+                  static_cast<int>(kernels::Activation::kGeluTanh) == fb::Activation_GeluTanh &&
+                  static_cast<int>(kernels::Activation::kSilu) == fb::Activation_Silu &&
+                  static_cast<int>(kernels::Activation::kSigmoid) == fb::Activation_Sigmoid &&
+                  static_cast<int>(kernels::Activation::kHardSwish) == fb::Activation_HardSwish &&
+                  static_cast<int>(kernels::Activation::kHardSigmoid) == fb::Activation_MAX,
               "kernels and schema number activations alike");
 
-ggml_tensor* activate(ggml_context* ctx, ggml_tensor* y, Activation activation) {
+ggml_tensor* activate(ggml_context* ctx, ggml_tensor* y, kernels::Activation activation) {
   switch (activation) {
-    case Activation::kNone:
+    case kernels::Activation::kNone:
       return y;
-    case Activation::kGeluErf:
+    case kernels::Activation::kGeluErf:
       return ggml_gelu_erf(ctx, y);
-    case Activation::kGeluTanh:
+    case kernels::Activation::kGeluTanh:
       return gelu_tanh(ctx, y);
-    case Activation::kSilu:
+    case kernels::Activation::kSilu:
       return ggml_silu(ctx, y);
-    case Activation::kSigmoid:
+    case kernels::Activation::kSigmoid:
       return ggml_sigmoid(ctx, y);
-    case Activation::kHardSwish:
+    case kernels::Activation::kHardSwish:
       return ggml_hardswish(ctx, y);
-    case Activation::kHardSigmoid:
+    case kernels::Activation::kHardSigmoid:
       return ggml_hardsigmoid(ctx, y);
   }
   return y;
@@ -35,8 +35,8 @@ ggml_tensor* activate(ggml_context* ctx, ggml_tensor* y, Activation activation) 
 
 }  // namespace
 
-Result<Fused> fused_of(NodeBuilder& b, const fb::Epilogue* then, int64_t count) {
-  Fused fused;
+Result<kernels::Fused> fused_of(NodeBuilder& b, const fb::Epilogue* then, int64_t count) {
+  kernels::Fused fused;
   if (b.src_count() > 2) {
     ETGGML_RETURN_IF_ERROR(b.type_in(2, {GGML_TYPE_F32}));
     ETGGML_RETURN_IF_ERROR(b.contiguous(2));
@@ -47,21 +47,21 @@ Result<Fused> fused_of(NodeBuilder& b, const fb::Epilogue* then, int64_t count) 
                     static_cast<long long>(count));
     }
   }
-  if (then) fused.epilogue = {static_cast<Activation>(then->activation()), then->min(), then->max()};
+  if (then) fused.epilogue = {static_cast<kernels::Activation>(then->activation()), then->min(), then->max()};
   return fused;
 }
 
-ggml_tensor* follow(NodeBuilder& b, ggml_tensor* y, ggml_tensor* bias, const Epilogue& epilogue) {
+ggml_tensor* follow(NodeBuilder& b, ggml_tensor* y, ggml_tensor* bias, const kernels::Epilogue& epilogue) {
   ggml_context* ctx = b.ctx();
-  Kernels* kernels = b.options().kernels;
+  kernels::Kernels* kernels = b.options().kernels;
   if (bias) y = ggml_add(ctx, y, bias);
   ggml_tensor* kept = nullptr;  // by a kernel of ours, which keeps NaN
-  if (kernels && epilogue.activation == Activation::kHardSigmoid) {
-    kept = kernels->function(ctx, {Function::kHardSigmoid}, y);
+  if (kernels && epilogue.activation == kernels::Activation::kHardSigmoid) {
+    kept = kernels->function(ctx, {kernels::Function::kHardSigmoid}, y);
   }
   y = kept ? kept : activate(ctx, y, epilogue.activation);
   if (epilogue.min == -INFINITY && epilogue.max == INFINITY) return y;
-  kept = kernels ? kernels->function(ctx, {Function::kClamp, epilogue.min, epilogue.max}, y) : nullptr;
+  kept = kernels ? kernels->function(ctx, {kernels::Function::kClamp, epilogue.min, epilogue.max}, y) : nullptr;
   if (kept) return kept;
   if (epilogue.min == 0.0f && epilogue.max == INFINITY) return ggml_relu(ctx, y);
   return ggml_clamp(ctx, y, epilogue.min, epilogue.max);

@@ -4,7 +4,7 @@
 
 namespace etggml::graph {
 
-ggml_tensor* soft_max_or_zero(NodeBuilder& b, const SoftMaxArgs& args) {
+ggml_tensor* soft_max_or_zero(NodeBuilder& b, const kernels::SoftMaxArgs& args) {
   if (b.options().kernels) {
     if (ggml_tensor* ours = b.options().kernels->soft_max(b.ctx(), args)) return ours;
   }

@@ -6,6 +6,6 @@
 namespace etggml::graph {
 
 /// softmax(x * scale + mask), zeros for a row of -inf: a kernel of ours, or nodes of ggml.
-ggml_tensor* soft_max_or_zero(NodeBuilder& b, const SoftMaxArgs& args);
+ggml_tensor* soft_max_or_zero(NodeBuilder& b, const kernels::SoftMaxArgs& args);
 
 }  // namespace etggml::graph

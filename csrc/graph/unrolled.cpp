@@ -47,16 +47,16 @@ struct State {
   ggml_tensor *hidden, *cell;
 };
 
-State step(NodeBuilder& b, const RecurrenceArgs& args, ggml_tensor* inputs, const State& s) {
+State step(NodeBuilder& b, const kernels::RecurrenceArgs& args, ggml_tensor* inputs, const State& s) {
   ggml_context* ctx = b.ctx();
   const int64_t n = args.w->ne[0];
   ggml_tensor* own = ggml_add(ctx, product(b, args.w, s.hidden), args.bias);
   switch (args.cell) {
-    case Cell::kTanh:
+    case kernels::Cell::kTanh:
       return {ggml_tanh(ctx, ggml_add(ctx, own, inputs)), nullptr};
-    case Cell::kRelu:
+    case kernels::Cell::kRelu:
       return {ggml_relu(ctx, ggml_add(ctx, own, inputs)), nullptr};
-    case Cell::kLstm: {
+    case kernels::Cell::kLstm: {
       ggml_tensor* all = ggml_add(ctx, own, inputs);
       ggml_tensor* in = ggml_sigmoid(ctx, gates_of(ctx, all, n, 0, 1));
       ggml_tensor* keep = ggml_sigmoid(ctx, gates_of(ctx, all, n, 1, 1));
@@ -65,7 +65,7 @@ State step(NodeBuilder& b, const RecurrenceArgs& args, ggml_tensor* inputs, cons
       ggml_tensor* cell = ggml_add(ctx, ggml_mul(ctx, keep, s.cell), ggml_mul(ctx, in, fresh));
       return {ggml_mul(ctx, out, ggml_tanh(ctx, cell)), cell};
     }
-    case Cell::kGru: {
+    case kernels::Cell::kGru: {
       ggml_tensor* both = ggml_add(ctx, own, inputs);
       ggml_tensor* reset = ggml_sigmoid(ctx, gates_of(ctx, both, n, 0, 1));
       ggml_tensor* update = ggml_sigmoid(ctx, gates_of(ctx, both, n, 1, 1));
@@ -79,7 +79,7 @@ State step(NodeBuilder& b, const RecurrenceArgs& args, ggml_tensor* inputs, cons
 
 }  // namespace
 
-ggml_tensor* unrolled(NodeBuilder& b, const RecurrenceArgs& args) {
+ggml_tensor* unrolled(NodeBuilder& b, const kernels::RecurrenceArgs& args) {
   ggml_tensor* gates = args.gates;
   const int64_t steps = gates->ne[2], columns = gates->ne[1];
   State state{args.hidden, args.cell_state};

@@ -6,6 +6,6 @@
 namespace etggml::graph {
 
 /// The result that the schema promises for Recurrence.
-ggml_tensor* unrolled(NodeBuilder& b, const RecurrenceArgs& args);
+ggml_tensor* unrolled(NodeBuilder& b, const kernels::RecurrenceArgs& args);
 
 }  // namespace etggml::graph

@@ -13,7 +13,7 @@
 
 #if ETGGML_SIMD
 HWY_BEFORE_NAMESPACE();
-namespace etggml::graph::HWY_NAMESPACE {
+namespace etggml::kernels::HWY_NAMESPACE {
 namespace {
 
 struct Fp16Row {
@@ -47,7 +47,7 @@ inline float soften(float* scores, int padded, float& max, float& sum) {
 }
 
 }  // namespace
-}  // namespace etggml::graph::HWY_NAMESPACE
+}  // namespace etggml::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif  // ETGGML_SIMD
 

@@ -3,7 +3,7 @@
 #include "kernels/attention_paths.h"
 #include "kernels/custom_op.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Queries that share a key head from which on converting its keys and values pays.
@@ -44,4 +44,4 @@ ggml_tensor* attention_node(ggml_context* ctx, const AttentionArgs& a, const cha
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -10,7 +10,7 @@
 #include "kernels/attention_tile.h"
 #include "kernels/kernels.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// The functions of attention(); must outlive every graph built with it.
 struct AttentionKernel {
@@ -23,4 +23,4 @@ struct AttentionKernel {
 /// evenly among the threads. nullptr for types other than F16 / F32, and heads that are not multiples of 16.
 ggml_tensor* attention(ggml_context* ctx, const AttentionArgs& args, const AttentionKernel& kernel);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

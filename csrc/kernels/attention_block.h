@@ -5,7 +5,7 @@
 
 #include "kernels/attention_tile.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Keys and values of kAttentionTile positions of one head, in F32.
 struct AttentionOperands {
@@ -42,4 +42,4 @@ struct AttentionBlockFunctions {
 /// The best of them for this CPU.
 AttentionBlockFunctions attention_block_functions();
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -8,7 +8,7 @@
 #include "kernels/kernel_guard.h"
 #include "kernels/thread_memory.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 /// Which positions of a tile a query sees, and with which bias.
@@ -247,4 +247,4 @@ ggml_tensor* attention_few(ggml_context* ctx, const AttentionArgs& a, const Atte
   return attention_node(ctx, a, "ATTENTION_JOIN", chunks, parts, guarded_kernel<join>, user);
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

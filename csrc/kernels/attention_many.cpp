@@ -6,7 +6,7 @@
 #include "kernels/kernel_guard.h"
 #include "kernels/thread_memory.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Rows of one work item: their accumulators and one tile of keys and values fit second-level cache, and converting the
@@ -176,4 +176,4 @@ ggml_tensor* attention_many(ggml_context* ctx, const AttentionArgs& args, const 
                         const_cast<AttentionBlockFunctions*>(&kernel.block));
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

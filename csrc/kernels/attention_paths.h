@@ -6,7 +6,7 @@
 #include "kernels/attention.h"
 #include "kernels/attention_problem.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Few queries share a key head: keys and values are read in place.
 ggml_tensor* attention_few(ggml_context* ctx, const AttentionArgs& args, const AttentionKernel& kernel);
@@ -19,4 +19,4 @@ ggml_tensor* attention_node(ggml_context* ctx, const AttentionArgs& args, const 
                             ggml_tensor* extra, ggml_custom_op_t compute, void* user,
                             std::array<int64_t, 4> ne = {0, 0, 0, 0});
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

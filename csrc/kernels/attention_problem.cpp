@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// ggml's ALiBi slopes (soft_max_ext): powers of 2^(-max_bias / n) for the first n heads, n a power of two, then the
 /// odd powers of its square root.
@@ -77,4 +77,4 @@ void AttentionProblem::write_result(int64_t head, const float* acc, float max, f
   for (int d = 0; d < dv; ++d) out[d] = acc[d] * factor;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

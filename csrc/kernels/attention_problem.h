@@ -6,7 +6,7 @@
 #include "kernels/custom_op.h"
 #include "kernels/kernels.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Are n numbers of half precision all the one with these bits?
 inline bool all_equal(const ggml_fp16_t* x, int n, ggml_fp16_t bits) {
@@ -85,4 +85,4 @@ struct AttentionProblem {
   float slope(int64_t head) const;
 };
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 constexpr int kAttentionTile = 32;  // positions at a time: their keys and values of one head stay in first-level cache
 constexpr int kAttentionMaxRows = 4;    // queries at a time: their accumulators stay in registers
@@ -41,4 +41,4 @@ struct AttentionTileFunctions {
 /// The best of them for this CPU.
 AttentionTileFunctions attention_tile_functions();
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

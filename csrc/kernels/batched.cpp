@@ -7,7 +7,7 @@
 #include "kernels/kernel_guard.h"
 #include "kernels/thread_memory.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Of x: with fewer, packing costs more than it gains.
@@ -87,4 +87,4 @@ ggml_tensor* batched(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Li
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -7,9 +7,9 @@
 #include "kernels/kernels.h"
 #include "kernels/linear.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Takes F32 operands with contiguous rows, in plain host memory; nullptr for everything else.
 ggml_tensor* batched(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const LinearKernel& kernel);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -12,7 +12,7 @@
 #include "kernels/host_matrix.h"
 #include "kernels/kernel_guard.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Every thread keeps memory for one panel; far beyond the kernels of any model.
@@ -204,4 +204,4 @@ ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& 
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -8,7 +8,7 @@
 #include "kernels/panel.h"
 #include "kernels/window.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 struct ConvKernel {
   PanelFunctions panel;
@@ -35,4 +35,4 @@ void add_to_conv(const ggml_tensor* conv, ggml_tensor* residual, const Epilogue&
 /// Takes a contiguous F32 image; nullptr for everything else.
 ggml_tensor* pool_2d(ggml_context* ctx, const PoolArgs& args, const ConvKernel& kernel);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

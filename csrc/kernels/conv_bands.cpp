@@ -7,7 +7,7 @@
 #include "kernels/stopping.h"
 #include "kernels/thread_memory.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 struct Blocks;
@@ -220,4 +220,4 @@ void convolve_bands(const Bands& b, ggml_tensor* y, int thread, int threads) {
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

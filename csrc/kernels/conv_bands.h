@@ -9,7 +9,7 @@
 
 #include "kernels/conv_dense.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 struct Bands {
   DenseConv conv;
@@ -39,4 +39,4 @@ std::optional<Bands> bands_of(const DenseConv& conv, int threads);
 
 void convolve_bands(const Bands& bands, ggml_tensor* y, int thread, int threads);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -4,7 +4,7 @@
 
 #include "kernels/conv_bands.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Bytes of the blocks that a thread works on: they stay in its second-level cache beside the kernels.
@@ -116,4 +116,4 @@ std::optional<Bands> bands_of(const DenseConv& conv, int threads) {
   return best;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 class Planner {
@@ -90,4 +90,4 @@ uint16_t lanes_inside(const Bands& b, int64_t pixel, int64_t column) {
   return static_cast<uint16_t>(lanes);
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -3,7 +3,7 @@
 
 #include "kernels/conv_bands.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Room for plan_pieces().
 int64_t most_pieces(const Bands& bands);
@@ -14,4 +14,4 @@ int64_t plan_pieces(const Bands& bands, int64_t first, PixelPiece* pieces);
 /// Of the pixels from `pixel` on, bits of those that a column of the kernel lets meet a column of the source.
 uint16_t lanes_inside(const Bands& bands, int64_t pixel, int64_t column);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -5,7 +5,7 @@
 #include "kernels/custom_op.h"
 #include "kernels/float_rows.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 struct WidenedKernels;
@@ -74,4 +74,4 @@ PanelProduct DenseConv::product(const float* weights, int64_t block, int64_t vol
   return p;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

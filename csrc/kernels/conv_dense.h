@@ -8,7 +8,7 @@
 #include "kernels/kernels.h"
 #include "kernels/panel.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// The part of ConvArgs and Conv3dArgs that does not follow from the tensors, in the room that a node has.
 struct ConvParams {
@@ -65,4 +65,4 @@ struct DenseConv {
 /// Every panel packs the pixels that all elements of the kernel meet.
 void convolve_patches(const DenseConv& conv, ggml_tensor* y, int thread, int threads);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

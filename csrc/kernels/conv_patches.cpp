@@ -5,7 +5,7 @@
 #include "kernels/stopping.h"
 #include "kernels/thread_memory.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Pieces of work for each thread, where pieces can be small: enough to even out a thread that is held up.
@@ -95,4 +95,4 @@ void convolve_patches(const DenseConv& c, ggml_tensor* y, int thread, int thread
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

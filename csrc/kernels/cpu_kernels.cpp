@@ -6,7 +6,7 @@
 
 #include "util/cpu.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 bool listed(const std::string& names, const char* name) {
@@ -59,7 +59,7 @@ ggml_tensor* CpuKernels::mul_mat(ggml_context* ctx, ggml_tensor* w, ggml_tensor*
     if (ggml_tensor* y = gemm(ctx, w, x, Fused(), set_.gemm, packed_)) return y;
   }
   if (set_.use_linear) {
-    if (ggml_tensor* y = graph::linear(ctx, w, x, Fused(), set_.linear, panels_)) return y;
+    if (ggml_tensor* y = kernels::linear(ctx, w, x, Fused(), set_.linear, panels_)) return y;
     if (ggml_tensor* y = batched(ctx, w, x, set_.linear)) return y;
   }
   return set_.use_gemv ? gemv_prefetch(ctx, w, x, set_.gemv) : nullptr;
@@ -69,55 +69,55 @@ ggml_tensor* CpuKernels::linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* 
   if (set_.use_gemm) {
     if (ggml_tensor* y = gemm(ctx, w, x, fused, set_.gemm, packed_)) return y;
   }
-  return set_.use_linear ? graph::linear(ctx, w, x, fused, set_.linear, panels_) : nullptr;
+  return set_.use_linear ? kernels::linear(ctx, w, x, fused, set_.linear, panels_) : nullptr;
 }
 
 ggml_tensor* CpuKernels::conv_3d(ggml_context* ctx, const Conv3dArgs& args) {
-  return set_.use_conv ? graph::conv_3d(ctx, args, set_.conv) : nullptr;
+  return set_.use_conv ? kernels::conv_3d(ctx, args, set_.conv) : nullptr;
 }
 
 ggml_tensor* CpuKernels::conv_2d(ggml_context* ctx, const ConvArgs& args) {
-  return set_.use_conv ? graph::conv_2d(ctx, args, set_.conv) : nullptr;
+  return set_.use_conv ? kernels::conv_2d(ctx, args, set_.conv) : nullptr;
 }
 
 ggml_tensor* CpuKernels::pool_2d(ggml_context* ctx, const PoolArgs& args) {
-  return set_.use_conv ? graph::pool_2d(ctx, args, set_.conv) : nullptr;
+  return set_.use_conv ? kernels::pool_2d(ctx, args, set_.conv) : nullptr;
 }
 
 ggml_tensor* CpuKernels::per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y) {
-  return set_.use_rows ? graph::per_row(ctx, op, x, y) : nullptr;
+  return set_.use_rows ? kernels::per_row(ctx, op, x, y) : nullptr;
 }
 
 ggml_tensor* CpuKernels::unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x) {
-  return graph::unary(ctx, op, x, set_.unary);
+  return kernels::unary(ctx, op, x, set_.unary);
 }
 
 ggml_tensor* CpuKernels::recurrence(ggml_context* ctx, const RecurrenceArgs& args) {
-  return graph::recurrence(ctx, args, set_.recurrence);
+  return kernels::recurrence(ctx, args, set_.recurrence);
 }
 
 ggml_tensor* CpuKernels::function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* x) {
-  return set_.use_exact ? graph::function(ctx, args, x) : nullptr;
+  return set_.use_exact ? kernels::function(ctx, args, x) : nullptr;
 }
 
 ggml_tensor* CpuKernels::running_sum(ggml_context* ctx, ggml_tensor* x) {
-  return set_.use_exact ? graph::running_sum(ctx, x) : nullptr;
+  return set_.use_exact ? kernels::running_sum(ctx, x) : nullptr;
 }
 
 ggml_tensor* CpuKernels::soft_max(ggml_context* ctx, const SoftMaxArgs& args) {
-  return set_.use_exact ? graph::soft_max(ctx, args, set_.soft_max) : nullptr;
+  return set_.use_exact ? kernels::soft_max(ctx, args, set_.soft_max) : nullptr;
 }
 
 ggml_tensor* CpuKernels::mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tensor* x, ggml_tensor* ids) {
-  return set_.use_exact ? graph::mended(ctx, y, w, x, ids) : y;
+  return set_.use_exact ? kernels::mended(ctx, y, w, x, ids) : y;
 }
 
 ggml_tensor* CpuKernels::row_means(ggml_context* ctx, ggml_tensor* x) {
-  return set_.use_rows ? graph::row_means(ctx, x) : nullptr;
+  return set_.use_rows ? kernels::row_means(ctx, x) : nullptr;
 }
 
 ggml_tensor* CpuKernels::concat(ggml_context* ctx, ggml_tensor* x, ggml_tensor* y, int dim) {
-  return set_.use_rows ? graph::concat(ctx, x, y, dim) : nullptr;
+  return set_.use_rows ? kernels::concat(ctx, x, y, dim) : nullptr;
 }
 
 ggml_tensor* CpuKernels::get_rows(ggml_context* ctx, ggml_tensor* table, ggml_tensor* ids) {
@@ -125,7 +125,7 @@ ggml_tensor* CpuKernels::get_rows(ggml_context* ctx, ggml_tensor* table, ggml_te
 }
 
 ggml_tensor* CpuKernels::attention(ggml_context* ctx, const AttentionArgs& args) {
-  return set_.use_attention ? graph::attention(ctx, args, set_.attention) : nullptr;
+  return set_.use_attention ? kernels::attention(ctx, args, set_.attention) : nullptr;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

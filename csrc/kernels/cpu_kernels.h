@@ -20,7 +20,7 @@
 #include "kernels/unary.h"
 #include "util/status.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Is `names` a list that CpuKernelSet takes? ETGGML_INVALID_ARGUMENT names the first word that is no kernel.
 Status check_kernel_names(const std::string& names);
@@ -77,4 +77,4 @@ class CpuKernels final : public Kernels {
   PackedPanels panels_;
 };
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

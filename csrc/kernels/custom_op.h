@@ -7,7 +7,7 @@
 #include "ggml.h"
 #include "kernels/stopping.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 constexpr size_t kCustomOpName = 32;  // behind ggml's own fields (24 bytes on 64-bit machines)
 constexpr size_t kCustomOpParams = 40;
@@ -81,4 +81,4 @@ inline const char* op_name(const ggml_tensor* y) {
   return y->op == GGML_OP_CUSTOM ? custom_op_name(y) : ggml_op_desc(y);
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

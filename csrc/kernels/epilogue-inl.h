@@ -11,7 +11,7 @@
 
 #if ETGGML_SIMD
 HWY_BEFORE_NAMESPACE();
-namespace etggml::graph::HWY_NAMESPACE {
+namespace etggml::kernels::HWY_NAMESPACE {
 namespace {
 
 HWY_INLINE Reg activate(Activation activation, Reg x) {
@@ -38,7 +38,7 @@ HWY_INLINE Reg activate(Activation activation, Reg x) {
 inline Reg clamp(const Epilogue& e, Reg x) { return maximum(set(e.min), minimum(set(e.max), x)); }
 
 }  // namespace
-}  // namespace etggml::graph::HWY_NAMESPACE
+}  // namespace etggml::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif  // ETGGML_SIMD
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Functions that cost a pass over memory of their own when they are not part of the product.
 enum class Activation : int32_t { kNone, kGeluErf, kGeluTanh, kSilu, kSigmoid, kHardSwish, kHardSigmoid };
@@ -23,4 +23,4 @@ struct Epilogue {
 using FinishFunction = void (*)(const float* bias, const Epilogue& e, int rows, int64_t columns, float* y,
                                 int64_t stride);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -9,7 +9,7 @@
 #include "kernels/kernel_guard.h"
 #include "kernels/thread_memory.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 /// Magnitudes of the largest number of a row between which a type holds a row as well as it can.
@@ -122,4 +122,4 @@ ggml_tensor* mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tens
   return result;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

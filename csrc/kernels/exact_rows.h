@@ -7,7 +7,7 @@
 
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 enum class RowKind {
   kPlain,   // as it is
@@ -32,4 +32,4 @@ void exact_rows(ggml_type type, const char* matrix, size_t row_bytes, const floa
 /// y = w * x by ggml (with ids: mul_mat_id) with rows that are not plain put right, in place; y itself where all are.
 ggml_tensor* mended(ggml_context* ctx, ggml_tensor* y, ggml_tensor* w, ggml_tensor* x, ggml_tensor* ids);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -6,7 +6,7 @@
 #include "kernels/panel.h"
 #include "kernels/thread_memory.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Whether float_rows() reads it.
 inline bool is_panel_weight(ggml_type type) {
@@ -22,4 +22,4 @@ const float* float_rows(const PanelFunctions& f, ggml_type type, const char* dat
   return floats;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

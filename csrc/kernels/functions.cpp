@@ -5,7 +5,7 @@
 
 #include "kernels/custom_op.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Elements that are worth a ticket.
@@ -84,4 +84,4 @@ ggml_tensor* function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* 
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

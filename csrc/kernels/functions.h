@@ -3,9 +3,9 @@
 
 #include "kernels/kernels.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Takes contiguous F32 x; nullptr for everything else.
 ggml_tensor* function(ggml_context* ctx, const FunctionArgs& args, ggml_tensor* x);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

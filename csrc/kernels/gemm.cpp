@@ -9,7 +9,7 @@
 #include "kernels/kernel_guard.h"
 #include "kernels/thread_memory.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Columns at a time: their packed form stays in second-level cache while all panels pass.
@@ -107,4 +107,4 @@ ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

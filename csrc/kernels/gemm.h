@@ -11,7 +11,7 @@
 #include "kernels/gemm_panel.h"
 #include "kernels/kernels.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// The functions that gemm() needs; must outlive every graph built with it.
 struct GemmKernel {
@@ -27,4 +27,4 @@ using PackedActivations = std::map<const ggml_tensor*, ggml_tensor*>;
 ggml_tensor* gemm(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused, const GemmKernel& kernel,
                   PackedActivations& packed);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -6,10 +6,10 @@
 
 namespace {
 
-using etggml::graph::ActivationBlock;
-using etggml::graph::kGemmBlock;
-using etggml::graph::kPanelRows;
-using etggml::graph::Panel;
+using etggml::kernels::ActivationBlock;
+using etggml::kernels::kGemmBlock;
+using etggml::kernels::kPanelRows;
+using etggml::kernels::Panel;
 
 // ---- activations ----------------------------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ void multiply_any(ggml_type type, const Panel& panel, int rows, int64_t k, const
 }  // namespace
 #endif
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 GemmFunctions gemm_avx512vnni() {
 #ifdef ETGGML_BUILD_AVX512VNNI
@@ -228,4 +228,4 @@ GemmFunctions gemm_avx512vnni() {
 #endif
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

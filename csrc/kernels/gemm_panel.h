@@ -12,7 +12,7 @@
 
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 constexpr int kPanelRows = 32;
 constexpr int kGemmBlock = 32;
@@ -49,4 +49,4 @@ struct GemmFunctions {
 /// nullptr functions where the compiler could not build them. Call only on a CPU that has the instructions.
 GemmFunctions gemm_avx512vnni();
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -9,7 +9,7 @@
 #include "kernels/kernel_guard.h"
 #include "kernels/thread_memory.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 constexpr size_t kCacheLine = 64;
@@ -91,4 +91,4 @@ ggml_tensor* gemv_prefetch(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, co
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -9,7 +9,7 @@
 #include "ggml-cpu.h"
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// The functions that gemv_prefetch() needs; must outlive every graph built with it.
 struct GemvPrefetch {
@@ -22,4 +22,4 @@ struct GemvPrefetch {
 /// Takes products of one row of F32 with one contiguous matrix in plain host memory; nullptr for everything else.
 ggml_tensor* gemv_prefetch(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const GemvPrefetch& gemv);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -4,7 +4,7 @@
 #include "ggml-backend.h"
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Plain host memory. Weights that ggml has repacked lie in buffers that are not, and their rows are not rows.
 inline bool is_host_memory(const ggml_tensor* w) {
@@ -17,4 +17,4 @@ inline bool is_host_matrix(const ggml_tensor* w) {
   return w->ne[2] == 1 && w->ne[3] == 1 && ggml_is_contiguous(w) && is_host_memory(w);
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -4,7 +4,7 @@
 
 #include "device_rules/ggml_internals.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // A fixed place: there is no memory to note it in. When it is full, older notes stay and the flag says that there are
@@ -49,4 +49,4 @@ bool take_failed_kernel(const ggml_cgraph* graph) {
   return found;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

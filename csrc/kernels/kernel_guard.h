@@ -6,7 +6,7 @@
 
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Notes that the result of this node is worth nothing. From any thread.
 void note_failed_kernel(const ggml_tensor* node);
@@ -24,4 +24,4 @@ void guarded_kernel(ggml_tensor* y, int thread, int threads, void* user) {
   }
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

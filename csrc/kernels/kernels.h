@@ -5,7 +5,7 @@
 #include "ggml.h"
 #include "kernels/epilogue.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// As in the schema, where they are explained.
 enum class HiddenKeys : int8_t { kPassed, kCounted, kCausal };
@@ -143,4 +143,4 @@ class Kernels {
   virtual ggml_tensor* attention(ggml_context*, const AttentionArgs&) { return nullptr; }
 };
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -7,7 +7,7 @@
 #include "kernels/host_matrix.h"
 #include "kernels/kernel_guard.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Panels at a time: they stay in second-level cache while the weights pass.
@@ -157,4 +157,4 @@ ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fus
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -10,7 +10,7 @@
 #include "kernels/kernels.h"
 #include "kernels/panel.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 struct LinearKernel {
   PanelFunctions functions;
@@ -25,4 +25,4 @@ using PackedPanels = std::map<const ggml_tensor*, ggml_tensor*>;
 ggml_tensor* linear(ggml_context* ctx, ggml_tensor* w, ggml_tensor* x, const Fused& fused, const LinearKernel& kernel,
                     PackedPanels& packed);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

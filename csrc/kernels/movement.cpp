@@ -5,7 +5,7 @@
 
 #include "kernels/custom_op.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Bytes of the result that are worth a ticket.
@@ -84,4 +84,4 @@ ggml_tensor* gather(ggml_context* ctx, ggml_tensor* table, ggml_tensor* ids) {
   return out;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -6,7 +6,7 @@
 
 #include "kernels/kernels.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// x and y joined along `dim`. Takes contiguous tensors of one type without blocks; nullptr for everything else.
 ggml_tensor* concat(ggml_context* ctx, ggml_tensor* x, ggml_tensor* y, int dim);
@@ -14,4 +14,4 @@ ggml_tensor* concat(ggml_context* ctx, ggml_tensor* x, ggml_tensor* y, int dim);
 /// ggml_get_rows of short rows. Takes contiguous F32 and contiguous I32 numbers; nullptr for everything else.
 ggml_tensor* gather(ggml_context* ctx, ggml_tensor* table, ggml_tensor* ids);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

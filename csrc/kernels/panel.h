@@ -9,7 +9,7 @@
 #include "kernels/epilogue.h"
 #include "kernels/pixel_pieces.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Registers of columns in a panel; the last panel of a product may have fewer.
 constexpr int kPanelVectors = 3;
@@ -99,4 +99,4 @@ struct PanelFunctions {
 /// The best for this CPU; nullptr functions where there are none.
 PanelFunctions panel_functions();
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// One line's part of one register.
 struct PixelPiece {
@@ -16,4 +16,4 @@ struct PixelPiece {
   bool first = true;   // of its register: other lanes become 0
 };
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -13,7 +13,7 @@
 #include "kernels/simd_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace etggml::graph::HWY_NAMESPACE {
+namespace etggml::kernels::HWY_NAMESPACE {
 namespace {
 
 #if ETGGML_SIMD
@@ -186,11 +186,11 @@ RecurrenceFunctions of_target() { return {}; }
 #endif
 
 }  // namespace
-}  // namespace etggml::graph::HWY_NAMESPACE
+}  // namespace etggml::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Multiplications of a step that are worth a thread of their own: the threads meet after every step.
@@ -322,5 +322,5 @@ ggml_tensor* recurrence(ggml_context* ctx, const RecurrenceArgs& args, const Rec
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels
 #endif  // HWY_ONCE

@@ -7,7 +7,7 @@
 
 #include "kernels/kernels.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Of one layer: H hidden units, G gates, B columns.
 struct RecurrentLayer {
@@ -45,4 +45,4 @@ constexpr int64_t gate_count(Cell cell) { return cell == Cell::kLstm ? 4 : cell 
 /// Takes every recurrence of contiguous F32 operands, if there are functions.
 ggml_tensor* recurrence(ggml_context* ctx, const RecurrenceArgs& args, const RecurrenceFunctions& functions);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -4,7 +4,7 @@
 
 #include "kernels/custom_op.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Shorter rows leave nothing to gain.
@@ -108,4 +108,4 @@ ggml_tensor* row_means(ggml_context* ctx, ggml_tensor* x) {
   return out;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

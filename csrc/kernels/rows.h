@@ -6,7 +6,7 @@
 
 #include "kernels/kernels.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Takes contiguous F32 x, and contiguous F32 y with elements that are the same all along a row of x; nullptr for
 /// everything else.
@@ -15,4 +15,4 @@ ggml_tensor* per_row(ggml_context* ctx, RowOp op, ggml_tensor* x, ggml_tensor* y
 /// Takes contiguous F32 x; nullptr for everything else.
 ggml_tensor* row_means(ggml_context* ctx, ggml_tensor* x);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

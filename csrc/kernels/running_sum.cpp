@@ -4,7 +4,7 @@
 
 #include "kernels/custom_op.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Elements between two looks at whether the call is to end.
@@ -41,4 +41,4 @@ ggml_tensor* running_sum(ggml_context* ctx, ggml_tensor* x) {
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

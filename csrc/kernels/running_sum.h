@@ -3,9 +3,9 @@
 
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// F32 of x's shape along ne[0]; nullptr if x is not F32 with dense rows.
 ggml_tensor* running_sum(ggml_context* ctx, ggml_tensor* x);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

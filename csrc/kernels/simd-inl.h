@@ -24,7 +24,7 @@
 
 #if ETGGML_SIMD
 HWY_BEFORE_NAMESPACE();
-namespace etggml::graph::HWY_NAMESPACE {
+namespace etggml::kernels::HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
@@ -209,7 +209,7 @@ HWY_INLINE void transpose(Reg* rows) {
 }
 
 }  // namespace
-}  // namespace etggml::graph::HWY_NAMESPACE
+}  // namespace etggml::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif  // ETGGML_SIMD
 

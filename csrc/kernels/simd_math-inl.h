@@ -10,7 +10,7 @@
 
 #if ETGGML_SIMD
 HWY_BEFORE_NAMESPACE();
-namespace etggml::graph::HWY_NAMESPACE {
+namespace etggml::kernels::HWY_NAMESPACE {
 namespace {
 
 /// exp(x) for -104 <= x <= 0, to about one unit in the last place: 2^n * p(r) with x = n ln 2 + r, p the polynomial of
@@ -88,7 +88,7 @@ inline Reg hard_sigmoid(Reg x) {
 }
 
 }  // namespace
-}  // namespace etggml::graph::HWY_NAMESPACE
+}  // namespace etggml::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif  // ETGGML_SIMD
 

@@ -16,7 +16,7 @@
 #include "kernels/simd_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace etggml::graph::HWY_NAMESPACE {
+namespace etggml::kernels::HWY_NAMESPACE {
 namespace {
 
 #if ETGGML_SIMD
@@ -93,11 +93,11 @@ SoftMaxRow of_target() { return softmax_row; }
 #endif
 
 }  // namespace
-}  // namespace etggml::graph::HWY_NAMESPACE
+}  // namespace etggml::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Elements that are worth a ticket.
@@ -151,5 +151,5 @@ ggml_tensor* soft_max(ggml_context* ctx, const SoftMaxArgs& args, SoftMaxRow row
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels
 #endif  // HWY_ONCE

@@ -3,7 +3,7 @@
 
 #include "kernels/kernels.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// y = softmax(x * scale + mask) of n numbers; mask may be nullptr. Zeros where every sum is -inf. `bounds`: the mask
 /// is -inf or 0, and -inf hides a NaN, too.
@@ -14,4 +14,4 @@ SoftMaxRow soft_max_row();
 
 ggml_tensor* soft_max(ggml_context* ctx, const SoftMaxArgs& args, SoftMaxRow row);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -4,7 +4,7 @@
 #include "ggml.h"
 #include "util/stop.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Sets the object that a kernel of ours asks. Custom nodes do not use `extra` otherwise.
 inline void set_stop(ggml_tensor* node, Stop* stop) { node->extra = stop; }
@@ -16,4 +16,4 @@ inline bool stopped(const ggml_tensor* node, int thread) {
   return stop != nullptr && stop->asked(thread);
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 size_t ThreadMemory::next_number() {
   static std::atomic<size_t> next{0};
@@ -14,4 +14,4 @@ void touch_thread_memory(ggml_tensor*, int, int, void*) {
   (void)pieces;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -8,7 +8,7 @@
 
 #include "ggml.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// All of one thread. One object, so that one touch makes the C library provide for it: later, in the middle of a
 /// graph, it would end the process for want of memory.
@@ -43,4 +43,4 @@ uint8_t* thread_memory(size_t bytes) {
 /// A kernel (ggml_custom_op_t) that touches the memory of every thread that runs it.
 void touch_thread_memory(ggml_tensor* y, int thread, int threads, void* user);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

@@ -11,7 +11,7 @@
 #include "kernels/simd_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace etggml::graph::HWY_NAMESPACE {
+namespace etggml::kernels::HWY_NAMESPACE {
 namespace {
 
 #if ETGGML_SIMD
@@ -42,11 +42,11 @@ UnaryFunctions of_target() { return {}; }
 #endif
 
 }  // namespace
-}  // namespace etggml::graph::HWY_NAMESPACE
+}  // namespace etggml::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace etggml::graph {
+namespace etggml::kernels {
 namespace {
 
 // Elements that are worth a ticket.
@@ -87,5 +87,5 @@ ggml_tensor* unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x, const UnaryFun
   return y;
 }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels
 #endif  // HWY_ONCE

@@ -3,7 +3,7 @@
 
 #include "kernels/kernels.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 struct UnaryFunctions {
   /// y[i] = f(x[i]), i < n. To about one unit in the last place, NaN and the infinities as torch has them.
@@ -17,4 +17,4 @@ UnaryFunctions unary_functions();
 /// Takes contiguous F32 x; nullptr for everything else.
 ggml_tensor* unary(ggml_context* ctx, UnaryOp op, ggml_tensor* x, const UnaryFunctions& functions);
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

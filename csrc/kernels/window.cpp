@@ -7,7 +7,7 @@
 #include "kernels/epilogue-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace etggml::graph::HWY_NAMESPACE {
+namespace etggml::kernels::HWY_NAMESPACE {
 namespace {
 
 #if ETGGML_SIMD
@@ -150,15 +150,15 @@ WindowFunctions of_target() { return {}; }
 #endif
 
 }  // namespace
-}  // namespace etggml::graph::HWY_NAMESPACE
+}  // namespace etggml::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace etggml::graph {
+namespace etggml::kernels {
 
 HWY_EXPORT(of_target);
 
 WindowFunctions window_functions() { return HWY_DYNAMIC_DISPATCH(of_target)(); }
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels
 #endif  // HWY_ONCE

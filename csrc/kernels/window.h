@@ -5,7 +5,7 @@
 
 #include "kernels/epilogue.h"
 
-namespace etggml::graph {
+namespace etggml::kernels {
 
 /// Largest width of a window.
 constexpr int64_t kMaxWindow = 32;
@@ -35,4 +35,4 @@ struct WindowFunctions {
 /// The best for this CPU; nullptr functions where there are none.
 WindowFunctions window_functions();
 
-}  // namespace etggml::graph
+}  // namespace etggml::kernels

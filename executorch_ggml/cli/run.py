@@ -31,7 +31,7 @@ def run(
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the most likely token.")] = 0.0,
     top_k: Annotated[int, typer.Option(min=0, help="Choose among the k most likely; 0 = all.")] = 0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Choose among the most likely tokens that sum to p.")] = 1.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Choose among the most likely that sum to p.")] = 1.0,
     min_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Drop what is this much less likely.")] = 0.0,
     repeat_penalty: Annotated[float, typer.Option(help="Above 1 discourages repetition.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="0 = another one each time.")] = 0,

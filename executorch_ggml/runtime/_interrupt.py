@@ -4,7 +4,8 @@ Python runs a signal's handler between two of its own instructions, in the main 
 library there are none. So a call asks now and then, by a callback that only lets Python look. The exception of the
 handler (KeyboardInterrupt) is raised where the next Python function begins: at the entry of a callback, before any
 `try` of its own. ctypes cannot pass it on and hands it to `sys.unraisablehook`. There it is taken and kept. `stop` ends
-the call, and the exception is raised afterwards. What a handler raises while Python frees an object is kept likewise.
+the call, and the exception is raised afterwards. An exception of a handler that runs while Python frees an object is
+kept likewise.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 #include "fusion/fuse.h"
 #include "fusion/host_fallback.h"
 
-namespace etggml::graph {
+namespace etggml::fusion {
 namespace {
 
 using cuda::KernelDesc;
@@ -51,12 +51,13 @@ class Case {
   std::vector<const KernelDesc*> kernels() {
     if (!fused_) {
       built_.graph = graph_;
-      fuse(ctx_, built_, HostFallback(), store_);
+      fusion::fuse(ctx_, built_, fusion::HostFallback(), store_);
       fused_ = true;
     }
     std::vector<const KernelDesc*> found;
     for (int i = 0; i < ggml_graph_n_nodes(graph_); ++i)
-      if (ggml_graph_node(graph_, i)->op == GGML_OP_CUSTOM) found.push_back(descriptor_of(ggml_graph_node(graph_, i)));
+      if (ggml_graph_node(graph_, i)->op == GGML_OP_CUSTOM)
+        found.push_back(fusion::descriptor_of(ggml_graph_node(graph_, i)));
     return found;
   }
   int count(Kind kind) {
@@ -80,8 +81,8 @@ class Case {
  private:
   ggml_context* ctx_;
   ggml_cgraph* graph_;
-  Built built_;
-  DescStore store_;
+  graph::Built built_;
+  fusion::DescStore store_;
   bool fused_ = false;
   char memory_[16] = {};
 };
@@ -205,10 +206,10 @@ void one_key_head() {
 }
 
 }  // namespace
-}  // namespace etggml::graph
+}  // namespace etggml::fusion
 
 int main() {
-  using namespace etggml::graph;
+  using namespace etggml::fusion;
   gelu_of_other_constants();
   gates_of_other_columns();
   gates_in_one_matrix();

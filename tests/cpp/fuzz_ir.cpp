@@ -130,8 +130,8 @@ void execute(const Graph& p, const std::vector<int64_t>& symbols, int value, Tal
   store.cache_type = value ? GGML_TYPE_BF16 : GGML_TYPE_F16;
   store.set_weight("w", value ? GGML_TYPE_Q4_0 : GGML_TYPE_F32, noise(256, 3));
   store.set_weight("token_embd.weight", value ? GGML_TYPE_Q8_0 : GGML_TYPE_BF16, noise(448, 4));
-  static const etggml::graph::CpuKernelSet set(nullptr, 1, "gemm,linear,conv,attention,unary,recurrence");
-  etggml::graph::CpuKernels kernels(set);
+  static const etggml::kernels::CpuKernelSet set(nullptr, 1, "gemm,linear,conv,attention,unary,recurrence");
+  etggml::kernels::CpuKernels kernels(set);
   etggml::graph::BuildOptions options;
   if (value) options.kernels = &kernels;
   auto out = run_at(p, store, symbols, views, options, kMaxBytes);

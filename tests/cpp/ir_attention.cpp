@@ -246,7 +246,7 @@ void conversions() {
 }
 
 /// Kernels are asked about every product once its preconditions hold, and may decline.
-struct Declining final : etggml::graph::Kernels {
+struct Declining final : etggml::kernels::Kernels {
   int calls = 0;
   ggml_tensor* mul_mat(ggml_context*, ggml_tensor*, ggml_tensor*) override {
     ++calls;

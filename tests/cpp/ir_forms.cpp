@@ -10,9 +10,9 @@ using namespace irtest;
 
 namespace {
 
-struct Cuda final : etggml::graph::DeviceProbe {
+struct Cuda final : etggml::device_rules::DeviceProbe {
   bool supports(const ggml_tensor* node) const override {
-    return etggml::graph::gpu_kernel_takes(node) && etggml::graph::cuda_supports(node);
+    return etggml::device_rules::gpu_kernel_takes(node) && etggml::device_rules::cuda_supports(node);
   }
 };
 

@@ -22,7 +22,7 @@ Traits cpu_traits() {
 
 int main() {
   constexpr int K = 512, N = 77;
-  etggml::graph::CpuKernelSet set(cpu_traits(), 1, "gemv");
+  etggml::kernels::CpuKernelSet set(cpu_traits(), 1, "gemv");
   CHECK(set.use_gemv && !set.use_attention);
   set.gemv.min_bytes = 0;
   Maker m;
@@ -43,7 +43,7 @@ int main() {
       const std::vector<Arg> args{Arg::floats({rows, K}, noise(size_t(rows * K), 6))};
       etggml::graph::BuildOptions options;
       auto plain = run(**ir_graph, store, args, options);
-      etggml::graph::CpuKernels kernels(set);
+      etggml::kernels::CpuKernels kernels(set);
       options.kernels = &kernels;
       auto ours = run(**ir_graph, store, args, options);
       CHECK_OK(plain.status());
@@ -58,8 +58,8 @@ int main() {
     ggml_context* ctx = ggml_init({16 * ggml_tensor_overhead(), nullptr, true});
     ggml_tensor* wt = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, K, N);
     ggml_tensor* row = ggml_new_tensor_1d(ctx, GGML_TYPE_F32, K);
-    CHECK(etggml::graph::gemv_prefetch(ctx, wt, row, set.gemv) == nullptr);  // no buffer: not host memory
-    CHECK(etggml::graph::gemv_prefetch(ctx, wt, row, {}) == nullptr);
+    CHECK(etggml::kernels::gemv_prefetch(ctx, wt, row, set.gemv) == nullptr);  // no buffer: not host memory
+    CHECK(etggml::kernels::gemv_prefetch(ctx, wt, row, {}) == nullptr);
     ggml_free(ctx);
   }
   std::printf("%d failures\n", failures);

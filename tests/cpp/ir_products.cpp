@@ -9,8 +9,8 @@
 #include "targets.h"
 
 using namespace irtest;
-using etggml::graph::CpuKernels;
-using etggml::graph::CpuKernelSet;
+using etggml::kernels::CpuKernels;
+using etggml::kernels::CpuKernelSet;
 
 namespace {
 
@@ -388,11 +388,11 @@ void linears() {
 void not_finite() {
   for (size_t s = 1; s < sets().size(); ++s) {
     for (int a = 0; a <= fb::Activation_MAX; ++a) {
-      etggml::graph::PanelProduct p;
+      etggml::kernels::PanelProduct p;
       const float weights[2] = {NAN, 1.0f}, panel[48] = {1.0f, INFINITY, -INFINITY, -1000.0f};
       float y[96] = {};
       p.weights = weights, p.weight_stride = 1, p.rows = 2, p.panel = panel, p.k = 1, p.columns = 4;
-      p.epilogue = {static_cast<etggml::graph::Activation>(a), -1e30f, 1e30f};
+      p.epilogue = {static_cast<etggml::kernels::Activation>(a), -1e30f, 1e30f};
       p.y = y, p.y_stride = 48;
       sets()[s].kernels->linear.functions.multiply(p);
       for (int c = 0; c < 4; ++c) CHECK(std::isnan(y[c]));
@@ -407,17 +407,17 @@ void not_finite() {
 void additions() {
   const int64_t k = 150, stride = 60;
   for (size_t s = 1; s < sets().size(); ++s) {
-    const etggml::graph::PanelFunctions& f = sets()[s].kernels->linear.functions;
-    const int width = etggml::graph::kPanelVectors * f.lanes;
+    const etggml::kernels::PanelFunctions& f = sets()[s].kernels->linear.functions;
+    const int width = etggml::kernels::kPanelVectors * f.lanes;
     const auto weights = noise(size_t(f.rows * k), 1), packed = noise(size_t(width * k), 2), bias = noise(16, 3);
-    const auto tail = noise(size_t(etggml::graph::kPanelTail * k), 4), add = noise(size_t(f.rows * stride), 5);
+    const auto tail = noise(size_t(etggml::kernels::kPanelTail * k), 4), add = noise(size_t(f.rows * stride), 5);
     for (int rows : {1, f.rows / 2, f.rows})
       for (int columns : {1, f.lanes, f.lanes + 3, width - 1, width})
         for (int tails : {0, 1, 4, 5}) {
           if (tails > 0 && columns < width) continue;
-          if (tails > 0 && etggml::graph::tail_columns(width + tails, width, k) == 0) continue;  // narrow registers
+          if (tails > 0 && etggml::kernels::tail_columns(width + tails, width, k) == 0) continue;  // narrow registers
           std::vector<float> y(size_t(f.rows * stride)), want = y;
-          etggml::graph::PanelProduct p;
+          etggml::kernels::PanelProduct p;
           p.weights = weights.data(), p.weight_stride = p.k = p.tail_stride = k, p.rows = rows;
           p.panel = packed.data(), p.columns = columns, p.tail = tail.data(), p.tail_columns = tails;
           p.bias = bias.data(), p.y = want.data(), p.y_stride = stride;
@@ -471,7 +471,7 @@ void pools() {
   for (size_t s = 1; s < sets().size(); ++s) {  // torch's maximum of NaN is NaN, wherever it stands
     float image[20] = {}, y[20];
     image[4] = NAN;
-    etggml::graph::WindowPlane p;
+    etggml::kernels::WindowPlane p;
     p.image = image, p.height = 1, p.width = 20, p.window_h = 1, p.window_w = 3, p.padding_w = 1;
     p.y = y, p.out_h = 1, p.out_w = 20;
     sets()[s].kernels->conv.window.max(p);
@@ -481,11 +481,11 @@ void pools() {
 
 /// Every number to one thread, whatever the order in which they come, and the same again in the next run.
 void tickets() {
-  using Tickets = etggml::graph::Tickets<int32_t>;
+  using Tickets = etggml::kernels::Tickets<int32_t>;
   for (int threads : {1, 2, 3})
     for (int count : {1, 2, 5, 17}) {
       ggml_tensor y{};
-      etggml::graph::set_custom_op(&y, "", int32_t{0});
+      etggml::kernels::set_custom_op(&y, "", int32_t{0});
       for (unsigned run = 1; run < 4; ++run) {
         std::vector<Tickets> asking;
         for (int t = 0; t < threads; ++t) asking.emplace_back(&y, count, t, threads);

@@ -4,8 +4,8 @@
 #include "kernels/cpu_kernels.h"
 
 using namespace irtest;
-using etggml::graph::CpuKernels;
-using etggml::graph::CpuKernelSet;
+using etggml::kernels::CpuKernels;
+using etggml::kernels::CpuKernelSet;
 
 namespace {
 

@@ -5,8 +5,8 @@
 #include "kernels/cpu_kernels.h"
 
 using namespace irtest;
-using etggml::graph::CpuKernels;
-using etggml::graph::CpuKernelSet;
+using etggml::kernels::CpuKernels;
+using etggml::kernels::CpuKernelSet;
 using Dims = std::array<int64_t, 4>;  // in ggml's order
 
 namespace {

@@ -4,8 +4,8 @@
 #include "targets.h"
 
 using namespace irtest;
-using etggml::graph::AttentionArgs;
-using etggml::graph::AttentionKernel;
+using etggml::kernels::AttentionArgs;
+using etggml::kernels::AttentionKernel;
 
 namespace {
 
@@ -137,7 +137,7 @@ void check(const Setup& o, const AttentionKernel& kernel, int compute_threads) {
   args.scale = scale;
   args.max_bias = o.max_bias;
   args.softcap = o.softcap;
-  ggml_tensor* y = etggml::graph::attention(m.ctx, args, kernel);
+  ggml_tensor* y = etggml::kernels::attention(m.ctx, args, kernel);
   CHECK(y != nullptr);
   if (!y) return;
   ggml_cgraph* graph = ggml_new_graph(m.ctx);
@@ -193,8 +193,8 @@ int main() {
   AttentionKernel best;
   on_each_target([&](const char* name) {
     AttentionKernel kernel;
-    kernel.tile = etggml::graph::attention_tile_functions();
-    kernel.block = etggml::graph::attention_block_functions();
+    kernel.tile = etggml::kernels::attention_tile_functions();
+    kernel.block = etggml::kernels::attention_block_functions();
     if (!kernel.tile.f16 || !kernel.block.multiply) return;
     if (tried++ == 0) best = kernel;
     std::printf("%s\n", name);
@@ -211,9 +211,9 @@ int main() {
     ggml_tensor* bf16 = ggml_new_tensor_3d(m.ctx, GGML_TYPE_BF16, 64, 8, 2);
     for (int64_t queries : {1, 64}) {
       ggml_tensor* q = ggml_new_tensor_3d(m.ctx, GGML_TYPE_F32, 64, queries, 2);
-      CHECK(etggml::graph::attention(m.ctx, {q, k, k}, {}) == nullptr);
-      CHECK(etggml::graph::attention(m.ctx, {q, bf16, bf16}, best) == nullptr);
-      CHECK(etggml::graph::attention(m.ctx, {q, k, odd}, best) == nullptr);
+      CHECK(etggml::kernels::attention(m.ctx, {q, k, k}, {}) == nullptr);
+      CHECK(etggml::kernels::attention(m.ctx, {q, bf16, bf16}, best) == nullptr);
+      CHECK(etggml::kernels::attention(m.ctx, {q, k, odd}, best) == nullptr);
     }
   }
   std::printf("%d instruction sets, %d failures\n", tried, failures);

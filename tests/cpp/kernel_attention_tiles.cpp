@@ -10,7 +10,7 @@
 #include "kernels/attention_tile.h"
 #include "targets.h"
 
-using namespace etggml::graph;
+using namespace etggml::kernels;
 
 namespace {
 

@@ -15,7 +15,7 @@
 #include "kernels/window.h"
 #include "targets.h"
 
-using namespace etggml::graph;
+using namespace etggml::kernels;
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include "util/cpu.h"
 
 using namespace irtest;
-using etggml::graph::GemmKernel;
+using etggml::kernels::GemmKernel;
 
 namespace {
 
@@ -71,9 +71,9 @@ void check(const GemmKernel& kernel, ggml_type type, int64_t rows, int64_t k, st
   const std::vector<float> x = exact_activations(n * k);
   ggml_backend_tensor_set(m.x, x.data(), 0, x.size() * 4);
 
-  etggml::graph::PackedActivations packed;
-  ggml_tensor* y = etggml::graph::gemm(m.ctx, m.w, m.x, {}, kernel, packed);
-  ggml_tensor* again = etggml::graph::gemm(m.ctx, m.w, m.x, {}, kernel, packed);
+  etggml::kernels::PackedActivations packed;
+  ggml_tensor* y = etggml::kernels::gemm(m.ctx, m.w, m.x, {}, kernel, packed);
+  ggml_tensor* again = etggml::kernels::gemm(m.ctx, m.w, m.x, {}, kernel, packed);
   CHECK(y && again && y->src[1] == again->src[1]);  // packed once
   if (!y || !again) return;
   CHECK(y->ne[0] == rows && y->ne[1] == columns[0] && y->ne[2] == columns[1] && y->ne[3] == columns[2]);
@@ -104,8 +104,8 @@ void not_finite(const GemmKernel& kernel) {
     auto x = noise(9 * 64, 8);
     x[4 * 64 + 40] = bad;
     ggml_backend_tensor_set(m.x, x.data(), 0, x.size() * 4);
-    etggml::graph::PackedActivations packed;
-    const auto y = compute(m, {etggml::graph::gemm(m.ctx, m.w, m.x, {}, kernel, packed)}, 1);
+    etggml::kernels::PackedActivations packed;
+    const auto y = compute(m, {etggml::kernels::gemm(m.ctx, m.w, m.x, {}, kernel, packed)}, 1);
     for (size_t i = 0; i < y.size(); ++i) CHECK(std::isfinite(y[i]) == (i / 3 != 4));
   }
 }
@@ -114,10 +114,10 @@ void not_finite(const GemmKernel& kernel) {
 
 int main() {
   GemmKernel kernel;
-  if (etggml::cpu_has_avx512_vnni()) kernel.functions = etggml::graph::gemm_avx512vnni();
+  if (etggml::cpu_has_avx512_vnni()) kernel.functions = etggml::kernels::gemm_avx512vnni();
   Matrices m(GGML_TYPE_Q8_0, 40, 64, {8, 1, 1});
-  etggml::graph::PackedActivations packed;
-  CHECK(etggml::graph::gemm(m.ctx, m.w, m.x, {}, {}, packed) == nullptr);
+  etggml::kernels::PackedActivations packed;
+  CHECK(etggml::kernels::gemm(m.ctx, m.w, m.x, {}, {}, packed) == nullptr);
   if (!kernel.functions.multiply) return failures ? 1 : 77;
   for (ggml_type type : kTypes) {
     const int64_t block = ggml_blck_size(type);
@@ -130,10 +130,10 @@ int main() {
   not_finite(kernel);
   {  // What it leaves to ggml: few rows, other types, memory that is not the host's.
     Matrices few(GGML_TYPE_Q8_0, 40, 64, {7, 1, 1}), floats(GGML_TYPE_F16, 40, 64, {8, 1, 1});
-    CHECK(etggml::graph::gemm(few.ctx, few.w, few.x, {}, kernel, packed) == nullptr);
-    CHECK(etggml::graph::gemm(floats.ctx, floats.w, floats.x, {}, kernel, packed) == nullptr);
+    CHECK(etggml::kernels::gemm(few.ctx, few.w, few.x, {}, kernel, packed) == nullptr);
+    CHECK(etggml::kernels::gemm(floats.ctx, floats.w, floats.x, {}, kernel, packed) == nullptr);
     ggml_tensor* nowhere = ggml_new_tensor_2d(m.ctx, GGML_TYPE_Q8_0, 64, 40);
-    CHECK(etggml::graph::gemm(m.ctx, nowhere, m.x, {}, kernel, packed) == nullptr);
+    CHECK(etggml::kernels::gemm(m.ctx, nowhere, m.x, {}, kernel, packed) == nullptr);
   }
   std::printf("%d failures\n", failures);
   return failures != 0;

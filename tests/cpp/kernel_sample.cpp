@@ -35,7 +35,7 @@ class Draw {
  public:
   explicit Draw(int64_t n) : memory_(ggml_init({size_t{1} << 22, nullptr, false})) {
     logits_ = ggml_new_tensor_2d(memory_, GGML_TYPE_F32, n, 2);
-    nodes_ = graph::sample_nodes(memory_, logits_, support_, store_);
+    nodes_ = fusion::sample_nodes(memory_, logits_, support_, store_);
     CHECK(nodes_.node != nullptr && nodes_.params != nullptr);
   }
   ~Draw() { ggml_free(memory_); }
@@ -51,10 +51,10 @@ class Draw {
 
  private:
   ggml_context* memory_;
-  graph::HostFallback support_;
-  graph::DescStore store_;
+  fusion::HostFallback support_;
+  fusion::DescStore store_;
   ggml_tensor* logits_ = nullptr;
-  graph::ChoiceNodes nodes_;
+  fusion::ChoiceNodes nodes_;
 };
 
 void same_tokens() {

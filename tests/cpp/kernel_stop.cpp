@@ -10,6 +10,7 @@
 #include "kernels/stopping.h"
 
 using namespace etggml::graph;
+using namespace etggml::kernels;
 using etggml::engine::Engine;
 
 namespace {

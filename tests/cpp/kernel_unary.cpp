@@ -8,7 +8,7 @@
 #include "kernels/unary.h"
 #include "targets.h"
 
-using etggml::graph::UnaryFunctions;
+using etggml::kernels::UnaryFunctions;
 
 namespace {
 
@@ -77,7 +77,7 @@ void check(const UnaryFunctions& f) {
 int main() {
   int tried = 0;
   on_each_target([&](const char* name) {
-    const UnaryFunctions functions = etggml::graph::unary_functions();
+    const UnaryFunctions functions = etggml::kernels::unary_functions();
     if (!functions.tanh) return;
     std::printf("%s\n", name);
     ++tried;

@@ -20,7 +20,7 @@ struct Graph {
   ggml_context* context = ggml_init({1 << 16, nullptr, false});
   ggml_cgraph* graph = ggml_new_graph_custom(context, 8, false);
   ggml_tensor* result = ggml_custom_4d(context, GGML_TYPE_F32, 64, 1, 1, 1, nullptr, 0,
-                                       etggml::graph::guarded_kernel<kernel>, GGML_N_TASKS_MAX, nullptr);
+                                       etggml::kernels::guarded_kernel<kernel>, GGML_N_TASKS_MAX, nullptr);
   Graph() { ggml_build_forward_expand(graph, ggml_sqr(context, result)); }
   ~Graph() { ggml_free(context); }
 };
@@ -50,8 +50,9 @@ void test_many_nodes() {
   ggml_context* context = ggml_init({1 << 20, nullptr, false});
   ggml_cgraph* graph = ggml_new_graph_custom(context, 256, false);
   for (int i = 0; i < 200; ++i) {
-    ggml_build_forward_expand(graph, ggml_custom_4d(context, GGML_TYPE_F32, 64, 1, 1, 1, nullptr, 0,
-                                                    etggml::graph::guarded_kernel<kernel>, GGML_N_TASKS_MAX, nullptr));
+    ggml_build_forward_expand(
+        graph, ggml_custom_4d(context, GGML_TYPE_F32, 64, 1, 1, 1, nullptr, 0, etggml::kernels::guarded_kernel<kernel>,
+                              GGML_N_TASKS_MAX, nullptr));
   }
   failing = 1;
   CHECK((*made)->compute(graph, nullptr).code == ETGGML_OUT_OF_MEMORY);

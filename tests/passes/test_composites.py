@@ -51,7 +51,7 @@ STACKS: dict[str, Callable[[list[torch.Tensor]], torch.Tensor]] = {
     "dstack": torch.dstack,
     "column_stack": torch.column_stack,
     "concat": torch.concat,
-    "block_diag": lambda tensors: torch.block_diag(*tensors),
+    "block_diag": lambda tensors: torch.block_diag(*tensors),  # type: ignore[no-untyped-call]
 }
 
 

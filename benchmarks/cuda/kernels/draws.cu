@@ -74,7 +74,7 @@ class Case {
   bool agree() {
     CHECK(cudaMemcpy(memory_[1], &params, sizeof(params), cudaMemcpyHostToDevice));
     const SampleDesc on_host = call(host_), on_device = call(device_);
-    etggml::graph::sample_on_host(on_host);
+    etggml::fusion::sample_on_host(on_host);
     if (!launch_sample(0, stream_, on_device)) return false;
     CHECK(cudaStreamSynchronize(stream_));
     int32_t got = 0;

@@ -21,7 +21,7 @@ ggml_tensor* whole_row_factors(NodeBuilder& b, ggml_tensor* factors, int64_t row
   return padded;
 }
 
-ggml_tensor* fused_attention(ggml_context* ctx, const AttentionArgs& args, const Sources& qkv) {
+ggml_tensor* fused_attention(ggml_context* ctx, const kernels::AttentionArgs& args, const Sources& qkv) {
   ggml_tensor* y = ggml_flash_attn_ext(ctx, qkv[0], qkv[1], qkv[2], args.mask, args.scale, args.max_bias, args.softcap);
   if (args.sinks) ggml_flash_attn_ext_add_sinks(y, args.sinks);
   ggml_prec_set_acc(y, GGML_PREC_F32);
@@ -153,11 +153,11 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
     }
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({v->ne[0], q->ne[2], q->ne[1], q->ne[3]}));
-  static_assert(static_cast<int>(HiddenKeys::kCausal) == fb::HiddenKeys_MAX &&
-                    static_cast<int>(HiddenKeys::kCounted) == fb::HiddenKeys_Counted,
+  static_assert(static_cast<int>(kernels::HiddenKeys::kCausal) == fb::HiddenKeys_MAX &&
+                    static_cast<int>(kernels::HiddenKeys::kCounted) == fb::HiddenKeys_Counted,
                 "kernels and schema number them alike");
-  const AttentionArgs args{
-      q, k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap(), static_cast<HiddenKeys>(op->hidden())};
+  const kernels::AttentionArgs args{
+      q, k, v, mask, sinks, op->scale(), op->max_bias(), op->softcap(), static_cast<kernels::HiddenKeys>(op->hidden())};
   if (b.options().kernels) {
     if (ggml_tensor* ours = b.options().kernels->attention(b.ctx(), args)) return ours;
   }
@@ -167,7 +167,7 @@ Result<ggml_tensor*> build_flash_attn(NodeBuilder& b) {
   // if nothing is hidden and all scores would take a lot of memory.
   const bool on_cpu = !b.options().device;
   const bool many = k->ne[1] * ggml_nelements(q) / q->ne[0] > kManyScores;
-  const bool fits = on_cpu ? (many && (!mask || args.hidden == HiddenKeys::kPassed)) || !b.options().kernels
+  const bool fits = on_cpu ? (many && (!mask || args.hidden == kernels::HiddenKeys::kPassed)) || !b.options().kernels
                            : k->type != GGML_TYPE_F32 && v->type != GGML_TYPE_F32;
   if (fits && device_runs(b, {q, k, v}, fused)) return fused(b.ctx(), {q, k, v});
   return composed_attention(b, args);

@@ -15,7 +15,7 @@ int64_t conv_size(int64_t in, int64_t kernel, int stride, int padding, int dilat
 }
 
 /// By ggml's kernel for it.
-Result<ggml_tensor*> ggml_depthwise(NodeBuilder& b, const ConvArgs& args) {
+Result<ggml_tensor*> ggml_depthwise(NodeBuilder& b, const kernels::ConvArgs& args) {
   // Channels-last images give a channels-last result, which is not the layout the graph promises.
   if (ggml_is_contiguous_channels(args.image)) return b.fail("src[1] is laid out channels last");
   return ggml_conv_2d_dw_direct(b.ctx(), args.kernel, args.image, args.stride[0], args.stride[1], args.padding[0],
@@ -24,7 +24,7 @@ Result<ggml_tensor*> ggml_depthwise(NodeBuilder& b, const ConvArgs& args) {
 
 /// By patches and one product. With the patches as first operand it is [OW * OH * N, OC]: for one image that is the
 /// result already.
-Result<ggml_tensor*> ggml_dense(NodeBuilder& b, const ConvArgs& args) {
+Result<ggml_tensor*> ggml_dense(NodeBuilder& b, const kernels::ConvArgs& args) {
   ggml_tensor *kernel = args.kernel, *image = args.image;
   // The kernel of im2col keeps the distance between images in an int.
   if (image->nb[3] > INT32_MAX) return b.fail("an image of %zu bytes is too large", image->nb[3]);
@@ -45,7 +45,7 @@ Result<ggml_tensor*> ggml_dense(NodeBuilder& b, const ConvArgs& args) {
 }
 
 /// A volume by patches and one product: [OW * OH * OD, OC * N] in the layout of the result.
-Result<ggml_tensor*> ggml_volume(NodeBuilder& b, const Conv3dArgs& args, int64_t outputs, int64_t count) {
+Result<ggml_tensor*> ggml_volume(NodeBuilder& b, const kernels::Conv3dArgs& args, int64_t outputs, int64_t count) {
   ggml_tensor *kernel = args.kernel, *volume = args.volume;
   // The kernel of im2col keeps distances between volumes in an int.
   if (volume->nb[3] > static_cast<size_t>(INT32_MAX / args.channels))
@@ -152,7 +152,7 @@ Status check_conv2d(const ir::NodeCheck& c) {
 // src: kernel [KW, KH, C | 1, OC], image [W, H, C, N], optional bias [OC] -> [OW, OH, OC, N].
 Result<ggml_tensor*> build_conv2d(NodeBuilder& b) {
   const auto* op = b.node().op_as_Conv2d();
-  ConvArgs args;
+  kernels::ConvArgs args;
   args.kernel = b.src(0);
   args.image = b.src(1);
   ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32, GGML_TYPE_F16}));
@@ -196,7 +196,7 @@ Status check_conv3d(const ir::NodeCheck& c) {
 // src: kernel [KW, KH, KD, C * OC], volume [W, H, D, C * N], optional bias [OC] -> [OW, OH, OD, OC * N].
 Result<ggml_tensor*> build_conv3d(NodeBuilder& b) {
   const auto* op = b.node().op_as_Conv3d();
-  Conv3dArgs args;
+  kernels::Conv3dArgs args;
   args.kernel = b.src(0);
   args.volume = b.src(1);
   args.channels = op->channels();
@@ -259,7 +259,7 @@ Result<ggml_tensor*> build_pool2d(NodeBuilder& b) {
   if (out_w < 1 || out_h < 1) return b.fail("the image is smaller than the window");
   ETGGML_RETURN_IF_ERROR(b.result_shape({out_w, out_h, x->ne[2], x->ne[3]}));
   if (b.options().kernels) {
-    PoolArgs args;
+    kernels::PoolArgs args;
     args.image = x;
     args.max = op->kind() == fb::PoolKind_Max;
     args.window[0] = op->k0(), args.window[1] = op->k1();

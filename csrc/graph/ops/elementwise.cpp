@@ -92,29 +92,29 @@ ggml_tensor* unary(ggml_context* ctx, fb::UnaryKind kind, float parameter, ggml_
 }
 
 /// The kernel of ours for a function, if there is one.
-bool function_of(fb::UnaryKind kind, FunctionArgs& args) {
+bool function_of(fb::UnaryKind kind, kernels::FunctionArgs& args) {
   switch (kind) {
     case fb::UnaryKind_Relu:
-      return args.kind = Function::kRelu, true;
+      return args.kind = kernels::Function::kRelu, true;
     case fb::UnaryKind_HardSigmoid:
-      return args.kind = Function::kHardSigmoid, true;
+      return args.kind = kernels::Function::kHardSigmoid, true;
     case fb::UnaryKind_Softplus:
-      return args.kind = Function::kSoftplus, true;
+      return args.kind = kernels::Function::kSoftplus, true;
     case fb::UnaryKind_Expm1:
-      return args.kind = Function::kExpm1, true;
+      return args.kind = kernels::Function::kExpm1, true;
     case fb::UnaryKind_Power:
-      return args.kind = Function::kPower, true;
+      return args.kind = kernels::Function::kPower, true;
     case fb::UnaryKind_PowerOf:
-      return args.kind = Function::kPowerOf, true;
+      return args.kind = kernels::Function::kPowerOf, true;
     case fb::UnaryKind_Tanhshrink:
-      return args.kind = Function::kTanhshrink, true;
+      return args.kind = kernels::Function::kTanhshrink, true;
     default:
       return false;
   }
 }
 
 /// A kernel of ours that computes it, or nullptr.
-ggml_tensor* ours(NodeBuilder& b, const FunctionArgs& args) {
+ggml_tensor* ours(NodeBuilder& b, const kernels::FunctionArgs& args) {
   return b.options().kernels ? b.options().kernels->function(b.ctx(), args, b.src(0)) : nullptr;
 }
 
@@ -173,10 +173,10 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
     ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
   }
   if (b.options().kernels && (kind == fb::UnaryKind_Tanh || kind == fb::UnaryKind_Sigmoid)) {
-    const UnaryOp op = kind == fb::UnaryKind_Tanh ? UnaryOp::kTanh : UnaryOp::kSigmoid;
+    const kernels::UnaryOp op = kind == fb::UnaryKind_Tanh ? kernels::UnaryOp::kTanh : kernels::UnaryOp::kSigmoid;
     if (ggml_tensor* y = b.options().kernels->unary(b.ctx(), op, b.src(0))) return y;
   }
-  FunctionArgs args;
+  kernels::FunctionArgs args;
   args.a = b.node().op_as_Unary()->parameter();
   if (function_of(kind, args)) {
     if (ggml_tensor* y = ours(b, args)) return y;
@@ -194,7 +194,7 @@ Result<ggml_tensor*> build_leaky_relu(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.contiguous_1(0));
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   const float slope = b.node().op_as_LeakyRelu()->slope();
-  if (ggml_tensor* y = ours(b, {Function::kLeakyRelu, slope})) return y;
+  if (ggml_tensor* y = ours(b, {kernels::Function::kLeakyRelu, slope})) return y;
   return adapt(b, {b.src(0)}, [slope](ggml_context* ctx, const Sources& s) {
     return ggml_leaky_relu(ctx, s[0], slope, /*inplace=*/false);
   });
@@ -211,7 +211,7 @@ Result<ggml_tensor*> build_clamp(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   const auto* clamp = b.node().op_as_Clamp();
   if (clamp->keeps_nan()) {
-    if (ggml_tensor* y = ours(b, {Function::kClamp, clamp->min(), clamp->max()})) return y;
+    if (ggml_tensor* y = ours(b, {kernels::Function::kClamp, clamp->min(), clamp->max()})) return y;
   }
   return adapt(b, {b.src(0)}, [clamp](ggml_context* ctx, const Sources& s) {
     return ggml_clamp(ctx, s[0], clamp->min(), clamp->max());
@@ -255,7 +255,7 @@ Result<ggml_tensor*> build_binary(NodeBuilder& b) {
     static_assert(fb::BinaryKind_Add == 0 && fb::BinaryKind_Sub == 1 && fb::BinaryKind_Mul == 2 &&
                       fb::BinaryKind_Div == 3 && fb::BinaryKind_MAX == 3,
                   "RowOp is in the same order");
-    if (ggml_tensor* ours = b.options().kernels->per_row(b.ctx(), static_cast<RowOp>(kind), x, y)) return ours;
+    if (ggml_tensor* ours = b.options().kernels->per_row(b.ctx(), static_cast<kernels::RowOp>(kind), x, y)) return ours;
   }
   return adapt(b, {x, y}, [kind](ggml_context* ctx, const Sources& s) { return binary(ctx, kind, s[0], s[1]); });
 }

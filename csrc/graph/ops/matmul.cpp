@@ -44,8 +44,8 @@ Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
                   shape_text(shape_of(x)).c_str());
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({w->ne[1], x->ne[1], x->ne[2], x->ne[3]}));
-  ETGGML_ASSIGN_OR_RETURN(const Fused fused, fused_of(b, b.node().op_as_MulMat()->then(), w->ne[1]));
-  Kernels* kernels = b.options().kernels;
+  ETGGML_ASSIGN_OR_RETURN(const kernels::Fused fused, fused_of(b, b.node().op_as_MulMat()->then(), w->ne[1]));
+  kernels::Kernels* kernels = b.options().kernels;
   const bool follows = fused.bias || !fused.epilogue.is_nothing();
   if (kernels && follows) {
     if (ggml_tensor* ours = kernels->linear(b.ctx(), w, x, fused)) return ours;

@@ -36,12 +36,13 @@ struct Params {
 
 void compute(ggml_tensor* y, int thread, int threads, void*) {
   const ggml_tensor* x = y->src[0];
-  const auto params = custom_op_params<Params>(y);
+  const auto params = kernels::custom_op_params<Params>(y);
   const auto before = params.falling ? falls : rises;
   const int64_t k = y->ne[0], n = x->ne[0], rows = ggml_nrows(x);
-  auto* first = reinterpret_cast<Candidate*>(thread_memory<Candidates>(static_cast<size_t>(n) * sizeof(Candidate)));
+  auto* first =
+      reinterpret_cast<Candidate*>(kernels::thread_memory<Candidates>(static_cast<size_t>(n) * sizeof(Candidate)));
   for (int64_t row = thread; row < rows; row += threads) {
-    if (stopped(y, thread)) return;
+    if (kernels::stopped(y, thread)) return;
     const auto* values = reinterpret_cast<const float*>(static_cast<const char*>(x->data) + row * x->nb[1]);
     for (int64_t i = 0; i < n; ++i) first[i] = {values[i], static_cast<int32_t>(i)};
     if (params.all) {
@@ -60,8 +61,8 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
 ggml_tensor* on_cpu(NodeBuilder& b, int64_t k, const Params& params, const char* name) {
   ggml_tensor* x = b.src(0);
   ggml_tensor* y = ggml_custom_4d(b.ctx(), GGML_TYPE_I32, k, x->ne[1], x->ne[2], x->ne[3], &x, 1,
-                                  guarded_kernel<compute>, GGML_N_TASKS_MAX, nullptr);
-  set_custom_op(y, name, params);
+                                  kernels::guarded_kernel<compute>, GGML_N_TASKS_MAX, nullptr);
+  kernels::set_custom_op(y, name, params);
   return y;
 }
 

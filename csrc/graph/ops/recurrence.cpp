@@ -21,11 +21,11 @@ Status check_recurrence(const ir::NodeCheck& c) {
 Result<ggml_tensor*> build_recurrence(NodeBuilder& b) {
   const auto* op = b.node().op_as_Recurrence();
   static_assert(fb::Cell_Tanh == 0 && fb::Cell_Relu == 1 && fb::Cell_Lstm == 2 && fb::Cell_Gru == 3, "as Cell");
-  RecurrenceArgs args;
+  kernels::RecurrenceArgs args;
   args.w = b.src(0), args.gates = b.src(1), args.bias = b.src(2), args.hidden = b.src(3);
-  args.cell = static_cast<Cell>(op->cell());
+  args.cell = static_cast<kernels::Cell>(op->cell());
   args.reverse = op->reverse();
-  const bool lstm = args.cell == Cell::kLstm;
+  const bool lstm = args.cell == kernels::Cell::kLstm;
   if (lstm) args.cell_state = b.src(4);
   for (uint32_t i = 0; i < b.src_count(); ++i) {
     ETGGML_RETURN_IF_ERROR(b.type_in(i, {GGML_TYPE_F32}));
@@ -33,7 +33,7 @@ Result<ggml_tensor*> build_recurrence(NodeBuilder& b) {
     ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
   }
   const int64_t hidden = args.w->ne[0], columns = args.gates->ne[1], steps = args.gates->ne[2];
-  const int64_t rows = hidden * (lstm ? 4 : args.cell == Cell::kGru ? 3 : 1);
+  const int64_t rows = hidden * (lstm ? 4 : args.cell == kernels::Cell::kGru ? 3 : 1);
   const Shape shapes[] = {{hidden, rows, 1, 1},
                           {rows, columns, steps, 1},
                           {rows, 1, 1, 1},

@@ -16,7 +16,7 @@ Result<ggml_tensor*> build_get_rows(NodeBuilder& b) {
                   shape_text(shape_of(table)).c_str());
   }
   ETGGML_RETURN_IF_ERROR(b.result_shape({table->ne[0], ids->ne[0], ids->ne[1], ids->ne[2]}));
-  if (Kernels* kernels = b.options().kernels) {
+  if (kernels::Kernels* kernels = b.options().kernels) {
     if (ggml_tensor* ours = kernels->get_rows(b.ctx(), table, ids)) return ours;
   }
   // Numbers of rows are I32 and stay so: only packing them is another form.

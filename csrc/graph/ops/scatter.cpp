@@ -38,7 +38,7 @@ float combined(fb::ScatterKind kind, float old, float value) {
 
 void compute(ggml_tensor* y, int thread, int threads, void*) {
   const ggml_tensor *x = y->src[0], *values = y->src[1], *ids = y->src[2];
-  const auto kind = static_cast<fb::ScatterKind>(custom_op_params<Params>(y).kind);
+  const auto kind = static_cast<fb::ScatterKind>(kernels::custom_op_params<Params>(y).kind);
   const int64_t columns = y->ne[0], rows = y->ne[1], tables = y->ne[2], count = values->ne[1];
   const int64_t id_step = ids->ne[0] == 1 ? 0 : 1;
   // Columns of all tables, dealt out in runs.
@@ -55,7 +55,7 @@ void compute(ggml_tensor* y, int thread, int threads, void*) {
     const float* value = static_cast<const float*>(values->data) + table * count * columns;
     const auto* id = static_cast<const int32_t*>(ids->data) + (ids->ne[2] == 1 ? 0 : table * count * ids->ne[0]);
     for (int64_t i = 0; i < count; ++i, value += columns, id += ids->ne[0]) {
-      if (i % kValuesBetween == 0 && stopped(y, thread)) return;
+      if (i % kValuesBetween == 0 && kernels::stopped(y, thread)) return;
       for (int64_t k = from; k < to; ++k) {
         const int32_t row = id[k * id_step];
         GGML_ASSERT(row >= 0 && row < rows);  // who fills numbers in has checked them
@@ -91,8 +91,8 @@ Result<ggml_tensor*> build_scatter(NodeBuilder& b) {
   }
   ggml_tensor* args[3] = {packed(b.ctx(), x), packed(b.ctx(), values), packed(b.ctx(), ids)};
   ggml_tensor* y = ggml_custom_4d(b.ctx(), GGML_TYPE_F32, x->ne[0], x->ne[1], x->ne[2], 1, args, 3,
-                                  guarded_kernel<compute>, GGML_N_TASKS_MAX, nullptr);
-  set_custom_op(y, "SCATTER", Params{b.node().op_as_Scatter()->kind()});
+                                  kernels::guarded_kernel<compute>, GGML_N_TASKS_MAX, nullptr);
+  kernels::set_custom_op(y, "SCATTER", Params{b.node().op_as_Scatter()->kind()});
   return y;
 }
 

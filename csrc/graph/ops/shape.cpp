@@ -146,7 +146,7 @@ Result<ggml_tensor*> build_concat(NodeBuilder& b) {
   }
   for (uint32_t i = 0; i < 2; ++i) ETGGML_RETURN_IF_ERROR(b.dense_rows(i));
   ETGGML_RETURN_IF_ERROR(b.result_shape(ne));
-  if (Kernels* kernels = b.options().kernels) {
+  if (kernels::Kernels* kernels = b.options().kernels) {
     if (ggml_tensor* ours = kernels->concat(b.ctx(), x, y, dim)) return ours;
   }
   return adapt(b, {x, y}, [dim](ggml_context* ctx, const Sources& s) { return ggml_concat(ctx, s[0], s[1], dim); });

@@ -55,7 +55,7 @@ def type_numbers(ep: ExportedProgram) -> bool:
         if not is_tensor(node):
             continue
         if node.target in _SCALAR_FORMS and is_tensor(node.args[0]) and value(node.args[0]).dtype != value(node).dtype:
-            node.target = _TENSOR_FORM[node.target]  # type: ignore[index]
+            node.target = _TENSOR_FORM[node.target]
             editor.changed = True
         if value(node).dtype is torch.float64:
             _keep_digits(editor, node)
