@@ -65,7 +65,7 @@ _REFUSED = {
 # And those for which it computes something else than torch does.
 _WRONG = {
     "aten::_upsample_bilinear2d_aa": "uint8",
-    "aten::max_pool2d_with_indices_backward": "float16 bfloat16 float32 float64",  # adds to what is in memory
+    "aten::max_pool2d_with_indices_backward": "float16 bfloat16 float32 float64",  # adds to the memory's content
     "aten::upsample_bilinear2d": "uint8",
 }
 

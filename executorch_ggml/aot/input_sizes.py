@@ -110,7 +110,7 @@ class InputSizes:
 
 
 def _results(ep: ExportedProgram) -> list[tuple[Node | None, torch.dtype | None]]:
-    """What the caller gets, and its types; None for anything but a tensor."""
+    """The results for the caller, and their types; None for anything but a tensor."""
     output = next(n for n in ep.graph.nodes if n.op == "output")
     specs = ep.graph_signature.output_specs
     results = [r for spec, r in zip(specs, output.args[0], strict=True) if spec.kind is OutputKind.USER_OUTPUT]

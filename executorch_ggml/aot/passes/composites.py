@@ -1,7 +1,7 @@
 """Composite operators on integers, float64 or several types, as the operators that they are made of.
 
-torch takes them apart after our rewrites. What is wrong in ExecuTorch's kernels would then escape: the sum in a
-product of a matrix and a vector, the `cat` of several types in `hstack`, the remainder in `cross`.
+torch takes them apart after our rewrites, which would then miss faults of ExecuTorch's kernels. Examples are the sum
+in a product of a matrix and a vector, the `cat` in `hstack`, and the remainder in `cross`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.fx import Node
 
 from ._graph import GraphEditor, aten, is_call, is_tensor, value
 
-# What the rewrites of integers look for.
+# The rewrites of integers look for these.
 _SOUGHT = (
     *(aten.sum.default, aten.sum.dim_IntList, aten.sort.default, aten.sort.stable),
     *(aten.div.Tensor_mode, aten.div.Scalar_mode, aten.floor_divide.default, aten.floor_divide.Scalar),

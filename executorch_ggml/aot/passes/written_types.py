@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from ._graph import GraphEditor, args_of, aten, is_tensor, nodes_of, value
 
-# The place of what is written.
+# The place of the written part.
 _WRITES = {
     aten.slice_scatter.default: 1,
     aten.select_scatter.default: 1,
@@ -23,7 +23,7 @@ _WRITES = {
 
 
 def convert_written(ep: ExportedProgram) -> bool:
-    """Converts, in place, each part whose type is not that of the result; True if there was one."""
+    """Converts, in place, each part of another type than the result; True if there was one."""
     editor = GraphEditor(ep)
     for node in nodes_of(ep.graph, *_WRITES):
         place = _WRITES[node.target]  # type: ignore[index]
