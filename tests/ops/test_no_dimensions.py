@@ -39,6 +39,19 @@ class Calls(nn.Module):
         return [f(x) for f in FUNCTIONS]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_sums_outside_ggml(dtype: torch.dtype, tmp_path: Path) -> None:
+    class Sums(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x.sum(0), x.sum()
+
+    x = torch.tensor(2**40 + 1, dtype=dtype)
+    edge = to_edge_rewrite_and_lower(export(Sums(), (x,)))
+    (tmp_path / "m.pte").write_bytes(edge.to_executorch().buffer)
+    with Program(tmp_path / "m.pte", threads=1) as run:
+        assert [torch.as_tensor(got).tolist() for got in run(x)] == [x.item(), x.item()]
+
+
 def test_reductions(tmp_path: Path) -> None:
     edge = to_edge_rewrite_and_lower(export(Calls(), (torch.tensor(-1.5),)))
     (tmp_path / "m.pte").write_bytes(edge.to_executorch().buffer)

@@ -28,6 +28,9 @@ def add_up_integers(ep: ExportedProgram) -> bool:
         if limits is not None and max(map(abs, limits)) <= EXACT:
             continue
         rank = value(source).dim()
+        if not rank:  # torch takes dimension 0 for one of one entry; ExecuTorch's kernel refuses it
+            editor.replace(node, editor.call(node, aten.clone.default, source))
+            continue
         dims = argument(node, 1, "dim") if node.target is aten.sum.dim_IntList else None
         over = sorted({dim_index(d, rank) for d in dims or range(rank)})
         if len(over) != 1:
