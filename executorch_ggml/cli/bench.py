@@ -10,11 +10,12 @@ import typer
 
 from executorch_ggml.errors.tables import table
 
-from .options import AsJson, CacheType, DeviceName, Gguf, Pte, Threads, echo, load_program, print_json
+from .model import Context, Model, graph_of
+from .options import AsJson, CacheType, DeviceName, Gguf, Threads, echo, load_program, print_json
 
 
 def bench(
-    pte: Pte,
+    model: Model,
     gguf: Gguf = None,
     n_decode: Annotated[int, typer.Option(min=0, help="Tokens to decode in each repetition.")] = 128,
     prompt_len: Annotated[int, typer.Option(min=1, help="Tokens of the prompt.")] = 5,
@@ -28,12 +29,14 @@ def bench(
     threads: Threads = 0,
     cache_type: CacheType = "f16",
     device: DeviceName = "",
+    max_seq_len: Context = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure tokens per second: median and spread of the repetitions."""
     # Late: --help and other commands start without it.
     from executorch_ggml.llm.text.token_loop import TokenLoop
 
+    pte, gguf = graph_of(model, gguf, max_seq_len, quiet=as_json)
     program = load_program(pte, gguf, threads, cache_type, device)
     loop = TokenLoop(program)
     rates: dict[str, list[float]] = {"prompt": [], "decode": []}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from executorch_ggml.errors import InvalidArgumentError
+from executorch_ggml.errors import InvalidArgumentError, LibraryError
 
 from .options import AsJson, echo, print_json, size
+from .stages import stages
 
 
 def export(
@@ -45,10 +47,8 @@ def export(
     if wrong := [name for name, given in only.items() if given]:
         kind = "a speech checkpoint" if speech else "a GGUF, whose weights stay as they are"
         raise InvalidArgumentError(f"{', '.join(wrong)} means nothing for {kind}: {model}")
-    try:
-        import torch  # noqa: F401 - here for the message; everything else works without it
-    except ImportError:
-        raise ImportError("exporting needs torch, running does not: pip install 'executorch-ggml[export]'") from None
+    if find_spec("torch") is None:
+        raise LibraryError("exporting needs torch, running does not: pip install 'executorch-ggml[export]'")
     if speech:
         facts, line = _speech(model, target, dtype or "Q8_0", streaming, max_seq_len)
     else:
@@ -71,7 +71,8 @@ def _gguf(
         enable_quantization=not dequantize,
         full_logits=full_logits,
     )
-    result = export_gguf_to_pte(gguf, target, config)
+    with stages(f"exporting {gguf.name}") as stage:
+        result = export_gguf_to_pte(gguf, target, config, on_stage=stage)
     architecture = result.config.architecture
     facts = {
         "path": str(result.path),

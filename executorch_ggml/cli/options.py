@@ -36,6 +36,11 @@ def echo(text: str) -> None:
     typer.echo(printable(text))
 
 
+def echo_err(text: str) -> None:
+    """A remark for the person at the terminal."""
+    typer.echo(printable(text), err=True)
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
     """A bar on stderr while something takes time; nothing when stderr is no terminal."""

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from executorch_ggml.errors import InvalidArgumentError
-
-from .options import CacheType, DeviceName, Gguf, Pte, Threads, load_program, progress_bar
+from .model import Context, Model, open_text_model
+from .options import CacheType, DeviceName, Gguf, Threads, progress_bar
 from .streams import model_text
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    pte: Pte,
+    model: Model,
     prompt: Annotated[str | None, typer.Argument(help="The text to continue; '-' or nothing reads stdin.")] = None,
     gguf: Gguf = None,
     chat: Annotated[bool, typer.Option("--chat", help="A conversation, through the model's chat template.")] = False,
@@ -41,22 +40,15 @@ def run(
     threads: Threads = 0,
     cache_type: CacheType = "f16",
     device: DeviceName = "",
+    max_seq_len: Context = None,
 ) -> None:
     """Continue a prompt, or hold a conversation (--chat)."""
     # Late: --help and other commands start without it.
     from executorch_ggml.llm.text.generate import generate
     from executorch_ggml.llm.text.sampling import Sampling
     from executorch_ggml.llm.text.token_loop import TokenLoop
-    from executorch_ggml.llm.text.tokenizer import Tokenizer
-    from executorch_ggml.runtime.gguf_file import GGUFFile
 
-    if gguf is None:
-        raise InvalidArgumentError(
-            "text needs the GGUF's tokenizer: give --gguf (for a .pte with weights of its own, too)"
-        )
-    with GGUFFile(gguf) as file:
-        tokenizer = Tokenizer.from_gguf(file)
-    program = load_program(pte, gguf, threads, cache_type, device)
+    program, tokenizer = open_text_model(model, gguf, max_seq_len, threads, cache_type, device)
     sampling = Sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed=seed)
     loop = TokenLoop(program, sampling)
     session = _Session(program, tokenizer, loop, max_tokens, stop or [], ignore_end, stats)
