@@ -10,7 +10,7 @@ import typer
 
 from executorch_ggml.errors import InvalidArgumentError, LibraryError
 
-from .options import AsJson, echo, print_json, size
+from .options import AsJson, echo, echo_err, print_json, size
 from .stages import stages
 
 
@@ -23,7 +23,10 @@ def export(
         Path | None, typer.Argument(help="Where to write the graph; default: the model's name in this directory.")
     ] = None,
     max_seq_len: Annotated[
-        int | None, typer.Option(min=1, help="Positions of the KV cache: prompt and answer. [default: 2048]")
+        int | None,
+        typer.Option(
+            min=1, help="Positions of the KV cache: prompt and answer. [default: the model's own, at most 2048]"
+        ),
     ] = None,
     full_logits: Annotated[bool, typer.Option(help="Logits for every position, not the last one alone.")] = False,
     one_token: Annotated[
@@ -52,7 +55,7 @@ def export(
     if speech:
         facts, line = _speech(model, target, dtype or "Q8_0", streaming, max_seq_len)
     else:
-        facts, line = _gguf(model, target, max_seq_len or 2048, full_logits, one_token, dequantize)
+        facts, line = _gguf(model, target, max_seq_len, full_logits, one_token, dequantize)
     if as_json:
         print_json(facts)
     else:
@@ -60,11 +63,18 @@ def export(
 
 
 def _gguf(
-    gguf: Path, target: Path, max_seq_len: int, full_logits: bool, one_token: bool, dequantize: bool
+    gguf: Path, target: Path, max_seq_len: int | None, full_logits: bool, one_token: bool, dequantize: bool
 ) -> tuple[dict[str, Any], str]:
     # Late: it imports torch, which takes seconds and may be missing.
+    from executorch_ggml.gguf.header import read_header
     from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
+    from executorch_ggml.llm.graph_cache import bounded_length, context_length
 
+    header = read_header(gguf)
+    trained = context_length(header)
+    if max_seq_len is not None and trained is not None and max_seq_len > trained:
+        echo_err(f"[{max_seq_len} positions, but the model was trained for {trained}: text beyond is poor]")
+    max_seq_len = max_seq_len or bounded_length(header)
     config = GGUFExportConfig(
         max_seq_len=max_seq_len,
         preserve_dynamic_shapes=not one_token,

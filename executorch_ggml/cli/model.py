@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from .options import Gguf, echo_err, load_program
 from .stages import stages
 
 if TYPE_CHECKING:
+    from executorch_ggml.llm.text.sampling import Sampling
     from executorch_ggml.llm.text.tokenizer import Tokenizer
     from executorch_ggml.runtime.program import Program
 
@@ -35,7 +37,7 @@ Context = Annotated[
 ]
 _POSITIONS = 4096  # of a chat: the cache of a model of 8 billion parameters then takes 0.6 GB
 
-__all__ = ["Context", "Gguf", "Model", "graph_of", "is_gguf", "open_text_model"]
+__all__ = ["Context", "Gguf", "Model", "TextModel", "graph_of", "is_gguf", "open_text_model"]
 
 
 def is_gguf(path: Path) -> bool:
@@ -69,12 +71,25 @@ def graph_of(
     return graph.path, model
 
 
+@dataclass(frozen=True)
+class TextModel:
+    """A loaded language model. sampling: the file's own. positions: of the cache, if the graph says so."""
+
+    program: Program
+    tokenizer: Tokenizer
+    sampling: Sampling
+    positions: int | None
+
+
 def open_text_model(
     model: Path, gguf: Path | None, max_seq_len: int | None, threads: int, cache_type: str, device: str,
     *, quiet: bool = False,
-) -> tuple[Program, Tokenizer]:  # fmt: skip
-    """Loads a language model and the tokenizer of its GGUF."""
+) -> TextModel:  # fmt: skip
+    """Loads a language model and the tokenizer of its GGUF. Remarks go to stderr unless `quiet`."""
     # Late: --help and other commands start without it.
+    from executorch_ggml.llm.graph_cache import context_length
+    from executorch_ggml.llm.text.generate import cache_size
+    from executorch_ggml.llm.text.sampling_defaults import default_sampling
     from executorch_ggml.llm.text.tokenizer import Tokenizer
     from executorch_ggml.runtime.gguf_file import GGUFFile
 
@@ -84,5 +99,11 @@ def open_text_model(
         )
     with GGUFFile(gguf or model) as file:
         tokenizer = Tokenizer.from_gguf(file)
+        sampling = default_sampling(file.metadata)
+        trained = context_length(file.metadata)
     pte, weights = graph_of(model, gguf, max_seq_len, quiet=quiet)
-    return load_program(pte, weights, threads, cache_type, device), tokenizer
+    program = load_program(pte, weights, threads, cache_type, device)
+    positions = cache_size(program)
+    if trained is not None and positions is not None and positions > trained and not quiet:
+        echo_err(f"[the graph has {positions} positions, the model was trained for {trained}: text beyond is poor]")
+    return TextModel(program, tokenizer, sampling, positions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,9 @@ def load_program(pte: Path, gguf: Path | None, threads: int, cache_type: str, de
     # Late: --help and other commands start without it.
     from executorch_ggml.runtime.program import Program
 
+    cores = os.cpu_count() or 1
+    if threads > cores:
+        echo_err(f"[{threads} threads on {cores} cores: this is slower than {cores}]")
     with progress_bar(f"loading {(gguf or pte).name}") as progress:
         return Program(
             pte,

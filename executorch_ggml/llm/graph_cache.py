@@ -12,18 +12,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from executorch_ggml.errors import FileError, LibraryError
 from executorch_ggml.gguf.header import GgufHeader, read_header
 
 from .export import GGUFExportConfig, export_gguf_to_pte
 
-__all__ = ["CachedGraph", "bounded_length", "cache_folder", "cached_graph"]
+__all__ = ["CachedGraph", "bounded_length", "cache_folder", "cached_graph", "context_length"]
 
 _PACKAGE = Path(__file__).parents[1]
 # Their code decides the bytes of a graph.
@@ -93,11 +94,11 @@ def bounded_length(header: GgufHeader, wanted: int = 2048) -> int:
     return wanted if context is None else min(wanted, context)
 
 
-def context_length(header: GgufHeader) -> int | None:
+def context_length(metadata: Mapping[str, Any]) -> int | None:
     """The length that the model was trained for, when the file names a usable one."""
-    value = header.get(f"{header.get('general.architecture')}.context_length")
-    usable = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return int(value) if usable else None  # type: ignore[arg-type]
+    value: Any = metadata.get(f"{metadata.get('general.architecture')}.context_length")
+    value = value.item() if hasattr(value, "item") else value
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _digest(header: GgufHeader, config: GGUFExportConfig) -> str:

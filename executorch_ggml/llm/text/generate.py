@@ -83,9 +83,11 @@ class Stats:
         return (self.tokens - 1) / self.decode_seconds if self.decode_seconds > 0 and self.tokens > 1 else 0.0
 
     def __str__(self) -> str:
+        cached = f" ({self.reused_tokens} of them in the cache)" if self.reused_tokens else ""
+        rate = f", {self.tokens_per_second:.1f} tok/s" if self.tokens > 1 else ""  # one token takes no step of its own
         return (
-            f"prompt: {self.prompt_tokens} tokens, {self.prompt_tokens_per_second:.1f} tok/s; "
-            f"answer: {self.tokens} tokens, {self.tokens_per_second:.1f} tok/s; "
+            f"prompt: {self.prompt_tokens} tokens{cached}, {self.prompt_tokens_per_second:.1f} tok/s; "
+            f"answer: {self.tokens} tokens{rate}; "
             f"first token after {self.time_to_first_token * 1e3:.0f} ms"
         )
 
@@ -147,6 +149,9 @@ class Generation(Iterator[Piece]):
                     return piece
         except CancelledError:
             self._finish("cancelled")
+        except KeyboardInterrupt:
+            self._finish("cancelled")
+            raise
         except BaseException:
             self._finish("error")
             raise
