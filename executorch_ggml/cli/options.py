@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,8 +59,11 @@ def progress_bar(what: str) -> Iterator[Progress]:
         yield report
 
 
-def load_program(pte: Path, gguf: Path | None, threads: int, cache_type: str, device: str) -> Program:
-    """Loads with a progress bar."""
+def load_program(
+    pte: Path, gguf: Path | None, threads: int, cache_type: str, device: str, methods: Sequence[str] | None = None,
+    profile: bool | None = None,
+) -> Program:  # fmt: skip
+    """Loads with a progress bar. methods: those to prepare now; `forward` if missing."""
     # Late: --help and other commands start without it.
     from executorch_ggml.runtime.program import Program
 
@@ -74,7 +77,8 @@ def load_program(pte: Path, gguf: Path | None, threads: int, cache_type: str, de
             threads=threads,
             cache_type=cache_type,
             device=device or None,
-            methods=["forward"],
+            methods=["forward"] if methods is None else methods,
+            profile=profile,
             progress=progress,
         )
 

@@ -119,17 +119,6 @@ def test_run(bundled: TinyLlm) -> None:
     assert len(set(warm)) > 1
 
 
-def test_bench(bundled: TinyLlm) -> None:
-    common = ["bench", bundled.pte, "--gguf", bundled.gguf, "-t", 1, "--n-decode", 3, "--repeat", 2, "--warmup", 0]
-    result = cli(*common)
-    assert result.exit_code == 0, result.output
-    assert re.search(r"^ +tokens +median tok/s +lowest +highest$", result.stdout, re.MULTILINE)
-    assert re.search(r"^decode +3( +[\d.]+){3}$", result.stdout, re.MULTILINE)
-    values = json.loads(cli(*common, "--json", "--depth", 5, "--logits", "full").stdout)
-    assert values["decode_tok_s"]["min"] <= values["decode_tok_s"]["median"] <= values["decode_tok_s"]["max"]
-    assert (values["threads"], values["logits"], values["depth"]) == (1, "full", 5)
-
-
 def test_errors_are_one_line(bundled: TinyLlm, mlp: Mlp, tmp_path: Path) -> None:
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"GGUF\x03\x00\x00")
@@ -141,7 +130,7 @@ def test_errors_are_one_line(bundled: TinyLlm, mlp: Mlp, tmp_path: Path) -> None
         (["run", bundled.pte, "x", "--gguf", bundled.gguf, "--device", "abacus"], "abacus"),
         (["run", bundled.pte, "x", "--gguf", bundled.gguf, "--cache-type", "q9"], "q9"),
         (["run", bundled.pte, "word " * 300, "--gguf", bundled.gguf], "96"),
-        (["bench", mlp.pte], "language model"),
+        (["bench", mlp.pte, "-p", 3], "language model"),
         (["inspect", tmp_path / "none.pte"], "none.pte"),
         (["inspect", bad], "bad.gguf"),
         (["export", bad, tmp_path / "x.pte"], "bad.gguf"),
