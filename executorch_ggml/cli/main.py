@@ -31,7 +31,6 @@ app = typer.Typer(
     cls=CleanGroup,
     help="Your PyTorch graph, anyone's GGUF, ggml's kernels.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

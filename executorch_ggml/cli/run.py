@@ -10,9 +10,10 @@ import typer
 from executorch_ggml.errors import InvalidArgumentError
 
 from .answer import show_figures, stream
+from .answer_json import answer_dict
 from .chat import chat as converse
 from .model import Context, Model, open_text_model
-from .options import CacheType, DeviceName, Gguf, Threads, echo_err, progress_bar
+from .options import CacheType, DeviceName, Gguf, Threads, echo_err, print_json, progress_bar
 from .sampling import MinP, RepeatPenalty, Seed, Temperature, TopK, TopP, chosen_sampling
 
 _LIMIT = 512
@@ -37,14 +38,24 @@ def run(
     ignore_end: Annotated[bool, typer.Option("--ignore-end", help="Go on past the model's end tokens.")] = False,
     stats: Annotated[bool, typer.Option(help="Print tokens per second to stderr afterwards.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but the text and errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object when the answer is complete.")] = False,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(min=0, help="With --json: log-probability of each token, and of so many of the most likely."),
+    ] = None,
     threads: Threads = 0,
     cache_type: CacheType = "f16",
     device: DeviceName = "",
     max_seq_len: Context = None,
 ) -> None:
     """Continue a prompt."""
+    quiet = quiet or as_json
     stats = stats and not quiet
+    if logprobs is not None and not as_json:
+        raise InvalidArgumentError("--logprobs are part of the JSON: add --json")
     if chat:
+        if as_json:
+            raise InvalidArgumentError("--json is for one answer; in a conversation, /save writes JSON")
         converse(
             model, prompt, gguf=gguf, system=system, max_tokens=max_tokens, temperature=temperature, top_k=top_k,
             top_p=top_p, min_p=min_p, repeat_penalty=repeat_penalty, seed=seed, stop=stop, ignore_end=ignore_end,
@@ -70,7 +81,11 @@ def run(
         generation = generate(
             opened.program, ids, tokenizer=opened.tokenizer, loop=TokenLoop(opened.program, sampling),
             max_tokens=limit, stop=stop or [], ignore_end=ignore_end, on_progress=progress,
+            logprobs=logprobs,
         )  # fmt: skip
+        if as_json:
+            print_json(answer_dict(text, generation, opened.tokenizer))
+            return
         first = next(generation, None)
     typer.echo(text, nl=False)
     stream(generation, first or "")
