@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from executorch_ggml.analysis.to_edge import to_edge_rewrite_and_lower
     from executorch_ggml.aot.partitioner import GgmlPartitioner
     from executorch_ggml.aot.quantization import GgmlQuantConfig
+    from executorch_ggml.llm.bind.export import export_with_gguf
+    from executorch_ggml.llm.bind.load import load_gguf
     from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
     from executorch_ggml.llm.module import GGUFModule
     from executorch_ggml.runtime.gguf_file import GGUFFile
@@ -60,6 +62,8 @@ _EXPORTS = {
     "GgmlQuantConfig": "aot.quantization",
     "Program": "runtime.program",
     "export_gguf_to_pte": "llm.export",
+    "export_with_gguf": "llm.bind.export",
+    "load_gguf": "llm.bind.load",
     "register_backend": "runtime.register",
     "register_weights": "runtime.register",
     "to_edge_rewrite_and_lower": "analysis.to_edge",
@@ -110,6 +114,8 @@ __all__ = [
     "UnsupportedError",
     "ValueRangeError",
     "export_gguf_to_pte",
+    "export_with_gguf",
+    "load_gguf",
     "register_backend",
     "register_weights",
     "to_edge_rewrite_and_lower",

@@ -7,6 +7,7 @@ A Python file defines, under these names, values or functions without arguments 
     example_kwargs = {"mask": None}                      # optional
     dynamic_shapes = {"x": {0: torch.export.Dim("n")}}   # optional, as in torch.export.export
     partitioner = GgmlPartitioner(quant=...)             # optional: the options of the real export
+    names, own, expect = "hf", ["*.lora_*"], "auto"      # optional: with a GGUF, as in export_with_gguf
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +42,50 @@ class ModelFile:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     partitioner: Any = None
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The definitions of a Python file.
+
+    Attributes:
+        module: the model, in eval mode.
+        args, kwargs: example inputs.
+        dynamic_shapes, partitioner: None if missing.
+        binding: ``names``, ``own`` and ``expect``, as far as they are defined: keywords of ``export_with_gguf``.
+    """
+
+    module: torch.nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    dynamic_shapes: Any = None
+    partitioner: Any = None
+    binding: Mapping[str, Any] = field(default_factory=dict)
+
+    def export(self, module: torch.nn.Module | None = None) -> ExportedProgram:
+        """The exported program of the model, or of a copy of it. Raises the errors of ``torch.export.export``."""
+        return torch.export.export(
+            (module or self.module).eval(),
+            self.args,
+            dict(self.kwargs),
+            dynamic_shapes=self.dynamic_shapes,
+            strict=False,
+        )
+
+
+def load_definition(path: str | os.PathLike[str]) -> Definition:
+    """Executes a ``.py`` and reads its definitions.
+
+    Raises:
+        FileError: there is no such file.
+        InvalidArgumentError: no ``.py``, a missing or wrong definition, or an exception in the file.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileError(f"{file}: no such file")
+    if file.suffix != ".py":
+        raise InvalidArgumentError(f"{file}: a GGUF goes with a .py that defines the module")
+    return _definitions(file)
 
 
 def load_model_file(path: str | os.PathLike[str]) -> ModelFile:
@@ -73,18 +118,27 @@ def _exported(file: Path) -> ModelFile:
     return ModelFile(program, tuple(args), dict(kwargs))
 
 
-def _python(file: Path) -> ModelFile:
+def _definitions(file: Path) -> Definition:
     module = _execute(file)
-    model = _definition(module, file, "model", torch.nn.Module)
-    args = _definition(module, file, "example_inputs", (tuple, list))
-    kwargs = _definition(module, file, "example_kwargs", Mapping, {})
-    shapes = _definition(module, file, "dynamic_shapes", (tuple, list, Mapping), None)
-    partitioner = _definition(module, file, "partitioner", object, None)
+    kinds = {"names": object, "own": (tuple, list, set), "expect": object}
+    binding = {name: _definition(module, file, name, kind, _MISSING_TOO, call=False) for name, kind in kinds.items()}
+    return Definition(
+        module=_definition(module, file, "model", torch.nn.Module).eval(),
+        args=tuple(_definition(module, file, "example_inputs", (tuple, list))),
+        kwargs=dict(_definition(module, file, "example_kwargs", Mapping, {})),
+        dynamic_shapes=_definition(module, file, "dynamic_shapes", (tuple, list, Mapping), None),
+        partitioner=_definition(module, file, "partitioner", object, None),
+        binding={name: value for name, value in binding.items() if value is not _MISSING_TOO},
+    )
+
+
+def _python(file: Path) -> ModelFile:
+    found = _definitions(file)
     try:
-        program = torch.export.export(model.eval(), tuple(args), dict(kwargs), dynamic_shapes=shapes, strict=False)
+        program = found.export()
     except Exception as e:  # any error of the model or the exporter
         raise InvalidArgumentError(f"{file}: torch.export refuses the model: {type(e).__name__}: {e}") from e
-    return ModelFile(program, tuple(args), dict(kwargs), partitioner)
+    return ModelFile(program, found.args, found.kwargs, found.partitioner)
 
 
 def _execute(file: Path) -> ModuleType:
@@ -104,16 +158,18 @@ def _execute(file: Path) -> ModuleType:
     return module
 
 
-_MISSING = object()
+_MISSING, _MISSING_TOO = object(), object()
 
 
-def _definition(module: ModuleType, file: Path, name: str, kind: Any, default: Any = _MISSING) -> Any:
+def _definition(
+    module: ModuleType, file: Path, name: str, kind: Any, default: Any = _MISSING, *, call: bool = True
+) -> Any:
     value = getattr(module, name, _MISSING)
     if value is _MISSING:
         if default is _MISSING:
             raise InvalidArgumentError(f"{file} does not define {name!r}: a value, or a function that returns it")
         return default
-    if inspect.isfunction(value):  # modules and partitioners can be called as well
+    if call and inspect.isfunction(value):  # modules and partitioners can be called as well
         try:
             value = value()
         except Exception as e:

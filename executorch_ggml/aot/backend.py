@@ -31,6 +31,7 @@ def encode_options(options: WeightOptions) -> bytes:
         "expectations": dict(options.expectations),
         "dequantize": options.dequantize,
         "quant": options.quant.to_json() if options.quant is not None else None,
+        "external": sorted(options.external),
     }
     return json.dumps(fields, sort_keys=True).encode()
 
@@ -46,6 +47,7 @@ def decode_options(compile_specs: list[CompileSpec]) -> WeightOptions:
                 fields["expectations"],
                 dequantize=fields["dequantize"],
                 quant=GgmlQuantConfig(**quant) if (quant := fields.get("quant")) else None,
+                external=frozenset(fields["external"]),
             )
     return WeightOptions()
 

@@ -40,6 +40,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         expectations: facts that a GGUF's metadata must state for this graph (JSON-encodable scalars or lists).
         weight_alternatives: per parameter name, the keys to look for in order (``{"output.weight":
             ["output.weight", "token_embd.weight"]}``).
+        external: names of parameters that a GGUF supplies although they have data. The others follow ``weights``.
         dequantize: convert external weights of matrix products to float32 once, when they are loaded: exact products,
             at up to eight times the memory.
         quant: store embedded matrices and embeddings quantised, see ``GgmlQuantConfig``.
@@ -56,6 +57,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         *,
         expectations: Mapping[str, Any] | None = None,
         weight_alternatives: Mapping[str, Sequence[str]] | None = None,
+        external: Collection[str] = (),
         dequantize: bool = False,
         quant: GgmlQuantConfig | None = None,
         rewrites: bool = True,
@@ -69,6 +71,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             expectations={k: json.dumps(v) for k, v in (expectations or {}).items()},
             dequantize=dequantize,
             quant=quant,
+            external=frozenset(external),
         )
         self.rewrites = rewrites
         self.strict = strict
@@ -89,7 +92,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         self._sizes.note(exported_program)
         if not self.rewrites:
             return run_required(exported_program)
-        return run_pre_decomposition(exported_program, external=self.options.mode == "external")
+        return run_pre_decomposition(exported_program, external=self.options.any_external)
 
     def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
         """Operators registered ``keep=True`` of which every node in the program is supported.
@@ -149,7 +152,7 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
             decisions = dry_run(exported_program, view, not_owned=decisions.not_owned | set(torn), refused=refused)
         self.decisions = decisions
         decisions.stages = stages
-        if self.options.mode == "external":
+        if self.options.any_external:
             _require_parameters_inside(exported_program, view, decisions)
         if self.strict:
             describe(exported_program, decisions).require_delegated()
@@ -204,10 +207,10 @@ def _require_parameters_inside(ep: ExportedProgram, view: ProgramView, decisions
         if node.op != "call_function" or node in decisions.stages:
             continue
         for source in node.all_input_nodes:
-            if source.op == "placeholder" and source.name in ep.graph_signature.inputs_to_parameters:
+            if source.name in ep.graph_signature.inputs_to_parameters and view.is_external(source):
                 raise UnsupportedError(
-                    f"weights='external', but {node.name} ({node.target}) runs outside ggml and would compute with the "
-                    f"present data of {view.name_of(source)}: {decisions.reasons.get(node) or 'not delegated'}"
+                    f"a file brings {view.name_of(source)}, but {node.name} ({node.target}) runs outside ggml and "
+                    f"would compute with its present data: {decisions.reasons.get(node) or 'not delegated'}"
                 )
 
 

@@ -54,6 +54,7 @@ class WeightOptions:
         by_content: names that stand for different data in different methods; these are keyed by content.
         dequantize: external weights of matrix products are converted to float32 when they are loaded.
         quant: how embedded weights are quantised; None: not at all.
+        external: parameters that a file brings, in any mode and even if they have data here.
     """
 
     mode: str = "auto"
@@ -62,12 +63,18 @@ class WeightOptions:
     by_content: frozenset[str] = frozenset()
     dequantize: bool = False
     quant: GgmlQuantConfig | None = None
+    external: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.mode not in WEIGHT_MODES:
             raise ValueError(f"weights must be one of {', '.join(WEIGHT_MODES)}, not {self.mode!r}")
         if self.quant is not None and self.mode == "external":
             raise InvalidArgumentError("quant is for weights in the .pte; with weights='external' the GGUF decides")
+
+    @property
+    def any_external(self) -> bool:
+        """Whether a file brings parameters that have data here, which must not be computed with."""
+        return self.mode == "external" or bool(self.external)
 
 
 def has_data(tensor: torch.Tensor) -> bool:
@@ -152,9 +159,15 @@ class ProgramView:
         tensor = self.tensor_of(node)
         if tensor is None or not has_data(tensor):
             return None
-        if self.options.mode == "external" and node.name in self.stored:
+        if self.is_external(node):
             return None
         return tensor
+
+    def is_external(self, node: Node) -> bool:
+        """Whether a file brings the data of a parameter or buffer, even if it has some here."""
+        if self.options.mode == "external":
+            return node.name in self.stored
+        return self._names.get(node.name) in self.options.external
 
     def _converted(self, node: Node) -> torch.Tensor | None:
         if _base_name(node) not in _CONVERSIONS or not isinstance(node.args[0], Node):

@@ -68,9 +68,10 @@ def _report(path: Path, inputs: Path | None, of_pte: dict[str, Any], options: di
     given = read_inputs(inputs) if inputs is not None else None
     if path.suffix == ".pte":
         return diff_pte(path, given, **of_pte, **options)
-    for name in ("gguf", "etrecord"):
-        if of_pte[name] is not None:
-            raise InvalidArgumentError(f"{path}: --{name} goes with a .pte; a model has its weights and its source")
+    if of_pte["etrecord"] is not None:
+        raise InvalidArgumentError(f"{path}: --etrecord goes with a .pte; a model has its source")
+    if of_pte["gguf"] is not None:
+        return _bound(path, of_pte["gguf"], given, options)
     # Late: it imports torch, which takes seconds and may be missing.
     from executorch_ggml.analysis.model_file import load_model_file
 
@@ -78,6 +79,25 @@ def _report(path: Path, inputs: Path | None, of_pte: dict[str, Any], options: di
     kwargs = model.kwargs if given is None else {}
     arguments = [_torch_of(value) for value in given] if given is not None else model.args
     return diff_model(model.program, arguments, kwargs, partitioner=model.partitioner, subject=str(path), **options)
+
+
+def _bound(path: Path, gguf: Path, given: Any, options: dict[str, Any]) -> DiffReport:
+    """A module with the weights of a file: eager has them dequantised, the library as they are."""
+    # Late: it imports torch, which takes seconds and may be missing.
+    from executorch_ggml.analysis.diff import diff_model
+    from executorch_ggml.analysis.model_file import load_definition
+    from executorch_ggml.llm.bind.export import bound_partitioner
+    from executorch_ggml.llm.bind.load import load_gguf
+
+    found = load_definition(path)
+    names = {name: value for name, value in found.binding.items() if name in ("names", "own")}
+    partitioner, types = bound_partitioner(found.module, gguf, **names)
+    program = found.export(load_gguf(found.module, gguf, **names))
+    arguments = [_torch_of(value) for value in given] if given is not None else found.args
+    kwargs = found.kwargs if given is None else {}
+    return diff_model(
+        program, arguments, kwargs, partitioner=partitioner, gguf=gguf, weight_types=types, subject=str(path), **options
+    )
 
 
 def _torch_of(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""``executorch-ggml export``: a GGUF's graph as a `.pte`; a speech checkpoint as a `.pte` with its weights."""
+"""``executorch-ggml export``: the graph of a GGUF, of a module for a GGUF, or of a speech checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from .stages import stages
 def export(
     model: Annotated[
         Path,
-        typer.Argument(help="A GGUF (any quantisation), or a speech checkpoint: .nemo, or a folder.", metavar="MODEL"),
+        typer.Argument(
+            help="A GGUF (any quantisation), a module (.py, with --gguf), or a speech checkpoint: .nemo, or a folder.",
+            metavar="MODEL",
+        ),
     ],
     pte: Annotated[
         Path | None, typer.Argument(help="Where to write the graph; default: the model's name in this directory.")
@@ -39,20 +42,37 @@ def export(
         str | None, typer.Option(help="Speech: type of the matrices: F32, F16, BF16, Q8_0, Q4_K ... [default: Q8_0]")
     ] = None,
     streaming: Annotated[bool, typer.Option("--streaming", help="Voxtral: audio without end.")] = False,
+    gguf: Annotated[
+        Path | None, typer.Option("--gguf", "-g", help="The file that brings a module's weights.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the graph of a GGUF's model, without its weights, or a speech model from its checkpoint."""
     target = pte or Path(f"{model.stem}.pte")
     speech = model.is_dir() or model.suffix == ".nemo"
+    module = model.suffix == ".py"
+    if module != (gguf is not None):
+        raise InvalidArgumentError(
+            f"{model}: a module needs --gguf, the file that brings its weights"
+            if module
+            else f"{model}: --gguf goes with a .py that defines a module"
+        )
     only = {"--full-logits": full_logits, "--one-token": one_token, "--dequantize": dequantize}
-    if not speech:
+    if module:
+        only |= {"--max-seq-len": max_seq_len is not None, "--dtype": dtype is not None, "--streaming": streaming}
+        del only["--dequantize"]
+    elif not speech:
         only = {"--dtype": dtype is not None, "--streaming": streaming}
     if wrong := [name for name, given in only.items() if given]:
-        kind = "a speech checkpoint" if speech else "a GGUF, whose weights stay as they are"
+        kind = "a GGUF, whose weights stay as they are"
+        if speech or module:
+            kind = "a speech checkpoint" if speech else "a module, which decides by itself"
         raise InvalidArgumentError(f"{', '.join(wrong)} means nothing for {kind}: {model}")
     if find_spec("torch") is None:
         raise LibraryError("exporting needs torch, running does not: pip install 'executorch-ggml[export]'")
-    if speech:
+    if gguf is not None:
+        facts, line = _module(model, gguf, target, dequantize)
+    elif speech:
         facts, line = _speech(model, target, dtype or "Q8_0", streaming, max_seq_len)
     else:
         facts, line = _gguf(model, target, max_seq_len, full_logits, one_token, dequantize)
@@ -96,6 +116,47 @@ def _gguf(
         facts,
         f"{result.path}: {architecture}, {size(result.bytes)}, {result.nodes} operators, {result.seconds:.1f} s",
     )
+
+
+def _module(file: Path, gguf: Path, target: Path, dequantize: bool) -> tuple[dict[str, Any], str]:
+    # Late: it imports torch, which takes seconds and may be missing.
+    from executorch_ggml.analysis.model_file import load_definition
+    from executorch_ggml.llm.bind.export import export_with_gguf
+
+    found = load_definition(file)
+    result = export_with_gguf(
+        found.module,
+        found.args,
+        gguf,
+        target,
+        example_kwargs=found.kwargs,
+        dynamic_shapes=found.dynamic_shapes,
+        dequantize=dequantize,
+        **found.binding,
+    )
+    facts = {
+        "path": str(result.path),
+        "bytes": result.bytes,
+        "seconds": round(result.seconds, 3),
+        "delegates": result.delegates,
+        "nodes": result.nodes,
+        "from_file": len(result.binding.keys),
+        "own": sorted(result.binding.own),
+        "unused": list(result.binding.unused),
+        "checked": dict(result.checked),
+    }
+    count = "1 delegate" if result.delegates == 1 else f"{result.delegates} delegates"
+    same = [fact for fact, how in result.checked.items() if how == "same"]
+    absent = [fact for fact, how in result.checked.items() if how == "not found in the graph"]
+    lines = [
+        f"{result.path}: {size(result.bytes)}, {result.nodes} operators in {count}, {result.seconds:.1f} s",
+        f"weights: {len(result.binding.keys)} of {gguf.name}, {len(result.binding.own)} of the module's own; "
+        f"{len(result.binding.unused)} tensors of the file are not used",
+        f"same as in the file: {', '.join(same) or 'nothing'}",
+    ]
+    if absent:
+        lines.append(f"not found in the graph, so not checked: {', '.join(absent)}")
+    return facts, "\n".join(lines)
 
 
 def _speech(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ def diff_model(
     nmse: float | None = None,
     peak: float | None = None,
     threads: int | None = None,
+    gguf: str | os.PathLike[str] | None = None,
+    weight_types: Collection[str] = (),
     subject: str = "",
 ) -> DiffReport:
     """Exports, lowers and runs a model, and compares each value with torch's.
@@ -59,6 +62,9 @@ def diff_model(
         nmse: how much is allowed, see ``Tolerance``; the default follows the program's types.
         peak: likewise.
         threads: compute threads of the library.
+        gguf: the file that brings the weights which ``partitioner`` leaves external. The model must have the same
+            weights (``load_gguf``).
+        weight_types: ggml's names of their types; quantised ones allow more.
         subject: the report's name for the model.
 
     Raises:
@@ -77,7 +83,9 @@ def diff_model(
             model.eval(), tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes, strict=False
         )
     flat = flat_inputs(exported, args, kwargs)
-    return _Diff(exported, flat, partitioner, threads).run(nmse, peak, subject or "the program")
+    return _Diff(exported, flat, partitioner, threads, gguf=gguf, weight_types=weight_types).run(
+        nmse, peak, subject or "the program"
+    )
 
 
 def diff_lowered(exported: ExportedProgram, edge: Any, method: str, flat: list[Any]) -> DiffReport:
@@ -106,8 +114,11 @@ class _Diff:
         threads: int | None,
         edge: Any = None,
         method: str = "forward",
+        gguf: str | os.PathLike[str] | None = None,
+        weight_types: Collection[str] = (),
     ) -> None:
         self.flat, self.threads, self.method = flat, threads, method
+        self.gguf, self.weight_types = gguf, weight_types
         # Before lowering, which may change the program it is given.
         self.atens: dict[str, tuple[Any, float, Node]] = {}
         self.wanted = Walk(exported, self._keep_aten)(flat)
@@ -147,7 +158,7 @@ class _Diff:
 
     def _tolerance(self) -> Tolerance:
         dtypes = {str(value.dtype).removeprefix("torch.") for value, _, _ in self.atens.values()}
-        return tolerance_for(dtypes, {w for d in self.delegates for w in d.weight_types})
+        return tolerance_for(dtypes, {*self.weight_types, *(w for d in self.delegates for w in d.weight_types)})
 
     # ---------------------------------------------------------------- rewrites
 
@@ -181,7 +192,7 @@ class _Diff:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "diff.pte"
             path.write_bytes(emit(self.edge))
-            with Program(path, threads=self.threads, cache_type="f32") as program:
+            with Program(path, self.gguf, threads=self.threads, cache_type="f32") as program:
                 return record(program, self.method, [as_input(a) for a in self.flat], wanted)
 
     def _nodes(self, recordings: dict[int, Recording]) -> tuple[list[Difference], int]:

@@ -6,7 +6,7 @@ Dequantisation is that of the `gguf` package (numpy), on purpose not ggml's own 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 
@@ -15,18 +15,26 @@ from executorch_ggml.gguf.header import GgufHeader, read_header
 
 from .decoder import TIED_HEAD, Decoder
 
-__all__ = ["load_dequantized"]
+__all__ = ["dequantized", "load_dequantized"]
 
 
-def _tensors(header: GgufHeader) -> Iterator[tuple[str, torch.Tensor]]:
-    """(name, F32 tensor in torch shape), one at a time."""
+def dequantized(header: GgufHeader, names: Collection[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """(name, F32 tensor in torch shape) of each tensor of a file that is among `names`, one at a time.
+
+    Raises UnsupportedError without the `gguf` package, and for a type that it cannot decode.
+    """
     try:
         import gguf
     except ImportError as error:
         raise UnsupportedError("loading weights into eager torch needs the 'gguf' package: pip install gguf") from error
     for path in header.paths:
         for tensor in gguf.GGUFReader(path).tensors:
-            data = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype("float32", copy=True)
+            if tensor.name not in names:
+                continue
+            try:
+                data = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype("float32", copy=True)
+            except NotImplementedError as error:
+                raise UnsupportedError(f"{path}: the gguf package cannot decode {tensor.name!r}: {error}") from error
             yield tensor.name, torch.from_numpy(data).reshape(header.tensors[tensor.name].shape)
 
 
@@ -43,8 +51,8 @@ def load_dequantized(model: Decoder, gguf: str | os.PathLike[str] | GgufHeader) 
         if not keys:
             raise BindError(f"{header.path}: tensor {name!r} is missing")
         wanted.setdefault(keys[0], []).append(name)
-    for key, tensor in _tensors(header):
-        for name in wanted.get(key, []):
+    for key, tensor in dequantized(header, wanted):
+        for name in wanted[key]:
             module_name, _, attribute = name.rpartition(".")
             module = model.get_submodule(module_name)
             if getattr(module, attribute).shape != tensor.shape:

@@ -1,0 +1,1 @@
+"""Any module, anyone's GGUF: a graph of your own with the weights of a file."""
