@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from executorch_ggml.errors.printable import printable
 from executorch_ggml.errors.tables import table
 
 from .bench_measure import Measured
@@ -44,16 +43,7 @@ def subject_of(pte: Path, gguf: Path | None) -> Subject:
 def markdown(subject: Subject, rows: list[Measured]) -> str:
     head = ["model", "size", "params", "backend", "threads", "cache", "test", rows[0].case.unit]
     lines = [[*_common(subject, row), f"{row.mean:.2f} ± {row.deviation:.2f}"] for row in rows]
-    cells = [[printable(cell, one_line=True).replace("|", "\\|") for cell in line] for line in lines]
-    widths = [max(len(line[i]) for line in [head, *cells]) for i in range(len(head))]
-    right = {1, 2, 4, 6, 7}
-
-    def line(texts: list[str]) -> str:
-        padded = (t.rjust(w) if i in right else t.ljust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True)))
-        return f"| {' | '.join(padded)} |"
-
-    rule = "|".join("-" * (width + 1) + (":" if i in right else "-") for i, width in enumerate(widths))
-    return "\n".join([line(head), f"|{rule}|", *map(line, cells)])
+    return table(lines, head, right=(1, 2, 4, 6, 7), markdown=True)
 
 
 def _common(subject: Subject, row: Measured) -> list[str]:
