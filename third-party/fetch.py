@@ -180,20 +180,37 @@ def tree_sha256(root: Path, skip: tuple[str, ...] = ()) -> str:
     return digest.hexdigest()
 
 
-def apply_patch(patch: Path, root: Path) -> None:
-    """Applies a unified diff with `git apply`, all of it or nothing.
+def apply_patch(patch: Path, root: Path) -> list[str]:
+    """Applies a unified diff with `git apply`, all of it or nothing. Returns git's lines about hunks that have moved.
 
     Context and removed lines must match exactly; a hunk may have moved, as it does with a new version of the source.
     """
     # Inside of a repository git would take the paths for the repository's, and skip those that it does not know.
-    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root.resolve().parent)}
-    command = ["git", "apply", "--whitespace=nowarn", str(patch.resolve())]
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root.resolve().parent), "LC_ALL": "C"}
+    command = ["git", "apply", "--verbose", "--whitespace=nowarn", str(patch.resolve())]
     try:
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise FetchError("git is needed to apply the patches in third-party/patches, and was not found") from None
     if done.returncode:
-        raise FetchError(f"{patch.name} does not apply to {root}: {done.stderr.strip()}")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        why = "; ".join(line.removeprefix("error: ") for line in errors if not line.endswith("while searching for:"))
+        raise FetchError(f"{patch.name} does not apply to {root}: {why}")
+    return [line for line in done.stderr.splitlines() if line.startswith("Hunk #")]
+
+
+def apply_all(patches: list[str], root: Path) -> None:
+    """Applies the patches of third-party/patches in this order. One message names all that do not fit."""
+    problems = []
+    for patch in patches:
+        try:
+            for moved in apply_patch(HERE / "patches" / patch, root):
+                print(f"third-party: {patch}: {moved}", file=sys.stderr)
+        except FetchError as problem:
+            problems.append(str(problem))
+    if problems:
+        advice = "python third-party/patches.py open shows the hunks"
+        raise FetchError("\n".join([*problems, f"{len(problems)} of {len(patches)} patches do not fit: {advice}"]))
 
 
 def stamp_key(name: str, override: Path | None) -> str:
@@ -227,8 +244,7 @@ def fetch(name: str, root: Path, override: Path | None = None) -> Path:
         actual = tree_sha256(fresh, ("lib/",) if name == "executorch" else ())
         if lock["tree_sha256"] != actual:
             raise FetchError(f"{name}: the unpacked files hash to {actual}, the lock says {lock['tree_sha256']}")
-    for patch in lock["patches"]:
-        apply_patch(HERE / "patches" / patch, fresh)
+    apply_all(lock["patches"], fresh)
     (fresh / ".stamp").write_text(key)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(fresh, target)

@@ -1,5 +1,7 @@
 #include "device_rules/cuda_answers.h"
 
+#include "device_rules/node_params.h"
+
 namespace etggml::device_rules {
 namespace {
 
@@ -79,7 +81,7 @@ bool cuda_supports(const ggml_tensor* node) {
              x->type != GGML_TYPE_TQ2_0;
     case GGML_OP_MUL_MAT_ID:
       return (y->type != GGML_TYPE_F16 || x->type == GGML_TYPE_F16) &&
-             (x->type == GGML_TYPE_F32 || node->op_params[3] != GGML_PREC_F32) && x->type != GGML_TYPE_TQ1_0 &&
+             (x->type == GGML_TYPE_F32 || source_precision(node) != GGML_PREC_F32) && x->type != GGML_TYPE_TQ1_0 &&
              x->type != GGML_TYPE_TQ2_0;
     case GGML_OP_GET_ROWS:
       return reads_rows(x);

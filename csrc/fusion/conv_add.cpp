@@ -1,10 +1,10 @@
 #include "fusion/conv_add.h"
 
 #include <algorithm>
-#include <cstring>
 #include <unordered_set>
 
 #include "device_rules/ggml_internals.h"
+#include "device_rules/node_params.h"
 #include "fusion/readers.h"
 #include "kernels/conv.h"
 
@@ -19,8 +19,8 @@ bool clamp_of(const ggml_tensor* node, kernels::Epilogue* epilogue) {
     return true;
   }
   if (node->op != GGML_OP_CLAMP) return false;
-  std::memcpy(&epilogue->min, &node->op_params[0], sizeof(float));
-  std::memcpy(&epilogue->max, &node->op_params[1], sizeof(float));
+  epilogue->min = device_rules::clamp_params(node).min;
+  epilogue->max = device_rules::clamp_params(node).max;
   return true;
 }
 

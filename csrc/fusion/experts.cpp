@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "device_rules/node_params.h"
 #include "fusion/gates.h"
 #include "fusion/norms.h"
 
@@ -121,7 +122,8 @@ ggml_tensor* behind_guards(ggml_tensor* t) {
   for (;;) {
     if (is_view(t) || t->op == GGML_OP_CONT) {
       t = t->src[0];
-    } else if (t->op == GGML_OP_CLAMP && op_param_f32(t, 0) <= 0.0f && op_param_f32(t, 1) >= 1.0f) {
+    } else if (t->op == GGML_OP_CLAMP && device_rules::clamp_params(t).min <= 0.0f &&
+               device_rules::clamp_params(t).max >= 1.0f) {
       t = t->src[0];
     } else {
       return t;
@@ -144,8 +146,8 @@ bool route(ggml_tensor* node, const Readers& readers, Route* found) {
   ggml_tensor* sum = behind_views(node->src[1]);
   float least = 0.0f;
   if (sum->op == GGML_OP_CLAMP) {
-    least = op_param_f32(sum, 0);
-    if (op_param_f32(sum, 1) < 1.0f || least < 0.0f) return false;
+    least = device_rules::clamp_params(sum).min;
+    if (device_rules::clamp_params(sum).max < 1.0f || least < 0.0f) return false;
     sum = behind_views(sum->src[0]);
   }
   if (sum->op != GGML_OP_SUM_ROWS || behind_views(sum->src[0]) != chosen || chosen->op != GGML_OP_GET_ROWS)
@@ -153,9 +155,9 @@ bool route(ggml_tensor* node, const Readers& readers, Route* found) {
   ggml_tensor* scores = behind_guards(chosen->src[0]);
   ggml_tensor* order = behind_guards(chosen->src[1]);
   if (scores->op != GGML_OP_SOFT_MAX || scores->src[1] != nullptr || scores->src[2] != nullptr ||
-      op_param_f32(scores, 0) != 1.0f || op_param_f32(scores, 1) != 0.0f)
+      device_rules::softmax_params(scores).scale != 1.0f || device_rules::softmax_params(scores).max_bias != 0.0f)
     return false;
-  if (order->op != GGML_OP_ARGSORT || op_param_i32(order, 0) != GGML_SORT_ORDER_DESC ||
+  if (order->op != GGML_OP_ARGSORT || device_rules::sort_order(order) != GGML_SORT_ORDER_DESC ||
       behind_guards(order->src[0]) != scores)
     return false;
   const int64_t experts = scores->ne[0], used = ggml_nelements(node);

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <unordered_map>
+
+#include "device_rules/node_params.h"
 
 namespace etggml::fusion {
 namespace {
@@ -22,10 +23,9 @@ bool is_gelu(const ggml_tensor* node, ggml_tensor** x, std::vector<const ggml_te
     if (cubic->op != GGML_OP_MUL || cubic->src[0]->op != GGML_OP_SCALE || cubic->src[1] != value) continue;
     const ggml_tensor *scale = cubic->src[0], *square = scale->src[0];
     if (square->op != GGML_OP_SQR || square->src[0] != value) continue;
-    float factors[2];
-    std::memcpy(factors, scale->op_params, sizeof(factors));
+    const device_rules::ScaleParams factors = device_rules::scale_params(scale);
     const double root = 2.0 * std::sqrt(2.0 / 3.14159265358979323846);
-    if (!close(factors[0], 0.044715 * root) || !close(factors[1], root)) continue;
+    if (!close(factors.factor, 0.044715 * root) || !close(factors.bias, root)) continue;
     *x = value;
     *inside = {square, scale, cubic, sigmoid, node};
     return true;
@@ -87,7 +87,7 @@ MatVecDesc::Segment segment_of(const MatVecDesc& desc, const Range& range) {
 
 Unit gated_unit(ggml_tensor* node) {
   Unit unit;
-  if (node->op == GGML_OP_GLU && op_param_i32(node, 1) == 0) {
+  if (node->op == GGML_OP_GLU && !device_rules::glu_swapped(node)) {
     const ggml_glu_op op = ggml_get_glu_op(node);
     unit.kind = op == GGML_GLU_OP_SWIGLU  ? MatVecDesc::Swiglu
                 : op == GGML_GLU_OP_GEGLU ? MatVecDesc::Geglu

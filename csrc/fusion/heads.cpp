@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "device_rules/node_params.h"
 #include "fusion/norms.h"
 
 namespace etggml::fusion {
@@ -22,17 +23,18 @@ struct Rope {
   float base = 1, scale = 1, attn = 1;
 
   bool read(const ggml_tensor* node) {
-    const int32_t mode = op_param_i32(node, 2);
-    if ((mode != GGML_ROPE_TYPE_NORMAL && mode != GGML_ROPE_TYPE_NEOX) || op_param_f32(node, 7) != 0.0f) return false;
+    const device_rules::RopeParams params = device_rules::rope_params(node);
+    if (params.mode != GGML_ROPE_TYPE_NORMAL && params.mode != GGML_ROPE_TYPE_NEOX) return false;
+    if (params.blend != 0.0f || params.offset != 0) return false;
     positions = memory_of(node->src[1]);
     positions_offset = offset_in_memory(node->src[1]);
     factors = node->src[2];
     if (factors != nullptr && (!has_memory(factors) || factors->view_src != nullptr)) return false;
-    n_dims = op_param_i32(node, 1);
-    neox = mode == GGML_ROPE_TYPE_NEOX;
-    base = op_param_f32(node, 5);
-    scale = op_param_f32(node, 6);
-    attn = op_param_f32(node, 8);
+    n_dims = params.n_dims;
+    neox = params.mode == GGML_ROPE_TYPE_NEOX;
+    base = params.base;
+    scale = params.scale;
+    attn = params.attn;
     return positions->type == GGML_TYPE_I32;
   }
   bool same_rotation(const Rope& o) const {
@@ -155,7 +157,9 @@ bool prepare(ggml_tensor* node, const std::vector<ggml_tensor*>& nodes, const Re
 }
 
 bool attention(ggml_tensor* node, Attention* a) {
-  if (node->op != GGML_OP_FLASH_ATTN_EXT || node->src[4] != nullptr || op_param_f32(node, 1) != 0.0f) return false;
+  if (node->op != GGML_OP_FLASH_ATTN_EXT || node->src[4] != nullptr) return false;
+  const device_rules::AttentionParams params = device_rules::attention_params(node);
+  if (params.max_bias != 0.0f) return false;
   ggml_tensor *q = node->src[0], *k = node->src[1], *v = node->src[2], *mask = node->src[3];
   const int64_t d = q->ne[0], tokens = q->ne[1], heads = q->ne[2];
   if (tokens > cuda::kMaxColumns || q->ne[3] != 1 || k->ne[3] != 1 || v->ne[0] != d || q->type != GGML_TYPE_F32)
@@ -187,8 +191,8 @@ bool attention(ggml_tensor* node, Attention* a) {
   desc.q_heads = static_cast<int32_t>(heads);
   desc.kv_heads = static_cast<int32_t>(k->ne[2]);
   desc.tokens = static_cast<int32_t>(tokens);
-  desc.scale = op_param_f32(node, 0);
-  desc.softcap = op_param_f32(node, 2);
+  desc.scale = params.scale;
+  desc.softcap = params.softcap;
   return true;
 }
 

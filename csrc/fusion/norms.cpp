@@ -1,6 +1,6 @@
 #include "fusion/norms.h"
 
-#include <cstring>
+#include "device_rules/node_params.h"
 
 namespace etggml::fusion {
 namespace {
@@ -21,7 +21,7 @@ Normalised normalised(ggml_tensor* t, int64_t size) {
   }
   if (norm->op != GGML_OP_RMS_NORM || norm->ne[0] != size) return {};
   result.x = norm->src[0];
-  std::memcpy(&result.eps, norm->op_params, sizeof(float));
+  result.eps = device_rules::norm_epsilon(norm);
   return result;
 }
 

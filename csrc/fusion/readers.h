@@ -1,7 +1,6 @@
 // The readers of each value in a ggml graph, with views looked through.
 #pragma once
 
-#include <cstring>
 #include <unordered_map>
 #include <vector>
 
@@ -31,13 +30,6 @@ inline bool is_leaf(const ggml_tensor* t) { return t->op == GGML_OP_NONE; }
 /// A leaf with memory: weight, constant, state.
 inline bool has_memory(const ggml_tensor* t) { return memory_of(t)->data != nullptr; }
 inline bool dense_f32(const ggml_tensor* t) { return t->type == GGML_TYPE_F32 && ggml_is_contiguous(t); }
-
-inline int32_t op_param_i32(const ggml_tensor* t, int index) { return t->op_params[index]; }
-inline float op_param_f32(const ggml_tensor* t, int index) {
-  float value;
-  std::memcpy(&value, t->op_params + index, sizeof(float));
-  return value;
-}
 
 class Readers {
  public:

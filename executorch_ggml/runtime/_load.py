@@ -27,6 +27,7 @@ from . import _abi, _exit, _interrupt
 
 logger = logging.getLogger("executorch_ggml")
 
+# The versions of ExecuTorch that the library fits, as in pyproject.toml. Its C++ interface changes between minor ones.
 EXECUTORCH_MIN, EXECUTORCH_BELOW = (1, 5), (1, 6)
 LIBRARY_VARIABLE = "EXECUTORCH_GGML_LIBRARY"
 # In order of dependence. The kernels are the CPU fallback for operators that ggml does not run. They must never be
@@ -45,12 +46,17 @@ def _file_name(stem: str) -> str:
     return f"lib{stem}.dylib" if sys.platform == "darwin" else f"lib{stem}.so"
 
 
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
 def executorch_directory() -> Path:
     """The installed `executorch` package, of a version this library was made for. Raises LibraryError."""
     spec = importlib.util.find_spec("executorch")
     places = list(spec.submodule_search_locations or []) if spec is not None else []
+    remedy = f"run: pip install 'executorch>={_dotted(EXECUTORCH_MIN)},<{_dotted(EXECUTORCH_BELOW)}'"
     if not places:
-        raise LibraryError("the package 'executorch' is not installed; run: pip install 'executorch>=1.5,<1.6'")
+        raise LibraryError(f"the package 'executorch' is not installed; {remedy}")
     try:
         version = importlib.metadata.version("executorch")
     except importlib.metadata.PackageNotFoundError:
@@ -60,7 +66,7 @@ def executorch_directory() -> Path:
         if found is None or not EXECUTORCH_MIN <= (int(found[1]), int(found[2])) < EXECUTORCH_BELOW:
             raise LibraryError(
                 f"executorch {version} is installed, but its C++ interface changes between minor versions and this "
-                "package is built for 1.5; run: pip install 'executorch>=1.5,<1.6'"
+                f"package is built for {_dotted(EXECUTORCH_MIN)}; {remedy}"
             )
     for place in places:
         if (Path(place) / "lib" / _file_name("executorch")).exists():

@@ -1,8 +1,8 @@
 """Arguments of ExecuTorch's own Python runtime, laid out as the program expects them.
 
-`executorch.runtime.Method.execute` (1.5.1) copies the memory of a tensor and forgets its layout. An image in
-channels-last, given to a program that takes row-major images, is then read in the wrong order without a word. Here an
-argument that is not in the order of its input is copied into that order first. Others are passed as they are.
+`Method.execute` of ExecuTorch 1.5 copies the memory of a tensor and forgets its layout. An image in channels-last,
+given to a program that takes row-major images, is then read in the wrong order without a word. Here an argument that
+is not in the order of its input is copied into that order first. Others are passed as they are.
 """
 
 from __future__ import annotations

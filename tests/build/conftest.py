@@ -77,3 +77,10 @@ def commit(tree: Path) -> Callable[..., None]:
 @pytest.fixture
 def fetch() -> ModuleType:
     return load(ROOT / "third-party" / "fetch.py", "fetch_under_test")
+
+
+@pytest.fixture
+def patches(fetch: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The tool that edits patches, with `fetch` as its module of that name."""
+    monkeypatch.setitem(sys.modules, "fetch", fetch)
+    return load(ROOT / "third-party" / "patches.py", "patches_under_test")

@@ -82,6 +82,24 @@ def test_a_hunk_may_have_moved(fetch: ModuleType, source: Path) -> None:
     assert apply(fetch, source, PATCH).startswith("new\nlines\none\ntwo\nTHREE\n")
 
 
+def test_one_message_names_all_patches_that_do_not_fit(
+    fetch: ModuleType, source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And those that fit elsewhere, so that an update of a source is seen at a glance."""
+    folder = source / "third-party" / "patches"
+    folder.mkdir(parents=True)
+    texts = {"a": PATCH.replace("-three", "-drei"), "b": PATCH, "c": PATCH.replace("dir/file.c", "dir/other.c")}
+    for name, text in texts.items():
+        (folder / f"{name}.patch").write_text(text)
+    monkeypatch.setattr(fetch, "HERE", folder.parent)
+    file = source / "dir" / "file.c"
+    file.write_text("new\n" + file.read_text())
+    with pytest.raises(fetch.FetchError, match=r"(?s)a\.patch does not.*c\.patch does not.*2 of 3 patches do not fit"):
+        fetch.apply_all([f"{name}.patch" for name in texts], source)
+    assert "THREE" in file.read_text()
+    assert "b.patch: Hunk #1 succeeded at 3 (offset 1 line)" in capsys.readouterr().err
+
+
 def test_inside_of_a_repository(fetch: ModuleType, source: Path) -> None:
     """build/third-party lies in our own working tree, where git would skip files that it does not track."""
     subprocess.run(["git", "init", "--quiet", str(source)], check=True)

@@ -15,6 +15,7 @@ from plugin_site import ROOT, Site, manifest
 from shared_models import Mlp
 
 import executorch_ggml
+from executorch_ggml.runtime.devices import build_info
 
 pytestmark = [pytest.mark.quick, pytest.mark.skipif(sys.platform != "linux", reason="plug-ins are for Linux")]
 
@@ -95,7 +96,8 @@ def test_another_version_is_refused_unopened(site: Site, mlp: Mlp, changes: dict
     assert not entry["usable"]
     assert "executorch-ggml-vulkan" in entry["description"]
     assert str(next(iter(changes.values()))) in entry["reason"]
-    assert f"this is executorch-ggml {VERSION} with ggml 0.25.3" in entry["reason"]
+    ggml = build_info()["ggml_version"]
+    assert f"this is executorch-ggml {VERSION} with ggml {ggml}" in entry["reason"]
     assert remedy in entry["reason"]
     assert entry["reason"] in site.refusal("vulkan", mlp.pte)
     assert entry["reason"] in site.refusal("vulkan:1", mlp.pte)

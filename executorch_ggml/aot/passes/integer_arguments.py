@@ -1,6 +1,6 @@
 """Python numbers among the arguments that were exported as dynamic: refused.
 
-ExecuTorch 1.5.1 writes such an argument as None: its runtime takes no number for it, and results computed from it have
+ExecuTorch 1.5 writes such an argument as None: its runtime takes no number for it, and results computed from it have
 no value. A number that the export fixed to its example is written as that number, and is fine.
 """
 
