@@ -85,7 +85,8 @@ def test_exported_program(tmp_path: Path) -> None:
 def test_unusable(model: Path, mlp: Mlp, tmp_path: Path) -> None:
     assert "missing.py" in failure(cli("diff", tmp_path / "missing.py"), 2)
     assert "missing.pte" in failure(cli("diff", tmp_path / "missing.pte"), 2)
-    assert "a model has its weights" in failure(cli("diff", model, "-g", mlp.gguf), 2)
+    assert "2 parameters" in failure(cli("diff", model, "-g", mlp.gguf), 2)
+    assert "a model has its source" in failure(cli("diff", model, "--etrecord", model), 2)
     for text, message in (
         ("model = 3", "'model' is of type int"),
         ("import torch\nmodel = torch.nn.ReLU()", "does not define 'example_inputs'"),

@@ -95,9 +95,11 @@ def export(chains: Sequence[Chain]) -> Any:
     dynamic = (tuple(shapes),) if any(shapes) else None
     try:
         return torch.export.export(Together(chains).eval(), tuple(arguments(chains, 0)), dynamic_shapes=dynamic)
-    except REFUSALS as e:
+    except (*REFUSALS, AssertionError) as e:
         if not any(c.dynamic for c in chains):
             raise AssertionError("torch exports every chain of static sizes") from e
+        if isinstance(e, AssertionError):  # of its own solver of constraints
+            raise ConstraintViolationError(str(e)) from e
         raise
 
 

@@ -55,6 +55,7 @@ from .rms_norm import fuse_rms_norm
 from .rope import fuse_rope
 from .row_major import use_row_major, use_row_major_edge
 from .scalar_types import type_numbers
+from .scaled_sums import write_scaled_sums
 from .select_by_value import select_by_value
 from .simplify import simplify
 from .split_slices import split_by_slices
@@ -109,6 +110,7 @@ __all__ = [
     "use_row_major",
     "use_row_major_edge",
     "widen_numbers",
+    "write_scaled_sums",
 ]
 
 assert _custom_ops
@@ -136,6 +138,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
             select_by_value,
             check_indices,
             expand_integer_powers,
+            write_scaled_sums,
             divide_integers,
             divide_floats,
             add_up_integers,
@@ -193,6 +196,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     split_by_slices(ep)
     check_indices(ep)
     expand_integer_powers(ep)
+    write_scaled_sums(ep)
     divide_integers(ep)
     divide_floats(ep)
     add_up_integers(ep)
