@@ -55,7 +55,7 @@ endif()
 
 # ggml would stamp itself with the commit of the repository around it, which is ours; a commit of ours must not rebuild it.
 set(GIT_EXE OFF CACHE STRING "" FORCE)
-set(GGML_BUILD_COMMIT 0c1e57098)   # llama.cpp's, as in third-party/lock.json
+set(GGML_BUILD_COMMIT 4df29be4f)   # llama.cpp's, as in third-party/lock.json
 
 if(GGML_CUDA)
   include("${CMAKE_CURRENT_LIST_DIR}/CudaToolkit.cmake")

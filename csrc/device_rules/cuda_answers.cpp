@@ -71,15 +71,16 @@ bool cuda_supports(const ggml_tensor* node) {
   switch (node->op) {
     case GGML_OP_UNARY:
     case GGML_OP_GROUP_NORM:
+    case GGML_OP_SUM_ROWS:
+    case GGML_OP_MEAN:
       return ggml_is_contiguous(x);
+    case GGML_OP_DUP:
+      return x->type != GGML_TYPE_I32 && x->type != GGML_TYPE_I16;
     case GGML_OP_GLU:
-      return ggml_is_contiguous_1(x) && !(x->type == GGML_TYPE_BF16 && ggml_get_glu_op(node) == GGML_GLU_OP_SWIGLU_OAI);
+      return ggml_is_contiguous_1(x);
     case GGML_OP_MUL_MAT:
-      return (y->type != GGML_TYPE_F16 || x->type == GGML_TYPE_F16) && x->type != GGML_TYPE_TQ1_0 &&
-             x->type != GGML_TYPE_TQ2_0;
     case GGML_OP_MUL_MAT_ID:
-      return (y->type != GGML_TYPE_F16 || x->type == GGML_TYPE_F16) &&
-             (x->type == GGML_TYPE_F32 || node->op_params[3] != GGML_PREC_F32) && x->type != GGML_TYPE_TQ1_0 &&
+      return (y->type != GGML_TYPE_F16 || x->type == GGML_TYPE_F16) && x->type != GGML_TYPE_TQ1_0 &&
              x->type != GGML_TYPE_TQ2_0;
     case GGML_OP_GET_ROWS:
       return reads_rows(x);
@@ -96,23 +97,18 @@ bool cuda_supports(const ggml_tensor* node) {
     case GGML_OP_RMS_NORM:
     case GGML_OP_L2_NORM:
     case GGML_OP_SUM:
-    case GGML_OP_SUM_ROWS:
-    case GGML_OP_MEAN:
       return ggml_is_contiguous_rows(x) && x->type == GGML_TYPE_F32;
-    case GGML_OP_SCALE:
-      return x->type == GGML_TYPE_F32 || x->type == GGML_TYPE_BF16;
     case GGML_OP_ADD:
     case GGML_OP_SUB:
     case GGML_OP_MUL:
     case GGML_OP_DIV:
-      if (x->type == GGML_TYPE_BF16) return y->type == GGML_TYPE_BF16 || y->type == GGML_TYPE_F32;
-      return y->type == GGML_TYPE_F32 || y->type == GGML_TYPE_F16;
+      return x->type != GGML_TYPE_BF16 && (y->type == GGML_TYPE_F32 || y->type == GGML_TYPE_F16);
     case GGML_OP_ROPE:
       return x->nb[0] == ggml_type_size(x->type) && ggml_is_contiguous_2(x);
     case GGML_OP_IM2COL:
       return ggml_is_contiguous(x) && ggml_is_contiguous(y);
     case GGML_OP_CONV_2D_DW:
-      return y->type == GGML_TYPE_F32;
+      return x->type == GGML_TYPE_F32;
     case GGML_OP_FLASH_ATTN_EXT:
       return attends(node);
     default:

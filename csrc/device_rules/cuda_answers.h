@@ -6,7 +6,7 @@
 
 namespace etggml::graph {
 
-/// The answers of ggml 0.25.3 with our patches for the ops that graph/ops can emit, on a chip with tensor cores.
+/// The answers of ggml 0.20.0 with our patches for the ops that graph/ops can emit, on a chip with tensor cores.
 bool cuda_supports(const ggml_tensor* node);
 
 }  // namespace etggml::graph

@@ -72,12 +72,14 @@ bool gpu_kernel_takes(const ggml_tensor* node) {
     case GGML_OP_COS:
     case GGML_OP_LOG:
     case GGML_OP_UNARY:
-      return ggml_is_contiguous(x) && is_float(x);
+      return ggml_is_contiguous(x) && f32_or_f16(x);
+    case GGML_OP_GLU:
+      return f32_or_f16(x);
     case GGML_OP_LEAKY_RELU:
     case GGML_OP_CLAMP:
       return ggml_is_contiguous(x) && f32_or_f16(x);
     case GGML_OP_SCALE:
-      return ggml_is_contiguous(x);
+      return ggml_is_contiguous(x) && f32(x);
     case GGML_OP_SUM:
     case GGML_OP_ARGMAX:
     case GGML_OP_ARGSORT:

@@ -22,4 +22,9 @@ ggml_tensor* adapt(NodeBuilder& b, const Sources& src, const Make& make);
 /// The number of the elements as F32: `t` itself, or a copy.
 ggml_tensor* as_f32(ggml_context* ctx, ggml_tensor* t);
 
+/// ggml_clamp() of this version writes into its source.
+inline ggml_tensor* clamped(ggml_context* ctx, ggml_tensor* t, float min, float max) {
+  return ggml_clamp(ctx, ggml_cont(ctx, t), min, max);
+}
+
 }  // namespace etggml::graph

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "graph/adapt.h"
+
 namespace etggml::graph {
 namespace {
 
@@ -64,7 +66,7 @@ ggml_tensor* follow(NodeBuilder& b, ggml_tensor* y, ggml_tensor* bias, const Epi
   kept = kernels ? kernels->function(ctx, {Function::kClamp, epilogue.min, epilogue.max}, y) : nullptr;
   if (kept) return kept;
   if (epilogue.min == 0.0f && epilogue.max == INFINITY) return ggml_relu(ctx, y);
-  return ggml_clamp(ctx, y, epilogue.min, epilogue.max);
+  return clamped(ctx, y, epilogue.min, epilogue.max);
 }
 
 ggml_tensor* gelu_tanh(ggml_context* ctx, ggml_tensor* x) {

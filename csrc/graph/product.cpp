@@ -10,12 +10,12 @@ constexpr int64_t kExpertsApart = 16;
 ggml_tensor* precise(NodeBuilder& b, ggml_tensor* w, ggml_tensor* x, const Make& multiply) {
   const Make plain = [&](ggml_context* ctx, const Sources& s) {
     ggml_tensor* y = multiply(ctx, s);
-    ggml_prec_set_acc(y, GGML_PREC_F32);
+    y->op_params[0] = GGML_PREC_F32;  // ggml_mul_mat_set_prec() refuses products of experts
     return y;
   };
   const Make exact = [&](ggml_context* ctx, const Sources& s) {
     ggml_tensor* y = plain(ctx, {as_f32(ctx, s[0])});
-    ggml_prec_set_src(y, GGML_PREC_F32, 1);
+    y->op_params[3] = GGML_PREC_F32;  // read by ggml-cuda-precision.patch only
     return y;
   };
   const bool tell = b.options().device && w->type == GGML_TYPE_F32;

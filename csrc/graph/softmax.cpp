@@ -22,8 +22,8 @@ ggml_tensor* soft_max_or_zero(NodeBuilder& b, const SoftMaxArgs& args) {
     sums = ggml_add(ctx, sums, as_f32(ctx, mask));
   }
   ggml_tensor* seen = ggml_step(ctx, ggml_scale_bias(ctx, sums, 0.5f, -kLowest));
-  ggml_tensor* weights = ggml_mul(ctx, ggml_soft_max(ctx, ggml_clamp(ctx, sums, kLowest, INFINITY)), seen);
-  return ggml_div(ctx, weights, ggml_clamp(ctx, ggml_sum_rows(ctx, weights), 1e-30f, INFINITY));
+  ggml_tensor* weights = ggml_mul(ctx, ggml_soft_max(ctx, clamped(ctx, sums, kLowest, INFINITY)), seen);
+  return ggml_div(ctx, weights, clamped(ctx, ggml_sum_rows(ctx, weights), 1e-30f, INFINITY));
 }
 
 }  // namespace etggml::graph

@@ -95,7 +95,7 @@ def test_another_version_is_refused_unopened(site: Site, mlp: Mlp, changes: dict
     assert not entry["usable"]
     assert "executorch-ggml-vulkan" in entry["description"]
     assert str(next(iter(changes.values()))) in entry["reason"]
-    assert f"this is executorch-ggml {VERSION} with ggml 0.25.3" in entry["reason"]
+    assert f"this is executorch-ggml {VERSION} with ggml 0.20.0" in entry["reason"]
     assert remedy in entry["reason"]
     assert entry["reason"] in site.refusal("vulkan", mlp.pte)
     assert entry["reason"] in site.refusal("vulkan:1", mlp.pte)

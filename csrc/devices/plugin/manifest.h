@@ -20,7 +20,7 @@ struct Manifest {
   std::string backend;        ///< "cuda": the family of its devices
   std::string distribution;   ///< "executorch-ggml-cuda"
   std::string version;        ///< of the distribution, the same as ours
-  std::string ggml;           ///< "0.25.3 (0c1e57098)"
+  std::string ggml;           ///< "0.20.0 (4df29be4f)"
   int64_t abi = 0;            ///< ETGGML_PLUGIN_ABI
   std::string module;         ///< file beside the manifest
   std::string cuda;           ///< version of CUDA it was built with, "" for other backends

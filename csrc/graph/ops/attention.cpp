@@ -24,7 +24,7 @@ ggml_tensor* whole_row_factors(NodeBuilder& b, ggml_tensor* factors, int64_t row
 ggml_tensor* fused_attention(ggml_context* ctx, const AttentionArgs& args, const Sources& qkv) {
   ggml_tensor* y = ggml_flash_attn_ext(ctx, qkv[0], qkv[1], qkv[2], args.mask, args.scale, args.max_bias, args.softcap);
   if (args.sinks) ggml_flash_attn_ext_add_sinks(y, args.sinks);
-  ggml_prec_set_acc(y, GGML_PREC_F32);
+  ggml_flash_attn_ext_set_prec(y, GGML_PREC_F32);
   return y;
 }
 

@@ -181,7 +181,10 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
   if (function_of(kind, args)) {
     if (ggml_tensor* y = ours(b, args)) return y;
   }
-  return adapt(b, {b.src(0)}, [&](ggml_context* ctx, const Sources& s) { return unary(ctx, kind, args.a, s[0]); });
+  return adapt(b, {b.src(0)}, [&](ggml_context* ctx, const Sources& s) {
+    if (s[0]->type != GGML_TYPE_BF16) return unary(ctx, kind, args.a, s[0]);
+    return ggml_cast(ctx, unary(ctx, kind, args.a, as_f32(ctx, s[0])), GGML_TYPE_BF16);  // some have no BF16 here
+  });
 }
 
 Status check_leaky_relu(const ir::NodeCheck& c) {
@@ -214,7 +217,7 @@ Result<ggml_tensor*> build_clamp(NodeBuilder& b) {
     if (ggml_tensor* y = ours(b, {Function::kClamp, clamp->min(), clamp->max()})) return y;
   }
   return adapt(b, {b.src(0)}, [clamp](ggml_context* ctx, const Sources& s) {
-    return ggml_clamp(ctx, s[0], clamp->min(), clamp->max());
+    return clamped(ctx, s[0], clamp->min(), clamp->max());
   });
 }
 
@@ -225,7 +228,8 @@ Result<ggml_tensor*> build_scale(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.result_shape(shape_of(b.src(0))));
   const auto* scale = b.node().op_as_Scale();
   return adapt(b, {b.src(0)}, [scale](ggml_context* ctx, const Sources& s) {
-    return ggml_scale_bias(ctx, s[0], scale->scale(), scale->bias());
+    ggml_tensor* y = ggml_scale_bias(ctx, as_f32(ctx, s[0]), scale->scale(), scale->bias());  // F32 is all it takes
+    return s[0]->type == GGML_TYPE_F32 ? y : ggml_cast(ctx, y, s[0]->type);
   });
 }
 
@@ -294,7 +298,9 @@ Result<ggml_tensor*> build_glu(NodeBuilder& b) {
   ETGGML_RETURN_IF_ERROR(b.result_shape(ne));
   const Sources src = split ? Sources{x, y} : Sources{x};
   return adapt(b, src, [glu](ggml_context* ctx, const Sources& s) {
-    return gated(ctx, *glu, s[0], s.size() > 1 ? s[1] : nullptr);
+    ggml_tensor* up = s.size() > 1 ? s[1] : nullptr;
+    if (s[0]->type != GGML_TYPE_BF16) return gated(ctx, *glu, s[0], up);
+    return ggml_cast(ctx, gated(ctx, *glu, as_f32(ctx, s[0]), up ? as_f32(ctx, up) : nullptr), GGML_TYPE_BF16);
   });
 }
 

@@ -50,6 +50,7 @@ Result<ggml_tensor*> build_mul_mat(NodeBuilder& b) {
   if (kernels && follows) {
     if (ggml_tensor* ours = kernels->linear(b.ctx(), w, x, fused)) return ours;
   }
+  if (x->type != GGML_TYPE_F32 && x->type != w->type) x = as_f32(b.ctx(), x);  // ggml-cpu of this version widens none
   ggml_tensor* y = kernels ? kernels->mul_mat(b.ctx(), w, x) : nullptr;
   if (!y) {
     y = product(b, w, x);
