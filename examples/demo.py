@@ -53,7 +53,7 @@ def main() -> None:
         print(f"decode {stats.tokens} tokens at {rate:,.0f} tok/s on {threads} thread(s)")
     command = Path(sys.executable).parent / "executorch-ggml"
     print(f"weights {options.gguf}\ngraph   {pte}")
-    print(f"again:  {command} run {pte} --gguf {options.gguf} 'And it happened that'")
+    print(f"again:  {command} run {options.gguf} 'And it happened that'")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ du -shL "$site/executorch_ggml" "$site/executorch_ggml_cuda" | sed "s#$site/##"
 cd "$work" || exit 1
 run executorch-ggml devices || fail "listing devices"
 model=("$payload/model.pte" -g "$payload/model.gguf" --max-tokens 48 --no-stats "In the beginning")
-run executorch-ggml run --device cpu "${model[@]}" | tee cpu.txt || fail "decoding on the CPU"
-run executorch-ggml run --device cuda "${model[@]}" | tee cuda.txt
+run executorch-ggml run --temperature 0 --device cpu "${model[@]}" | tee cpu.txt || fail "decoding on the CPU"
+run executorch-ggml run --temperature 0 --device cuda "${model[@]}" | tee cuda.txt
 code=${PIPESTATUS[0]}
 if [ "$expect" = gpu ]; then
   [ "$code" = 0 ] || fail "decoding on the GPU"

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/custom_op.h"
+#include "kernels/special_functions.h"
 
 namespace etggml::kernels {
 namespace {
@@ -53,12 +54,18 @@ void apply(const FunctionArgs& f, const float* x, int64_t n, float* y) {
       return each(x, n, y, [a](float v) { return powf(a, v); });
     case Function::kTanhshrink:
       return each(x, n, y, tanhshrink);
+    case Function::kErfinv:
+      return each(x, n, y, erfinv);
+    case Function::kLgamma:
+      return each(x, n, y, lgamma_of);
+    case Function::kDigamma:
+      return each(x, n, y, digamma);
   }
 }
 
 const char* name(Function kind) {
-  constexpr const char* kNames[] = {"RELU",  "LEAKY_RELU", "CLAMP",    "HARDSIGMOID", "SOFTPLUS",
-                                    "EXPM1", "POWER",      "POWER_OF", "TANHSHRINK"};
+  constexpr const char* kNames[] = {"RELU",  "LEAKY_RELU", "CLAMP",      "HARDSIGMOID", "SOFTPLUS", "EXPM1",
+                                    "POWER", "POWER_OF",   "TANHSHRINK", "ERFINV",      "LGAMMA",   "DIGAMMA"};
   return kNames[static_cast<int>(kind)];
 }
 

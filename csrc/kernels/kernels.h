@@ -42,7 +42,10 @@ enum class Function : int32_t {
   kExpm1,
   kPower,
   kPowerOf,
-  kTanhshrink
+  kTanhshrink,
+  kErfinv,
+  kLgamma,
+  kDigamma
 };
 struct FunctionArgs {
   Function kind = Function::kRelu;

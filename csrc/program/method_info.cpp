@@ -107,7 +107,10 @@ Result<std::vector<ValueInfo>> method_outputs(const PteFile& file, const std::st
 Result<Json> method_json(const PteFile& file, const std::string& method) {
   ETGGML_ASSIGN_OR_RETURN(const std::vector<ValueInfo> inputs, method_inputs(file, method));
   ETGGML_ASSIGN_OR_RETURN(const std::vector<ValueInfo> outputs, method_outputs(file, method));
-  return Json{{"name", method}, {"inputs", values_json(inputs)}, {"outputs", values_json(outputs)}};
+  ETGGML_ASSIGN_OR_RETURN(const std::string structure, file.result_structure(method));
+  Json json = {{"name", method}, {"inputs", values_json(inputs)}, {"outputs", values_json(outputs)}};
+  if (!structure.empty()) json["result_structure"] = structure;
+  return json;
 }
 
 }  // namespace etggml::program

@@ -89,6 +89,18 @@ Status check_pte(const void* data, const std::string& path) {
   return ok_status();
 }
 
+std::string result_structure(const void* data, const std::string& method) {
+  const Tables* plans = tables(root(data), Program::kPlans);
+  for (uint32_t p = 0; p < count(plans); ++p) {
+    const String* name = text(plans->Get(p), Plan::kName);
+    const Table* structure = table(plans->Get(p), Plan::kStructure);
+    if (name == nullptr || structure == nullptr || name->str() != method) continue;
+    const String* results = text(structure, 1);
+    return results == nullptr ? std::string() : results->str();
+  }
+  return {};
+}
+
 Status check_delegate_results(const void* data, const std::string& path, const std::string& method,
                               const std::vector<size_t>& n_inputs) {
   const Tables* plans = tables(root(data), Program::kPlans);

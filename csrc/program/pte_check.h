@@ -20,6 +20,10 @@ Status check_pte(const void* data, const std::string& path);
 Status check_delegate_results(const void* data, const std::string& path, const std::string& method,
                               const std::vector<size_t>& n_inputs);
 
+/// How the results of a method were arranged in Python (torch's pytree, as JSON); empty where the file does not say.
+/// The file has been checked.
+std::string result_structure(const void* data, const std::string& method);
+
 namespace detail {
 
 /// "model.pte, method 'forward'".

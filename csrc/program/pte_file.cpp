@@ -150,6 +150,15 @@ Status PteFile::check_delegate_results(const std::string& method, const std::vec
       [&](const void* data, size_t) { return program::check_delegate_results(data, path_, method, n_inputs); });
 }
 
+Result<std::string> PteFile::result_structure(const std::string& method) const {
+  std::string found;
+  ETGGML_RETURN_IF_ERROR(files_->pte.read([&](const void* data, size_t) {
+    found = program::result_structure(data, method);
+    return ok_status();
+  }));
+  return found;
+}
+
 Status PteFile::read_methods() {
   for (size_t i = 0; i < files_->program->num_methods(); ++i) {
     auto name = files_->program->get_method_name(i);

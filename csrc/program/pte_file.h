@@ -42,6 +42,8 @@ class PteFile {
   /// See gguf::FileSet::remember().
   void remember(int64_t nanoseconds) const;
   /// See host/pte_check.h.
+  /// See there, too.
+  Result<std::string> result_structure(const std::string& method) const;
   Status check_delegate_results(const std::string& method, const std::vector<size_t>& n_inputs) const;
 
  private:

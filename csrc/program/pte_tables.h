@@ -23,8 +23,8 @@ struct Program {
                        kMutableSegments = 6, kNamedData = 7;
 };
 struct Plan {
-  static constexpr int kName = 0, kValues = 2, kInputs = 3, kOutputs = 4, kChains = 5, kOperators = 6, kDelegates = 7,
-                       kBufferSizes = 8;
+  static constexpr int kName = 0, kStructure = 1, kValues = 2, kInputs = 3, kOutputs = 4, kChains = 5, kOperators = 6,
+                       kDelegates = 7, kBufferSizes = 8;
 };
 struct TensorField {
   static constexpr int kType = 0, kSizes = 2, kOrder = 3, kBuffer = 5, kAllocation = 6, kDynamism = 8, kExtra = 9;

@@ -14,7 +14,7 @@ from .registry import bounds_rule, plain_name
 
 _NARROW = (torch.uint8, torch.int8, torch.int16)
 
-SEARCHES = frozenset({"topk", "sort", "max", "min", "median", "mode", "kthvalue"})
+SEARCHES = frozenset({"topk", "sort", "max", "min", "median", "mode", "kthvalue", "cummax", "cummin"})
 """Operators whose second result is positions along a dimension."""
 
 

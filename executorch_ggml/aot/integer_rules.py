@@ -109,6 +109,25 @@ def running_sum(b: IntegerBounds, node: Node) -> Range | None:
     return _total(b, node, dimension(node, int(node.args[1])) if rank else (1, 1))  # type: ignore[arg-type]
 
 
+def running_product(b: IntegerBounds, node: Node) -> Range | None:
+    """Of numbers of at most one in size."""
+    inner = b.of(node.args[0])
+    if inner is None or inner[0] < -1 or inner[1] > 1:
+        return None
+    return (inner[0] if inner[0] >= 0 else -1, 1)
+
+
+def searched(index: int) -> Rule:
+    """Places between the elements of the rows of an argument: before the first to behind the last."""
+
+    def rule(b: IntegerBounds, node: Node) -> Range | None:
+        rows: Any = node.args[index]
+        size = dimension(rows, -1) if rows.meta["val"].dim() else None
+        return None if size is None else (0, size[1])
+
+    return rule
+
+
 def summed(b: IntegerBounds, node: Node) -> Range | None:
     source: Any = node.args[0]
     rank = len(source.meta["val"].shape)

@@ -47,8 +47,8 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         rewrites: run the pattern rewrites (RMSNorm, RoPE, attention ...) before decomposition.
         strict: refuse a program if an operator that costs time would stay with ExecuTorch (``hot`` in the report of
             ``explain``). Lowering then raises ``UndelegatedError``, which names each with its reason and source line.
-        host_kernels: kernels that your runtime has beside ExecuTorch's own (``"aten::erfinv.out"``). Lowering refuses
-            a program that needs any other (``UnloadableError``).
+        host_kernels: kernels that your runtime has beside ExecuTorch's own (``"aten::special_i0e.out"``). Lowering
+            refuses a program that needs any other (``UnloadableError``).
     """
 
     def __init__(

@@ -75,7 +75,8 @@ class GgmlQuantConfig:
         """Whether a weight stays because of its name. Suffixes that lowering adds do not count."""
         names = {name, *(part.partition("#")[0].partition("@")[0] for part in name.partition("#")[0].split("+"))}
         names |= {n.removesuffix("_folded") for n in names}
-        return any(fnmatchcase(n, pattern) for n in names for pattern in self.skip)
+        # The matrices of Fourier transforms are no weights of the model.
+        return any(fnmatchcase(n, pattern) for n in names for pattern in (*self.skip, "_ggml_fourier_*"))
 
 
 def quantize_graph(graph: g.Graph, config: GgmlQuantConfig) -> None:

@@ -47,6 +47,7 @@ class Case:
         dynamic: per argument ``{dimension: (name, min, max)}``; equal names are one symbol.
         tolerance: bound of the normalised mean squared error.
         refused: the case must NOT be delegated, and the reason must contain this text.
+        cpu_only: another device must refuse it, with a reason. The registration says so.
     """
 
     fn: Callable[..., Any]
@@ -55,6 +56,7 @@ class Case:
     tolerance: float = 1e-9
     refused: str = ""
     name: str = ""
+    cpu_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,14 @@ class Facts:
         flops: the rule that counts its floating-point operations (``flop_rules``).
         either_side: ExecuTorch runs it as well and in no time, so it may live on either side of a boundary.
         ahead_of_time: a table of numbers may be made of it when the program is lowered (``passes/_evaluate``).
+        cpu_only: its kernel is one of the CPU, and other devices refuse the program when it is loaded.
     """
 
     bounds: Callable[..., Any] | None = None
     flops: Callable[..., int] | None = None
     either_side: bool = False
     ahead_of_time: bool = False
+    cpu_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def register(
     flops: Callable[..., int] | None = None,
     either_side: bool = False,
     ahead_of_time: bool = False,
+    cpu_only: bool = False,
     cases: Callable[[], Sequence[Case]] | None = None,
 ) -> Callable[[Lowering], Lowering]:
     """Declares the lowering of one or several ATen overloads.
@@ -113,11 +118,11 @@ def register(
         moves: the operator only renames, moves or makes data: it counts no FLOPs, and a partition of nothing else is
             not worth a delegate, unless it is the whole program.
         always_keep: keep it even where it does not occur yet (it appears in decompositions of others).
-        bounds, flops, either_side, ahead_of_time: see ``Facts``.
+        bounds, flops, either_side, ahead_of_time, cpu_only: see ``Facts``.
         cases: gives the test cases, run by ``tests/ops``.
     """
 
-    facts = Facts(bounds, flops, either_side, ahead_of_time)
+    facts = Facts(bounds, flops, either_side, ahead_of_time, cpu_only)
 
     def wrap(function: Lowering) -> Lowering:
         for target in targets:

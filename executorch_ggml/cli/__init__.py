@@ -1,1 +1,1 @@
-"""The command line: ``executorch-ggml``. One module a command; torch is imported by ``export`` alone."""
+"""The command line: ``executorch-ggml``. One module a command; torch is imported where a model is exported."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from executorch_ggml.errors import InvalidArgumentError
+from executorch_ggml.errors import InvalidArgumentError, LibraryError
 
-from .options import AsJson, echo, print_json, size
+from .options import AsJson, echo, echo_err, print_json, size
+from .stages import stages
 
 
 def export(
@@ -24,7 +26,10 @@ def export(
         Path | None, typer.Argument(help="Where to write the graph; default: the model's name in this directory.")
     ] = None,
     max_seq_len: Annotated[
-        int | None, typer.Option(min=1, help="Positions of the KV cache: prompt and answer. [default: 2048]")
+        int | None,
+        typer.Option(
+            min=1, help="Positions of the KV cache: prompt and answer. [default: the model's own, at most 2048]"
+        ),
     ] = None,
     full_logits: Annotated[bool, typer.Option(help="Logits for every position, not the last one alone.")] = False,
     one_token: Annotated[
@@ -63,16 +68,14 @@ def export(
         if speech or module:
             kind = "a speech checkpoint" if speech else "a module, which decides by itself"
         raise InvalidArgumentError(f"{', '.join(wrong)} means nothing for {kind}: {model}")
-    try:
-        import torch  # noqa: F401 - here for the message; everything else works without it
-    except ImportError:
-        raise ImportError("exporting needs torch, running does not: pip install 'executorch-ggml[export]'") from None
+    if find_spec("torch") is None:
+        raise LibraryError("exporting needs torch, running does not: pip install 'executorch-ggml[export]'")
     if gguf is not None:
         facts, line = _module(model, gguf, target, dequantize)
     elif speech:
         facts, line = _speech(model, target, dtype or "Q8_0", streaming, max_seq_len)
     else:
-        facts, line = _gguf(model, target, max_seq_len or 2048, full_logits, one_token, dequantize)
+        facts, line = _gguf(model, target, max_seq_len, full_logits, one_token, dequantize)
     if as_json:
         print_json(facts)
     else:
@@ -80,18 +83,26 @@ def export(
 
 
 def _gguf(
-    gguf: Path, target: Path, max_seq_len: int, full_logits: bool, one_token: bool, dequantize: bool
+    gguf: Path, target: Path, max_seq_len: int | None, full_logits: bool, one_token: bool, dequantize: bool
 ) -> tuple[dict[str, Any], str]:
     # Late: it imports torch, which takes seconds and may be missing.
+    from executorch_ggml.gguf.header import read_header
     from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
+    from executorch_ggml.llm.graph_cache import bounded_length, context_length
 
+    header = read_header(gguf)
+    trained = context_length(header)
+    if max_seq_len is not None and trained is not None and max_seq_len > trained:
+        echo_err(f"[{max_seq_len} positions, but the model was trained for {trained}: text beyond is poor]")
+    max_seq_len = max_seq_len or bounded_length(header)
     config = GGUFExportConfig(
         max_seq_len=max_seq_len,
         preserve_dynamic_shapes=not one_token,
         enable_quantization=not dequantize,
         full_logits=full_logits,
     )
-    result = export_gguf_to_pte(gguf, target, config)
+    with stages(f"exporting {gguf.name}") as stage:
+        result = export_gguf_to_pte(gguf, target, config, on_stage=stage)
     architecture = result.config.architecture
     facts = {
         "path": str(result.path),

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from executorch_ggml._files import open_regular
 from executorch_ggml.errors import FileError, FormatError, GgmlError
 from executorch_ggml.errors.printable import printable
 from executorch_ggml.errors.tables import table
 
+from .model import is_gguf
 from .options import AsJson, echo, print_json, size
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show the graphs of a .pte: sizes, inputs and outputs, operators, weights, states; with --ir every node."""
-    if _is_gguf(path):
+    if is_gguf(path):
         _inspect_gguf(path, weights, as_json)
         return
     # Late: --help and other commands start without it.
@@ -46,11 +46,6 @@ def inspect(
         echo("\n" + _text(entry, weights))
         if ir:
             echo("\n" + _dump(payload))
-
-
-def _is_gguf(path: Path) -> bool:
-    with open_regular(path) as file:
-        return file.read(4) == b"GGUF"
 
 
 def _verify(path: Path) -> None:

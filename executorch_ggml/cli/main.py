@@ -15,6 +15,7 @@ from executorch_ggml import __version__
 from executorch_ggml.errors.printable import printable
 
 from .bench import bench
+from .chat import chat
 from .check import check
 from .devices import devices
 from .diff import diff
@@ -30,11 +31,10 @@ app = typer.Typer(
     cls=CleanGroup,
     help="Your PyTorch graph, anyone's GGUF, ggml's kernels.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, run, transcribe, bench, check, inspect, explain, diff, devices):
+for command in (run, chat, export, transcribe, bench, check, inspect, explain, diff, devices):
     app.command()(command)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,11 @@ def echo(text: str) -> None:
     typer.echo(printable(text))
 
 
+def echo_err(text: str) -> None:
+    """A remark for the person at the terminal."""
+    typer.echo(printable(text), err=True)
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
     """A bar on stderr while something takes time; nothing when stderr is no terminal."""
@@ -53,11 +59,17 @@ def progress_bar(what: str) -> Iterator[Progress]:
         yield report
 
 
-def load_program(pte: Path, gguf: Path | None, threads: int, cache_type: str, device: str) -> Program:
-    """Loads with a progress bar."""
+def load_program(
+    pte: Path, gguf: Path | None, threads: int, cache_type: str, device: str, methods: Sequence[str] | None = None,
+    profile: bool | None = None,
+) -> Program:  # fmt: skip
+    """Loads with a progress bar. methods: those to prepare now; `forward` if missing."""
     # Late: --help and other commands start without it.
     from executorch_ggml.runtime.program import Program
 
+    cores = os.cpu_count() or 1
+    if threads > cores:
+        echo_err(f"[{threads} threads on {cores} cores: this is slower than {cores}]")
     with progress_bar(f"loading {(gguf or pte).name}") as progress:
         return Program(
             pte,
@@ -65,7 +77,8 @@ def load_program(pte: Path, gguf: Path | None, threads: int, cache_type: str, de
             threads=threads,
             cache_type=cache_type,
             device=device or None,
-            methods=["forward"],
+            methods=["forward"] if methods is None else methods,
+            profile=profile,
             progress=progress,
         )
 

@@ -3,141 +3,97 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from executorch_ggml.errors import InvalidArgumentError
 
-from .options import CacheType, DeviceName, Gguf, Pte, Threads, load_program, progress_bar
-from .streams import model_text
+from .answer import show_figures, stream
+from .answer_json import answer_dict
+from .chat import chat as converse
+from .model import Context, Model, open_text_model
+from .options import CacheType, DeviceName, Gguf, Threads, echo_err, print_json, progress_bar
+from .sampling import MinP, RepeatPenalty, Seed, Temperature, TopK, TopP, chosen_sampling
 
-if TYPE_CHECKING:
-    from executorch_ggml.llm.text.generate import Generation
-    from executorch_ggml.llm.text.token_loop import TokenLoop
-    from executorch_ggml.llm.text.tokenizer import Tokenizer
-    from executorch_ggml.runtime.program import Program
+_LIMIT = 512
 
 
 def run(
-    pte: Pte,
+    model: Model,
     prompt: Annotated[str | None, typer.Argument(help="The text to continue; '-' or nothing reads stdin.")] = None,
     gguf: Gguf = None,
-    chat: Annotated[bool, typer.Option("--chat", help="A conversation, through the model's chat template.")] = False,
-    system: Annotated[str | None, typer.Option(help="System message of the conversation.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="The same as the command `chat`.")] = False,
+    system: Annotated[str | None, typer.Option(help="With --chat: system message of the conversation.")] = None,
     max_tokens: Annotated[
-        int | None,
-        typer.Option("--max-tokens", "-n", min=1, help="Default: until the model ends or the cache is full."),
+        int | None, typer.Option("--max-tokens", "-n", min=0, help=f"0: until the model ends. [default: {_LIMIT}]")
     ] = None,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the most likely token.")] = 0.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Choose among the k most likely; 0 = all.")] = 0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Choose among the most likely that sum to p.")] = 1.0,
-    min_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Drop what is this much less likely.")] = 0.0,
-    repeat_penalty: Annotated[float, typer.Option(help="Above 1 discourages repetition.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="0 = another one each time.")] = 0,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repeat_penalty: RepeatPenalty = None,
+    seed: Seed = None,
     stop: Annotated[list[str] | None, typer.Option(help="Ends the answer; may be given more than once.")] = None,
     ignore_end: Annotated[bool, typer.Option("--ignore-end", help="Go on past the model's end tokens.")] = False,
     stats: Annotated[bool, typer.Option(help="Print tokens per second to stderr afterwards.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but the text and errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object when the answer is complete.")] = False,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(min=0, help="With --json: log-probability of each token, and of so many of the most likely."),
+    ] = None,
     threads: Threads = 0,
     cache_type: CacheType = "f16",
     device: DeviceName = "",
+    max_seq_len: Context = None,
 ) -> None:
-    """Continue a prompt, or hold a conversation (--chat)."""
+    """Continue a prompt."""
+    quiet = quiet or as_json
+    stats = stats and not quiet
+    if logprobs is not None and not as_json:
+        raise InvalidArgumentError("--logprobs are part of the JSON: add --json")
+    if chat:
+        if as_json:
+            raise InvalidArgumentError("--json is for one answer; in a conversation, /save writes JSON")
+        converse(
+            model, prompt, gguf=gguf, system=system, max_tokens=max_tokens, temperature=temperature, top_k=top_k,
+            top_p=top_p, min_p=min_p, repeat_penalty=repeat_penalty, seed=seed, stop=stop, ignore_end=ignore_end,
+            stats=stats, quiet=quiet, threads=threads, cache_type=cache_type, device=device, max_seq_len=max_seq_len,
+        )  # fmt: skip
+        return
+    if system is not None:
+        raise InvalidArgumentError("--system is the system message of a conversation: use `chat`, or add --chat")
     # Late: --help and other commands start without it.
     from executorch_ggml.llm.text.generate import generate
-    from executorch_ggml.llm.text.sampling import Sampling
     from executorch_ggml.llm.text.token_loop import TokenLoop
-    from executorch_ggml.llm.text.tokenizer import Tokenizer
-    from executorch_ggml.runtime.gguf_file import GGUFFile
 
-    if gguf is None:
-        raise InvalidArgumentError(
-            "text needs the GGUF's tokenizer: give --gguf (for a .pte with weights of its own, too)"
-        )
-    with GGUFFile(gguf) as file:
-        tokenizer = Tokenizer.from_gguf(file)
-    program = load_program(pte, gguf, threads, cache_type, device)
-    sampling = Sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed=seed)
-    loop = TokenLoop(program, sampling)
-    session = _Session(program, tokenizer, loop, max_tokens, stop or [], ignore_end, stats)
-    if chat:
-        session.converse(system, prompt)
-        return
-    text = sys.stdin.read() if prompt in (None, "-") else prompt
+    opened = open_text_model(model, gguf, max_seq_len, threads, cache_type, device, quiet=quiet)
+    sampling = chosen_sampling(
+        opened.sampling, quiet=quiet, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        repeat_penalty=repeat_penalty, seed=seed,
+    )  # fmt: skip
+    text = _read(quiet) if prompt in (None, "-") else prompt
     assert text is not None
-    ids = tokenizer.encode(text)
+    limit = _LIMIT if max_tokens is None else max_tokens or None
+    ids = opened.tokenizer.encode(text)
     with progress_bar("reading the prompt") as progress:
         generation = generate(
-            program, ids, tokenizer=tokenizer, loop=loop, max_tokens=max_tokens, stop=stop or [], ignore_end=ignore_end,
-            on_progress=progress,
+            opened.program, ids, tokenizer=opened.tokenizer, loop=TokenLoop(opened.program, sampling),
+            max_tokens=limit, stop=stop or [], ignore_end=ignore_end, on_progress=progress,
+            logprobs=logprobs,
         )  # fmt: skip
+        if as_json:
+            print_json(answer_dict(text, generation, opened.tokenizer))
+            return
         first = next(generation, None)
     typer.echo(text, nl=False)
-    session.stream(generation, first or "")
+    stream(generation, first or "")
+    if stats:
+        show_figures(generation, limit)
 
 
-class _Session:
-    """The common parts of all answers of one run."""
-
-    def __init__(
-        self,
-        program: Program,
-        tokenizer: Tokenizer,
-        loop: TokenLoop,
-        max_tokens: int | None,
-        stop: list[str],
-        ignore_end: bool,
-        stats: bool,
-    ) -> None:
-        self.program, self.tokenizer, self.loop = program, tokenizer, loop
-        self.max_tokens, self.stop, self.ignore_end, self.stats = max_tokens, stop, ignore_end, stats
-
-    def stream(self, generation: Generation, first: str = "") -> str:
-        """Prints while it is generated. Ctrl-C ends the answer, not the program."""
-        typer.echo(model_text(first), nl=False)
-        try:
-            for piece in generation:
-                typer.echo(model_text(piece), nl=False)
-                sys.stdout.flush()
-        except KeyboardInterrupt:
-            generation.close()
-        typer.echo("")
-        if self.stats:
-            typer.echo(f"[{generation.stats}; {generation.finish_reason}]", err=True)
-        return generation.text
-
-    def converse(self, system: str | None, prompt: str | None) -> None:
-        """Reads user messages until the end of the input. The part in the cache is not run again."""
-        # Late: --help and other commands start without it.
-        from executorch_ggml.llm.text.generate import generate
-
-        messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
-        self.tokenizer.render_chat([*messages, {"role": "user", "content": ""}])  # no template: say so before asking
-        interactive = sys.stdin.isatty()
-        if interactive and prompt is None:
-            typer.echo("/reset begins anew, Ctrl-C ends an answer, Ctrl-D the conversation.", err=True)
-        while True:
-            text = prompt if prompt not in (None, "-") else _ask(interactive)
-            if text is None:
-                return
-            once, prompt = prompt not in (None, "-"), None
-            if text.strip() == "/reset":
-                messages = messages[:1] if system else []
-                continue
-            if not text.strip():
-                continue
-            messages.append({"role": "user", "content": text})
-            generation = generate(
-                self.program, messages, tokenizer=self.tokenizer, loop=self.loop, max_tokens=self.max_tokens,
-                stop=self.stop, ignore_end=self.ignore_end,
-            )  # fmt: skip
-            messages.append({"role": "assistant", "content": self.stream(generation)})
-            if once and not interactive:
-                return
-
-
-def _ask(interactive: bool) -> str | None:
-    try:
-        return input("> " if interactive else "")
-    except (EOFError, KeyboardInterrupt):
-        return None
+def _read(quiet: bool) -> str:
+    if sys.stdin.isatty() and not quiet:
+        echo_err("[type the text to continue; Ctrl-D ends it]")
+    return sys.stdin.read()

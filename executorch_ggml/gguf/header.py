@@ -8,6 +8,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 an
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import re
@@ -133,6 +134,17 @@ class GgufHeader(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self._metadata)
+
+    def fingerprint(self) -> bytes:
+        """A hash of all metadata and of the names, shapes and types of the tensors."""
+        found = hashlib.sha256()
+        for key, value in sorted(self._metadata.items()):
+            found.update(repr((key, value) if not isinstance(value, _Array) else (key, value.element)).encode())
+            if isinstance(value, _Array):
+                found.update(hashlib.sha256(value.data).digest())
+        for name, tensor in sorted(self.tensors.items()):
+            found.update(repr((name, tensor.shape, tensor.type)).encode())
+        return found.digest()
 
     def length(self, key: str) -> int:
         """Elements of an array, without decoding it. Raises KeyError without that key, FormatError for no array."""

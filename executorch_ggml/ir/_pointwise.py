@@ -47,6 +47,9 @@ class UnaryKind(IntEnum):
     POWER = 27
     POWER_OF = 28
     TANHSHRINK = 29
+    ERFINV = 30
+    LGAMMA = 31
+    DIGAMMA = 32
 
 
 class BinaryKind(IntEnum):

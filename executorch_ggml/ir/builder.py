@@ -11,7 +11,8 @@ from . import graph as g
 from ._leaves import INLINE_LIMIT
 from ._pointwise import BinaryKind, GluKind, UnaryKind
 from ._products import HiddenKeys, ScatterKind, conv_size
-from ._recurrent import Cell, Recurrent
+from ._recurrent import Cell
+from ._running import Running, ScanKind
 from .dims import Dim, Shape
 from .errors import IrError, Unsupported
 from .serialize import serialize
@@ -19,8 +20,8 @@ from .types import DType, GgmlType
 from .value import Kind, Value
 
 
-class Builder(Recurrent):
-    """The whole builder; its parts are ``_leaves``, ``_layout``, ``_pointwise``, ``_products`` and ``_recurrent``."""
+class Builder(Running):
+    """The whole builder; its parts are ``_leaves`` to ``_running``."""
 
     def add_output(self, name: str, v: Value, shape: Shape | None = None, dtype: DType | None = None) -> None:
         """The next result of the delegate: made dense, in the order of the calls."""
@@ -53,6 +54,7 @@ __all__ = [
     "HiddenKeys",
     "IrError",
     "Kind",
+    "ScanKind",
     "ScatterKind",
     "Shape",
     "UnaryKind",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels, kernels_2d, kernels_recurrent
+from . import kernels, kernels_2d, kernels_recurrent, kernels_running
 from .errors import IrError
 from .expr import evaluate
 from .memory import Memory
@@ -155,7 +155,7 @@ class Interpreter:
             result = _LEAVES[name](self, op, node, ne)
         else:
             name = snake(name)
-            found = (getattr(m, name, None) for m in (kernels, kernels_2d, kernels_recurrent))
+            found = (getattr(m, name, None) for m in (kernels, kernels_2d, kernels_recurrent, kernels_running))
             function: Callable[..., Array] | None = next((f for f in found if f), None)
             if function is None:
                 raise IrError("no kernel")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import IrError
+from .special_functions import digamma, erfinv, lgamma
 
 Array = npt.NDArray[Any]
 Ne = tuple[int, int, int, int]
@@ -76,6 +77,9 @@ _UNARY = [
     None,
     None,
     lambda x: x - np.tanh(x),
+    erfinv,
+    lgamma,
+    digamma,
 ]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,8 @@ def export_gguf_to_pte(
     gguf_path: str | os.PathLike[str],
     pte_path: str | os.PathLike[str],
     config: GGUFExportConfig | None = None,
+    *,
+    on_stage: Callable[[str], None] | None = None,
 ) -> ExportResult:
     """Writes the graph of a GGUF's model; the method is `forward`.
 
@@ -98,6 +101,7 @@ def export_gguf_to_pte(
         gguf_path: only its metadata and table of tensors are read.
         pte_path: the file to write.
         config: the choices of the export; the defaults of `GGUFExportConfig` if missing.
+        on_stage: called with a few words when a stage begins.
 
     Raises:
         FileError: a file cannot be read or written.
@@ -111,18 +115,25 @@ def export_gguf_to_pte(
     header = read_header(gguf_path)
     target = Path(pte_path)
     check_target(target, header.paths)
+    stage = on_stage or _silent
+    stage("importing torch")
     # Late: it imports torch, and a GGUFExportConfig is made without it.
     from executorch_ggml.aot.export_lock import EXPORTING
 
     with EXPORTING:
-        buffer, nodes, model = _lower(header, config)
+        buffer, nodes, model = _lower(header, config, stage)
+    stage("writing")
     write_atomically(target, lambda file: file.write(buffer), header.paths)
     seconds = time.monotonic() - start
     logger.info("%s: %d bytes, %d nodes, %.1f s", target, len(buffer), nodes, seconds)
     return ExportResult(target, len(buffer), seconds, nodes, model.config, model.states)
 
 
-def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, Decoder]:
+def _silent(stage: str) -> None:
+    pass
+
+
+def _lower(header: GgufHeader, config: GGUFExportConfig, stage: Callable[[str], None]) -> tuple[bytes, int, Decoder]:
     """The bytes of the `.pte` and the number of delegated operators."""
     # Late, as above; after our own package has imported executorch without its warnings.
     import torch
@@ -134,6 +145,7 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, De
 
     from .decoder.decoder import TIED_HEAD, build_decoder
 
+    stage("making the model")
     model = build_decoder(header, config.max_seq_len, full_logits=config.full_logits)
     dynamic = config.preserve_dynamic_shapes and config.max_seq_len > 1
     # torch takes a dimension of 1..2 for a constant: with two positions, a call takes up to three tokens, and the third
@@ -152,7 +164,9 @@ def _lower(header: GgufHeader, config: GGUFExportConfig) -> tuple[bytes, int, De
         dequantize=not config.enable_quantization,
     )
     with quiet(), undisturbed(), torch.no_grad():
+        stage("tracing")
         program = export(model, inputs, dynamic_shapes=shapes, strict=False)
+        stage("lowering")
         edge = to_edge_transform_and_lower(
             program,
             partitioner=[partitioner],

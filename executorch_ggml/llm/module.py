@@ -11,6 +11,7 @@ torch is neither imported nor needed; torch tensors are accepted, and then torch
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,14 @@ from executorch_ggml.runtime.gguf_file import GGUFFile
 from executorch_ggml.runtime.program import Program
 
 from .text import generate
+from .text.generate import tokenizer_of
 
 if TYPE_CHECKING:
     from executorch_ggml.runtime._callback import Progress
 
     from .text.generate import Generation, Prompt
+    from .text.token_loop import TokenLoop
+    from .text.tokenizer import Tokenizer
 
 __all__ = ["GGUFModule"]
 
@@ -131,9 +135,42 @@ class GGUFModule:
         """Sets the states (KV caches and others) to their initial values."""
         self.program.reset()
 
-    def generate(self, prompt: Prompt, **options: Any) -> Generation:
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The GGUF's tokenizer: `encode`, `decode`, `render_chat`. Made on first use."""
+        return tokenizer_of(self.gguf)
+
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repeat_penalty: float = 1.0,
+        repeat_last_n: int = 64,
+        seed: int = 0,
+        stop: str | Sequence[str] = (),
+        ignore_end: bool = False,
+        tokenizer: Tokenizer | None = None,
+        template: str = "default",
+        template_options: Mapping[str, Any] | None = None,
+        parse_special: bool = False,
+        on_progress: Progress | None = None,
+        method: str = "forward",
+        max_chunk: int = 0,
+        loop: TokenLoop | None = None,
+        logprobs: int | None = None,
+    ) -> Generation:
         """Streams the continuation of `prompt`: see `executorch_ggml.text.generate` for prompts and options."""
-        return generate(self, prompt, **options)
+        return generate(
+            self, prompt, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+            repeat_penalty=repeat_penalty, repeat_last_n=repeat_last_n, seed=seed, stop=stop, ignore_end=ignore_end,
+            tokenizer=tokenizer, template=template, template_options=template_options, parse_special=parse_special,
+            on_progress=on_progress, method=method, max_chunk=max_chunk, loop=loop, logprobs=logprobs,
+        )  # fmt: skip
 
     def check(self) -> Report:
         """Compares the graph with the GGUF again: missing, extra and unfit tensors, metadata."""

@@ -20,7 +20,7 @@ from typing import Any, cast
 from executorch_ggml._files import replacing
 from executorch_ggml.errors import BusyError, GgmlError, InvalidArgumentError
 
-from . import _abi, _arrays, _exit, _interrupt, _load
+from . import _abi, _arrays, _exit, _interrupt, _load, _structure
 from ._callback import Progress, ProgressCallback
 from ._watch import WatchCallback, WatchedValue
 from .gguf_file import GGUFFile
@@ -216,8 +216,27 @@ class Program:
         """`execute("forward", inputs)`"""
         return self.execute("forward", inputs)
 
+    def run_named(self, *inputs: Any, method: str = "forward", copy: bool = True) -> Any:
+        """Runs a method and returns its results as the model does: dictionaries, lists, tuples, a lone tensor.
+
+        Named tuples come back as dictionaries of their fields, containers of other types as tuples. A `.pte` that does
+        not say how results were arranged gives a list, as `execute` does. Arguments and errors: see `execute`.
+        """
+        results = self.execute(method, inputs, copy=copy)
+        found = next(m for m in self._info()["methods"] if m["name"] == method)
+        return _structure.rebuilt(found.get("result_structure"), results)
+
     def info(self) -> dict[str, Any]:
-        """Methods with their inputs and outputs, device, threads, states, weights, plans."""
+        """Methods with their inputs and outputs, device, threads, states, weights, plans.
+
+        Results in a dictionary have its keys for names: "logits", "hidden.0". Others are "output 0", and so on.
+        """
+        info = self._info()
+        for method in info["methods"]:
+            _structure.name_outputs(method.pop("result_structure", None), method["outputs"])
+        return info
+
+    def _info(self) -> dict[str, Any]:
         return cast("dict[str, Any]", self._json("etggml_program_info"))
 
     def stats(self) -> dict[str, Any]:

@@ -73,6 +73,11 @@ WRONG: dict[str, Case] = {
     "power of integers": ("aot/passes/integer_powers.py", lambda x: x**2, (whole(2**27 + 1),)),
     "rounded integers": ("aot/passes/integer_powers.py", torch.floor, (whole(2**24 + 1),)),
     "sum of integers": ("aot/passes/integer_sums.py", lambda x: x.sum(0), (whole(2**24, 1),)),
+    "sum with a factor that begins with a single element": (
+        "aot/passes/scaled_sums.py",
+        lambda x, y: torch.add(x, y, alpha=2),
+        (torch.tensor([1.0]), torch.tensor([10.0, 20.0])),
+    ),
     "bilinear image of bytes": (
         "aot/host_kernels.py",
         lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"),

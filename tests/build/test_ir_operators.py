@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from executorch_ggml.ir import _ggml_ir as fbs
-from executorch_ggml.ir import kernels, kernels_2d, kernels_recurrent
+from executorch_ggml.ir import kernels, kernels_2d, kernels_recurrent, kernels_running
 from executorch_ggml.ir.builder import BinaryKind, Builder, Cell, DType, GluKind, HiddenKeys, ScatterKind, UnaryKind
 from executorch_ggml.ir.errors import IrError
 from executorch_ggml.ir.graph import Activation
@@ -66,7 +66,7 @@ def test_every_member_of_the_union_has_a_row_with_the_schemas_facts() -> None:
 
 
 def test_every_operator_has_a_numpy_kernel() -> None:
-    found = {name for module in (kernels, kernels_2d, kernels_recurrent) for name in vars(module)}
+    found = {name for module in (kernels, kernels_2d, kernels_recurrent, kernels_running) for name in vars(module)}
     missing = [
         name
         for name, facts in operators().items()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from shared_models import Mlp, TinyLlm
 from typer.testing import CliRunner, Result
 
@@ -106,7 +105,7 @@ def test_inspect_gguf(bundled: TinyLlm) -> None:
 
 
 def test_run(bundled: TinyLlm) -> None:
-    common = ["run", bundled.pte, "--gguf", bundled.gguf, "--threads", 1, "--max-tokens", 12]
+    common = ["run", bundled.pte, "--gguf", bundled.gguf, "--threads", 1, "--max-tokens", 12, "--temperature", 0]
     result = cli(*common, "In the beginning")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("In the beginning ")
@@ -120,42 +119,6 @@ def test_run(bundled: TinyLlm) -> None:
     assert len(set(warm)) > 1
 
 
-def test_chat_needs_a_template(bundled: TinyLlm) -> None:
-    result = cli("run", bundled.pte, "--gguf", bundled.gguf, "--chat", input="hello\n")
-    assert "tokenizer.chat_template" in failure(result)
-
-
-def test_chat(bundled: TinyLlm, monkeypatch: pytest.MonkeyPatch) -> None:
-    from executorch_ggml.llm.text.tokenizer import Tokenizer
-
-    original = Tokenizer.from_metadata.__func__  # type: ignore[attr-defined]
-    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-
-    def with_template(cls: type[Tokenizer], metadata: object) -> Tokenizer:
-        return original(cls, {**dict(metadata), "tokenizer.chat_template": template})  # type: ignore[call-overload]
-
-    monkeypatch.setattr(Tokenizer, "from_metadata", classmethod(with_template))
-    common = ["run", bundled.pte, "--gguf", bundled.gguf, "--threads", 1, "-n", 4, "--chat"]
-    result = cli(*common, "--system", "Be kind.", input="one\n\ntwo\n/reset\nthree\n")
-    assert result.exit_code == 0, result.output
-    assert len(result.stderr.split("answer:")) == 4  # three turns
-    counts = [int(n) for n in re.findall(r"prompt: (\d+) tokens", result.stderr)]
-    assert counts[0] < counts[1]
-    assert counts[2] < counts[1]
-    assert cli(*common, "one").stderr.count("answer:") == 1
-
-
-def test_bench(bundled: TinyLlm) -> None:
-    common = ["bench", bundled.pte, "--gguf", bundled.gguf, "-t", 1, "--n-decode", 3, "--repeat", 2, "--warmup", 0]
-    result = cli(*common)
-    assert result.exit_code == 0, result.output
-    assert re.search(r"^ +tokens +median tok/s +lowest +highest$", result.stdout, re.MULTILINE)
-    assert re.search(r"^decode +3( +[\d.]+){3}$", result.stdout, re.MULTILINE)
-    values = json.loads(cli(*common, "--json", "--depth", 5, "--logits", "full").stdout)
-    assert values["decode_tok_s"]["min"] <= values["decode_tok_s"]["median"] <= values["decode_tok_s"]["max"]
-    assert (values["threads"], values["logits"], values["depth"]) == (1, "full", 5)
-
-
 def test_errors_are_one_line(bundled: TinyLlm, mlp: Mlp, tmp_path: Path) -> None:
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"GGUF\x03\x00\x00")
@@ -167,7 +130,7 @@ def test_errors_are_one_line(bundled: TinyLlm, mlp: Mlp, tmp_path: Path) -> None
         (["run", bundled.pte, "x", "--gguf", bundled.gguf, "--device", "abacus"], "abacus"),
         (["run", bundled.pte, "x", "--gguf", bundled.gguf, "--cache-type", "q9"], "q9"),
         (["run", bundled.pte, "word " * 300, "--gguf", bundled.gguf], "96"),
-        (["bench", mlp.pte], "language model"),
+        (["bench", mlp.pte, "-p", 3], "language model"),
         (["inspect", tmp_path / "none.pte"], "none.pte"),
         (["inspect", bad], "bad.gguf"),
         (["export", bad, tmp_path / "x.pte"], "bad.gguf"),

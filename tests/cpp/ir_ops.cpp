@@ -32,6 +32,21 @@ float softplus(float x) { return x > 20 ? x : std::log1p(std::exp(x)); }
 
 constexpr float kParameter = 1.7f;
 
+/// By halving.
+double inverse_erf(double y) {
+  double low = -6.0, high = 6.0;
+  for (int i = 0; i < 80; ++i) {
+    const double middle = 0.5 * (low + high);
+    (std::erf(middle) < y ? low : high) = middle;
+  }
+  return low;
+}
+
+double slope_of_lgamma(double x) {
+  const double h = 1e-4 * x;
+  return (std::lgamma(x + h) - std::lgamma(x - h)) / (2 * h);
+}
+
 float expected_unary(fb::UnaryKind kind, float x) {
   switch (kind) {
     case fb::UnaryKind_Abs:
@@ -93,6 +108,12 @@ float expected_unary(fb::UnaryKind kind, float x) {
       return std::pow(kParameter, x);
     case fb::UnaryKind_Tanhshrink:
       return x - std::tanh(x);
+    case fb::UnaryKind_Erfinv:
+      return static_cast<float>(inverse_erf(x));
+    case fb::UnaryKind_Lgamma:
+      return static_cast<float>(std::lgamma(static_cast<double>(x)));
+    case fb::UnaryKind_Digamma:
+      return static_cast<float>(slope_of_lgamma(x));
   }
   return NAN;
 }
@@ -125,9 +146,11 @@ void unary() {
     const auto kind = static_cast<fb::UnaryKind>(k);
     std::vector<float> data = noise(3 * 37, 7 + k), want;
     for (float& v : data)
-      v = kind == fb::UnaryKind_Sqrt || kind == fb::UnaryKind_Log || kind == fb::UnaryKind_Power
+      v = kind == fb::UnaryKind_Sqrt || kind == fb::UnaryKind_Log || kind == fb::UnaryKind_Power ||
+                  kind == fb::UnaryKind_Digamma
               ? std::fabs(v) * 4 + 0.01f
-              : v * 4;
+          : kind == fb::UnaryKind_Erfinv ? v
+                                         : v * 4;
     for (float v : data) want.push_back(expected_unary(kind, v));
     OneInput g({3, 37}, {37, 3, 1, 1});
     const uint32_t y = g.m.n(fb::CreateUnary(g.m.b, kind, kParameter), {g.x}, GGML_TYPE_F32, g.m.shape({37, 3, 1, 1}));

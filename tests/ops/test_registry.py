@@ -6,13 +6,14 @@ It runs on the numpy interpreter, on ggml, and on ggml in the forms that a CUDA 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from executorch_ggml import UnloadableError
+from executorch_ggml import UnloadableError, UnsupportedError
 from executorch_ggml.analysis.nmse import nmse
 from executorch_ggml.analysis.reference import ReferenceExecutor, delegates, flatten_results
 from executorch_ggml.aot.registry import Arg, Case, entries
@@ -124,7 +125,7 @@ def groups() -> list[Any]:
             continue
         seen.add(entry.cases)
         name = str(entry.target).removeprefix("aten.")
-        cases = list(entry.cases())
+        cases = [replace(c, cpu_only=entry.facts.cpu_only) for c in entry.cases()]
         static = [c for c in cases if is_static(c)]
         if static:
             found.append(pytest.param(static, id=name))
@@ -210,5 +211,9 @@ def test_case(cases: list[Case], how: str, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("EXECUTORCH_GGML_FORMS", "cuda")
     path = tmp_path / "case.pte"
     path.write_bytes(group.buffer)
+    if how == "cuda forms" and cases[0].cpu_only:
+        with pytest.raises(UnsupportedError, match=r"kernels? of the CPU"), Program(path, threads=1) as program:
+            group.compare(lambda args: program.execute("forward", args), 1e-7)
+        return
     with Program(path, threads=1, cache_type="f32") as program:
         group.compare(lambda args: program.execute("forward", args), 1e-7)

@@ -4,6 +4,7 @@
 #include "graph/adapt.h"
 #include "graph/follow.h"
 #include "graph/op_row.h"
+#include "kernels/functions.h"
 
 namespace etggml::graph {
 namespace {
@@ -87,6 +88,10 @@ ggml_tensor* unary(ggml_context* ctx, fb::UnaryKind kind, float parameter, ggml_
       return ggml_exp(ctx, ggml_scale(ctx, x, std::log(parameter)));
     case fb::UnaryKind_Tanhshrink:
       return ggml_sub(ctx, x, ggml_tanh(ctx, x));
+    case fb::UnaryKind_Erfinv:
+    case fb::UnaryKind_Lgamma:
+    case fb::UnaryKind_Digamma:
+      break;  // of the CPU alone
   }
   return nullptr;
 }
@@ -108,6 +113,12 @@ bool function_of(fb::UnaryKind kind, kernels::FunctionArgs& args) {
       return args.kind = kernels::Function::kPowerOf, true;
     case fb::UnaryKind_Tanhshrink:
       return args.kind = kernels::Function::kTanhshrink, true;
+    case fb::UnaryKind_Erfinv:
+      return args.kind = kernels::Function::kErfinv, true;
+    case fb::UnaryKind_Lgamma:
+      return args.kind = kernels::Function::kLgamma, true;
+    case fb::UnaryKind_Digamma:
+      return args.kind = kernels::Function::kDigamma, true;
     default:
       return false;
   }
@@ -180,6 +191,15 @@ Result<ggml_tensor*> build_unary(NodeBuilder& b) {
   args.a = b.node().op_as_Unary()->parameter();
   if (function_of(kind, args)) {
     if (ggml_tensor* y = ours(b, args)) return y;
+  }
+  if (kind >= fb::UnaryKind_Erfinv) {
+    if (b.options().device) {
+      return b.unsupported("erfinv, lgamma and digamma are kernels of the CPU; this device has none, run it there");
+    }
+    ETGGML_RETURN_IF_ERROR(b.contiguous(0));
+    ETGGML_RETURN_IF_ERROR(b.type_in(0, {GGML_TYPE_F32}));
+    if (ggml_tensor* y = kernels::function(b.ctx(), args, b.src(0))) return y;
+    return b.fail("src[0] has too many elements");
   }
   return adapt(b, {b.src(0)}, [&](ggml_context* ctx, const Sources& s) { return unary(ctx, kind, args.a, s[0]); });
 }

@@ -1,8 +1,9 @@
 """Complex arithmetic in pairs of real numbers.
 
 Neither ggml nor ExecuTorch computes with complex numbers. Rotary embeddings are often written with them
-(`view_as_complex`, `polar`, a table of complex numbers as a buffer). A complex tensor becomes a real one with one more
-dimension, the last, of two. torch keeps complex numbers in that layout: views of them are views of the pairs.
+(`view_as_complex`, `polar`, a table of complex numbers as a buffer), and spectra are complex (`_fourier`). A complex
+tensor becomes a real one with one more dimension, the last, of two. torch keeps complex numbers in that layout: views
+of them are views of the pairs.
 """
 
 from __future__ import annotations
@@ -15,56 +16,16 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature
 from torch.fx import Node
 
-from ._graph import GraphEditor, args_of, argument, aten, dim_index, is_call, is_tensor, shape, value
-
-
-class _NotKnownError(Exception):
-    """An operator on complex numbers that has no form in pairs here."""
-
-
-def _is_complex(item: object) -> bool:
-    return is_tensor(item) and value(item).dtype.is_complex
-
-
-class _Pairs:
-    """The pairs of each complex node of a program, made in front of it."""
-
-    def __init__(self, editor: GraphEditor) -> None:
-        self.editor = editor
-        self.of: dict[Node, Node] = {}
-        self.at: Node = editor.graph.output_node()
-
-    def call(self, target: Any, *args: Any) -> Node:
-        return self.editor.call(self.at, target, *args)
-
-    def pair(self, item: Any) -> Node:
-        """The pairs of a complex operand: a node, or a number."""
-        if isinstance(item, complex):
-            return self.editor.add_constant(torch.tensor([item.real, item.imag]), "pair")
-        if item not in self.of:
-            data = self.editor.constant(item)
-            if data is None:
-                raise _NotKnownError(str(item))
-            self.of[item] = self.editor.add_constant(torch.view_as_real(data.resolve_conj()), "pairs")
-        return self.of[item]
-
-    def parts(self, item: Any) -> tuple[Node, Node]:
-        pair = self.pair(item)
-        return self.call(aten.select.int, pair, -1, 0), self.call(aten.select.int, pair, -1, 1)
-
-    def join(self, real: Node, imaginary: Node) -> Node:
-        return self.call(aten.stack.default, [real, imaginary], -1)
-
-    def wide(self, item: Any) -> Any:
-        """A real operand that is to act on both numbers of a pair."""
-        return self.call(aten.unsqueeze.default, item, -1) if isinstance(item, Node) else item
+from ._fourier import FROM_PAIRS, INTO_PAIRS
+from ._graph import GraphEditor, args_of, argument, aten, dim_index, is_call, shape, value
+from ._pairs import NotKnownError, Pairs, is_complex
 
 
 def _is_pair_operand(item: object) -> bool:
-    return isinstance(item, complex) or _is_complex(item)
+    return isinstance(item, complex) or is_complex(item)
 
 
-def _mul(p: _Pairs, n: Node) -> Node:
+def _mul(p: Pairs, n: Node) -> Node:
     left, right = args_of(n)[:2]
     if not _is_pair_operand(right):
         return p.call(aten.mul.Tensor, p.pair(left), p.wide(right))
@@ -76,60 +37,60 @@ def _mul(p: _Pairs, n: Node) -> Node:
     return p.join(real, p.call(add, p.call(mul, a, d), p.call(mul, b, c)))
 
 
-def _div(p: _Pairs, n: Node) -> Node:
+def _div(p: Pairs, n: Node) -> Node:
     left, right = args_of(n)[:2]
     if _is_pair_operand(right):
-        raise _NotKnownError("division by complex numbers")
+        raise NotKnownError("division by complex numbers")
     return p.call(aten.div.Tensor, p.pair(left), p.wide(right))
 
 
-def _sum(p: _Pairs, n: Node) -> Node:
+def _sum(p: Pairs, n: Node) -> Node:
     left, right = args_of(n)[:2]
     if argument(n, 2, "alpha", 1) != 1:
-        raise _NotKnownError("alpha")
+        raise NotKnownError("alpha")
     target = aten.add.Tensor if n.target is aten.add.Tensor else aten.sub.Tensor
     if _is_pair_operand(left) and _is_pair_operand(right):
         return p.call(target, p.pair(left), p.pair(right))
-    raise _NotKnownError("a sum of complex and real numbers")
+    raise NotKnownError("a sum of complex and real numbers")
 
 
-def _neg(p: _Pairs, n: Node) -> Node:
+def _neg(p: Pairs, n: Node) -> Node:
     return p.call(aten.neg.default, p.pair(n.args[0]))
 
 
-def _conj(p: _Pairs, n: Node) -> Node:
+def _conj(p: Pairs, n: Node) -> Node:
     real, imaginary = p.parts(n.args[0])
     return p.join(real, p.call(aten.neg.default, imaginary))
 
 
-def _same(p: _Pairs, n: Node) -> Node:
+def _same(p: Pairs, n: Node) -> Node:
     return p.pair(n.args[0])
 
 
-def _copy(p: _Pairs, n: Node) -> Node:
+def _copy(p: Pairs, n: Node) -> Node:
     source = n.args[0]
-    if not _is_complex(source) or value(n).dtype != torch.complex64:
-        raise _NotKnownError("another type of complex numbers")
+    if not is_complex(source) or value(n).dtype != torch.complex64:
+        raise NotKnownError("another type of complex numbers")
     return p.pair(source)
 
 
-def _polar(p: _Pairs, n: Node) -> Node:
+def _polar(p: Pairs, n: Node) -> Node:
     length, angle = args_of(n)[:2]
     mul = aten.mul.Tensor
     real = p.call(mul, length, p.call(aten.cos.default, angle))
     return p.join(real, p.call(mul, length, p.call(aten.sin.default, angle)))
 
 
-def _complex(p: _Pairs, n: Node) -> Node:
+def _complex(p: Pairs, n: Node) -> Node:
     real, imaginary = args_of(n)[:2]
     return p.join(*(p.call(aten.expand.default, x, list(shape(n))) for x in (real, imaginary)))
 
 
-def _view(p: _Pairs, n: Node) -> Node:
+def _view(p: Pairs, n: Node) -> Node:
     return p.call(aten.view.default, p.pair(n.args[0]), [*_sizes(n.args[1]), 2])
 
 
-def _expand(p: _Pairs, n: Node) -> Node:
+def _expand(p: Pairs, n: Node) -> Node:
     return p.call(aten.expand.default, p.pair(n.args[0]), [*_sizes(n.args[1]), 2])
 
 
@@ -140,19 +101,19 @@ def _sizes(sizes: Any) -> list[Any]:
 def _operand(n: Node) -> Node:
     source = n.args[0]
     if not isinstance(source, Node):
-        raise _NotKnownError("an operand that is no node")
+        raise NotKnownError("an operand that is no node")
     return source
 
 
-def _along(places: int) -> Callable[[_Pairs, Node], Node]:
+def _along(places: int) -> Callable[[Pairs, Node], Node]:
     """An operator in which arguments 1 to ``places`` are dimensions, counted from the front."""
 
-    def lower(p: _Pairs, n: Node) -> Node:
+    def lower(p: Pairs, n: Node) -> Node:
         source = _operand(n)
         rank = value(source).dim()
         args: list[Any] = list(n.args)
         if len(args) <= places:
-            raise _NotKnownError("a dimension by default")
+            raise NotKnownError("a dimension by default")
         extra = 1 if n.target is aten.unsqueeze.default else 0
         for i in range(1, places + 1):
             args[i] = dim_index(args[i], rank + extra)
@@ -161,7 +122,7 @@ def _along(places: int) -> Callable[[_Pairs, Node], Node]:
     return lower
 
 
-def _slice(p: _Pairs, n: Node) -> Node:
+def _slice(p: Pairs, n: Node) -> Node:
     source = _operand(n)
     dim = dim_index(argument(n, 1, "dim", 0), value(source).dim())
     names = ((2, "start", None), (3, "end", None), (4, "step", 1))
@@ -169,20 +130,20 @@ def _slice(p: _Pairs, n: Node) -> Node:
     return p.call(aten.slice.Tensor, p.pair(source), dim, *rest)
 
 
-def _permute(p: _Pairs, n: Node) -> Node:
+def _permute(p: Pairs, n: Node) -> Node:
     source = _operand(n)
     rank = value(source).dim()
     order: Any = n.args[1]
     return p.call(aten.permute.default, p.pair(source), [*(dim_index(d, rank) for d in order), rank])
 
 
-def _cat(p: _Pairs, n: Node) -> Node:
+def _cat(p: Pairs, n: Node) -> Node:
     items: Any = n.args[0]
     dim = dim_index(argument(n, 1, "dim", 0), value(n).dim())
     return p.call(n.target, [p.pair(i) for i in items], dim)
 
 
-_INTO_PAIRS: dict[Any, Callable[[_Pairs, Node], Node]] = {
+_INTO_PAIRS: dict[Any, Callable[[Pairs, Node], Node]] = {
     aten.mul.Tensor: _mul,
     aten.div.Tensor: _div,
     aten.add.Tensor: _sum,
@@ -214,21 +175,24 @@ _INTO_PAIRS: dict[Any, Callable[[_Pairs, Node], Node]] = {
     # Indices name leading dimensions: the pairs stay where they are.
     aten.index.Tensor: lambda p, n: p.call(aten.index.Tensor, p.pair(n.args[0]), n.args[1]),
     aten.view_as_complex.default: lambda p, n: _operand(n),
+    **INTO_PAIRS,
 }
 
 
-def _abs(p: _Pairs, n: Node) -> Node:
+def _abs(p: Pairs, n: Node) -> Node:
     real, imaginary = p.parts(n.args[0])
     mul = aten.mul.Tensor
     squares = p.call(aten.add.Tensor, p.call(mul, real, real), p.call(mul, imaginary, imaginary))
     return p.call(aten.sqrt.default, squares)
 
 
-_FROM_PAIRS: dict[Any, Callable[[_Pairs, Node], Node]] = {
+_FROM_PAIRS: dict[Any, Callable[[Pairs, Node], Node]] = {
     aten.view_as_real.default: _same,
     aten.real.default: lambda p, n: p.parts(n.args[0])[0],
     aten.imag.default: lambda p, n: p.parts(n.args[0])[1],
     aten.abs.default: _abs,
+    aten.angle.default: lambda p, n: p.call(aten.atan2.default, *reversed(p.parts(n.args[0]))),
+    **FROM_PAIRS,
 }
 
 
@@ -238,23 +202,23 @@ def complex_to_pairs(ep: ExportedProgram) -> bool:
     Complex arguments and results of the program stay complex.
     """
     calls = [n for n in ep.graph.nodes if is_call(n)]
-    odd = [n for n in calls if _is_complex(n) or any(_is_complex(i) for i in n.all_input_nodes)]
-    if not odd or any(_is_complex(n) for n in ep.graph.output_node().all_input_nodes):
+    odd = [n for n in calls if is_complex(n) or any(is_complex(i) for i in n.all_input_nodes)]
+    if not odd or any(is_complex(n) for n in ep.graph.output_node().all_input_nodes):
         return False
     for node in odd:
-        table = _INTO_PAIRS if _is_complex(node) else _FROM_PAIRS
-        if node.target not in table or (_is_complex(node) and value(node).dtype != torch.complex64):
+        table = _INTO_PAIRS if is_complex(node) else _FROM_PAIRS
+        if node.target not in table or (is_complex(node) and value(node).dtype != torch.complex64):
             return False
     editor = GraphEditor(ep)
-    pairs, results = _Pairs(editor), []
+    pairs, results = Pairs(editor), []
     try:
         for node in odd:
             pairs.at = node
-            if _is_complex(node):
+            if is_complex(node):
                 pairs.of[node] = _INTO_PAIRS[node.target](pairs, node)
             else:
                 results.append((node, _FROM_PAIRS[node.target](pairs, node)))
-    except _NotKnownError:
+    except NotKnownError:
         editor.graph.eliminate_dead_code()
         return False
     for old, new in results:
@@ -270,7 +234,7 @@ def _drop_complex_buffers(ep: ExportedProgram) -> None:
     kept, dropped = [], set()
     for spec in ep.graph_signature.input_specs:
         node = named.get(getattr(spec.arg, "name", ""))
-        if node is None or spec.target is None or node.users or not _is_complex(node):
+        if node is None or spec.target is None or node.users or not is_complex(node):
             kept.append(spec)
             continue
         dropped.add(spec.target)

@@ -1,7 +1,9 @@
 """Text for GGUF models: tokenizer, chat templates and the generation loop. Nothing here imports torch."""
 
 from .chat import ChatTemplate, Message
+from .conversation import Conversation
 from .generate import Generation, Piece, Stats, generate
+from .logprobs import TokenLogprob
 from .sampling import Sampling, sample
 from .stream import StopStrings, StreamDecoder
 from .token_loop import TokenLoop
@@ -9,6 +11,7 @@ from .tokenizer import Tokenizer
 
 __all__ = [
     "ChatTemplate",
+    "Conversation",
     "Generation",
     "Message",
     "Piece",
@@ -16,6 +19,7 @@ __all__ = [
     "Stats",
     "StopStrings",
     "StreamDecoder",
+    "TokenLogprob",
     "TokenLoop",
     "Tokenizer",
     "generate",

@@ -19,6 +19,7 @@ from executorch_ggml.errors import CancelledError, InvalidArgumentError
 from executorch_ggml.runtime._callback import Progress
 
 from .chat import Message
+from .logprobs import TokenLogprob, token_logprob
 from .sampling import Sampling
 from .stream import StopStrings
 from .token_ids import token_ids
@@ -83,9 +84,11 @@ class Stats:
         return (self.tokens - 1) / self.decode_seconds if self.decode_seconds > 0 and self.tokens > 1 else 0.0
 
     def __str__(self) -> str:
+        cached = f" ({self.reused_tokens} of them in the cache)" if self.reused_tokens else ""
+        rate = f", {self.tokens_per_second:.1f} tok/s" if self.tokens > 1 else ""  # one token takes no step of its own
         return (
-            f"prompt: {self.prompt_tokens} tokens, {self.prompt_tokens_per_second:.1f} tok/s; "
-            f"answer: {self.tokens} tokens, {self.tokens_per_second:.1f} tok/s; "
+            f"prompt: {self.prompt_tokens} tokens{cached}, {self.prompt_tokens_per_second:.1f} tok/s; "
+            f"answer: {self.tokens} tokens{rate}; "
             f"first token after {self.time_to_first_token * 1e3:.0f} ms"
         )
 
@@ -108,6 +111,7 @@ class Generation(Iterator[Piece]):
         room: int | None,
         progress: Progress | None,
         owns_loop: bool,
+        logprobs: int | None = None,
     ) -> None:
         self.prompt_tokens = prompt
         self.tokens: list[int] = []
@@ -116,10 +120,12 @@ class Generation(Iterator[Piece]):
         """given out so far"""
         self.finish_reason: FinishReason | None = None
         """None while it runs; "stop": an end token or a stop string, "length": max_tokens or a full cache"""
+        self.logprobs: list[TokenLogprob] = []
+        """of each of `tokens`, when they were asked for"""
         self.stop_token: int | None = None
         self.stop_string: str | None = None
         self.stats = Stats(prompt_tokens=len(prompt))
-        self._loop = loop
+        self._loop, self._logprobs = loop, logprobs
         self._owns_loop = owns_loop
         self._end_ids = end_ids
         self._max_tokens = max_tokens
@@ -147,6 +153,9 @@ class Generation(Iterator[Piece]):
                     return piece
         except CancelledError:
             self._finish("cancelled")
+        except KeyboardInterrupt:
+            self._finish("cancelled")
+            raise
         except BaseException:
             self._finish("error")
             raise
@@ -215,6 +224,8 @@ class Generation(Iterator[Piece]):
             self.stop_token = token
             return self._end("stop")
         self.tokens.append(token)
+        if self._logprobs is not None:  # the logits are still those that the token was chosen from
+            self.logprobs.append(token_logprob(self._loop.logits(copy=False), token, self._logprobs))
         self._pending.append(token)
         if self._stream is None:
             return self._give("")
@@ -271,6 +282,7 @@ def generate(
     method: str = "forward",
     max_chunk: int = 0,
     loop: TokenLoop | None = None,
+    logprobs: int | None = None,
 ) -> Generation:
     """Streams the continuation of a prompt.
 
@@ -300,6 +312,7 @@ def generate(
         max_chunk: tokens run at once, 0 = as many as the method takes.
         loop: a TokenLoop to continue on, so that a prompt which begins like its sequence is not run again. Its sampling
             applies instead of the options here.
+        logprobs: keep the log-probability of each token, and of so many of the most likely, in `Generation.logprobs`.
 
     Raises:
         InvalidArgumentError: an option is wrong.
@@ -332,6 +345,7 @@ def generate(
         room=cache_size(program),
         progress=on_progress,
         owns_loop=owns_loop,
+        logprobs=None if logprobs is None else _count(logprobs, "logprobs"),
     )
 
 

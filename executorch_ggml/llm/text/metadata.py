@@ -13,7 +13,7 @@ from executorch_ggml.errors import FormatError
 def string(metadata: Mapping[str, Any], key: str) -> str | None:
     value = metadata.get(key)
     if value is not None and not isinstance(value, str):
-        raise FormatError(f"{key} is {_describe(value)}; expected a string")
+        raise FormatError(f"{key} is {describe(value)}; expected a string")
     return value
 
 
@@ -22,7 +22,7 @@ def integer(metadata: Mapping[str, Any], key: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise FormatError(f"{key} is {_describe(value)}; expected an integer")
+        raise FormatError(f"{key} is {describe(value)}; expected an integer")
     return int(value)
 
 
@@ -31,7 +31,7 @@ def flag(metadata: Mapping[str, Any], key: str) -> bool | None:
     if value is None:
         return None
     if not isinstance(value, (bool, np.bool_)):
-        raise FormatError(f"{key} is {_describe(value)}; expected a boolean")
+        raise FormatError(f"{key} is {describe(value)}; expected a boolean")
     return bool(value)
 
 
@@ -41,11 +41,11 @@ def string_array(metadata: Mapping[str, Any], key: str) -> list[str] | None:
     if value is None:
         return None
     if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
-        raise FormatError(f"{key} is {_describe(value)}; expected an array of strings")
+        raise FormatError(f"{key} is {describe(value)}; expected an array of strings")
     items = list(value)
     for i, item in enumerate(items):
         if not isinstance(item, str):
-            raise FormatError(f"{key}[{i}] is {_describe(item)}; expected an array of strings")
+            raise FormatError(f"{key}[{i}] is {describe(item)}; expected an array of strings")
     try:
         "".join(items).encode()
     except UnicodeEncodeError:
@@ -82,7 +82,7 @@ def float_array(metadata: Mapping[str, Any], key: str, length: int) -> list[floa
 
 def _numeric(key: str, value: Any, length: int) -> np.ndarray[Any, np.dtype[Any]]:
     if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
-        raise FormatError(f"{key} is {_describe(value)}; expected an array of {length} numbers")
+        raise FormatError(f"{key} is {describe(value)}; expected an array of {length} numbers")
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError, TypeError):
@@ -94,7 +94,7 @@ def _numeric(key: str, value: Any, length: int) -> np.ndarray[Any, np.dtype[Any]
     return array
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
     if isinstance(value, (str, bytes)):
         return f"the string {value[:40]!r}"
     if hasattr(value, "__len__"):
