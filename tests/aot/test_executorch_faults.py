@@ -78,6 +78,12 @@ WRONG: dict[str, Case] = {
         lambda x, y: torch.add(x, y, alpha=2),
         (torch.tensor([1.0]), torch.tensor([10.0, 20.0])),
     ),
+    "sign of NaN": ("aot/passes/signs.py", torch.sign, (torch.tensor([float("nan")], dtype=torch.float64),)),
+    "layer norm of doubles": (
+        "aot/passes/float64_norms.py",
+        lambda x: F.layer_norm(x, (3,)),
+        (torch.tensor([1e6, 1e6 + 1, 1e6 + 3], dtype=torch.float64),),
+    ),
     "bilinear image of bytes": (
         "aot/host_kernels.py",
         lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"),

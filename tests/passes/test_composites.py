@@ -93,6 +93,8 @@ def test_sums_of_float64(tmp_path: Path) -> None:
         lambda x: torch.einsum("ij,ij->i", x, x),
         lambda x: F.group_norm(x + 1e6, 3, x[0] - 2e4, x[1]),
         lambda x: F.group_norm(x[None] + 1e6, 1),
+        lambda x: F.layer_norm(x + 1e6, (33,), x[0] - 2e4, x[1]),
+        lambda x: F.layer_norm(x * 1e20, (3, 33), eps=0.5),
     ]
     x = torch.linspace(1e5, 2e5, 99, dtype=torch.float64).reshape(3, 33).contiguous() / 7
     edge = to_edge_rewrite_and_lower(export(Calls(functions), (x,)))
@@ -100,6 +102,16 @@ def test_sums_of_float64(tmp_path: Path) -> None:
     with Program(tmp_path / "m.pte", threads=1) as run:
         for got, want in zip(run(x), Calls(functions)(x), strict=True):
             torch.testing.assert_close(torch.as_tensor(got), want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_sign_of_nan_is_zero(tmp_path: Path, dtype: torch.dtype) -> None:
+    x = torch.tensor([float("nan"), float("inf"), -3.5, 0.0, -0.0, 5e-324], dtype=dtype)
+    edge = to_edge_rewrite_and_lower(export(Calls([torch.sign, torch.sgn]), (x,)))
+    (tmp_path / "m.pte").write_bytes(edge.to_executorch().buffer)
+    with Program(tmp_path / "m.pte", threads=1) as run:
+        for got in run(x):
+            assert torch.equal(torch.as_tensor(got), torch.sign(x))
 
 
 def test_several_types_side_by_side(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ from .row_major import use_row_major, use_row_major_edge
 from .scalar_types import type_numbers
 from .scaled_sums import write_scaled_sums
 from .select_by_value import select_by_value
+from .signs import compare_for_signs
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
@@ -71,6 +72,7 @@ __all__ = [
     "RemoveGraphAssertsPass",
     "add_up_integers",
     "check_indices",
+    "compare_for_signs",
     "complex_to_pairs",
     "convert_written",
     "copy_returned_constants",
@@ -154,6 +156,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
             check_indices,
             expand_integer_powers,
             write_scaled_sums,
+            compare_for_signs,
             divide_integers,
             divide_floats,
             add_up_integers,
@@ -216,6 +219,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     check_indices(ep)
     expand_integer_powers(ep)
     write_scaled_sums(ep)
+    compare_for_signs(ep)
     divide_integers(ep)
     divide_floats(ep)
     add_up_integers(ep)
