@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from executorch_ggml._files import open_regular
 from executorch_ggml.errors import FormatError, GgmlError
+from executorch_ggml.errors.files import open_regular
 
 from .answer import ending, show_figures, stream
 from .chat_commands import Leave, command, set_thinking

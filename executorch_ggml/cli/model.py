@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from executorch_ggml._files import open_regular
 from executorch_ggml.errors import InvalidArgumentError
+from executorch_ggml.errors.files import open_regular
 
 from .options import Gguf, echo_err, load_program
 from .stages import stages

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from executorch_ggml._files import open_regular
 from executorch_ggml.errors import FileError, FormatError, UnsupportedError
+from executorch_ggml.errors.files import open_regular
 
 __all__ = ["GgufHeader", "TensorInfo", "Value", "read_header"]
 

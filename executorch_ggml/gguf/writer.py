@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from executorch_ggml._files import check_target, write_atomically
 from executorch_ggml.errors import InvalidArgumentError, ShapeError
+from executorch_ggml.errors.files import check_target, write_atomically
 from executorch_ggml.ir.types import GgmlType
 from executorch_ggml.runtime.types import quantize
 

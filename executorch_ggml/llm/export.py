@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from executorch_ggml._files import check_target, write_atomically
 from executorch_ggml.errors import InvalidArgumentError, UnsupportedError
+from executorch_ggml.errors.files import check_target, write_atomically
 from executorch_ggml.gguf.header import GgufHeader, read_header
 
 if TYPE_CHECKING:

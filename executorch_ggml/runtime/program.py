@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
 
-from executorch_ggml._files import replacing
 from executorch_ggml.errors import BusyError, GgmlError, InvalidArgumentError
+from executorch_ggml.errors.files import replacing
 
 from . import _abi, _arrays, _exit, _interrupt, _load, _structure
 from ._callback import Progress, ProgressCallback

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from executorch_ggml._files import open_regular
 from executorch_ggml.errors import AudioError, LibraryError
+from executorch_ggml.errors.files import open_regular
 
 from .resample import Resampler
 from .wav import Unfinished, check_wav

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from executorch_ggml._files import check_regular, open_regular
 from executorch_ggml.errors import BindError, FileError, FormatError, LibraryError
+from executorch_ggml.errors.files import check_regular, open_regular
 
 __all__ = ["Checkpoint", "NemoArchive", "SafetensorsCheckpoint", "missing_and_extra", "open_checkpoint", "read_json"]
 

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from executorch_ggml._files import check_target, write_atomically
 from executorch_ggml.aot.export_lock import EXPORTING
 from executorch_ggml.aot.partitioner import GgmlPartitioner
 from executorch_ggml.aot.passes.sizes_of_inputs import ask_inputs_for_sizes
 from executorch_ggml.aot.quantization import GgmlQuantConfig
 from executorch_ggml.aot.quiet import quiet, undisturbed
 from executorch_ggml.errors import UnsupportedError
+from executorch_ggml.errors.files import check_target, write_atomically
 
 from .vocabulary import encode_json, encode_pieces
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Any, BinaryIO
 
-from executorch_ggml._files import open_regular
 from executorch_ggml.errors import AudioError
+from executorch_ggml.errors.files import open_regular
 
 __all__ = ["Unfinished", "check_wav"]
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ir_run.h"
+#include "special_functions.h"
 
 using namespace irtest;
 
@@ -31,21 +32,6 @@ struct OneInput {
 float softplus(float x) { return x > 20 ? x : std::log1p(std::exp(x)); }
 
 constexpr float kParameter = 1.7f;
-
-/// By halving.
-double inverse_erf(double y) {
-  double low = -6.0, high = 6.0;
-  for (int i = 0; i < 80; ++i) {
-    const double middle = 0.5 * (low + high);
-    (std::erf(middle) < y ? low : high) = middle;
-  }
-  return low;
-}
-
-double slope_of_lgamma(double x) {
-  const double h = 1e-4 * x;
-  return (std::lgamma(x + h) - std::lgamma(x - h)) / (2 * h);
-}
 
 float expected_unary(fb::UnaryKind kind, float x) {
   switch (kind) {

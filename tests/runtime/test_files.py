@@ -10,8 +10,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from executorch_ggml import _files as files
-from executorch_ggml.errors import FileError, InvalidArgumentError
+from executorch_ggml.errors import FileError, InvalidArgumentError, files
 from executorch_ggml.gguf.header import read_header
 from executorch_ggml.gguf.summary import GGUFAnalyzer
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from executorch_ggml._files import check_regular
 from executorch_ggml.errors import FileError, InvalidArgumentError
+from executorch_ggml.errors.files import check_regular
 from executorch_ggml.ir.expr import evaluate
 from executorch_ggml.runtime._arrays import SCALAR_NAMES
 

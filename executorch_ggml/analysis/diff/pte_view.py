@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from executorch_ggml._files import open_regular
 from executorch_ggml.errors import FileError, FormatError, InvalidArgumentError
+from executorch_ggml.errors.files import open_regular
 
 BACKEND = "GgmlBackend"
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from executorch_ggml._files import check_target, write_atomically
 from executorch_ggml.aot.export_lock import EXPORTING
 from executorch_ggml.aot.lower import lower
 from executorch_ggml.aot.partitioner import GgmlPartitioner
 from executorch_ggml.aot.quiet import quiet, undisturbed
 from executorch_ggml.errors import InvalidArgumentError
+from executorch_ggml.errors.files import check_target, write_atomically
 from executorch_ggml.gguf.header import read_header
 from executorch_ggml.ir.serialize import deserialize
 from executorch_ggml.ir.types import GgmlType

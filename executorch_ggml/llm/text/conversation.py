@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from executorch_ggml._files import open_regular, write_atomically
 from executorch_ggml.errors import FormatError, InvalidArgumentError
+from executorch_ggml.errors.files import open_regular, write_atomically
 
 from .tokenizer import Tokenizer
 
