@@ -1,7 +1,7 @@
 """The PEP 517/660 build backend: CMake + Ninja -> one wheel per platform, with nothing but the standard library.
 
 Settings (`-C name=value`; anything else is an error):
-    variant            which file of wheels/ to build (default cpu); cuda and vulkan are plug-ins of the cpu one
+    variant            which file of wheels/ to build (default cpu); cuda, vulkan and rpc are plug-ins of the cpu one
     cpu                portable: a module per CPU generation, the default for wheels; native: this machine only, much
                        quicker to build, the default for editable installs; such a wheel is tagged linux_<arch>
     build-dir          where CMake works (default build/wheel-<settings>-<hash>; kept, so the next build is incremental)

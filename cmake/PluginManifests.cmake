@@ -14,7 +14,7 @@ if(TARGET ggml-cuda)
   get_target_property(PLUGIN_CUDA_ARCHITECTURES ggml-cuda CUDA_ARCHITECTURES)   # ggml changes what it was given
   math(EXPR PLUGIN_CUDA_BELOW "${CUDAToolkit_VERSION_MAJOR} + 1")
 endif()
-foreach(backend cuda vulkan)
+foreach(backend cuda vulkan rpc)
   if(TARGET ggml-${backend})
     set(manifest "${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/ggml-${backend}.json")
     configure_file("${plugin_root}/cmake/plugins/${backend}.json.in" "${manifest}" @ONLY)

@@ -171,7 +171,7 @@ def test_sdist_holds_tracked_files_only(
     # Tracked and of a kind that belongs into an sdist, and the two that sdists have on top.
     assert files == {
         *("pyproject.toml", "build_backend.py", "README.md", "LICENSE", "CMakeLists.txt"),
-        *(f"wheels/{variant}.toml" for variant in ("cpu", "cuda", "vulkan")),
+        *(f"wheels/{variant}.toml" for variant in ("cpu", "cuda", "rpc", "vulkan")),
         *("executorch_ggml/__init__.py", "executorch_ggml/ops/basic.py", "MANIFEST", "PKG-INFO"),
     }
 

@@ -58,7 +58,7 @@ def test_markers_of_extras_are_combined(backend: ModuleType, tree: Path) -> None
     assert "Requires-Dist: x>=1 ; (python_version < '3.12') and extra == 'odd'\n" in text
 
 
-@pytest.mark.parametrize("variant", ["cuda", "vulkan"])
+@pytest.mark.parametrize("variant", ["cuda", "rpc", "vulkan"])
 def test_plugins_are_distributions_of_the_same_version(backend: ModuleType, variant: str) -> None:
     name, version, files = backend._metadata(backend._settings({"variant": variant}, "portable"))
     message = email.parser.Parser().parsestr(files["METADATA"].decode())

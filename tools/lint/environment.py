@@ -17,7 +17,7 @@ import environment_reads
 
 PAGE = "docs/environment-variables.md"
 PLACES = (
-    *("csrc", "executorch_ggml", "executorch_ggml_cuda", "executorch_ggml_vulkan", "examples", "runner", "tests"),
+    *("csrc", "executorch_ggml", "executorch_ggml_cuda", "executorch_ggml_vulkan", "executorch_ggml_rpc", "examples", "runner", "tests"),
     *(
         "benchmarks",
         "cmake",

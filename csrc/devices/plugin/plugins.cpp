@@ -102,7 +102,7 @@ std::string device_problem(const Plugin& plugin, size_t number) {
 }
 
 std::string plugin_distribution(const std::string& family) {
-  return family == "cuda" || family == "vulkan" ? "executorch-ggml-" + family : "";
+  return family == "cuda" || family == "vulkan" || family == "rpc" ? "executorch-ggml-" + family : "";
 }
 
 }  // namespace etggml::devices

@@ -13,7 +13,7 @@ namespace etggml::devices {
 namespace {
 
 // The plug-ins there are. Their manifests are called ggml-<name>.json, their packages executorch_ggml_<name>.
-constexpr const char* kPlugins[] = {"cuda", "vulkan"};
+constexpr const char* kPlugins[] = {"cuda", "vulkan", "rpc"};
 
 bool exists(const std::string& path) { return access(path.c_str(), R_OK) == 0; }
 
