@@ -93,6 +93,8 @@ def test_sums_of_float64(tmp_path: Path) -> None:
         lambda x: torch.einsum("ij,ij->i", x, x),
         lambda x: F.group_norm(x + 1e6, 3, x[0] - 2e4, x[1]),
         lambda x: F.group_norm(x[None] + 1e6, 1),
+        lambda x: F.instance_norm(x[None] + 1e6, weight=x[:, 0], bias=x[:, 1]),
+        lambda x: F.instance_norm(x.reshape(1, 3, 3, 11) + 1e6, eps=0.1),
         lambda x: F.layer_norm(x + 1e6, (33,), x[0] - 2e4, x[1]),
         lambda x: F.layer_norm(x * 1e20, (3, 33), eps=0.5),
     ]
@@ -102,6 +104,24 @@ def test_sums_of_float64(tmp_path: Path) -> None:
     with Program(tmp_path / "m.pte", threads=1) as run:
         for got, want in zip(run(x), Calls(functions)(x), strict=True):
             torch.testing.assert_close(torch.as_tensor(got), want, rtol=1e-10, atol=1e-12)
+
+
+def test_norms_of_float64_of_dynamic_sizes(tmp_path: Path) -> None:
+    norms = Calls(
+        [
+            lambda x: F.group_norm(x, 2),
+            lambda x: F.instance_norm(x),
+            lambda x: F.layer_norm(x, (4, 7)),
+        ]
+    )
+    x = torch.linspace(1e6, 2e6, 3 * 4 * 7, dtype=torch.float64).reshape(3, 4, 7) + 1e7
+    sizes = ((({0: torch.export.Dim("n", min=1, max=8)}),),)
+    edge = to_edge_rewrite_and_lower(export(norms, (x,), dynamic_shapes=sizes))
+    (tmp_path / "m.pte").write_bytes(edge.to_executorch().buffer)
+    with Program(tmp_path / "m.pte", threads=1) as run:
+        for rows in (3, 1):
+            for got, want in zip(run(x[:rows].contiguous()), norms(x[:rows]), strict=True):
+                torch.testing.assert_close(torch.as_tensor(got), want, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

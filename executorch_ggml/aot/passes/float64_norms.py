@@ -1,7 +1,7 @@
-"""Group and layer norms of float64 as means.
+"""Group, instance and layer norms of float64 as means.
 
-ExecuTorch 1.5's kernel of the first takes the mean of squares less the square of the mean: where the mean is a hundred
-times the deviation, three digits are left. That of the second computes in float32.
+ExecuTorch 1.5's kernel of the first two takes the mean of squares less the square of the mean: where the mean is a hundred
+times the deviation, three digits are left. That of the last computes in float32.
 """
 
 from __future__ import annotations
@@ -16,45 +16,43 @@ from ._graph import GraphEditor, args_of, argument, aten, is_tensor, nodes_of, s
 
 
 def expand_float64_norms(ep: ExportedProgram) -> bool:
-    """Replace, in place, those of known size; True if there was one."""
+    """Replace them, in place; True if there was one. Sizes may be dynamic, but for the channels."""
     editor = GraphEditor(ep)
-    for node in nodes_of(ep.graph, aten.group_norm.default):
+    for node in nodes_of(ep.graph, aten.group_norm.default, aten.instance_norm.default):
         x, groups = args_of(node)[:2]
-        if not is_tensor(x) or value(x).dtype is not torch.float64 or not all(isinstance(d, int) for d in shape(x)):
-            continue
-        editor.replace(node, _normalised(editor, node, x, groups))
+        if node.target is aten.instance_norm.default:
+            groups = shape(x)[1] if argument(node, 5, "use_input_stats") else None  # else it is a batch norm
+        if is_tensor(x) and value(x).dtype is torch.float64 and isinstance(groups, int):
+            editor.replace(node, _group_norm(editor, node, x, groups))
     for node in nodes_of(ep.graph, aten.layer_norm.default):
         x, sizes = args_of(node)[:2]
         if is_tensor(x) and value(x).dtype is torch.float64:
-            editor.replace(node, _layer_norm(editor, node, x, len(sizes)))
+            result = _centred(editor, node, x, list(range(-len(sizes), 0)), argument(node, 4, "eps", 1e-5))
+            editor.replace(node, _scaled(editor, node, result, 2, []))
     return editor.finish()
 
 
-def _normalised(editor: GraphEditor, node: Node, x: Node, groups: int) -> Node:
-    def call(target: Any, *args: Any) -> Node:
-        return editor.call(node, target, *args)
+def _group_norm(editor: GraphEditor, node: Node, x: Node, groups: int) -> Node:
+    instance = node.target is aten.instance_norm.default
+    eps = argument(node, 7 if instance else 4, "eps", 1e-5)
+    rank, channels = len(shape(x)), int(shape(x)[1])
+    rows = editor.call(node, aten.unflatten.int, x, 1, [groups, channels // groups])
+    rows = _centred(editor, node, rows, list(range(2, rank + 1)), eps)
+    result = editor.call(node, aten.flatten.using_ints, rows, 1, 2)
+    return _scaled(editor, node, result, 1 if instance else 2, [1, channels] + [1] * (rank - 2))
 
-    batch, channels = int(shape(x)[0]), int(shape(x)[1])
-    rows = call(aten.reshape.default, x, [batch, groups, value(x).numel() // max(1, batch * groups)])
-    result = call(aten.reshape.default, _centred(editor, node, rows, [2]), list(shape(x)))
-    wide = [1, channels] + [1] * (len(shape(x)) - 2)
-    for place, name, target in ((2, "weight", aten.mul.Tensor), (3, "bias", aten.add.Tensor)):
+
+def _scaled(editor: GraphEditor, node: Node, x: Node, weight_at: int, wide: list[int]) -> Node:
+    """Times the weight, plus the bias, if the operator has them. ``wide``: their shape beside ``x``."""
+    for place, name, target in ((weight_at, "weight", aten.mul.Tensor), (weight_at + 1, "bias", aten.add.Tensor)):
         factor = argument(node, place, name)
         if is_tensor(factor):
-            result = call(target, result, call(aten.reshape.default, factor, wide))
-    return result
+            factor = editor.call(node, aten.reshape.default, factor, wide) if wide else factor
+            x = editor.call(node, target, x, factor)
+    return x
 
 
-def _layer_norm(editor: GraphEditor, node: Node, x: Node, dims: int) -> Node:
-    result = _centred(editor, node, x, list(range(-dims, 0)))
-    for place, name, target in ((2, "weight", aten.mul.Tensor), (3, "bias", aten.add.Tensor)):
-        factor = argument(node, place, name)
-        if is_tensor(factor):
-            result = editor.call(node, target, result, factor)
-    return result
-
-
-def _centred(editor: GraphEditor, node: Node, x: Node, dims: list[int]) -> Node:
+def _centred(editor: GraphEditor, node: Node, x: Node, dims: list[int], eps: float) -> Node:
     """(x - mean) / sqrt(variance + eps) over these dimensions."""
 
     def call(target: Any, *args: Any) -> Node:
@@ -62,5 +60,4 @@ def _centred(editor: GraphEditor, node: Node, x: Node, dims: list[int]) -> Node:
 
     apart = call(aten.sub.Tensor, x, call(aten.mean.dim, x, dims, True))
     spread = call(aten.mean.dim, call(aten.mul.Tensor, apart, apart), dims, True)
-    scale = call(aten.rsqrt.default, call(aten.add.Tensor, spread, argument(node, 4, "eps", 1e-5)))
-    return call(aten.mul.Tensor, apart, scale)
+    return call(aten.mul.Tensor, apart, call(aten.rsqrt.default, call(aten.add.Tensor, spread, eps)))
