@@ -27,6 +27,8 @@ class Sizes:
 
     def __init__(self, gguf: str | Path, context: int) -> None:
         header = read_header(gguf)
+        if header.get("general.architecture") != "qwen3":
+            raise SystemExit(f"{gguf}: this example is a Qwen3, the file is {header.get('general.architecture')!r}")
         meta = {key.partition(".")[2]: header[key] for key in header if key.startswith("qwen3.")}
         self.layers, self.width, self.ff = (
             int(meta[key]) for key in ("block_count", "embedding_length", "feed_forward_length")

@@ -14,6 +14,7 @@ from executorch_ggml.aot.explanation import Explanation, describe
 from executorch_ggml.aot.lower import lower
 from executorch_ggml.aot.partitioner import GgmlPartitioner
 from executorch_ggml.aot.program_view import ProgramView, WeightOptions
+from executorch_ggml.aot.trace import traced
 from executorch_ggml.errors import LoweringError, UnloadableError
 
 from .on_device import example_inputs, try_on_device
@@ -41,6 +42,7 @@ def explain(
     Raises:
         DeviceError: there is no such device.
         TypeError: a module without example inputs.
+        InvalidArgumentError: a module that torch.export refuses.
         UndelegatedError: ``strict``, and there are hot nodes; it names them.
     """
     if isinstance(model, ExportedProgram):
@@ -48,9 +50,7 @@ def explain(
     elif args is None:
         raise TypeError("explain(module) needs example inputs")
     else:
-        program = torch.export.export(
-            model.eval(), tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes, strict=False
-        )
+        program = traced(model, args, kwargs or {}, dynamic_shapes, type(model).__name__)
     recorder = recording(partitioner or GgmlPartitioner())
     inputs = example_inputs(program) if device else None  # lowering may change the program
     try:

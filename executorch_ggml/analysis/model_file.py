@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from executorch_ggml.aot.trace import traced
 from executorch_ggml.errors import FileError, FormatError, InvalidArgumentError
 
 
@@ -49,12 +50,14 @@ class Definition:
     """The definitions of a Python file.
 
     Attributes:
+        file: the file.
         module: the model, in eval mode.
         args, kwargs: example inputs.
         dynamic_shapes, partitioner: None if missing.
         binding: ``names``, ``own`` and ``expect``, as far as they are defined: keywords of ``export_with_gguf``.
     """
 
+    file: Path
     module: torch.nn.Module
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -63,14 +66,8 @@ class Definition:
     binding: Mapping[str, Any] = field(default_factory=dict)
 
     def export(self, module: torch.nn.Module | None = None) -> ExportedProgram:
-        """The exported program of the model, or of a copy of it. Raises the errors of ``torch.export.export``."""
-        return torch.export.export(
-            (module or self.module).eval(),
-            self.args,
-            dict(self.kwargs),
-            dynamic_shapes=self.dynamic_shapes,
-            strict=False,
-        )
+        """The exported program of the model, or of a copy of it. Raises InvalidArgumentError if torch refuses it."""
+        return traced(module or self.module, self.args, self.kwargs, self.dynamic_shapes, str(self.file))
 
 
 def load_definition(path: str | os.PathLike[str]) -> Definition:
@@ -123,6 +120,7 @@ def _definitions(file: Path) -> Definition:
     kinds = {"names": object, "own": (tuple, list, set), "expect": object}
     binding = {name: _definition(module, file, name, kind, _MISSING_TOO, call=False) for name, kind in kinds.items()}
     return Definition(
+        file=file,
         module=_definition(module, file, "model", torch.nn.Module).eval(),
         args=tuple(_definition(module, file, "example_inputs", (tuple, list))),
         kwargs=dict(_definition(module, file, "example_kwargs", Mapping, {})),
@@ -134,11 +132,7 @@ def _definitions(file: Path) -> Definition:
 
 def _python(file: Path) -> ModelFile:
     found = _definitions(file)
-    try:
-        program = found.export()
-    except Exception as e:  # any error of the model or the exporter
-        raise InvalidArgumentError(f"{file}: torch.export refuses the model: {type(e).__name__}: {e}") from e
-    return ModelFile(program, found.args, found.kwargs, found.partitioner)
+    return ModelFile(found.export(), found.args, found.kwargs, found.partitioner)
 
 
 def _execute(file: Path) -> ModuleType:

@@ -65,7 +65,7 @@ def graph_of(
     header = read_header(model)
     length = max_seq_len or bounded_length(header, _POSITIONS)
     with stages(f"exporting {model.name}, once") as stage:
-        graph = cached_graph(model, GGUFExportConfig(max_seq_len=length), on_stage=stage)
+        graph = cached_graph(header, GGUFExportConfig(max_seq_len=length), on_stage=stage)
     if graph.made and not quiet:
         echo_err(f"[exported {graph.path}]")
     return graph.path, model

@@ -147,7 +147,10 @@ class UnloadableError(UnsupportedError):
 
 
 class MismatchError(GgmlError, ArithmeticError):
-    """The lowered program and eager have different results (``to_edge_rewrite_and_lower(..., verify=...)``).
+    """The lowered program is another one than it should be.
+
+    Its results differ from eager's (``to_edge_rewrite_and_lower(..., verify=...)``), or it computes with other numbers
+    than the GGUF states (``export_with_gguf``).
 
     Attributes:
         report: the comparison, value by value (``executorch_ggml.diff.DiffReport``); None when it could not be made.

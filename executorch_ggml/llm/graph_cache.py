@@ -49,7 +49,7 @@ def cache_folder() -> Path:
 
 
 def cached_graph(
-    gguf_path: str | os.PathLike[str],
+    gguf: str | os.PathLike[str] | GgufHeader,
     config: GGUFExportConfig | None = None,
     *,
     on_stage: Callable[[str], None] | None = None,
@@ -60,7 +60,7 @@ def cached_graph(
     and the others wait.
 
     Args:
-        gguf_path: only its metadata and table of tensors are read.
+        gguf: only its metadata and table of tensors are read; or these, already read.
         config: the choices of the export. If missing, the defaults, with no more positions than the model's context.
         on_stage: called with a few words when a stage of the export begins; never for a graph that is there.
 
@@ -69,7 +69,7 @@ def cached_graph(
         FileError: the GGUF cannot be read, or the cache cannot be written.
         GgmlError: the other errors of `export_gguf_to_pte`.
     """
-    header = read_header(gguf_path)
+    header = gguf if isinstance(gguf, GgufHeader) else read_header(gguf)
     config = config or GGUFExportConfig(max_seq_len=bounded_length(header))
     folder = cache_folder()
     name = f"{header.path.stem[:80]}-{config.max_seq_len}-{_digest(header, config)}.pte"
@@ -84,7 +84,7 @@ def cached_graph(
     with _alone(path, on_stage):
         if path.is_file():  # another process made it meanwhile
             return CachedGraph(path, False, config)
-        export_gguf_to_pte(gguf_path, path, config, on_stage=on_stage)
+        export_gguf_to_pte(header.path, path, config, on_stage=on_stage)
     return CachedGraph(path, True, config)
 
 

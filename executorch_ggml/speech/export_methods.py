@@ -21,6 +21,7 @@ from executorch_ggml.aot.partitioner import GgmlPartitioner
 from executorch_ggml.aot.passes.sizes_of_inputs import ask_inputs_for_sizes
 from executorch_ggml.aot.quantization import GgmlQuantConfig
 from executorch_ggml.aot.quiet import quiet, undisturbed
+from executorch_ggml.aot.trace import traced
 from executorch_ggml.errors import UnsupportedError
 from executorch_ggml.errors.files import check_target, write_atomically
 
@@ -92,9 +93,7 @@ def export_methods(
         programs = {}
         for name, method in methods.items():
             logger.info("exporting %s", name)
-            programs[name] = torch.export.export(
-                method.module, _where_weights_are(method), dynamic_shapes=_dynamic(method), strict=False
-            )
+            programs[name] = traced(method.module, _where_weights_are(method), {}, _dynamic(method), name)
         partitioners = {
             name: [GgmlPartitioner(quant=quant, weight_alternatives=weight_alternatives)] for name in methods
         }

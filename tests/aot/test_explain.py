@@ -22,6 +22,15 @@ class Model(nn.Module):
         return self.b(hidden), n + 1
 
 
+def test_a_module_that_torch_refuses() -> None:
+    model = Model().train()
+    with pytest.raises(InvalidArgumentError, match=r"Model: torch\.export refuses the model: "):
+        explain(model, (torch.randn(3, 9), torch.tensor([1])))
+    assert model.training
+    assert explain(model, (torch.randn(3, 8), torch.tensor([1]))).delegated == 2
+    assert model.training
+
+
 def test_report() -> None:
     report = explain(Model(), (torch.randn(3, 8), torch.tensor([1])))
     assert report.delegated == 2

@@ -13,6 +13,7 @@ import torch
 
 from executorch_ggml import GGUFModule, Program, export_with_gguf, load_gguf
 from executorch_ggml.analysis.nmse import nmse
+from executorch_ggml.errors import InvalidArgumentError
 from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
 from executorch_ggml.runtime.program import payloads
 from tests.support.make_gguf import write_gguf
@@ -140,6 +141,14 @@ def test_a_module_is_left_as_it_was(tmp_path: Path) -> None:
     assert all(p.device.type == "meta" for p in (*module.parameters(), *module.buffers()))
     assert set(result.checked.values()) == {"same"}
     assert (result.delegates, result.binding.own, result.binding.unused) == (1, frozenset(), ())
+
+
+def test_a_module_that_torch_refuses(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout()).train()
+    module[0].eval()
+    with pytest.raises(InvalidArgumentError, match=r"Sequential: torch\.export refuses the model: "):
+        export_with_gguf(module, (torch.ones(4),), GGUF, tmp_path / "x.pte", own=["*"])
+    assert [part.training for part in module.modules()] == [True, False, True]
 
 
 def test_command_line(tmp_path: Path, own_pte: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from executorch_ggml.analysis.reference import delegates as delegates_of
 from executorch_ggml.aot.lower import lower
 from executorch_ggml.aot.lower_nodes import source_line
 from executorch_ggml.aot.node_view import overload_of
+from executorch_ggml.aot.trace import traced
 from executorch_ggml.errors import GgmlError, InvalidArgumentError
 from executorch_ggml.ir.errors import IrError
 from executorch_ggml.runtime.program import Program
@@ -68,7 +69,7 @@ def diff_model(
         subject: the report's name for the model.
 
     Raises:
-        InvalidArgumentError: no inputs, or nothing was delegated.
+        InvalidArgumentError: no inputs, a module that torch.export refuses, or nothing was delegated.
         GgmlError: any error of lowering or running the program.
     """
     if args is None and isinstance(model, ExportedProgram) and model.example_inputs is not None:
@@ -79,9 +80,7 @@ def diff_model(
         exported = model
     else:
         subject = subject or type(model).__name__
-        exported = torch.export.export(
-            model.eval(), tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes, strict=False
-        )
+        exported = traced(model, args, kwargs or {}, dynamic_shapes, subject)
     flat = flat_inputs(exported, args, kwargs)
     return _Diff(exported, flat, partitioner, threads, gguf=gguf, weight_types=weight_types).run(
         nmse, peak, subject or "the program"

@@ -1,7 +1,7 @@
 """Group, instance and layer norms of float64 as means.
 
-ExecuTorch 1.5's kernel of the first two takes the mean of squares less the square of the mean: where the mean is a hundred
-times the deviation, three digits are left. That of the last computes in float32.
+ExecuTorch 1.5's kernel of the first two takes the mean of squares less the square of the mean. Where the mean is a
+hundred times the deviation, three digits are left. That of the last computes in float32.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from executorch_ggml.aot.export_lock import EXPORTING
 from executorch_ggml.aot.lower import lower
 from executorch_ggml.aot.partitioner import GgmlPartitioner
 from executorch_ggml.aot.quiet import quiet, undisturbed
+from executorch_ggml.aot.trace import traced
 from executorch_ggml.errors import InvalidArgumentError
 from executorch_ggml.errors.files import check_target, write_atomically
 from executorch_ggml.gguf.header import read_header
@@ -91,7 +92,8 @@ def export_with_gguf(
     Raises:
         BindError: parameters without a tensor in the file, or of another shape.
         MismatchError: the graph computes with other numbers than the file states.
-        InvalidArgumentError: an argument of no such kind; data missing on the meta device; ``pte`` is the GGUF.
+        InvalidArgumentError: an argument of no such kind; a module that torch.export refuses; data missing on the meta
+            device; ``pte`` is the GGUF.
         FileError, FormatError: a file that cannot be read or written.
         LoweringError, UnsupportedError, UndelegatedError, UnloadableError: as ``to_edge_rewrite_and_lower``.
     """
@@ -106,7 +108,7 @@ def export_with_gguf(
     with EXPORTING, quiet(), undisturbed(), torch.no_grad():
         with on_cpu(module) as empty:
             args, kwargs = _on_cpu(tuple(example_inputs)), _on_cpu(dict(example_kwargs or {}))
-            program = torch.export.export(module.eval(), args, kwargs, dynamic_shapes=dynamic_shapes, strict=False)
+            program = traced(module, args, kwargs, dynamic_shapes, type(module).__name__)
         _require_data(program, empty)
         edge = lower(
             {"forward": program},

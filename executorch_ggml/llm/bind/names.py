@@ -98,7 +98,7 @@ def _candidates(names: Names, header: GgufHeader) -> Callable[[str], tuple[str, 
 
 
 def _several(found: Any, name: str) -> tuple[str, ...]:
-    several = (found,) if isinstance(found, str) else tuple(found)
+    several = (found,) if isinstance(found, str) else tuple(found) if isinstance(found, Sequence) else ()
     if not several or not all(isinstance(key, str) for key in several):
         raise InvalidArgumentError(f"names gives {found!r:.60} for {name!r}; want the name of a tensor, or several")
     return several
