@@ -15,6 +15,7 @@ from .chat import chat as converse
 from .model import Context, Model, open_text_model
 from .options import CacheType, DeviceName, Gguf, Threads, echo_err, print_json, progress_bar
 from .sampling import MinP, RepeatPenalty, Seed, Temperature, TopK, TopP, chosen_sampling
+from .structured import Grammar, JsonSchema, Regex, structure
 
 _LIMIT = 512
 
@@ -43,6 +44,9 @@ def run(
         int | None,
         typer.Option(min=0, help="With --json: log-probability of each token, and of so many of the most likely."),
     ] = None,
+    json_schema: JsonSchema = None,
+    grammar: Grammar = None,
+    regex: Regex = None,
     threads: Threads = 0,
     cache_type: CacheType = "f16",
     device: DeviceName = "",
@@ -59,11 +63,13 @@ def run(
         converse(
             model, prompt, gguf=gguf, system=system, max_tokens=max_tokens, temperature=temperature, top_k=top_k,
             top_p=top_p, min_p=min_p, repeat_penalty=repeat_penalty, seed=seed, stop=stop, ignore_end=ignore_end,
-            stats=stats, quiet=quiet, threads=threads, cache_type=cache_type, device=device, max_seq_len=max_seq_len,
+            stats=stats, quiet=quiet, json_schema=json_schema, grammar=grammar, regex=regex, threads=threads,
+            cache_type=cache_type, device=device, max_seq_len=max_seq_len,
         )  # fmt: skip
         return
     if system is not None:
         raise InvalidArgumentError("--system is the system message of a conversation: use `chat`, or add --chat")
+    form = structure(json_schema, grammar, regex)
     # Late: --help and other commands start without it.
     from executorch_ggml.llm.text.generate import generate
     from executorch_ggml.llm.text.token_loop import TokenLoop
@@ -81,7 +87,7 @@ def run(
         generation = generate(
             opened.program, ids, tokenizer=opened.tokenizer, loop=TokenLoop(opened.program, sampling),
             max_tokens=limit, stop=stop or [], ignore_end=ignore_end, on_progress=progress,
-            logprobs=logprobs,
+            logprobs=logprobs, **form,
         )  # fmt: skip
         if as_json:
             print_json(answer_dict(text, generation, opened.tokenizer))

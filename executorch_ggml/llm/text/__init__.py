@@ -1,6 +1,7 @@
 """Text for GGUF models: tokenizer, chat templates and the generation loop. Nothing here imports torch."""
 
 from .chat import ChatTemplate, Message
+from .constraint import JsonSchema
 from .conversation import Conversation
 from .generate import Generation, Piece, Stats, generate
 from .logprobs import TokenLogprob
@@ -13,6 +14,7 @@ __all__ = [
     "ChatTemplate",
     "Conversation",
     "Generation",
+    "JsonSchema",
     "Message",
     "Piece",
     "Sampling",
