@@ -23,6 +23,7 @@ from .errors import CleanGroup
 from .explain import explain
 from .export import export
 from .inspect import inspect
+from .perplexity import perplexity
 from .run import run
 from .transcribe import transcribe
 
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, chat, export, transcribe, bench, check, inspect, explain, diff, devices):
+for command in (run, chat, export, transcribe, bench, perplexity, check, inspect, explain, diff, devices):
     app.command()(command)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from executorch_ggml.errors import FormatError
+from executorch_ggml.errors.files import open_regular
 from executorch_ggml.errors.printable import json_safe, printable
 
 if TYPE_CHECKING:
@@ -26,6 +28,17 @@ Threads = Annotated[int, typer.Option("--threads", "-t", min=0, help="Compute th
 CacheType = Annotated[str, typer.Option("--cache-type", help="Type of the KV cache: f16, f32, q8_0, ...")]
 DeviceName = Annotated[str, typer.Option("--device", "-d", help="Where to compute; `devices` lists what there is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file. Raises FileError, or FormatError for other bytes."""
+    with open_regular(path) as file:
+        data = file.read()
+    try:
+        text: str = data.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: this is no UTF-8 text: {error}") from None
+    return text
 
 
 def print_json(value: Any) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from executorch_ggml.errors import FormatError, InvalidArgumentError
-from executorch_ggml.errors.files import open_regular
+from executorch_ggml.errors import InvalidArgumentError
+
+from .options import read_text
 
 _PANEL = "Form of the answer (needs executorch-ggml[grammar])"
 
@@ -55,15 +56,5 @@ def structure(json_schema: str | None, grammar: Path | None, regex: str | None) 
     if len(named) > 1:
         raise InvalidArgumentError(f"{' and '.join(named)}: an answer can keep to one of them only")
     if json_schema is not None and not json_schema.lstrip().startswith("{"):
-        json_schema = _read(Path(json_schema))
-    return {"json_schema": json_schema, "grammar": None if grammar is None else _read(grammar), "regex": regex}
-
-
-def _read(path: Path) -> str:
-    with open_regular(path) as file:
-        data = file.read()
-    try:
-        text: str = data.decode()
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: this is no UTF-8 text: {error}") from None
-    return text
+        json_schema = read_text(Path(json_schema))
+    return {"json_schema": json_schema, "grammar": None if grammar is None else read_text(grammar), "regex": regex}

@@ -5,6 +5,7 @@ from .constraint import JsonSchema
 from .conversation import Conversation
 from .generate import Generation, Piece, Stats, generate
 from .logprobs import TokenLogprob
+from .perplexity import Perplexity, perplexity
 from .sampling import Sampling, sample
 from .stream import StopStrings, StreamDecoder
 from .token_loop import TokenLoop
@@ -16,6 +17,7 @@ __all__ = [
     "Generation",
     "JsonSchema",
     "Message",
+    "Perplexity",
     "Piece",
     "Sampling",
     "Stats",
@@ -25,5 +27,6 @@ __all__ = [
     "TokenLoop",
     "Tokenizer",
     "generate",
+    "perplexity",
     "sample",
 ]
