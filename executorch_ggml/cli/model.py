@@ -91,6 +91,7 @@ class TextModel:
 def open_text_model(
     model: Path, gguf: Path | None, max_seq_len: int | None, threads: int, cache_type: str, device: str,
     *, quiet: bool = False, positions: int = _POSITIONS, outputs: Outputs = "last",
+    profile: bool | None = None,
 ) -> TextModel:  # fmt: skip
     """Loads a language model and the tokenizer of its GGUF. Remarks go to stderr unless `quiet`. See `graph_of`."""
     # Late: --help and other commands start without it.
@@ -109,7 +110,7 @@ def open_text_model(
         sampling = default_sampling(file.metadata)
         trained = context_length(file.metadata)
     pte, weights = graph_of(model, gguf, max_seq_len, quiet=quiet, positions=positions, outputs=outputs)
-    program = load_program(pte, weights, threads, cache_type, device)
+    program = load_program(pte, weights, threads, cache_type, device, profile=profile)
     room = cache_size(program)
     if trained is not None and room is not None and room > trained and not quiet:
         echo_err(f"[the graph has {room} positions, the model was trained for {trained}: text beyond is poor]")

@@ -80,7 +80,7 @@ def load_program(
     # Late: --help and other commands start without it.
     from executorch_ggml.runtime.program import Program
 
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads > cores:
         echo_err(f"[{threads} threads on {cores} cores: this is slower than {cores}]")
     with progress_bar(f"loading {(gguf or pte).name}") as progress:
