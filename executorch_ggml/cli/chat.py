@@ -34,6 +34,10 @@ def chat(
     chat_template: Annotated[
         Path | None, typer.Option("--chat-template", metavar="FILE", help="A Jinja template, instead of the GGUF's.")
     ] = None,
+    load: Annotated[
+        Path | None,
+        typer.Option("--load", metavar="FILE", help="Go on with a conversation that /save wrote.", show_default=False),
+    ] = None,
     think: Annotated[
         bool | None,
         typer.Option("--think/--no-think", help="Where the template has that switch.", show_default=False),
@@ -71,6 +75,10 @@ def chat(
         repeat_penalty=repeat_penalty, seed=seed,
     )  # fmt: skip
     conversation = Conversation(opened.tokenizer, system=system, template=template, positions=opened.positions)
+    if load is not None:
+        conversation.load(load)
+        if system is not None:
+            conversation.system = system
     if think is not None:
         set_thinking(conversation, think)
     limit = _LIMIT if max_tokens is None else max_tokens or None
