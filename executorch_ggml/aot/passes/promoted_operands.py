@@ -1,8 +1,8 @@
 """Operands without dimensions are converted to the type that torch computes in.
 
 A tensor without dimensions counts less than one with dimensions: uint8 beside an int32 number stays uint8, and the
-number wraps. The kernels of ExecuTorch, and ggml, look at the types alone. There a comparison is made in int32, and
-0.1 of float64 differs from 0.1 of float32.
+number wraps. The kernels of ExecuTorch 1.5 look at the types alone. There a comparison is made in int32, and 0.1 of
+float64 differs from 0.1 of float32.
 """
 
 from __future__ import annotations
