@@ -124,12 +124,13 @@ def problems(chains: Sequence[Chain], program: Any = None) -> list[str]:
     program = export(chains) if program is None else program
     partitioner = GgmlPartitioner()
     edge = to_edge_rewrite_and_lower(program, partitioner=partitioner)
-    if not delegates(edge.exported_program()):
-        reasons = partitioner.decisions.reasons.items() if partitioner.decisions else ()
-        return [f"nothing delegated: { {str(n): r for n, r in reasons} }"]
     from executorch_ggml.runtime.program import Program
 
     found = []
+    # A chain whose every line is movement or integers need not be delegated for its own sake.
+    if len(chains) > 1 and not delegates(edge.exported_program()):
+        reasons = partitioner.decisions.reasons.items() if partitioner.decisions else ()
+        found.append(f"nothing delegated: { {str(n): r for n, r in reasons} }")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chains.pte"
         path.write_bytes(edge.to_executorch().buffer)
@@ -248,5 +249,4 @@ def _alone(chain: Chain) -> str:
         return ""
     except Exception as e:
         return f"{type(e).__name__}: {str(e)[:2000]}\n{chain}"
-    # A chain whose every line is movement or integers need not be delegated for its own sake.
-    return "\n".join(p for p in found if not p.startswith("nothing delegated"))
+    return "\n".join(found)
