@@ -84,14 +84,19 @@ class Attention(nn.Module):
         caches = {"k": self.k, "v": self.v}
         k, v = self.write(caches, "k", positions, k), self.write(caches, "v", positions, v)
         if self.repeat:
-            k, v = (t[:, :, None].expand(-1, -1, HEADS // KV_HEADS, -1, -1).reshape(1, HEADS, SLOTS, SIZE) for t in (k, v))
+            k, v = (
+                t[:, :, None].expand(-1, -1, HEADS // KV_HEADS, -1, -1).reshape(1, HEADS, SLOTS, SIZE) for t in (k, v)
+            )
         return attend(q, k, v, self.mask(positions), enable_gqa=not self.repeat).transpose(1, 2).flatten(2)
 
 
 def exported(model: nn.Module) -> torch.export.ExportedProgram:
     tokens = torch.export.Dim("tokens", min=1, max=SLOTS)
     return torch.export.export(
-        model.eval(), (torch.randn(1, 3, WIDTH), torch.arange(3)), dynamic_shapes=({1: tokens}, {0: tokens}), strict=False
+        model.eval(),
+        (torch.randn(1, 3, WIDTH), torch.arange(3)),
+        dynamic_shapes=({1: tokens}, {0: tokens}),
+        strict=False,
     )
 
 
