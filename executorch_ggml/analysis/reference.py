@@ -20,6 +20,8 @@ from executorch_ggml.ir.serialize import deserialize
 from executorch_ggml.ir.types import GgmlType
 from executorch_ggml.runtime import types
 
+__all__ = ["ReferenceExecutor", "decode", "decoded", "delegates", "flatten_results", "named_data"]
+
 _TORCH = {
     GgmlType.F32: torch.float32,
     GgmlType.F16: torch.float16,

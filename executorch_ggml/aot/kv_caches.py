@@ -54,7 +54,7 @@ class KvCache:
 
 
 def kv_cache(placeholder: Node) -> KvCache | None:
-    """What a mutable buffer is as a KV cache, or None: something else writes or reads it."""
+    """A mutable buffer seen as a KV cache, or None: something else writes or reads it."""
     search = _Search(placeholder)
     return search.found() if search.run() else None
 
@@ -135,7 +135,7 @@ class _Search:
             self.orders.add(tuple(range(self.rank)))
             return True
         seen = [a for a in axes if a is not None]
-        self.orders.add((*(d for d in range(self.rank) if d not in seen), *seen))  # what is missing has the size one
+        self.orders.add((*(d for d in range(self.rank) if d not in seen), *seen))  # missing ones have the size one
         return True
 
     def _view(self, current: Node, user: Node, name: str) -> bool:

@@ -208,7 +208,7 @@ class ProgramView:
         return value
 
     def kv_cache(self, node: Node) -> KvCache | None:
-        """What a mutable buffer is as a KV cache; None for any other state."""
+        """A mutable buffer seen as a KV cache; None for any other state."""
         if self.name_of(node) in self.options.plain_states or not self.is_mutated(node):
             return None
         return kv_cache(node)

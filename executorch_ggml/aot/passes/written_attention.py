@@ -66,7 +66,7 @@ class _Scores:
         return None
 
     def _unmasked(self, node: Node) -> Node | None:
-        """What a node masks; None if it masks nothing."""
+        """The scores that a node masks; None if it masks nothing."""
         arguments: Sequence[Node] = args_of(node)
         if is_call(node, aten.masked_fill.Scalar, aten.masked_fill.Tensor) and self._is_low(arguments[2]):
             self._hide(arguments[1])
