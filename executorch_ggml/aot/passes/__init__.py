@@ -66,6 +66,7 @@ from .signs import compare_for_signs
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
+from .written_attention import recognise_attention
 from .written_types import convert_written
 
 __all__ = [
@@ -103,6 +104,7 @@ __all__ = [
     "name_arguments_apart",
     "name_pads",
     "promote_operands",
+    "recognise_attention",
     "refuse_dynamic_numbers",
     "remove_asserts",
     "replace_empty",
@@ -211,6 +213,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     tabulate(ep)
     fuse_rms_norm(ep)
     fuse_rope(ep)
+    recognise_attention(ep)
     strip_gqa_expand(ep)
     fuse_cached_attention(ep)
     expand_repeats(ep)
