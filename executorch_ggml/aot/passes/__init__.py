@@ -17,6 +17,7 @@ from executorch_ggml.aot import custom_ops_recurrent as _custom_ops_recurrent
 
 from ._graph import is_functional
 from .advanced_indexing import index_by_layout
+from .affine_quantisation import expand_affine_quantisation
 from .attention import fuse_cached_attention
 from .blocking import wait_for_copies
 from .checked_indices import check_indices
@@ -82,6 +83,7 @@ __all__ = [
     "divide_integers",
     "drop_argument_changes",
     "eliminate_common_subexpressions",
+    "expand_affine_quantisation",
     "expand_circular_pads",
     "expand_composites",
     "expand_diagonal_scatters",
@@ -151,6 +153,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
     if is_functional(ep):
         rewrites = (
             expand_recurrent,
+            expand_affine_quantisation,
             replace_empty_products,
             replace_empty,
             expand_float64_norms,
@@ -194,6 +197,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     return_plain_results(ep)
     remove_asserts(ep)
     expand_recurrent(ep)
+    expand_affine_quantisation(ep)
     replace_empty_products(ep)
     replace_empty(ep)
     expand_float64_norms(ep)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ def expand_composites(ep: ExportedProgram) -> bool:
             continue
         parts = _parts(node)
         if parts is not None and (node.target in _STACKS or any(map(_is_sought, parts.nodes))):
-            _inline(editor, node, parts)
+            inline(editor, node, parts, node.all_input_nodes)
     return editor.finish()
 
 
@@ -79,13 +79,7 @@ def _decompositions() -> Mapping[Any, Any]:
 
 def _parts(node: Node) -> torch.fx.Graph | None:
     """The graph of one operator's parts, with its tensors as placeholders; None if torch cannot take it apart."""
-    from torch._guards import detect_fake_mode
-    from torch.fx.experimental.proxy_tensor import make_fx
-
     inputs = node.all_input_nodes
-    if not all(is_tensor(i) for i in inputs):
-        return None
-    given = [value(i) for i in inputs]
 
     def call(*tensors: torch.Tensor) -> Any:
         place = dict(zip(inputs, tensors, strict=True))
@@ -93,19 +87,37 @@ def _parts(node: Node) -> torch.fx.Graph | None:
         assert callable(node.target)
         return node.target(*args, **kwargs)
 
+    return traced_parts(call, inputs, _decompositions())
+
+
+def traced_parts(
+    call: Callable[..., Any], inputs: Sequence[Node], decompositions: Mapping[Any, Any]
+) -> torch.fx.Graph | None:
+    """The graph of a function of some nodes' tensors, as placeholders in this order; None if torch cannot trace it."""
+    from torch._guards import detect_fake_mode
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    if not all(is_tensor(i) for i in inputs):
+        return None
+    given = [value(i) for i in inputs]
     mode = detect_fake_mode(given)
     try:
         with mode if mode is not None else contextlib.nullcontext(), torch.no_grad():
-            return make_fx(call, decomposition_table=dict(_decompositions()))(*given).graph
+            return make_fx(call, decomposition_table=dict(decompositions))(*given).graph
     except Exception:  # a decomposition that does not take these arguments: torch will say so itself
         return None
 
 
-def _inline(editor: GraphEditor, node: Node, parts: torch.fx.Graph) -> None:
-    places = dict(zip((n for n in parts.nodes if n.op == "placeholder"), node.all_input_nodes, strict=True))
+def inline(editor: GraphEditor, node: Node, parts: torch.fx.Graph, inputs: Sequence[Node]) -> None:
+    """Puts a graph in the place of a node; its placeholders are ``inputs``. Several results replace what picks them."""
+    places = dict(zip((n for n in parts.nodes if n.op == "placeholder"), inputs, strict=True))
     for part in parts.nodes:
         if part.op == "call_function":
             args, kwargs = torch.fx.map_arg((part.args, part.kwargs), lambda n: places[n])
             places[part] = editor.call(node, part.target, *args, **kwargs)
+        elif part.op == "output" and isinstance(part.args[0], (tuple, list)):
+            for user in list(node.users):
+                index: Any = user.args[1]
+                editor.replace(user, places[part.args[0][int(index)]])
         elif part.op == "output":
             editor.replace(node, places[part.args[0]])
