@@ -31,7 +31,6 @@ def main() -> None:
     def stage(name: str) -> None:
         print(f"[{time.monotonic() - started:3.0f} s] export: {name}", file=sys.stderr, flush=True)
 
-    stage("importing torch")
     from executorch_ggml import GGUFExportConfig, export_gguf_to_pte
 
     export_gguf_to_pte(options.gguf, pte, GGUFExportConfig(max_seq_len=options.max_seq_len), on_stage=stage)
