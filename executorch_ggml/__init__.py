@@ -1,5 +1,45 @@
 """executorch-ggml: torch.export'ed models on ggml's kernels, with weights from any GGUF file.
 
+Text from a GGUF of a known architecture. Exporting needs torch, running does not:
+
+    from executorch_ggml import GGUFModule, export_gguf_to_pte
+    export_gguf_to_pte("model.gguf", "model.pte")
+    with GGUFModule("model.pte", "model.gguf") as module:
+        for piece in module.generate("In the beginning", max_tokens=16):
+            print(piece, end="", flush=True)
+
+A module of your own. Parameters named as the tensors of a GGUF come from it with ``export_with_gguf``:
+
+    import torch
+    from executorch_ggml import to_edge_rewrite_and_lower
+    model = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.GELU(), torch.nn.Linear(128, 10)).eval()
+    inputs = (torch.randn(1, 64),)
+    lowered = to_edge_rewrite_and_lower(torch.export.export(model, inputs))
+    with open("mlp.pte", "wb") as file:
+        file.write(lowered.to_executorch().buffer)
+
+Any `.pte`, without torch:
+
+    import numpy
+    from executorch_ggml import Program
+    with Program("mlp.pte") as program:
+        (scores,) = program(numpy.zeros((1, 64), numpy.float32))
+
+Questions about a model, a `.pte` and this machine:
+
+    import executorch_ggml
+    print(executorch_ggml.explain(model, inputs))           # which operators run on ggml, and why others do not
+    print(executorch_ggml.diff(model, inputs))              # the first operation that differs from eager
+    print(executorch_ggml.check("model.pte", "model.gguf"))  # do these weights fit this graph
+    print(executorch_ggml.devices())                        # what a Program can run on
+
+Text as token ids, and back:
+
+    from executorch_ggml import Tokenizer
+    ids = Tokenizer.from_gguf("model.gguf").encode("In the beginning")
+
+Every error is a ``GgmlError``; ``help("executorch_ggml.errors")`` lists them. The pages are in docs/.
+
 Names are imported on first use. Importing this package loads neither torch nor the native library. The runtime side
 (`Program`, `GGUFFile`) never imports torch. The ahead-of-time side (`GgmlPartitioner`) never loads the native library.
 """
@@ -12,7 +52,7 @@ import importlib.machinery
 import logging
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from executorch_ggml.errors import (
     AudioError,
@@ -36,8 +76,14 @@ from executorch_ggml.errors import (
     UnsupportedError,
     ValueRangeError,
 )
+from executorch_ggml.errors.torch_missing import torch_missing
 
 if TYPE_CHECKING:
+    import inspect
+    from collections.abc import Callable
+
+    from executorch_ggml.analysis.diff import diff
+    from executorch_ggml.analysis.explain import explain
     from executorch_ggml.analysis.to_edge import to_edge_rewrite_and_lower
     from executorch_ggml.aot.partitioner import GgmlPartitioner
     from executorch_ggml.aot.quantization import GgmlQuantConfig
@@ -45,6 +91,9 @@ if TYPE_CHECKING:
     from executorch_ggml.llm.bind.load import load_gguf
     from executorch_ggml.llm.export import GGUFExportConfig, export_gguf_to_pte
     from executorch_ggml.llm.module import GGUFModule
+    from executorch_ggml.llm.text.tokenizer import Tokenizer
+    from executorch_ggml.runtime.check import check
+    from executorch_ggml.runtime.devices import devices
     from executorch_ggml.runtime.gguf_file import GGUFFile
     from executorch_ggml.runtime.program import Program
     from executorch_ggml.runtime.register import register_backend, register_weights
@@ -61,6 +110,7 @@ _EXPORTS = {
     "GgmlPartitioner": "aot.partitioner",
     "GgmlQuantConfig": "aot.quantization",
     "Program": "runtime.program",
+    "Tokenizer": "llm.text.tokenizer",
     "export_gguf_to_pte": "llm.export",
     "export_with_gguf": "llm.bind.export",
     "load_gguf": "llm.bind.load",
@@ -68,6 +118,17 @@ _EXPORTS = {
     "register_weights": "runtime.register",
     "to_edge_rewrite_and_lower": "analysis.to_edge",
 }
+
+_CALLABLE = {
+    "check": "runtime.check",
+    "devices": "runtime.devices",
+    "diff": "analysis.diff",
+    "explain": "analysis.explain",
+}
+"""Modules that are called like their function of the same name, so ``check(...)`` and ``check.Report`` both work.
+
+A function beside a module of its name would not do: importing the module would put it in the function's place.
+"""
 
 _ALIASES = {
     **{name: f"aot.{name}" for name in ("custom_ops", "lower", "ops", "partitioner", "passes", "program_view")},
@@ -109,10 +170,15 @@ __all__ = [
     "OutOfMemoryError",
     "Program",
     "ShapeError",
+    "Tokenizer",
     "UndelegatedError",
     "UnloadableError",
     "UnsupportedError",
     "ValueRangeError",
+    "check",
+    "devices",
+    "diff",
+    "explain",
     "export_gguf_to_pte",
     "export_with_gguf",
     "load_gguf",
@@ -122,16 +188,53 @@ __all__ = [
 ]
 
 
+class _Callable(ModuleType):
+    """A module that is called like its function of the same name (``_CALLABLE``)."""
+
+    @property
+    def _function(self) -> Callable[..., Any]:
+        return cast("Callable[..., Any]", vars(self)[self.__name__.rpartition(".")[2]])
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        import inspect
+
+        return inspect.signature(self._function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+
+def _room(room: str) -> ModuleType:
+    try:
+        module = importlib.import_module(f"{__name__}.{room}")
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            raise torch_missing() from error
+        raise
+    if room in _CALLABLE.values():
+        module.__class__ = _Callable
+    return module
+
+
 def __getattr__(name: str) -> Any:
-    module = _EXPORTS.get(name)
-    if module is None:
+    if name in _CALLABLE:
+        value: Any = _room(_CALLABLE[name])
+    elif name in _EXPORTS:
+        value = getattr(_room(_EXPORTS[name]), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     globals()[name] = value  # the next access does not come here
     return value
 
 
 def __dir__() -> list[str]:
+    # help() loads every name that it hears of, through inspect.getmembers. It hears of no errors, which fill pages
+    # and have a page of their own, and of no name that imports torch.
+    if sys._getframe(1).f_globals.get("__name__") == "inspect":
+        return sorted(
+            name for name, room in _EXPORTS.items() if not room.startswith(("aot.", "analysis.", "llm.bind."))
+        )
     return sorted({*globals(), *__all__})
 
 
@@ -150,7 +253,7 @@ class _Aliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        module = importlib.import_module(str(spec.origin))
+        module = _room(str(spec.origin).removeprefix(f"{__name__}."))
         self.specs[spec.name] = module.__spec__
         return module
 

@@ -1,8 +1,17 @@
 """The ahead-of-time half: from exported programs to payloads. It imports torch and never loads the native library."""
 
-import torch  # noqa: F401 - torch sets up its loggers when it is imported, so it comes before they are quieted
+from executorch_ggml.errors.torch_missing import torch_missing
 
-from .quiet import quiet
+try:
+    import torch  # noqa: F401 - torch sets up its loggers when it is imported, so it comes before they are quieted
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise torch_missing() from error
+
+from .quiet import drop_known_warnings, quiet
+
+drop_known_warnings()
 
 with quiet():
     try:

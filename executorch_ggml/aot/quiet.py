@@ -9,6 +9,14 @@ import warnings
 from collections.abc import Iterator
 
 
+def drop_known_warnings() -> None:
+    """For the whole process: the warnings that ExecuTorch's own calls cause in torch, about nothing a user wrote.
+
+    `to_edge_transform_and_lower` and `to_executorch` copy programs, also when they are called without us in between.
+    """
+    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+
+
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Garbage collection off for the moment: it would walk a growing graph, all of it in use, again and again."""

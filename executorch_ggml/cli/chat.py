@@ -15,7 +15,7 @@ from .answer import ending, show_figures, stream
 from .chat_commands import Leave, command, set_thinking
 from .chat_input import open_reader
 from .model import Context, Model, TextModel, open_text_model
-from .options import CacheType, DeviceName, Gguf, Threads, echo_err
+from .options import CacheType, DeviceName, Gguf, Threads, echo_err, progress_bar
 from .sampling import MinP, RepeatPenalty, Seed, Temperature, TopK, TopP, chosen_sampling
 from .structured import Grammar, JsonSchema, Regex, Structure, structure
 
@@ -140,12 +140,18 @@ class _Talk:
         try:
             if dropped := self.conversation.ask(text):
                 echo_err(f"[the context is full: the oldest {dropped} messages were dropped]")
-            generation = generate(
-                self.opened.program, self.conversation.prompt(), tokenizer=self.opened.tokenizer, loop=self.loop,
-                max_tokens=self.limit, stop=self.stop, ignore_end=self.ignore_end,
-                **self.form,
-            )  # fmt: skip
-            stream(generation)
+            with progress_bar("reading the conversation") as progress:
+                generation = generate(
+                    self.opened.program, self.conversation.prompt(), tokenizer=self.opened.tokenizer, loop=self.loop,
+                    max_tokens=self.limit, stop=self.stop, ignore_end=self.ignore_end, on_progress=progress,
+                    **self.form,
+                )  # fmt: skip
+                first = None
+                try:
+                    first = next(generation, None)
+                except KeyboardInterrupt:  # as in `stream`: it ends the answer
+                    generation.close()
+            stream(generation, first or "")
         except GgmlError as error:
             self.conversation.withdraw()
             if not sys.stdin.isatty():

@@ -124,16 +124,18 @@ def _module(file: Path, gguf: Path, target: Path, dequantize: bool) -> tuple[dic
     from executorch_ggml.llm.bind.export import export_with_gguf
 
     found = load_definition(file)
-    result = export_with_gguf(
-        found.module,
-        found.args,
-        gguf,
-        target,
-        example_kwargs=found.kwargs,
-        dynamic_shapes=found.dynamic_shapes,
-        dequantize=dequantize,
-        **found.binding,
-    )
+    with stages(f"exporting {file.name}") as stage:
+        result = export_with_gguf(
+            found.module,
+            found.args,
+            gguf,
+            target,
+            example_kwargs=found.kwargs,
+            dynamic_shapes=found.dynamic_shapes,
+            dequantize=dequantize,
+            on_stage=stage,
+            **found.binding,
+        )
     facts = {
         "path": str(result.path),
         "bytes": result.bytes,

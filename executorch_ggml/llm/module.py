@@ -51,7 +51,7 @@ class GGUFModule:
         gguf: path of the weights, or an open GGUFFile. Modules loaded from one file share its weights in memory.
         cache_type: ggml type of the KV cache: "f16", "f32", "q8_0", ...
         threads: compute threads, None = physical cores available to the process.
-        device: "cpu", or a name that `executorch_ggml.devices.devices()` lists.
+        device: "cpu", or a name that `executorch_ggml.devices()` lists.
         progress: called with a fraction 0..1 while loading; returning False cancels.
 
     Raises:

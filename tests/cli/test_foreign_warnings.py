@@ -34,3 +34,20 @@ def test_an_export_that_fails_says_one_thing(tmp_path: Path) -> None:
     lines = stderr_of("-m", "executorch_ggml.cli.main", "export", str(gguf), str(tmp_path / "m.pte")).splitlines()
     assert len(lines) == 1, lines
     assert "blk.0.attn_k.weight is missing" in lines[0]
+
+
+@pytest.mark.parametrize("command", ["explain", "diff"])
+def test_questions_about_a_model_are_silent(tmp_path: Path, command: str) -> None:
+    model = tmp_path / "model.py"
+    model.write_text("import torch\nmodel = torch.nn.Linear(8, 8)\nexample_inputs = (torch.zeros(1, 8),)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "executorch_ggml", command, str(model)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_an_export_that_works_is_silent(tmp_path: Path) -> None:
+    """Its stages are drawn on a terminal only."""
+    gguf = Path(__file__).resolve().parents[2] / "assets" / "scripture-2.9m-q8_0.gguf"
+    assert stderr_of("-m", "executorch_ggml", "export", str(gguf), str(tmp_path / "m.pte")) == ""

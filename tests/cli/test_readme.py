@@ -46,7 +46,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "readme.py"], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    (folder / "stderr").write_text(done.stderr)
     return folder
+
+
+def test_the_blocks_run_in_silence(folder: Path) -> None:
+    assert (folder / "stderr").read_text() == ""
 
 
 def test_the_own_module_computes_with_the_weights_of_the_gguf(folder: Path) -> None:

@@ -11,8 +11,19 @@
 from __future__ import annotations
 
 from .compare import Errors, Tolerance, compare, tolerance_for
+from .either import diff
 from .model import diff_model
 from .pte import diff_pte
 from .report import Difference, DiffReport
 
-__all__ = ["DiffReport", "Difference", "Errors", "Tolerance", "compare", "diff_model", "diff_pte", "tolerance_for"]
+__all__ = [
+    "DiffReport",
+    "Difference",
+    "Errors",
+    "Tolerance",
+    "compare",
+    "diff",
+    "diff_model",
+    "diff_pte",
+    "tolerance_for",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ def export_with_gguf(
     strict: bool = False,
     dequantize: bool = False,
     constant_methods: Mapping[str, Any] | None = None,
+    on_stage: Callable[[str], None] | None = None,
 ) -> BoundExport:
     """Writes the graph of any module as a ``.pte`` that takes its weights from a GGUF when it is loaded.
 
@@ -88,6 +89,7 @@ def export_with_gguf(
         strict: refuse a module of which an operator that costs time would stay with ExecuTorch.
         dequantize: convert the file's matrices to float32 once, when they are loaded.
         constant_methods: as in ``to_edge_transform_and_lower``.
+        on_stage: called with a word or two when a stage begins.
 
     Raises:
         BindError: parameters without a tensor in the file, or of another shape.
@@ -98,6 +100,8 @@ def export_with_gguf(
         LoweringError, UnsupportedError, UndelegatedError, UnloadableError: as ``to_edge_rewrite_and_lower``.
     """
     start = time.monotonic()
+    stage = on_stage or (lambda name: None)
+    stage("comparing names")
     if not (expect is None or expect == "auto" or isinstance(expect, Mapping)):
         raise InvalidArgumentError(f"expect must be 'auto', None or a mapping, not {expect!r:.60}")
     header = read_header(gguf)
@@ -107,9 +111,11 @@ def export_with_gguf(
     said = stated(header) if expect is not None else Stated({}, {})
     with EXPORTING, quiet(), undisturbed(), torch.no_grad():
         with on_cpu(module) as empty:
+            stage("tracing")
             args, kwargs = _on_cpu(tuple(example_inputs)), _on_cpu(dict(example_kwargs or {}))
             program = traced(module, args, kwargs, dynamic_shapes, type(module).__name__)
         _require_data(program, empty)
+        stage("lowering")
         edge = lower(
             {"forward": program},
             partitioner=[_partitioner(binding, said, strict=strict, dequantize=dequantize)],
@@ -118,6 +124,7 @@ def export_with_gguf(
         payloads = list(_payloads(edge))
         checked = check(read_facts(payloads), said, str(header.path), expect if isinstance(expect, Mapping) else None)
         buffer = bytes(edge.to_executorch().buffer)
+    stage("writing")
     write_atomically(target, lambda file: file.write(buffer), header.paths)
     return BoundExport(target, len(buffer), time.monotonic() - start, len(payloads), _nodes(payloads), binding, checked)
 
