@@ -43,6 +43,16 @@ etggml_status etggml_generator_next(etggml_generator* generator, int32_t* token)
   });
 }
 
+etggml_status etggml_generator_next_allowed(etggml_generator* generator, const uint32_t* allowed, size_t n_words,
+                                            int32_t* token) {
+  return guard([&]() -> Status {
+    if (generator == nullptr) return null_pointer("generator");
+    if (token == nullptr) return null_pointer("token");
+    ETGGML_ASSIGN_OR_RETURN(*token, generator->impl->next_allowed(allowed, n_words));
+    return ok_status();
+  });
+}
+
 size_t etggml_generator_position(const etggml_generator* generator) {
   return generator == nullptr ? 0 : generator->impl->position();
 }

@@ -237,6 +237,10 @@ ETGGML_API etggml_status etggml_generator_feed(etggml_generator *generator, cons
                                                etggml_progress_fn progress, void *user);
 /* Samples the next token from the current logits. The token is run on the next call of next/feed, not now. */
 ETGGML_API etggml_status etggml_generator_next(etggml_generator *generator, int32_t *token);
+/* The same, among allowed tokens. Token i has bit i % 32 of word i / 32. Tokens beyond n_words * 32 are not allowed.
+ * ETGGML_RANGE when none is left. Logits that are read afterwards are the model's own. */
+ETGGML_API etggml_status etggml_generator_next_allowed(etggml_generator *generator, const uint32_t *allowed,
+                                                       size_t n_words, int32_t *token);
 /* Tokens with keys and values in the cache, plus the pending one. */
 ETGGML_API size_t etggml_generator_position(const etggml_generator *generator);
 /* Forgets everything after the first n tokens (0 = all). */

@@ -1,6 +1,7 @@
 #include "text/generator.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -133,6 +134,32 @@ Result<int32_t> Generator::choose(const program::Program::Guard& guard) {
   // Also if the device could not choose: the host's search finds the reason.
   ETGGML_ASSIGN_OR_RETURN(const float* logits, current_logits(guard));
   return sampler_.sample(logits, n_vocab_, sequence_.data(), sequence_.size());
+}
+
+Result<int32_t> Generator::next_allowed(const uint32_t* allowed, size_t n_words) {
+  if (allowed == nullptr) return error(ETGGML_INVALID_ARGUMENT, "allowed is NULL");
+  if (sequence_.empty())
+    return error(ETGGML_INVALID_ARGUMENT, "there is no sequence to continue; feed at least one token");
+  ETGGML_RETURN_IF_ERROR(check_room(0));
+  ETGGML_ASSIGN_OR_RETURN(const program::Program::Guard guard, program_.enter());
+  logits_read_ = true;  // the choice is made here, so the logits come along with the run
+  ETGGML_RETURN_IF_ERROR(catch_up(guard, engine::ProgressFn()));
+  ETGGML_ASSIGN_OR_RETURN(const float* logits, current_logits(guard));
+  allowed_.assign(logits, logits + n_vocab_);
+  size_t left = 0;
+  for (size_t i = 0; i < n_vocab_; ++i) {
+    if (i / 32 < n_words && (allowed[i / 32] >> (i % 32) & 1) != 0) {
+      ++left;
+    } else if (allowed_[i] < INFINITY) {  // NaN and +infinity stay, so that the sampler finds them
+      allowed_[i] = -INFINITY;
+    }
+  }
+  if (left == 0) return error(ETGGML_RANGE, "none of the %zu tokens is allowed", n_vocab_);
+  ETGGML_ASSIGN_OR_RETURN(const int32_t token,
+                          sampler_.sample(allowed_.data(), n_vocab_, sequence_.data(), sequence_.size()));
+  if (!sampler_.options().greedy()) chosen_ = false;  // a choice of the device would use the same draw again
+  sequence_.push_back(token);
+  return token;
 }
 
 Status Generator::rewind(size_t n) {

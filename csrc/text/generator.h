@@ -27,6 +27,8 @@ class Generator {
   /// See etggml_generator_feed. After an error the sequence is unchanged.
   Status feed(const int32_t* tokens, size_t n, const engine::ProgressFn& progress);
   Result<int32_t> next();
+  /// See etggml_generator_next_allowed.
+  Result<int32_t> next_allowed(const uint32_t* allowed, size_t n_words);
   size_t position() const { return sequence_.size(); }
   /// ETGGML_INVALID_ARGUMENT when n > position().
   Status rewind(size_t n);
@@ -63,6 +65,7 @@ class Generator {
   uint64_t serial_ = 0;                   ///< Program::serial() after our last call
   std::vector<int64_t> ids_, positions_;  // scratch
   std::vector<float> converted_;          // logits of methods that give F16 or BF16
+  std::vector<float> allowed_;            // logits, with -infinity for tokens that are not allowed
 };
 
 }  // namespace etggml::text

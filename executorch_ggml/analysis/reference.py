@@ -14,12 +14,14 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
+from executorch_ggml.aot.lowered_program import delegates
 from executorch_ggml.ir.interpret import Interpreter
 from executorch_ggml.ir.serialize import deserialize
 from executorch_ggml.ir.types import GgmlType
 from executorch_ggml.runtime import types
 
-_BACKEND = "GgmlBackend"
+__all__ = ["ReferenceExecutor", "decode", "decoded", "delegates", "flatten_results", "named_data"]
+
 _TORCH = {
     GgmlType.F32: torch.float32,
     GgmlType.F16: torch.float16,
@@ -27,18 +29,6 @@ _TORCH = {
     GgmlType.I32: torch.int32,
     GgmlType.I64: torch.int64,
 }
-
-
-def delegates(program: ExportedProgram) -> dict[str, Any]:
-    """The lowered modules of ours in a program, by attribute name, in graph order."""
-    found: dict[str, Any] = {}
-    for node in program.graph.nodes:
-        if node.op == "call_function" and getattr(node.target, "__name__", "") == "executorch_call_delegate":
-            name = str(node.args[0].target)
-            module = getattr(program.graph_module, name)
-            if module.backend_id == _BACKEND:
-                found[name] = module
-    return found
 
 
 def named_data(module: Any) -> dict[str, bytes]:

@@ -37,6 +37,7 @@ def encode_options(options: WeightOptions) -> bytes:
         "dequantize": options.dequantize,
         "quant": options.quant.to_json() if options.quant is not None else None,
         "external": sorted(options.external),
+        "plain_states": sorted(options.plain_states),
     }
     return json.dumps(fields, sort_keys=True).encode()
 
@@ -53,6 +54,7 @@ def decode_options(compile_specs: list[CompileSpec]) -> WeightOptions:
                 dequantize=fields["dequantize"],
                 quant=GgmlQuantConfig(**quant) if (quant := fields.get("quant")) else None,
                 external=frozenset(fields["external"]),
+                plain_states=frozenset(fields["plain_states"]),
             )
     return WeightOptions()
 
@@ -117,7 +119,10 @@ def _preprocess(
         tensor = lowering.view.tensor_of(node)
         assert tensor is not None
         if key in _used_initials(builder):
-            store.add_named_data(key, tensor.detach().to(torch.float32).contiguous(), alignment=ALIGNMENT)
+            cache = lowering.view.kv_cache(node)
+            stored = tensor.detach().to(torch.float32)
+            stored = stored.permute(cache.order) if cache else stored
+            store.add_named_data(key, stored.contiguous(), alignment=ALIGNMENT)
     payload = builder.serialize()
     return PreprocessResult(
         processed_bytes=payload,

@@ -16,6 +16,7 @@ from executorch_ggml.ir.builder import Builder, DType, GgmlType, IrError, Kind, 
 from . import fp16_rounding
 from .bounds import is_exact, of_input
 from .integer_bounds import annotate
+from .kv_caches import declare
 from .lower_nodes import is_getitem, lower_node
 from .node_view import is_empty, meta_of
 from .program_view import ProgramView
@@ -118,7 +119,8 @@ def _state_aliases(ep: ExportedProgram, view: ProgramView, out: Decisions) -> di
         if node.op == "call_function":
             out.states[name].members.append(node)
     for use in out.states.values():
-        use.members = list(dict.fromkeys(use.members))
+        cache = view.kv_cache(use.placeholder)
+        use.members = list(dict.fromkeys([*use.members, *(cache.members if cache else ())]))
     return aliases
 
 
@@ -276,8 +278,7 @@ def _leaf(
         placeholder = source
         while placeholder.op != "placeholder":
             placeholder = placeholder.args[0]  # type: ignore[assignment]
-        kind = view.state_kind(placeholder)
-        return builder.add_state(name, [int(d) for d in meta.shape], meta.dtype, kind)
+        return declare(builder, name, tuple(int(d) for d in meta.shape), meta.dtype, view.kv_cache(placeholder))
     if view.name_of(source) is not None and not view.is_mutated(source):
         return view.weight(builder, source, hash_constants=False)
     meta = meta_of(val)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.export import ExportedProgram
 
 from executorch_ggml.errors import GgmlError, InvalidArgumentError, LoweringError, UnloadableError
 
-from .lowered_program import LoweredProgram, lowered, torn_states
+from .lowered_program import LoweredProgram, differing_states, lowered, torn_states
 from .method_states import agree_on_states
 from .partitioner import GgmlPartitioner
 from .quantization import GgmlQuantConfig
@@ -82,17 +83,25 @@ def lower(
 def _with_owners(
     methods: Mapping[str, ExportedProgram], ours: Sequence[GgmlPartitioner], lower: Callable[[], LoweredProgram]
 ) -> LoweredProgram:
-    """Lowers until each state has one owner in all methods: ExecuTorch, where one method's delegates cannot own it."""
-    before = [p.host_states for p in ours]
+    """Lowers until each state has one owner and one kind in all methods.
+
+    Where one method's delegates cannot own it, ExecuTorch does. Where one method reads it otherwise than attention
+    does, it is no KV cache.
+    """
+    before = [(p.host_states, p.options) for p in ours]
     try:
         result = lower()
-        while len(methods) > 1 and ours and (torn := torn_states(result, methods)):
+        while len(methods) > 1 and ours:
+            torn, plain = torn_states(result, methods), differing_states(result)
+            if not torn and not plain:
+                break
             for p in ours:
                 p.host_states |= torn
+                p.options = replace(p.options, plain_states=p.options.plain_states | plain)
             result = lower()
     finally:
-        for p, states in zip(ours, before, strict=True):
-            p.host_states = states
+        for p, (states, options) in zip(ours, before, strict=True):
+            p.host_states, p.options = states, options
     return result
 
 

@@ -18,6 +18,7 @@ from executorch_ggml.ir.fuse import fuse_epilogues
 
 from .bounds import is_exact, of_input, of_result
 from .fp16_rounding import must_round
+from .kv_caches import declare
 from .node_view import NodeView, TensorMeta, meta_of, to_dim, to_dtype
 from .ops._fp16 import FP16_TYPES, as_stored
 from .program_view import ProgramView, WeightOptions, has_data
@@ -74,8 +75,11 @@ def _rounded_one(builder: Builder, v: Value) -> Value:
 
 
 def _shows_digits(node: Node, v: Value) -> bool:
-    """Whether a node makes something of another type from an fp16 or bfloat16 value that the graph computed."""
-    if v.dtype not in FP16_TYPES or v.kind is not Kind.NODE:
+    """Whether a node makes something of another type from an fp16 or bfloat16 value that the graph computed.
+
+    A state was rounded when it was written.
+    """
+    if v.dtype not in FP16_TYPES or v.kind is not Kind.NODE or v.state >= 0:
         return False
     made: Any = node.meta.get("val")
     if isinstance(made, (tuple, list)):
@@ -207,7 +211,7 @@ class PartitionLowering:
             initial = f"{name}#initial"
             self.initial[initial] = node
         shape = tuple(int(d) for d in meta.shape)
-        value = self.builder.add_state(name, shape, meta.dtype, self.view.state_kind(node), initial)
+        value = declare(self.builder, name, shape, meta.dtype, self.view.kv_cache(node), initial)
         self.states[name] = value
         self.values[node] = value
 
@@ -234,9 +238,13 @@ class PartitionLowering:
 
     def _is_in_place(self, value: Value, state: Value) -> bool:
         """Whether a value is the state's own memory in its latest version, whole and in order."""
-        node = self.builder.graph.nodes[value.node] if value.node >= 0 else None
-        while node is not None and node.op == "Reshape":
-            node = self.builder.graph.nodes[node.src[0]]
+        nodes = self.builder.graph.nodes
+        node = nodes[value.node] if value.node >= 0 else None
+        declared = nodes[state.node]
+        while node is not None and (
+            node.op == "Reshape" or (node.op == declared.op == "Permute" and node.attrs == declared.attrs)
+        ):
+            node = nodes[node.src[0]]
         return node is not None and value.state == state.state and (node.op == "StateLeaf" or node.writes)
 
     def _tensor(self, node: Any) -> Value:

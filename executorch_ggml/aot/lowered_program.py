@@ -20,7 +20,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from executorch_ggml.errors import GgmlError, LoweringError
+from executorch_ggml.ir.serialize import deserialize
 
+from .backend import GgmlBackend
 from .program_view import has_data
 from .torch_errors import described
 
@@ -52,7 +54,8 @@ class LoweredProgram(EdgeProgramManager):  # type: ignore[misc]
             self._named_data_store.add_named_data(STATES_KEY, json.dumps(states, sort_keys=True).encode())
         if any(states.values()) and len(states) > 1:
             config = _sharing(config or ExecutorchBackendConfig())
-        with warnings.catch_warnings():
+        # Without gradients: the passes run the program's writes into its buffers.
+        with warnings.catch_warnings(), torch.no_grad():
             # That initial values are lost; they are not.
             warnings.filterwarnings("ignore", message="Mutation on a buffer in the model is detected")
             try:
@@ -113,6 +116,30 @@ def torn_states(lowered: EdgeProgramManager, methods: Mapping[str, ExportedProgr
     return frozenset(on_host & delegated)
 
 
+def delegates(program: ExportedProgram) -> dict[str, Any]:
+    """The lowered modules of ours in a program, by attribute name, in graph order."""
+    found: dict[str, Any] = {}
+    for node in program.graph.nodes:
+        if node.op == "call_function" and getattr(node.target, "__name__", "") == "executorch_call_delegate":
+            name = str(node.args[0].target)
+            module = getattr(program.graph_module, name)
+            if module.backend_id == GgmlBackend.__name__:
+                found[name] = module
+    return found
+
+
+def differing_states(lowered: EdgeProgramManager) -> frozenset[str]:
+    """Names of the states that are a KV cache in one method's delegates and an ordinary state in another's."""
+    found: dict[str, set[tuple[Any, ...]]] = {}
+    for method in lowered.methods:
+        for module in delegates(lowered.exported_program(method)).values():
+            graph = deserialize(module.processed_bytes)
+            for state in graph.states or []:
+                shape = tuple(int(d) for d in graph.shapes[state.shape].ne)
+                found.setdefault(state.name.decode(), set()).add((state.kind, *shape))
+    return frozenset(name for name, kinds in found.items() if len(kinds) > 1)
+
+
 def initialise_host_states(program: ExportedProgram) -> None:
     """Has ExecuTorch write the values of the buffers that a lowered program changes itself; without data: zeros."""
     names = set(host_states(program))
@@ -135,4 +162,13 @@ def _stored(data: torch.Tensor) -> torch.Tensor:
     return data.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-__all__ = ["STATES_KEY", "LoweredProgram", "host_states", "initialise_host_states", "lowered", "torn_states"]
+__all__ = [
+    "STATES_KEY",
+    "LoweredProgram",
+    "delegates",
+    "differing_states",
+    "host_states",
+    "initialise_host_states",
+    "lowered",
+    "torn_states",
+]

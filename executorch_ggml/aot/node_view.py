@@ -34,6 +34,12 @@ def overload_of(target: Any) -> Any:
     return target if isinstance(target, torch._ops.OpOverload) else getattr(target, "_op", target)
 
 
+def base_name(node: Node) -> str:
+    """The name of a node's operator without its overload ("aten::add"); empty for other nodes."""
+    schema = getattr(overload_of(node.target), "_schema", None)
+    return str(schema.name) if schema is not None else ""
+
+
 def to_dtype(dtype: torch.dtype) -> DType:
     """Our number for a torch type; raises Unsupported for types nothing here computes with."""
     try:

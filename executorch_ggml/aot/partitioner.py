@@ -79,11 +79,15 @@ class GgmlPartitioner(Partitioner):  # type: ignore[misc]
         self._sizes = InputSizes()
         self.taken_apart: frozenset[Any] = frozenset()
         """Operators that are decomposed although a delegate could have them whole, see ``take_apart``."""
-        self.delegation_spec = DelegationSpec(GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))])
         self.host_states: frozenset[str] = frozenset()
         """Mutable buffers that stay with ExecuTorch although a delegate could own them."""
         self.decisions: Decisions | None = None
         """Why each node of the last program was taken or left."""
+
+    @property
+    def delegation_spec(self) -> DelegationSpec:
+        """How the backend is to lower partitions: the options as they are now."""
+        return DelegationSpec(GgmlBackend.__name__, [CompileSpec("ggml", encode_options(self.options))])
 
     # ---------------------------------------------------------------- hooks of to_edge_transform_and_lower
 

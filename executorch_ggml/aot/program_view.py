@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -17,7 +16,8 @@ from executorch_ggml.errors import InvalidArgumentError
 from executorch_ggml.ir import graph as g
 from executorch_ggml.ir.builder import Builder, Unsupported, Value
 
-from .node_view import is_single, meta_of, to_dtype
+from .kv_caches import KvCache, kv_cache
+from .node_view import base_name, is_single, meta_of, to_dtype
 from .quantization import GgmlQuantConfig
 
 # Names that torch gives to constants it lifts: the same in every method and partition, so they are keyed by content.
@@ -34,9 +34,6 @@ _CONVERSIONS = frozenset(
         "dim_order_ops::_clone_dim_order",
     }
 )
-
-# Operators that read a KV cache, and the argument that it is.
-_CACHE_READERS = {"executorch_ggml::causal_attention": slice(1, 3), "executorch_ggml::take_rows": slice(0, 1)}
 
 WEIGHT_MODES = ("auto", "embedded", "external")
 
@@ -55,6 +52,7 @@ class WeightOptions:
         dequantize: external weights of matrix products are converted to float32 when they are loaded.
         quant: how embedded weights are quantised; None: not at all.
         external: parameters that a file brings, in any mode and even if they have data here.
+        plain_states: mutable buffers that are no KV caches: another method reads them otherwise than attention does.
     """
 
     mode: str = "auto"
@@ -64,6 +62,7 @@ class WeightOptions:
     dequantize: bool = False
     quant: GgmlQuantConfig | None = None
     external: frozenset[str] = frozenset()
+    plain_states: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.mode not in WEIGHT_MODES:
@@ -170,7 +169,7 @@ class ProgramView:
         return self._names.get(node.name) in self.options.external
 
     def _converted(self, node: Node) -> torch.Tensor | None:
-        if _base_name(node) not in _CONVERSIONS or not isinstance(node.args[0], Node):
+        if base_name(node) not in _CONVERSIONS or not isinstance(node.args[0], Node):
             return None
         source = node.args[0].meta.get("val")
         if not isinstance(source, torch.Tensor) or not is_single(source):
@@ -208,35 +207,11 @@ class ProgramView:
         builder.graph.weights[value.ref].replaceable = replaceable
         return value
 
-    def state_kind(self, node: Node) -> int:
-        """KV_CACHE for a float buffer that only ``index_copy`` writes and only attention reads, else generic.
-
-        ``take_rows`` moves rows within such a cache and counts as its attention: methods must agree on the kind.
-
-        The storage type of such a cache is the session's choice, because attention rounds keys and values anyway.
-        """
-        seen: set[Node] = set()
-        todo = [node]
-        attended = False
-        while todo:
-            current = todo.pop()
-            for user in current.users:
-                name = _base_name(user)
-                if name == "aten::index_copy" and user.args and user.args[0] is current:
-                    if user not in seen:
-                        seen.add(user)
-                        todo.append(user)
-                elif current in user.args[_CACHE_READERS.get(name, slice(0))]:
-                    attended = True
-                elif user.op != "output":
-                    return g.GENERIC_STATE
-        return g.KV_CACHE if attended else g.GENERIC_STATE
-
-
-def _base_name(node: Node) -> str:
-    target: Any = getattr(node.target, "_op", node.target)
-    schema = getattr(target, "_schema", None)
-    return str(schema.name) if schema is not None else ""
+    def kv_cache(self, node: Node) -> KvCache | None:
+        """A mutable buffer seen as a KV cache; None for any other state."""
+        if self.name_of(node) in self.options.plain_states or not self.is_mutated(node):
+            return None
+        return kv_cache(node)
 
 
 def _raw(tensor: torch.Tensor) -> bytes:

@@ -17,6 +17,7 @@ from .chat_input import open_reader
 from .model import Context, Model, TextModel, open_text_model
 from .options import CacheType, DeviceName, Gguf, Threads, echo_err
 from .sampling import MinP, RepeatPenalty, Seed, Temperature, TopK, TopP, chosen_sampling
+from .structured import Grammar, JsonSchema, Regex, Structure, structure
 
 if TYPE_CHECKING:
     from executorch_ggml.llm.text.conversation import Conversation
@@ -32,6 +33,10 @@ def chat(
     system: Annotated[str | None, typer.Option(help="System message of the conversation.")] = None,
     chat_template: Annotated[
         Path | None, typer.Option("--chat-template", metavar="FILE", help="A Jinja template, instead of the GGUF's.")
+    ] = None,
+    load: Annotated[
+        Path | None,
+        typer.Option("--load", metavar="FILE", help="Go on with a conversation that /save wrote.", show_default=False),
     ] = None,
     think: Annotated[
         bool | None,
@@ -51,6 +56,9 @@ def chat(
     ignore_end: Annotated[bool, typer.Option("--ignore-end", help="Go on past the model's end tokens.")] = False,
     stats: Annotated[bool, typer.Option(help="Print tokens per second to stderr after each answer.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but the answers and errors.")] = False,
+    json_schema: JsonSchema = None,
+    grammar: Grammar = None,
+    regex: Regex = None,
     threads: Threads = 0,
     cache_type: CacheType = "f16",
     device: DeviceName = "",
@@ -60,17 +68,21 @@ def chat(
     # Late: --help and other commands start without it.
     from executorch_ggml.llm.text.conversation import Conversation
 
-    template = _template(chat_template)
+    template, form = _template(chat_template), structure(json_schema, grammar, regex)
     opened = open_text_model(model, gguf, max_seq_len, threads, cache_type, device, quiet=quiet)
     sampling = chosen_sampling(
         opened.sampling, quiet=quiet, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         repeat_penalty=repeat_penalty, seed=seed,
     )  # fmt: skip
     conversation = Conversation(opened.tokenizer, system=system, template=template, positions=opened.positions)
+    if load is not None:
+        conversation.load(load)
+        if system is not None:
+            conversation.system = system
     if think is not None:
         set_thinking(conversation, think)
     limit = _LIMIT if max_tokens is None else max_tokens or None
-    talk = _Talk(opened, sampling, conversation, limit, stop or [], ignore_end, stats and not quiet, quiet)
+    talk = _Talk(opened, sampling, conversation, limit, stop or [], ignore_end, stats and not quiet, quiet, form)
     talk.run(None if prompt == "-" else prompt)
 
 
@@ -89,13 +101,14 @@ class _Talk:
 
     def __init__(
         self, opened: TextModel, sampling: Sampling, conversation: Conversation, limit: int | None, stop: list[str],
-        ignore_end: bool, stats: bool, quiet: bool,
+        ignore_end: bool, stats: bool, quiet: bool, form: Structure,
     ) -> None:  # fmt: skip
         # Late: --help and other commands start without it.
         from executorch_ggml.llm.text.token_loop import TokenLoop
 
         self.opened, self.conversation = opened, conversation
         self.loop = TokenLoop(opened.program, sampling)
+        self.form = form
         self.limit, self.stop, self.ignore_end, self.stats, self.quiet = limit, stop, ignore_end, stats, quiet
 
     def run(self, first: str | None) -> None:
@@ -130,6 +143,7 @@ class _Talk:
             generation = generate(
                 self.opened.program, self.conversation.prompt(), tokenizer=self.opened.tokenizer, loop=self.loop,
                 max_tokens=self.limit, stop=self.stop, ignore_end=self.ignore_end,
+                **self.form,
             )  # fmt: skip
             stream(generation)
         except GgmlError as error:

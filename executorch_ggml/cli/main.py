@@ -23,8 +23,10 @@ from .errors import CleanGroup
 from .explain import explain
 from .export import export
 from .inspect import inspect
+from .perplexity import perplexity
 from .run import run
 from .transcribe import transcribe
+from .verbose import Verbose, set_verbosity, with_verbose
 
 app = typer.Typer(
     name="executorch-ggml",
@@ -34,8 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, chat, export, transcribe, bench, check, inspect, explain, diff, devices):
-    app.command()(command)
+for command in (run, chat, export, transcribe, bench, perplexity, check, inspect, explain, diff, devices):
+    app.command()(with_verbose(command))
 
 
 class _Printable(logging.Formatter):
@@ -53,16 +55,15 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def options(
-    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log more: -v info, -vv debug.")] = 0,
+    verbose: Verbose = 0,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("executorch_ggml").setLevel(level)
+    set_verbosity(verbose)
 
 
 def main() -> None:

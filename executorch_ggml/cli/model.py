@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -36,8 +36,10 @@ Context = Annotated[
     ),
 ]
 _POSITIONS = 4096  # of a chat: the cache of a model of 8 billion parameters then takes 0.6 GB
+Outputs = Literal["last", "all"]
+"""Logits of the last token of a call, or of every token."""
 
-__all__ = ["Context", "Gguf", "Model", "TextModel", "graph_of", "is_gguf", "open_text_model"]
+__all__ = ["Context", "Gguf", "Model", "Outputs", "TextModel", "graph_of", "is_gguf", "open_text_model"]
 
 
 def is_gguf(path: Path) -> bool:
@@ -46,9 +48,13 @@ def is_gguf(path: Path) -> bool:
 
 
 def graph_of(
-    model: Path, gguf: Path | None, max_seq_len: int | None, *, quiet: bool = False
-) -> tuple[Path, Path | None]:
-    """The graph and the weights to load. The graph of a GGUF is exported when it is not in the cache."""
+    model: Path, gguf: Path | None, max_seq_len: int | None, *, quiet: bool = False, positions: int = _POSITIONS,
+    outputs: Outputs = "last",
+) -> tuple[Path, Path | None]:  # fmt: skip
+    """The graph and the weights to load. The graph of a GGUF is exported when it is not in the cache.
+
+    positions: of a GGUF's graph where max_seq_len is None; fewer where the model was trained for fewer.
+    """
     if not is_gguf(model):
         if max_seq_len is not None:
             raise InvalidArgumentError(
@@ -63,9 +69,10 @@ def graph_of(
     from executorch_ggml.llm.graph_cache import bounded_length, cached_graph
 
     header = read_header(model)
-    length = max_seq_len or bounded_length(header, _POSITIONS)
+    length = max_seq_len or bounded_length(header, positions)
+    config = GGUFExportConfig(max_seq_len=length, full_logits=outputs == "all")
     with stages(f"exporting {model.name}, once") as stage:
-        graph = cached_graph(header, GGUFExportConfig(max_seq_len=length), on_stage=stage)
+        graph = cached_graph(header, config, on_stage=stage)
     if graph.made and not quiet:
         echo_err(f"[exported {graph.path}]")
     return graph.path, model
@@ -83,9 +90,10 @@ class TextModel:
 
 def open_text_model(
     model: Path, gguf: Path | None, max_seq_len: int | None, threads: int, cache_type: str, device: str,
-    *, quiet: bool = False,
+    *, quiet: bool = False, positions: int = _POSITIONS, outputs: Outputs = "last",
+    profile: bool | None = None,
 ) -> TextModel:  # fmt: skip
-    """Loads a language model and the tokenizer of its GGUF. Remarks go to stderr unless `quiet`."""
+    """Loads a language model and the tokenizer of its GGUF. Remarks go to stderr unless `quiet`. See `graph_of`."""
     # Late: --help and other commands start without it.
     from executorch_ggml.llm.graph_cache import context_length
     from executorch_ggml.llm.text.generate import cache_size
@@ -101,9 +109,9 @@ def open_text_model(
         tokenizer = Tokenizer.from_gguf(file)
         sampling = default_sampling(file.metadata)
         trained = context_length(file.metadata)
-    pte, weights = graph_of(model, gguf, max_seq_len, quiet=quiet)
-    program = load_program(pte, weights, threads, cache_type, device)
-    positions = cache_size(program)
-    if trained is not None and positions is not None and positions > trained and not quiet:
-        echo_err(f"[the graph has {positions} positions, the model was trained for {trained}: text beyond is poor]")
-    return TextModel(program, tokenizer, sampling, positions)
+    pte, weights = graph_of(model, gguf, max_seq_len, quiet=quiet, positions=positions, outputs=outputs)
+    program = load_program(pte, weights, threads, cache_type, device, profile=profile)
+    room = cache_size(program)
+    if trained is not None and room is not None and room > trained and not quiet:
+        echo_err(f"[the graph has {room} positions, the model was trained for {trained}: text beyond is poor]")
+    return TextModel(program, tokenizer, sampling, room)

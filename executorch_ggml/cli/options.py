@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from executorch_ggml.errors import FormatError
+from executorch_ggml.errors.files import open_regular
 from executorch_ggml.errors.printable import json_safe, printable
 
 if TYPE_CHECKING:
@@ -26,6 +28,17 @@ Threads = Annotated[int, typer.Option("--threads", "-t", min=0, help="Compute th
 CacheType = Annotated[str, typer.Option("--cache-type", help="Type of the KV cache: f16, f32, q8_0, ...")]
 DeviceName = Annotated[str, typer.Option("--device", "-d", help="Where to compute; `devices` lists what there is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file. Raises FileError, or FormatError for other bytes."""
+    with open_regular(path) as file:
+        data = file.read()
+    try:
+        text: str = data.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: this is no UTF-8 text: {error}") from None
+    return text
 
 
 def print_json(value: Any) -> None:
@@ -67,7 +80,7 @@ def load_program(
     # Late: --help and other commands start without it.
     from executorch_ggml.runtime.program import Program
 
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads > cores:
         echo_err(f"[{threads} threads on {cores} cores: this is slower than {cores}]")
     with progress_bar(f"loading {(gguf or pte).name}") as progress:

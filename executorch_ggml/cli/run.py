@@ -11,10 +11,13 @@ from executorch_ggml.errors import InvalidArgumentError
 
 from .answer import show_figures, stream
 from .answer_json import answer_dict
+from .bench_output import profile_table
 from .chat import chat as converse
 from .model import Context, Model, open_text_model
 from .options import CacheType, DeviceName, Gguf, Threads, echo_err, print_json, progress_bar
 from .sampling import MinP, RepeatPenalty, Seed, Temperature, TopK, TopP, chosen_sampling
+from .streams import unread_input
+from .structured import Grammar, JsonSchema, Regex, structure
 
 _LIMIT = 512
 
@@ -43,6 +46,12 @@ def run(
         int | None,
         typer.Option(min=0, help="With --json: log-probability of each token, and of so many of the most likely."),
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print the time of each operation to stderr, too. It slows the run.")
+    ] = False,
+    json_schema: JsonSchema = None,
+    grammar: Grammar = None,
+    regex: Regex = None,
     threads: Threads = 0,
     cache_type: CacheType = "f16",
     device: DeviceName = "",
@@ -56,41 +65,53 @@ def run(
     if chat:
         if as_json:
             raise InvalidArgumentError("--json is for one answer; in a conversation, /save writes JSON")
+        if profile:
+            raise InvalidArgumentError("--profile is of one answer; leave out --chat")
         converse(
             model, prompt, gguf=gguf, system=system, max_tokens=max_tokens, temperature=temperature, top_k=top_k,
             top_p=top_p, min_p=min_p, repeat_penalty=repeat_penalty, seed=seed, stop=stop, ignore_end=ignore_end,
-            stats=stats, quiet=quiet, threads=threads, cache_type=cache_type, device=device, max_seq_len=max_seq_len,
+            stats=stats, quiet=quiet, json_schema=json_schema, grammar=grammar, regex=regex, threads=threads,
+            cache_type=cache_type, device=device, max_seq_len=max_seq_len,
         )  # fmt: skip
         return
     if system is not None:
         raise InvalidArgumentError("--system is the system message of a conversation: use `chat`, or add --chat")
+    form = structure(json_schema, grammar, regex)
     # Late: --help and other commands start without it.
     from executorch_ggml.llm.text.generate import generate
     from executorch_ggml.llm.text.token_loop import TokenLoop
 
-    opened = open_text_model(model, gguf, max_seq_len, threads, cache_type, device, quiet=quiet)
+    opened = open_text_model(
+        model, gguf, max_seq_len, threads, cache_type, device, quiet=quiet, profile=profile or None
+    )
     sampling = chosen_sampling(
         opened.sampling, quiet=quiet, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         repeat_penalty=repeat_penalty, seed=seed,
     )  # fmt: skip
     text = _read(quiet) if prompt in (None, "-") else prompt
     assert text is not None
+    if prompt not in (None, "-") and not quiet and unread_input():
+        echo_err("[stdin is not read, because a prompt was given; '-' in its place reads stdin]")
     limit = _LIMIT if max_tokens is None else max_tokens or None
     ids = opened.tokenizer.encode(text)
     with progress_bar("reading the prompt") as progress:
         generation = generate(
             opened.program, ids, tokenizer=opened.tokenizer, loop=TokenLoop(opened.program, sampling),
             max_tokens=limit, stop=stop or [], ignore_end=ignore_end, on_progress=progress,
-            logprobs=logprobs,
+            logprobs=logprobs, **form,
         )  # fmt: skip
         if as_json:
-            print_json(answer_dict(text, generation, opened.tokenizer))
+            facts = answer_dict(text, generation, opened.tokenizer)
+            operations = {"operations": opened.program.stats().get("ops", [])} if profile else {}
+            print_json({**facts, **operations})
             return
         first = next(generation, None)
     typer.echo(text, nl=False)
     stream(generation, first or "")
     if stats:
         show_figures(generation, limit)
+    if profile:
+        echo_err("\n" + profile_table(opened.program.stats().get("ops", [])))
 
 
 def _read(quiet: bool) -> str:

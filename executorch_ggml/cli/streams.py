@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 import sys
 
 from executorch_ggml.errors.printable import printable
@@ -35,6 +36,23 @@ def _fill(number: int) -> None:
         if handle != number:
             os.dup2(handle, number)
             os.close(handle)
+
+
+def unread_input() -> bool:
+    """True when text waits on stdin: a file with a content, or bytes in a pipe. Nothing is read, and nothing waits."""
+    try:
+        number = sys.stdin.fileno()
+        kind = os.fstat(number)
+        if stat.S_ISREG(kind.st_mode):
+            return kind.st_size > os.lseek(number, 0, os.SEEK_CUR)
+        if not stat.S_ISFIFO(kind.st_mode):
+            return False
+        import fcntl  # not on every system
+        import termios
+
+        return any(fcntl.ioctl(number, termios.FIONREAD, bytes(4)))
+    except (OSError, ValueError, AttributeError, ImportError):
+        return False
 
 
 def flush() -> None:

@@ -30,6 +30,7 @@ from .text.generate import tokenizer_of
 if TYPE_CHECKING:
     from executorch_ggml.runtime._callback import Progress
 
+    from .text.constraint import JsonSchema
     from .text.generate import Generation, Prompt
     from .text.token_loop import TokenLoop
     from .text.tokenizer import Tokenizer
@@ -163,6 +164,9 @@ class GGUFModule:
         max_chunk: int = 0,
         loop: TokenLoop | None = None,
         logprobs: int | None = None,
+        json_schema: JsonSchema | None = None,
+        grammar: str | None = None,
+        regex: str | None = None,
     ) -> Generation:
         """Streams the continuation of `prompt`: see `executorch_ggml.text.generate` for prompts and options."""
         return generate(
@@ -170,6 +174,7 @@ class GGUFModule:
             repeat_penalty=repeat_penalty, repeat_last_n=repeat_last_n, seed=seed, stop=stop, ignore_end=ignore_end,
             tokenizer=tokenizer, template=template, template_options=template_options, parse_special=parse_special,
             on_progress=on_progress, method=method, max_chunk=max_chunk, loop=loop, logprobs=logprobs,
+            json_schema=json_schema, grammar=grammar, regex=regex,
         )  # fmt: skip
 
     def check(self) -> Report:

@@ -191,6 +191,9 @@ PROTOTYPES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("etggml_generator_feed", _status, (_handle, POINTER(c_int32), c_size_t, ProgressFn, c_void_p)),
     # etggml_status etggml_generator_next(etggml_generator *generator, int32_t *token)
     ("etggml_generator_next", _status, (_handle, POINTER(c_int32))),
+    # etggml_status etggml_generator_next_allowed(etggml_generator *generator, const uint32_t *allowed, size_t n_words,
+    #                                             int32_t *token)
+    ("etggml_generator_next_allowed", _status, (_handle, POINTER(c_uint32), c_size_t, POINTER(c_int32))),
     # size_t etggml_generator_position(const etggml_generator *generator)
     ("etggml_generator_position", c_size_t, (_handle,)),
     # etggml_status etggml_generator_rewind(etggml_generator *generator, size_t n)

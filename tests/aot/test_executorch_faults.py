@@ -63,6 +63,11 @@ WRONG: dict[str, Case] = {
         lambda x, y: torch.div(x, y, rounding_mode="floor"),
         (torch.tensor([-286.0]), torch.tensor([0.3])),
     ),
+    "comparison with a tensor without dimensions": (
+        "aot/passes/promoted_operands.py",
+        torch.lt,
+        (torch.tensor([1, 7], dtype=torch.uint8), torch.tensor(-3, dtype=torch.int32)),
+    ),
     "remainder of integers": ("aot/passes/integer_division.py", torch.remainder, (whole(-7, 7), whole(3, -3))),
     "fmod of integers": ("aot/passes/integer_division.py", torch.fmod, (whole(2**53 + 1), whole(2))),
     "quotient of integers": (

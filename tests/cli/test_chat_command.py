@@ -72,6 +72,29 @@ def test_commands(talk: Callable[..., Result], tmp_path: Path) -> None:
     assert talk("/usr/bin/python is a path\n").stderr.count("answer:") == 1
 
 
+def test_a_saved_conversation_with_another_template(
+    talk: Callable[..., Result], template: Path, tmp_path: Path
+) -> None:
+    """--load goes on; --system replaces the saved one; a template that refuses the messages says so when they load."""
+    file = tmp_path / "talk.json"
+    talk(f"one\n/save {file}\n", "--system", "Be kind.")
+    result = talk(f"two\n/save {file}2\n", "--load", file)
+    assert result.exit_code == 0, result.output
+    messages = json.loads((tmp_path / "talk.json2").read_text())["messages"]
+    assert [m["role"] for m in messages] == ["system", "user", "assistant", "user", "assistant"]
+    assert (messages[0]["content"], messages[3]["content"]) == ("Be kind.", "two")
+    talk(f"/save {file}3\n", "--load", file, "--system", "Be brief.")
+    assert json.loads((tmp_path / "talk.json3").read_text())["messages"][0]["content"] == "Be brief."
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('no system messages') }}{% endif %}"
+    template.write_text(refusal + TEMPLATE)
+    result = talk("two\n", "--load", file)
+    assert (result.exit_code, "no system messages" in result.stderr, result.stdout) == (1, True, "")
+    result = talk(f"/load {file}\ntwo\n")
+    assert (result.exit_code, "no system messages" in result.stderr) == (0, True)
+    assert result.stderr.count("answer:") == 1  # the conversation is as it was
+    assert talk("two\n", "--load", tmp_path / "none.json").exit_code == 1
+
+
 def test_several_lines(talk: Callable[..., Result], tmp_path: Path) -> None:
     file = tmp_path / "talk.json"
     assert talk(f'"""one\ntwo\nthree"""\n/save {file}\n').exit_code == 0

@@ -69,7 +69,7 @@ def test_more_positions_than_the_model_has(
 
 
 def test_more_threads_than_cores(given: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
     assert "2 threads on 1 cores" in cli(*given[:-1], 2, "-n", 1).stderr
 
 

@@ -10,6 +10,9 @@ import pytest
 import torch
 from hf_models import CACHE_ROWS, MODELS, build, eager_logits, export_static
 
+from executorch_ggml.ir.graph import KV_CACHE
+from executorch_ggml.ir.serialize import deserialize
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -40,6 +43,14 @@ def lowered(request: pytest.FixtureRequest) -> tuple[str, Any, Any, Any]:
     return name, model, edge, partitioner
 
 
+@pytest.fixture(scope="module")
+def pte(lowered: tuple[str, Any, Any, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of it; ExecuTorch makes one of an edge program only once."""
+    path = tmp_path_factory.mktemp("hf") / f"{lowered[0]}.pte"
+    path.write_bytes(lowered[2].to_executorch().buffer)
+    return path
+
+
 def calls(edge: Any) -> Counter[str]:
     found: Counter[str] = Counter()
     for node in edge.exported_program().graph.nodes:
@@ -58,7 +69,11 @@ def small_ids(length: int) -> torch.Tensor:
     return (torch.arange(length) % 20 + 1)[None]
 
 
-def check(step: Any, reset: Any, model: Any, tolerance: float = 1e-4) -> None:
+FP16_CACHE = 2e-3
+"""Of the largest logit. Keys and values are rounded to 11 bits; without that rounding 1e-4 holds."""
+
+
+def check(step: Any, reset: Any, model: Any, tolerance: float = FP16_CACHE) -> None:
     for cuts in sequences():
         total = sum(cuts)
         ids = small_ids(total)
@@ -71,7 +86,8 @@ def check(step: Any, reset: Any, model: Any, tolerance: float = 1e-4) -> None:
             assert got.shape == (1, length, expected.shape[-1])
             error = (got - expected[:, at : at + length]).abs().max().item()
             assert error <= tolerance * scale, f"{cuts} at {at}: {error:.2e} of {scale:.2f}"
-            assert torch.equal(got.argmax(-1), expected[:, at : at + length].argmax(-1))
+            if tolerance < FP16_CACHE:
+                assert torch.equal(got.argmax(-1), expected[:, at : at + length].argmax(-1))
             at += length
 
 
@@ -100,6 +116,7 @@ def test_patterns_fired(lowered: tuple[str, Any, Any, Any]) -> None:
     ops = operators(module.processed_bytes)
     layers = model.config.num_hidden_layers
     rotated = sum(bool(x) for x in getattr(model.config, "no_rope_layers", None) or [1] * layers)
+    assert [state.kind for state in deserialize(module.processed_bytes).states] == [KV_CACHE] * 2 * layers
     assert ops["FlashAttn"] == layers
     assert ops["Rope"] == 2 * rotated
     assert ops["SetRows"] == 2 * layers
@@ -116,8 +133,6 @@ def name_has_windows(model: Any) -> bool:
 
 
 def operators(payload: bytes) -> Counter[str]:
-    from executorch_ggml.ir.serialize import deserialize
-
     return Counter(type(node.op).__name__.removesuffix("T") for node in deserialize(payload).nodes)
 
 
@@ -130,18 +145,16 @@ def test_equals_eager_on_the_reference_interpreter(lowered: tuple[str, Any, Any,
     def reset() -> None:
         box["run"] = ReferenceExecutor(edge.exported_program())
 
-    check(lambda ids, positions: box["run"](ids, positions)[0], reset, model, tolerance=1e-5)
+    check(lambda ids, positions: box["run"](ids, positions)[0], reset, model)
 
 
-def test_equals_eager_under_the_stock_runtime(lowered: tuple[str, Any, Any, Any], tmp_path: Path) -> None:
+def test_equals_eager_under_the_stock_runtime(lowered: tuple[str, Any, Any, Any], pte: Path) -> None:
     from executorch.runtime import Runtime, Verification
 
     from executorch_ggml import register_backend
 
     register_backend()
-    name, model, edge, _ = lowered
-    pte = tmp_path / f"{name}.pte"
-    pte.write_bytes(edge.to_executorch().buffer)
+    _, model, _, _ = lowered
     runtime = Runtime.get()
     box: dict[str, Any] = {}
 
@@ -152,3 +165,25 @@ def test_equals_eager_under_the_stock_runtime(lowered: tuple[str, Any, Any, Any]
         return box["method"].execute((ids, positions))[0].clone()
 
     check(step, reset, model)
+
+
+def test_equals_eager_with_a_cache_of_float32(lowered: tuple[str, Any, Any, Any], pte: Path) -> None:
+    from executorch_ggml import Program
+
+    _, model, _, _ = lowered
+    with Program(pte, threads=1, cache_type="f32") as program:
+        check(lambda ids, positions: program(ids, positions)[0], program.reset, model, tolerance=1e-4)
+
+
+def test_attention_that_is_written_out(tmp_path: Path) -> None:
+    """`attn_implementation="eager"`: products, a mask of floats and a softmax become attention over the same cache."""
+    from executorch_ggml import Program, to_edge_rewrite_and_lower
+
+    model = build("qwen3")
+    model.config._attn_implementation = "eager"
+    edge = to_edge_rewrite_and_lower(export_static(model))
+    (tmp_path / "m.pte").write_bytes(edge.to_executorch().buffer)
+    with Program(tmp_path / "m.pte", threads=1, cache_type="f32") as program:
+        check(lambda ids, positions: program(ids, positions)[0], program.reset, model, tolerance=1e-4)
+        states = [s["kind"] for s in program.info()["states"] if s["owner"] == "delegate"]
+        assert states == ["kv_cache"] * 2 * model.config.num_hidden_layers

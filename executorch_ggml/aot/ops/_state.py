@@ -20,16 +20,34 @@ def write_rows(b: Builder, state: Value, dim: int, index: Value, source: Value) 
         raise Unsupported("rows are written in place, into a mutable buffer that the delegate owns")
     if state.rank == 0 or index.rank != 1:
         raise Unsupported(f"an index of rank {index.rank} into a buffer of rank {state.rank}")
+    order = _order_in_memory(b, state)
+    if order is not None:  # a KV cache that the model declares in another order of dimensions
+        whole = b.permute(state, order)
+        written = write_rows(b, whole, order.index(dim), index, b.permute(_whole(b, state, dim, index, source), order))
+        return b.permute(written, [order.index(d) for d in range(state.rank)])
     rows: Dim = index.shape[0]
     lead, tail = product(state.shape[:dim]), product(state.shape[dim + 1 :])
-    expected = (*state.shape[:dim], rows, *state.shape[dim + 1 :])
-    if not same_shape(source.shape, expected):
-        source = b.expand(source, expected)
+    source = _whole(b, state, dim, index, source)
     # Rows of one length, in as many groups as lie before the dimension: ggml shares the row numbers among groups.
     groups: Shape = () if same(lead, 1) else (lead,)
     target = b.reshape(state, (*groups, state.shape[dim], tail))
     written = b.set_rows(target, b.reshape(b.f32(source), (*groups, rows, tail)), index)
     return b.reshape(written, state.shape)
+
+
+def _order_in_memory(b: Builder, state: Value) -> list[int] | None:
+    """The dimensions of a KV cache in the order of its memory, if it is read in another one."""
+    node = b.graph.nodes[state.node]
+    if node.op != "Permute" or not b.is_kv_cache(state):
+        return None
+    last = state.rank - 1
+    return [last - node.attrs["axes"][last - d] for d in range(state.rank)]
+
+
+def _whole(b: Builder, state: Value, dim: int, index: Value, source: Value) -> Value:
+    """The rows to be written, in full."""
+    expected = (*state.shape[:dim], index.shape[0], *state.shape[dim + 1 :])
+    return source if same_shape(source.shape, expected) else b.expand(source, expected)
 
 
 class _Buffer(torch.nn.Module):

@@ -70,6 +70,8 @@ def _convert(b: Builder, v: Value, to: DType, exact: bool) -> Value:
         if not exact:
             raise Unsupported(f"conversion from {v.dtype.name.lower()} to {to.name.lower()} stays with ExecuTorch")
         return b.f32(v).with_dtype(to)
+    if to is DType.FLOAT32 and b.is_kv_cache(v):
+        return v.with_dtype(to)  # attention reads it, in any type
     v = b.rounded(v)
     if to is DType.FLOAT32:
         return v.with_dtype(to)

@@ -50,6 +50,7 @@ from .named_pads import name_pads
 from .negative_zeros import keep_negative_zeros
 from .new_buffer_values import separate_new_values
 from .plain_results import return_plain_results
+from .promoted_operands import promote_operands
 from .recurrent import expand_recurrent
 from .remove_asserts import RemoveGraphAssertsPass, remove_asserts
 from .repeat_interleave import expand_repeats
@@ -65,6 +66,7 @@ from .signs import compare_for_signs
 from .simplify import simplify
 from .split_slices import split_by_slices
 from .tabulate import tabulate
+from .written_attention import recognise_attention
 from .written_types import convert_written
 
 __all__ = [
@@ -101,6 +103,8 @@ __all__ = [
     "merge_aliased_inputs",
     "name_arguments_apart",
     "name_pads",
+    "promote_operands",
+    "recognise_attention",
     "refuse_dynamic_numbers",
     "remove_asserts",
     "replace_empty",
@@ -151,6 +155,7 @@ def run_required(ep: ExportedProgram) -> ExportedProgram:
             replace_empty,
             expand_float64_norms,
             expand_composites,
+            promote_operands,
             convert_written,
             select_by_value,
             check_indices,
@@ -193,6 +198,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     replace_empty(ep)
     expand_float64_norms(ep)
     expand_composites(ep)
+    promote_operands(ep)
     convert_written(ep)
     select_by_value(ep)
     complex_to_pairs(ep)
@@ -207,6 +213,7 @@ def run_pre_decomposition(ep: ExportedProgram, external: bool = False) -> Export
     tabulate(ep)
     fuse_rms_norm(ep)
     fuse_rope(ep)
+    recognise_attention(ep)
     strip_gqa_expand(ep)
     fuse_cached_attention(ep)
     expand_repeats(ep)

@@ -217,22 +217,43 @@ class Integers:
 
     def constraints(self, node: Node) -> frozenset[Linear] | None:
         """The expressions that must all be >= 0 where a boolean tensor is true, or None if it is no such thing."""
-        if value(node).dtype != torch.bool:
-            return None
+        return self._truth(node, True) if value(node).dtype == torch.bool else None
+
+    def _truth(self, node: Node, wanted: bool) -> frozenset[Linear] | None:
+        """The expressions that must all be >= 0 where a tensor is true (not zero), or where it is false."""
         layout = moved_axes(node)
         if layout is not None:
-            inner = self.constraints(layout[0])
+            inner = self._truth(layout[0], wanted)
             return None if inner is None else frozenset(c.moved(layout[1]) for c in inner)
         if is_call(node, aten._to_copy.default) and is_tensor(args_of(node)[0]):
-            return self.constraints(args_of(node)[0])
-        if is_call(node, *_AND):
-            parts = [self.constraints(x) if is_tensor(x) else None for x in args_of(node)[:2]]
+            return self._truth(args_of(node)[0], wanted)
+        if is_call(node, *_NOT):
+            return self._truth(args_of(node)[0], not wanted)
+        if is_call(node, *(_AND if wanted else _OR)):
+            parts = [self._truth(x, wanted) if is_tensor(x) else None for x in args_of(node)[:2]]
             return None if parts[0] is None or parts[1] is None else parts[0] | parts[1]
-        if is_call(node, aten.new_ones.default, aten.ones.default, aten.ones_like.default):
+        if is_call(node, *_EQUAL) and self._is_zero(args_of(node)[1]):
+            return self._truth(args_of(node)[0], not wanted)
+        if is_call(node, *_UNEQUAL) and self._is_zero(args_of(node)[1]):
+            return self._truth(args_of(node)[0], wanted)
+        if wanted and is_call(node, aten.new_ones.default, aten.ones.default, aten.ones_like.default):
             return frozenset()
         if is_call(node, aten.full.default, aten.full_like.default, aten.new_full.default):
             fill = args_of(node)[2] if is_call(node, aten.new_full.default) else args_of(node)[1]
-            return frozenset() if fill is True else None
+            return frozenset() if fill is wanted else None
+        data = self._editor.constant(node)
+        if data is not None:
+            return _of_table(data, wanted)
+        if is_call(node, aten.slice.Tensor):
+            return self._of_slice(node, wanted)
+        if is_call(node, aten.index.Tensor, aten.index_select.default):
+            return self._of_rows(node, wanted)
+        return self._compared(node, wanted)
+
+    def _is_zero(self, item: object) -> bool:
+        return self._editor.scalar(item) == 0.0 or item is False
+
+    def _compared(self, node: Node, wanted: bool) -> frozenset[Linear] | None:
         compared = _COMPARISONS.get(node.target) if is_call(node) else None
         if compared is None or not is_call(node):
             return None
@@ -241,7 +262,50 @@ class Integers:
             return None
         swapped, strict = compared
         low, high = (right, left) if swapped else (left, right)
+        if not wanted:
+            low, high, strict = high, low, not strict
         return frozenset({high.plus(low, -1).plus(Linear.of({}, -1 if strict else 0))})
+
+    def _of_slice(self, node: Node, wanted: bool) -> frozenset[Linear] | None:
+        """The first entries along a dimension, or those from another known place."""
+        source, dim = args_of(node)[0], argument(node, 1, "dim", 0)
+        start, step = argument(node, 2, "start", 0) or 0, argument(node, 4, "step", 1)
+        inner = self._truth(source, wanted) if is_tensor(source) else None
+        offset = self.number(start)
+        if inner is None or offset is None or step != 1 or (isinstance(start, int) and start < 0):
+            return None
+        rank = len(shape(node))
+        axis = rank - 1 - dim_index(dim, rank)
+        return _substituted(inner, axis, Linear.of({Iota(axis): 1}).plus(offset))
+
+    def _of_rows(self, node: Node, wanted: bool) -> frozenset[Linear] | None:
+        """Entries along one dimension at places that a vector names."""
+        source, rank = args_of(node)[0], len(shape(node))
+        if is_call(node, aten.index_select.default):
+            dim, index = dim_index(args_of(node)[1], rank), args_of(node)[2]
+        else:
+            given = list(args_of(node)[1])
+            used = [d for d, i in enumerate(given) if i is not None]
+            if len(used) != 1:
+                return None
+            dim, index = used[0], given[used[0]]
+        if not is_tensor(source) or not is_tensor(index) or len(shape(index)) != 1 or len(shape(source)) != rank:
+            return None
+        inner, places = self._truth(source, wanted), self.number(index)
+        axis = rank - 1 - dim
+        return None if inner is None or places is None else _substituted(inner, axis, places.moved({0: axis}))
+
+
+def _substituted(expressions: frozenset[Linear], axis: int, by: Linear) -> frozenset[Linear] | None:
+    """With the index along an axis replaced by an expression."""
+    found = set()
+    for expression in expressions:
+        terms = dict(expression.terms)
+        if any(isinstance(atom, Entry) and axis in atom.axes for atom in terms):
+            return None
+        factor = terms.pop(Iota(axis), 0)
+        found.add(Linear.of(terms, expression.constant).plus(by, factor))
+    return frozenset(found)
 
 
 _AND = (
@@ -249,6 +313,11 @@ _AND = (
     aten.bitwise_and.Tensor,
     aten.logical_and.default,
 )
+
+_OR = (aten.__or__.Tensor, aten.bitwise_or.Tensor, aten.logical_or.default)
+_NOT = (aten.logical_not.default, aten.bitwise_not.default)
+_EQUAL = (aten.eq.Scalar, aten.eq.Tensor)
+_UNEQUAL = (aten.ne.Scalar, aten.ne.Tensor)
 
 # Comparison -> (is the first operand the larger one, is it strict).
 _COMPARISONS: dict[object, tuple[bool, bool]] = {
@@ -269,6 +338,18 @@ def _without_ones(expression: Linear, node: Node) -> Linear:
     ones = {len(dims) - 1 - d for d, size in enumerate(dims) if size == 1}
     terms = {a: c for a, c in expression.terms if not (isinstance(a, Iota) and a.axis in ones)}
     return Linear.of(terms, expression.constant)
+
+
+def _of_table(data: torch.Tensor, wanted: bool) -> frozenset[Linear] | None:
+    """A constant matrix that is true (or false) up to a diagonal: index along the last axis <= the other one + k."""
+    if data.dim() < 2 or data.numel() != data.shape[-1] * data.shape[-2] or data.numel() == 0:
+        return None
+    table = (data != 0).reshape(data.shape[-2:]) == wanted
+    first = table[0]
+    reach = int(first.sum()) - 1
+    if not bool((table == torch.ones_like(table).tril(reach)).all()):
+        return None
+    return frozenset({Linear.of({Iota(1): 1, Iota(0): -1}, reach)})
 
 
 def _of_data(data: torch.Tensor) -> Linear | None:

@@ -76,6 +76,12 @@ def _visible(constraints: frozenset[Linear]) -> Visible | None:
     return Visible(position, window)
 
 
+def visible_keys(integers: Integers, mask: Node) -> Visible | None:
+    """The keys that a boolean mask lets a query see, if they are those up to a position (and within a window)."""
+    constraints = integers.constraints(mask)
+    return None if constraints is None else _visible(constraints)
+
+
 def _positions_node(
     editor: GraphEditor, integers: Integers, before: Node, position: Linear, rows: object
 ) -> Node | None:
@@ -110,8 +116,7 @@ def _rewrite(editor: GraphEditor, integers: Integers, node: Node) -> bool:
         return False
     if len(shape(query)) != 4 or len(shape(key)) != 4 or len(shape(mask)) < 2:
         return False
-    constraints = integers.constraints(mask)
-    visible = None if constraints is None else _visible(constraints)
+    visible = visible_keys(integers, mask)
     if visible is None:
         return False
     queries, keys = shape(query)[2], shape(key)[2]

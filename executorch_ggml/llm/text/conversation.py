@@ -90,7 +90,10 @@ class Conversation:
         write_atomically(path, lambda file: file.write(text.encode("utf-8", "replace")))
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Takes the messages of a file that `save` wrote. Raises FileError or FormatError, and changes nothing then."""
+        """Takes the messages of a file that `save` wrote, also with another model.
+
+        Raises FileError, FormatError, or the error of a template that refuses them, and changes nothing then.
+        """
         with open_regular(path) as file:
             raw = file.read()
         try:
@@ -100,7 +103,13 @@ class Conversation:
             raise FormatError(f"{Path(path)}: this is no saved conversation: {error!r:.200}") from error
         if not all(isinstance(item["content"], str) for item in read):
             raise FormatError(f"{Path(path)}: a message of the conversation is no text")
+        kept = self.system
         self.system = read.pop(0)["content"] if read and read[0]["role"] == "system" else None
+        try:
+            self._render([*read, {"role": "user", "content": ""}])  # another model's template may refuse: say so now
+        except BaseException:
+            self.system = kept
+            raise
         self.turns = read
 
     def _reserve(self) -> int:

@@ -19,6 +19,7 @@ from executorch_ggml.errors import CancelledError, InvalidArgumentError
 from executorch_ggml.runtime._callback import Progress
 
 from .chat import Message
+from .constraint import Constraint, JsonSchema, constraint_of
 from .logprobs import TokenLogprob, token_logprob
 from .sampling import Sampling
 from .stream import StopStrings
@@ -112,6 +113,7 @@ class Generation(Iterator[Piece]):
         progress: Progress | None,
         owns_loop: bool,
         logprobs: int | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self.prompt_tokens = prompt
         self.tokens: list[int] = []
@@ -119,14 +121,15 @@ class Generation(Iterator[Piece]):
         self.text = ""
         """given out so far"""
         self.finish_reason: FinishReason | None = None
-        """None while it runs; "stop": an end token or a stop string, "length": max_tokens or a full cache"""
+        """None while it runs; "stop": an end token, a stop string, or the end of a grammar; "length": max_tokens or a
+        full cache"""
         self.logprobs: list[TokenLogprob] = []
         """of each of `tokens`, when they were asked for"""
         self.stop_token: int | None = None
         self.stop_string: str | None = None
         self.stats = Stats(prompt_tokens=len(prompt))
         self._loop, self._logprobs = loop, logprobs
-        self._owns_loop = owns_loop
+        self._owns_loop, self._constraint = owns_loop, constraint
         self._end_ids = end_ids
         self._max_tokens = max_tokens
         self._room = room
@@ -134,7 +137,9 @@ class Generation(Iterator[Piece]):
         self._cancelled = threading.Event()
         self._ending = threading.Lock()
         self._stops = StopStrings(stops)
-        self._stream = tokenizer.stream(prompt[-1]) if tokenizer is not None else None
+        # A grammar is about every byte, also a space that is otherwise taken for an effect of the vocabulary.
+        verbatim = constraint is not None
+        self._stream = tokenizer.stream(prompt[-1], verbatim=verbatim) if tokenizer is not None else None
         self._pending: list[int] = []
         self._started = self._first = 0.0
 
@@ -207,13 +212,18 @@ class Generation(Iterator[Piece]):
         return go_on and not self._cancelled.is_set()
 
     def _step(self) -> Piece | None:
+        allowed = None
+        if self._constraint is not None:
+            allowed = self._constraint.allowed()
+            if allowed is None:
+                return self._end("stop")
         if self._max_tokens is not None and self.stats.tokens >= self._max_tokens:
             return self._end("length")
         if self._room is not None and len(self._loop.tokens) > self._room:
             return self._end("length")  # the last token chosen has no place in the cache, so none can follow it
         if self._cancelled.is_set():
             raise CancelledError("cancelled")
-        token = self._loop.next()
+        token = self._loop.next(allowed)
         now = time.perf_counter()
         self.stats.tokens += 1
         if self.stats.tokens == 1:
@@ -223,6 +233,8 @@ class Generation(Iterator[Piece]):
         if token in self._end_ids:
             self.stop_token = token
             return self._end("stop")
+        if self._constraint is not None:
+            self._constraint.accept(token)
         self.tokens.append(token)
         if self._logprobs is not None:  # the logits are still those that the token was chosen from
             self.logprobs.append(token_logprob(self._loop.logits(copy=False), token, self._logprobs))
@@ -237,7 +249,8 @@ class Generation(Iterator[Piece]):
 
     def _end(self, reason: FinishReason) -> Piece | None:
         """The end of the text: held-back text comes out, unless it completes a stop string."""
-        rest = self._stream.flush() if self._stream is not None else ""
+        # Half a character has no place in a grammar; without it the text is still the beginning of a right one.
+        rest = self._stream.flush() if self._stream is not None and self._constraint is None else ""
         shown, stopped = self._stops.push(rest)
         if stopped:
             self.stop_string = self._stops.matched
@@ -283,6 +296,9 @@ def generate(
     max_chunk: int = 0,
     loop: TokenLoop | None = None,
     logprobs: int | None = None,
+    json_schema: JsonSchema | None = None,
+    grammar: str | None = None,
+    regex: str | None = None,
 ) -> Generation:
     """Streams the continuation of a prompt.
 
@@ -313,9 +329,18 @@ def generate(
         loop: a TokenLoop to continue on, so that a prompt which begins like its sequence is not run again. Its sampling
             applies instead of the options here.
         logprobs: keep the log-probability of each token, and of so many of the most likely, in `Generation.logprobs`.
+            They are the model's own, before a grammar.
+        json_schema: the answer is JSON that satisfies this schema, a dictionary or JSON text. Keywords that cannot be
+            enforced are refused. White space between values is a space, or a line break and up to 16; ``x-guidance`` in
+            the schema changes that. This option and the next two need ``executorch-ggml[grammar]``.
+        grammar: the answer is a text of this grammar, in llguidance's form of Lark.
+        regex: the answer matches this regular expression as a whole.
+            With one of the three, ``finish_reason`` "stop" without a ``stop_string`` says that the text is complete.
+            A text that another reason ended is the beginning of a complete one.
 
     Raises:
-        InvalidArgumentError: an option is wrong.
+        InvalidArgumentError: an option is wrong; of a schema or grammar, the place is named.
+        LibraryError: llguidance is not installed, and a schema or grammar was given.
         UnsupportedError: no chat template, or a tokenizer of an unknown kind.
         FormatError: the GGUF's tokenizer or template is malformed.
     """
@@ -331,6 +356,9 @@ def generate(
         raise InvalidArgumentError(f"stop is {stop!r:.60}; stop strings are text")
     if stops and tokenizer is None:
         raise InvalidArgumentError("stop strings need a tokenizer")
+    constraint = constraint_of(tokenizer, json_schema, grammar, regex)
+    if constraint is not None and ignore_end:
+        raise InvalidArgumentError("ignore_end: a text of a grammar ends where the grammar says")
     owns_loop = loop is None
     if loop is None:
         sampling = Sampling(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last_n, seed)
@@ -346,6 +374,7 @@ def generate(
         progress=on_progress,
         owns_loop=owns_loop,
         logprobs=None if logprobs is None else _count(logprobs, "logprobs"),
+        constraint=constraint,
     )
 
 

@@ -23,19 +23,22 @@ class StreamDecoder:
 
     A character with bytes in several tokens appears with the last of them; bytes that are not UTF-8
     become U+FFFD. ``previous``: the token before the first one, ``None`` at the start of a text. At the start and after
-    a special token, the space that a SentencePiece vocabulary prefixes is dropped again.
+    a special token, the space that a SentencePiece vocabulary prefixes is dropped again, unless ``verbatim``.
     """
 
-    def __init__(self, pieces: Pieces, previous: int | None = None, special: bool = False) -> None:
+    def __init__(
+        self, pieces: Pieces, previous: int | None = None, special: bool = False, verbatim: bool = False
+    ) -> None:
         self._pieces = pieces
         self._special = special
-        self._strip = pieces.strips_leading_space and (previous is None or pieces.is_special(previous))
+        self._strips = pieces.strips_leading_space and not verbatim
+        self._strip = self._strips and (previous is None or pieces.is_special(previous))
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
         """The text that became certain with this token."""
         piece = self._pieces.token_bytes(token, special=self._special)
-        if self._pieces.strips_leading_space:
+        if self._strips:
             if self._pieces.is_special(token):
                 self._strip = True
             elif piece:

@@ -76,10 +76,22 @@ class TokenLoop:
         callback.check(self._library.etggml_generator_feed(handle, array, len(ids), callback.c, None))
         self.tokens += ids
 
-    def next(self) -> int:
-        """The next token, appended to the sequence. Raises ValueRangeError when the cache is full."""
+    def next(self, allowed: npt.NDArray[np.uint32] | None = None) -> int:
+        """The next token, appended to the sequence.
+
+        Args:
+            allowed: one bit for each token that may be chosen, token i in bit i % 32 of word i / 32. None: all.
+
+        Raises:
+            ValueRangeError: the cache is full, or no token of the model is allowed.
+        """
         _interrupt.arm()
-        status = self._library.etggml_generator_next(self._handle, self._token_ref)
+        if allowed is None:
+            status = self._library.etggml_generator_next(self._handle, self._token_ref)
+        else:
+            bits = np.ascontiguousarray(allowed, np.uint32)
+            words = bits.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+            status = self._library.etggml_generator_next_allowed(self._handle, words, bits.size, self._token_ref)
         if status:
             _load.check(status)
         token = self._token.value

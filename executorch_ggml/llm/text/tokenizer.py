@@ -85,11 +85,14 @@ class Tokenizer:
 
     # ---------------------------------------------------------------- encode
 
-    def encode(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+    def encode(
+        self, text: str, *, add_special: bool = True, parse_special: bool = False, continues: bool = False
+    ) -> list[int]:
         """Token ids of ``text``.
 
         ``add_special`` puts the bos and eos tokens where the vocabulary wants them. ``parse_special`` recognises
         control tokens written out in the text (``<|im_start|>``): for rendered chat templates, not for foreign text.
+        ``continues``: other text stands before it, so a SentencePiece vocabulary puts no space there.
         """
         if not isinstance(text, str):
             raise InvalidArgumentError(f"the text is {type(text).__name__}, not str")
@@ -102,7 +105,7 @@ class Tokenizer:
         ids: list[int] = []
         if add_special and vocabulary.add_bos and vocabulary.bos_id is not None:
             ids.append(vocabulary.bos_id)
-        after_special = True
+        after_special = not continues
         for fragment in self._partitioner.split(text, parse_special):
             if isinstance(fragment, int):
                 ids.append(fragment)
@@ -137,9 +140,12 @@ class Tokenizer:
         stream = self.stream(special=special)
         return "".join([stream.push(token_id(token, "a token")) for token in tokens]) + stream.flush()
 
-    def stream(self, previous: int | None = None, *, special: bool = False) -> StreamDecoder:
-        """A decoder that takes one token at a time; ``previous`` is the last token before them, if any."""
-        return StreamDecoder(self, previous, special)
+    def stream(self, previous: int | None = None, *, special: bool = False, verbatim: bool = False) -> StreamDecoder:
+        """A decoder that takes one token at a time; ``previous`` is the last token before them, if any.
+
+        ``verbatim`` keeps a space at the beginning that encoding may have put there.
+        """
+        return StreamDecoder(self, previous, special, verbatim)
 
     # ---------------------------------------------------------------- chat
 
