@@ -109,7 +109,10 @@ def traced_parts(
 
 
 def inline(editor: GraphEditor, node: Node, parts: torch.fx.Graph, inputs: Sequence[Node]) -> None:
-    """Puts a graph in the place of a node; its placeholders are ``inputs``. Several results replace what picks them."""
+    """Puts a graph in the place of a node; its placeholders are ``inputs``.
+
+    Several results replace the nodes that pick them.
+    """
     places = dict(zip((n for n in parts.nodes if n.op == "placeholder"), inputs, strict=True))
     for part in parts.nodes:
         if part.op == "call_function":

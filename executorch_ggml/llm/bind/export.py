@@ -24,6 +24,7 @@ from executorch_ggml.ir.serialize import deserialize
 from executorch_ggml.ir.types import GgmlType
 
 from .facts import Stated, check, read_facts, stated
+from .made import made_of_file
 from .names import Binding, Names, bind
 
 __all__ = ["BoundExport", "bound_partitioner", "export_with_gguf"]
@@ -110,15 +111,15 @@ def export_with_gguf(
     binding = bind(module, header, names, own)
     said = stated(header) if expect is not None else Stated({}, {})
     with EXPORTING, quiet(), undisturbed(), torch.no_grad():
-        with on_cpu(module) as empty:
+        with on_cpu(module) as empty, made_of_file(module, binding, header) as (whole, keys, prefix):
             stage("tracing")
             args, kwargs = _on_cpu(tuple(example_inputs)), _on_cpu(dict(example_kwargs or {}))
-            program = traced(module, args, kwargs, dynamic_shapes, type(module).__name__)
-        _require_data(program, empty)
+            program = traced(whole, args, kwargs, dynamic_shapes, type(module).__name__)
+        _require_data(program, {prefix + name for name in empty})
         stage("lowering")
         edge = lower(
             {"forward": program},
-            partitioner=[_partitioner(binding, said, strict=strict, dequantize=dequantize)],
+            partitioner=[_partitioner(keys, said, strict=strict, dequantize=dequantize)],
             constant_methods=constant_methods,
         )
         payloads = list(_payloads(edge))
@@ -141,13 +142,16 @@ def bound_partitioner(
     used = header.tensors.keys() - set(binding.unused)
     known = {int(kind): kind.name for kind in GgmlType}
     types = frozenset(known.get(header.tensors[key].type, str(header.tensors[key].type)) for key in used)
-    return _partitioner(binding, Stated({}, {})), types
+    keys = {name: keys for name, keys in binding.keys.items() if name not in binding.made}  # made: in the module's data
+    return _partitioner(keys, Stated({}, {})), types
 
 
-def _partitioner(binding: Binding, said: Stated, *, strict: bool = False, dequantize: bool = False) -> GgmlPartitioner:
+def _partitioner(
+    keys: Mapping[str, tuple[str, ...]], said: Stated, *, strict: bool = False, dequantize: bool = False
+) -> GgmlPartitioner:
     return GgmlPartitioner(
-        external=binding.keys.keys(),
-        weight_alternatives=binding.keys,
+        external=keys.keys(),
+        weight_alternatives=keys,
         expectations=said.metadata,
         strict=strict,
         dequantize=dequantize,

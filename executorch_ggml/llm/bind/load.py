@@ -55,6 +55,10 @@ def load_gguf(
             owner, _, attribute = name.rpartition(".")
             part = result.get_submodule(owner)
             shape = getattr(part, attribute).shape
+            if name in binding.made:
+                value = binding.made[name].apply(tensor).reshape(shape)
+                part._parameters[attribute] = torch.nn.Parameter(value, requires_grad=False)
+                continue
             part._parameters[attribute] = (
                 parameter
                 if parameter.shape == shape

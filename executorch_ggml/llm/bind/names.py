@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,11 +14,15 @@ from executorch_ggml.errors import BindError, InvalidArgumentError
 from executorch_ggml.gguf.header import GgufHeader
 
 from .hugging_face import Translation
+from .tensors import Tensor
 
 __all__ = ["Binding", "Names", "bind"]
 
-Names = str | Mapping[str, "str | Sequence[str]"] | Callable[[str], "str | Sequence[str] | None"]
-"""How parameters are called in the file: "gguf", "hf", a mapping, or a function (None: not in the file)."""
+Names = str | Mapping[str, "str | Sequence[str] | Tensor"] | Callable[[str], "str | Sequence[str] | Tensor | None"]
+"""How parameters are called in the file: "gguf", "hf", a mapping, or a function (None: not in the file).
+
+A `Tensor` says how a parameter is made of the file's tensor.
+"""
 
 _HEAD, _EMBEDDING = "output.weight", "token_embd.weight"
 _SHOWN = 8
@@ -32,11 +36,13 @@ class Binding:
         keys: of each parameter that the file brings, the tensors to look for in order; the first that exists counts.
         own: parameters that keep the module's data.
         unused: tensors of the file that no parameter takes.
+        made: of parameters that the file keeps in another form, how they are made of their tensor.
     """
 
     keys: Mapping[str, tuple[str, ...]]
     own: frozenset[str]
     unused: tuple[str, ...]
+    made: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def bind(module: torch.nn.Module, header: GgufHeader, names: Names = "gguf", own: Collection[str] = ()) -> Binding:
@@ -48,6 +54,7 @@ def bind(module: torch.nn.Module, header: GgufHeader, names: Names = "gguf", own
         names: ``"gguf"``: parameters are called as in the file, behind any prefix. ``"hf"``: as in the Hugging Face
             model of that architecture. A mapping from a parameter's name to a tensor's, or to several to look for in
             order; a name that it lacks counts as the file's. A function does the same, and None makes it the module's.
+            A `Tensor` instead of a name makes the parameter of the file's tensor, as ``Tensor("a.weight").rows(0, 8)``.
         own: patterns of names (``"*.lora_*"``) of parameters that keep the module's data.
 
     Raises:
@@ -61,6 +68,7 @@ def bind(module: torch.nn.Module, header: GgufHeader, names: Names = "gguf", own
     mine = _own(parameters, own)
     keys: dict[str, tuple[str, ...]] = {}
     missing: dict[str, tuple[str, ...]] = {}
+    made: dict[str, Tensor] = {}
     for name in parameters:
         if name in mine:
             continue
@@ -68,7 +76,9 @@ def bind(module: torch.nn.Module, header: GgufHeader, names: Names = "gguf", own
         if wanted is None:
             mine.add(name)
             continue
-        if wanted[-1] == _HEAD:
+        if isinstance(wanted, Tensor):
+            made[name], wanted = wanted, (wanted.key,)
+        elif wanted[-1] == _HEAD:
             wanted = (*wanted, _EMBEDDING)  # a file without a head has tied it to the embedding
         if not any(key in header.tensors for key in wanted):
             missing[name] = wanted
@@ -76,13 +86,13 @@ def bind(module: torch.nn.Module, header: GgufHeader, names: Names = "gguf", own
             keys[name] = wanted
     if missing:
         raise BindError(_missing_text(missing, header))
-    _check_shapes(parameters, keys, header)
+    _check_shapes(parameters, keys, made, header)
     _check_data(parameters, mine)
     taken = {next(key for key in wanted if key in header.tensors) for wanted in keys.values()}
-    return Binding(keys, frozenset(mine), tuple(key for key in header.tensors if key not in taken))
+    return Binding(keys, frozenset(mine), tuple(key for key in header.tensors if key not in taken), made)
 
 
-def _candidates(names: Names, header: GgufHeader) -> Callable[[str], tuple[str, ...] | None]:
+def _candidates(names: Names, header: GgufHeader) -> Callable[[str], tuple[str, ...] | Tensor | None]:
     if names == "gguf":
         return lambda name: (_without_prefix(name, header.tensors),)
     if names == "hf":
@@ -97,7 +107,9 @@ def _candidates(names: Names, header: GgufHeader) -> Callable[[str], tuple[str, 
     raise InvalidArgumentError(f"names must be 'gguf', 'hf', a mapping or a function, not {names!r:.60}")
 
 
-def _several(found: Any, name: str) -> tuple[str, ...]:
+def _several(found: Any, name: str) -> tuple[str, ...] | Tensor:
+    if isinstance(found, Tensor):
+        return found
     several = (found,) if isinstance(found, str) else tuple(found) if isinstance(found, Sequence) else ()
     if not several or not all(isinstance(key, str) for key in several):
         raise InvalidArgumentError(f"names gives {found!r:.60} for {name!r}; want the name of a tensor, or several")
@@ -151,14 +163,18 @@ def _plain(shape: Iterable[int]) -> tuple[int, ...]:
 
 
 def _check_shapes(
-    parameters: Mapping[str, torch.Tensor], keys: Mapping[str, tuple[str, ...]], header: GgufHeader
+    parameters: Mapping[str, torch.Tensor],
+    keys: Mapping[str, tuple[str, ...]],
+    made: Mapping[str, Tensor],
+    header: GgufHeader,
 ) -> None:
     wrong = []
     for name, wanted in keys.items():
         key = next(key for key in wanted if key in header.tensors)
-        there, here = header.tensors[key].shape, tuple(parameters[name].shape)
+        there = made[name].shape(header) if name in made else tuple(header.tensors[key].shape)
+        here = tuple(parameters[name].shape)
         if _plain(there) != _plain(here):
-            wrong.append(f"  {name} has shape {here}, {key} has {tuple(there)}")
+            wrong.append(f"  {name} has shape {here}, {key} has {there}")
     if wrong:
         more = f"\n  and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise BindError(
