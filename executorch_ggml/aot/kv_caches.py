@@ -101,7 +101,8 @@ class _Search:
                     return False
         # Rows that are moved have other positions than those they were written at.
         moved = any(base_name(m) == "executorch_ggml::take_rows" for m in self.members)
-        return bool(self.attended) and len(self.orders) == 1 and (moved or self.written <= self.attended)
+        attended = bool(self.attended) and self.written <= self.attended
+        return len(self.orders) == 1 and (moved or attended)
 
     def found(self) -> KvCache:
         (order,) = self.orders
